@@ -1,0 +1,41 @@
+# Everything starts from here: `make quickstart` and `make test` set up what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help install quickstart test lint format bench docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP) ## the environment in .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+quickstart: $(STAMP) ## sample data, two models, evaluation and a report in runs/quickstart
+	$(BIN)/llave quickstart
+
+lint: $(STAMP) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src/llave
+
+test: lint ## lint and all tests (GPU tests skip themselves where there is none)
+	sh tests/install_browser.sh
+	$(BIN)/python -m pytest
+
+format: $(STAMP) ## apply ruff's fixes and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## speed of the nano model on this machine
+	$(BIN)/python benchmarks/nano.py
+
+docs: $(STAMP) ## pictures and tables of the README from runs/quickstart
+	$(BIN)/python docs/refresh.py
+
+clean: ## remove the environment and all runs
+	rm -rf .venv runs

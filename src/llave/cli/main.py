@@ -1,0 +1,57 @@
+"""``llave``: one command, many jobs. Nothing heavy is imported until a job needs it.
+
+Exit codes: 0 done; 1 a check found problems; 2 the user can fix it (one line on stderr); 130 interrupted.
+"""
+
+import importlib
+import os
+import sys
+
+from llave._version import __version__
+from llave.errors import UserError
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "quickstart": "the whole loop on the sample data: train InfoNCE and hardness-weighted, compare, report",
+    "data": "make the sample data set; check and summarise data in MMEB's format",
+    "train": "train a model from a recipe",
+    "eval": "precision@1 of a model on a benchmark",
+    "analyze": "similarity gap and hardest negatives of a model, as one HTML page",
+    "doctor": "what this machine can run, and what is missing",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in {"-h", "--help"}:
+        _print_help()
+        return 0
+    if argv[0] == "--version":
+        sys.stdout.write(f"llave {__version__}\n")
+        return 0
+    name, *rest = argv
+    try:
+        if name not in COMMANDS:
+            raise UserError(f"no command {name!r}; there are: {', '.join(COMMANDS)}")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        code: int = importlib.import_module(f"llave.cli.{name}").run(rest)
+    except UserError as error:
+        sys.stderr.write(f"llave: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("llave: interrupted; the same command goes on from here\n")
+        return 130
+    return code
+
+
+def _print_help() -> None:
+    lines = ["usage: llave COMMAND [options]", "", "Universal multimodal embeddings (LLaVE, arXiv 2503.04812).", ""]
+    lines += [f"  {name:<12}{text}" for name, text in COMMANDS.items()]
+    lines += ["", "llave COMMAND --help explains each; start with: llave quickstart", ""]
+    sys.stdout.write("\n".join(lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""One way for every command to read its options: a dataclass, YAML and flags, errors in one line."""
+
+from typing import Any, TypeVar
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from llave.errors import UserError
+
+__all__ = ["parse"]
+
+Config = TypeVar("Config")
+
+
+def parse(
+    config: type[Config], argv: list[str], *, command: str, description: str, positional: tuple[str, ...] = ()
+) -> Config:
+    """An instance of the dataclass ``config`` from a command line.
+
+    Args:
+        config: keyword-only dataclass; its docstring's Args become the help.
+        argv: the words after the command.
+        positional: fields that may be given in this order without their ``--name``. The name ``"recipe"``
+            stands for a YAML file of fields.
+
+    Raises:
+        UserError: an unknown key or flag, or a bad value, named in one line.
+    """
+    parser = ArgumentParser(prog=f"llave {command}", description=description, exit_on_error=False)
+    parser.add_argument("--recipe", action="config", help="YAML file with any of the options below; flags win over it")
+    parser.add_class_arguments(config, fail_untyped=True)
+    words = []
+    names = iter(positional)
+    for i, word in enumerate(argv):
+        if word.startswith("-"):
+            words += argv[i:]
+            break
+        name = next(names, None)
+        if name is None:
+            raise UserError(f"llave {command}: unexpected {word!r}; see llave {command} --help")
+        words += [f"--{name}", word]
+    try:
+        parsed: Namespace = parser.parse_args(words)
+    except ArgumentError as error:
+        raise UserError(f"llave {command}: {_one_line(str(error))}") from None
+    parsed = parser.instantiate_classes(parsed)
+    fields: dict[str, Any] = {key: value for key, value in parsed.as_dict().items() if key not in {"recipe"}}
+    parsed_fields = {key: getattr(parsed, key) for key in fields}
+    return config(**parsed_fields)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(line.strip() for line in message.splitlines() if line.strip())

@@ -1,0 +1,62 @@
+"""Open a picture safely: bounded in pixels, fully decoded, upright, and in RGB.
+
+Every picture that reaches a model goes through :func:`load_image`, so that a truncated file, a
+decompression bomb, a CMYK scan or a 16-bit microscope image meets one rule in one place.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from llave.errors import DataError
+
+__all__ = ["MAX_PIXELS", "load_image", "to_rgb"]
+
+MAX_PIXELS = 40_000_000
+"""Largest picture that is decoded, in pixels (120 MB as RGB)."""
+
+
+def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the picture at a path, or in bytes, to 8-bit RGB with EXIF rotation applied.
+
+    Args:
+        source: a file path, or the encoded bytes.
+        max_pixels: pictures with more pixels than this are refused before they are decoded.
+
+    Raises:
+        DataError: missing, truncated, too large, or not a picture; the message names the file.
+    """
+    name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise DataError(
+                    f"{name}: {width}x{height} pixels, more than the limit of {max_pixels:,}; shrink the picture"
+                )
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise DataError(f"{name}: no such picture") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: not a picture that Pillow can read") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{name}: cannot decode ({error})") from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of any Pillow mode. Transparency becomes white; 16-bit grey keeps its upper 8 bits."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith(("I", "F")):  # Pillow's own conversion clips these at 255, leaving white
+        values = np.asarray(image).astype(np.float64)
+        if image.mode == "F" and values.size and values.max() <= 1.0:
+            values = values * 65535.0
+        return Image.fromarray(np.clip(values / 257.0, 0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,151 @@
+"""MMEB's data format: the one format of training and evaluation data.
+
+A folder holds ``train/NAME.parquet``, ``eval/NAME.parquet`` (JSON and JSONL work too) and ``images/``.
+Paths in the rows are relative to ``images/``; ``""`` means no picture. A picture's place in a text is
+``<|image_1|>``. Source: VLM2Vec, arXiv 2410.05160; the columns are those of TIGER-Lab/MMEB-train and
+TIGER-Lab/MMEB-eval.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llave.errors import DataError
+
+__all__ = ["EVAL_COLUMNS", "TRAIN_COLUMNS", "EvalRow", "Item", "MMEBFolder", "TrainRow", "read_rows"]
+
+TRAIN_COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
+"""Required columns; ``neg_text`` and ``neg_image_path`` may follow."""
+EVAL_COLUMNS = ("qry_text", "qry_img_path", "tgt_text", "tgt_img_path")
+SUFFIXES = (".parquet", ".jsonl", ".json")
+Split = str  # "train" | "eval"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to embed: a text, a picture (path relative to ``images/``), or both. Hashable."""
+
+    text: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRow:
+    """A query, its positive and, where the data has one, a hard negative."""
+
+    query: Item
+    positive: Item
+    negative: Item | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRow:
+    """A query and its own candidates; the positive is candidate 0."""
+
+    query: Item
+    candidates: tuple[Item, ...]
+
+
+class MMEBFolder:
+    """A folder in MMEB's format.
+
+    Raises:
+        DataError: the folder does not exist, or has neither ``train`` nor ``eval`` in it.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        if not (self.root / "train").is_dir() and not (self.root / "eval").is_dir():
+            raise DataError(
+                f"{self.root}: no train/ or eval/ folder here; `llave data sample --out DIR` makes an example"
+            )
+
+    def names(self, split: Split) -> list[str]:
+        """Data sets of a split (``"train"`` or ``"eval"``), sorted."""
+        return sorted({path.stem for path in (self.root / split).glob("*") if path.suffix in SUFFIXES})
+
+    def path(self, split: Split, name: str) -> Path:
+        """The file that holds a data set."""
+        for suffix in SUFFIXES:
+            path = self.root / split / f"{name}{suffix}"
+            if path.is_file():
+                return path
+        known = ", ".join(self.names(split)) or "none"
+        raise DataError(f"{self.root / split}: no data set {name!r}; there are: {known}")
+
+    def image(self, item: Item) -> Path | None:
+        """The picture of an item, or None."""
+        return self.root / "images" / item.image if item.image else None
+
+    def train(self, name: str) -> list[TrainRow]:
+        """All training rows of a data set."""
+        return [parse_train(row, where) for where, row in read_rows(self.path("train", name), TRAIN_COLUMNS)]
+
+    def eval(self, name: str) -> list[EvalRow]:
+        """All evaluation rows of a data set."""
+        return [parse_eval(row, where) for where, row in read_rows(self.path("eval", name), EVAL_COLUMNS)]
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``("FILE row N", row)`` of a parquet, JSON or JSONL file; rows are counted from 0.
+
+    Raises:
+        DataError: unreadable file, or a row without one of ``columns``.
+    """
+    for index, row in enumerate(_load(path)):
+        where = f"{path} row {index}"
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: expected an object with columns {', '.join(columns)}")
+        missing = [column for column in columns if column not in row]
+        if missing:
+            raise DataError(f"{where}: missing column {', '.join(missing)}; it has {', '.join(map(str, row))}")
+        yield where, row
+
+
+def parse_train(row: dict[str, Any], where: str) -> TrainRow:
+    """A training row of checked types; a row without anything to embed is an error."""
+    query = _item(row["qry"], row["qry_image_path"], f"{where}: qry")
+    positive = _item(row["pos_text"], row["pos_image_path"], f"{where}: pos")
+    negative_text, negative_image = row.get("neg_text") or "", row.get("neg_image_path") or ""
+    has_negative = bool(negative_text or negative_image)
+    return TrainRow(query, positive, _item(negative_text, negative_image, f"{where}: neg") if has_negative else None)
+
+
+def parse_eval(row: dict[str, Any], where: str) -> EvalRow:
+    """An evaluation row of checked types, with at least one candidate."""
+    texts, images = row["tgt_text"], row["tgt_img_path"]
+    if not isinstance(texts, list) or not isinstance(images, list) or len(texts) != len(images) or not texts:
+        raise DataError(f"{where}: tgt_text and tgt_img_path must be lists of the same length, the positive first")
+    candidates = tuple(
+        _item(text, image, f"{where}: target {i}") for i, (text, image) in enumerate(zip(texts, images, strict=True))
+    )
+    return EvalRow(_item(row["qry_text"], row["qry_img_path"], f"{where}: qry"), candidates)
+
+
+def _item(text: Any, image: Any, where: str) -> Item:
+    text, image = text or "", image or ""
+    if not isinstance(text, str) or not isinstance(image, str):
+        raise DataError(f"{where}: text and image path must be strings")
+    if not text.strip() and not image:
+        raise DataError(f"{where}: neither a text nor a picture")
+    return Item(text, image)
+
+
+def _load(path: Path) -> Sequence[Any]:
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            rows: list[Any] = pq.read_table(path).to_pylist()
+            return rows
+        text = path.read_text("utf-8")
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        loaded = json.loads(text)
+    except (OSError, ValueError) as error:  # pyarrow's and json's errors are ValueErrors
+        raise DataError(f"{path}: cannot read ({error})") from None
+    if not isinstance(loaded, list):
+        raise DataError(f"{path}: expected a list of rows")
+    return loaded

@@ -1,0 +1,126 @@
+"""How far positives stand above hard and easy negatives (LLaVE, arXiv 2503.04812, Table 1)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llave.data.mmeb import Item
+from llave.evaluation.metrics import overlap_coefficient
+from llave.evaluation.result import EvalResult, TaskResult
+
+__all__ = ["Gap", "HardNegative", "hardest_negatives", "similarity_gap"]
+
+NEGATIVES = 5
+"""Hard negatives are a row's best 5 non-positive candidates, easy ones its worst 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Cosines of a data set: (R,) positives, and (R * 5,) hard and easy negatives.
+
+    Rows with one negative only have neither; a data set of such rows has None for what depends on them.
+    """
+
+    positives: NDArray[np.float32]
+    hards: NDArray[np.float32]
+    easies: NDArray[np.float32]
+
+    @property
+    def positive(self) -> float:
+        """Mean cosine of query and positive."""
+        return float(self.positives.mean())
+
+    @property
+    def hard(self) -> float | None:
+        """Mean cosine of query and hard negatives."""
+        return float(self.hards.mean()) if self.hards.size else None
+
+    @property
+    def easy(self) -> float | None:
+        """Mean cosine of query and easy negatives."""
+        return float(self.easies.mean()) if self.easies.size else None
+
+    @property
+    def gap_hard(self) -> float | None:
+        """Positive minus hard."""
+        return None if self.hard is None else self.positive - self.hard
+
+    @property
+    def gap_easy(self) -> float | None:
+        """Positive minus easy."""
+        return None if self.easy is None else self.positive - self.easy
+
+    @property
+    def overlap(self) -> float | None:
+        """Shared area of the positives' and the hard negatives' histograms."""
+        return overlap_coefficient(self.positives, self.hards) if self.hards.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class HardNegative:
+    """A negative that scores high against a query; pictures are file paths or None."""
+
+    row: int
+    query: Item
+    query_image: Path | None
+    positive: Item
+    positive_image: Path | None
+    negative: Item
+    negative_image: Path | None
+    positive_score: float
+    negative_score: float
+
+
+def similarity_gap(result: EvalResult) -> dict[str, Gap]:
+    """The gap of every data set.
+
+    Of fewer than 10 negatives at most half are hard and half are easy, so that none is both.
+    """
+    return {name: _gap(task) for name, task in result.tasks.items()}
+
+
+def _gap(task: TaskResult) -> Gap:
+    hards: list[NDArray[np.float32]] = []
+    easies: list[NDArray[np.float32]] = []
+    for row in task.rows:
+        negatives = np.sort(row.scores[1:])
+        count = min(NEGATIVES, len(negatives) // 2)
+        hards.append(negatives[len(negatives) - count :])
+        easies.append(negatives[:count])
+    positives = np.array([row.scores[0] for row in task.rows], dtype=np.float32)
+    return Gap(positives, np.concatenate(hards), np.concatenate(easies))
+
+
+def hardest_negatives(result: EvalResult, per_task: int = 12) -> dict[str, list[HardNegative]]:
+    """Per data set, the best negatives of the rows where they stand highest above (or least below) the positive.
+
+    A query appears once.
+    """
+    return {name: _hardest(result, task, per_task) for name, task in result.tasks.items()}
+
+
+def _hardest(result: EvalResult, task: TaskResult, count: int) -> list[HardNegative]:
+    rows = [row for row in task.rows if len(row.scores) > 1]
+    rows.sort(key=lambda row: float(row.scores[0] - row.scores[1:].max()))
+    unique = {row.query: row for row in reversed(rows)}  # of equal queries the hardest row stays
+    items = result.items
+    found: list[HardNegative] = []
+    for row in sorted(unique.values(), key=lambda row: float(row.scores[0] - row.scores[1:].max()))[:count]:
+        place = 1 + int(row.scores[1:].argmax())
+        positive, negative = int(row.candidates[0]), int(row.candidates[place])
+        found.append(
+            HardNegative(
+                row=row.row,
+                query=items.item(row.query),
+                query_image=items.path(row.query),
+                positive=items.item(positive),
+                positive_image=items.path(positive),
+                negative=items.item(negative),
+                negative_image=items.path(negative),
+                positive_score=float(row.scores[0]),
+                negative_score=float(row.scores[place]),
+            )
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Contrastive losses. ``functional`` needs torch alone; ``hardness`` is the sentence-transformers form."""

@@ -1,0 +1,186 @@
+"""The hardness-weighted loss as a sentence-transformers loss, plain or cached, on one device or many."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.losses.gradcache import CachedLossMixin, _create_minibatch, _minibatch_ranges
+from sentence_transformers.util import all_gather_with_grad
+from torch import Tensor, nn
+
+from llave.losses.functional import IMPLEMENTATIONS, direction_loss, known_positives
+from llave.losses.reward import EMAReward, RewardFunction
+
+__all__ = ["HardnessWeightedLoss"]
+
+Reward = Literal["self"] | RewardFunction | EMAReward
+
+
+class HardnessWeightedLoss(CachedLossMixin, nn.Module):
+    """LLaVE's loss (arXiv 2503.04812, Eq. 8) for ``SentenceTransformerTrainer``.
+
+    Columns: query, positive, then any number of hard negatives. Labels (optional) are integer ids: shape (B,)
+    for target ids, or (B, 1 + columns) for one id per column; pairs that share an id are never negatives.
+
+    Args:
+        model: the model to train.
+        temperature: tau.
+        alpha: hardness; 0 is InfoNCE.
+        mini_batch_size: embed this many rows at a time (GradCache, arXiv 2101.06983): the same gradients as
+            the plain form with the memory of one mini-batch. None embeds the batch at once.
+        gather: under ``torch.distributed``, use the other ranks' pairs as negatives, with gradients.
+        reward: ``"self"`` (LLaVE), a function ``(query_BD, target_MD) -> (B, M)``, or an :class:`EMAReward`.
+        impl: see :func:`llave.hardness_weighted_loss`.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        *,
+        temperature: float = 0.02,
+        alpha: float = 9.0,
+        mini_batch_size: int | None = None,
+        gather: bool = True,
+        reward: Reward = "self",
+        impl: str = "auto",
+    ) -> None:
+        super().__init__()
+        if temperature <= 0 or alpha < 0:
+            raise ValueError(f"temperature must be > 0 and alpha >= 0, got {temperature} and {alpha}")
+        if mini_batch_size is not None and mini_batch_size < 1:
+            raise ValueError(f"mini_batch_size must be at least 1, got {mini_batch_size}")
+        if impl not in IMPLEMENTATIONS:
+            raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
+        self.model = model
+        self.temperature = temperature
+        self.alpha = alpha
+        self.uses_gradient_cache = mini_batch_size is not None
+        self.mini_batch_size = mini_batch_size or 0
+        self.gather = gather
+        self.reward = reward
+        self.impl = impl
+        self._reward_embeddings: list[Tensor] | None = None
+
+    def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
+        """Scalar loss of a batch of preprocessed columns."""
+        features = list(sentence_features)
+        if len(features) < 2:
+            raise ValueError(f"expected at least a query and a positive column, got {len(features)}")
+        if isinstance(self.reward, EMAReward):
+            if self.training:
+                self.reward.follow()
+            self._reward_embeddings = [self._embed_reward(self.reward, column) for column in features]
+        if self.uses_gradient_cache:
+            return self.forward_cached(features, labels)
+        embeddings = [[self.model(column)["sentence_embedding"]] for column in features]
+        return self.calculate_loss(embeddings, labels)
+
+    def calculate_loss(
+        self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
+    ) -> Tensor:
+        """Loss of the whole batch from the embeddings of its mini-batches, one list per column."""
+        columns = [_unit(torch.cat(chunks)) for chunks in reps]
+        loss = self._loss(columns, self._column_ids(labels, len(columns)))
+        if with_backward:
+            loss.backward()
+            loss = loss.detach()
+        return loss
+
+    def _loss(self, columns: list[Tensor], ids: list[Tensor] | None) -> Tensor:
+        """Rows and columns of this rank against the pairs of all ranks; DDP's mean is the global loss."""
+        size = columns[0].shape[0]
+        offset = size * torch.distributed.get_rank() if self._distributed() else 0
+        local = torch.arange(offset, offset + size, device=columns[0].device)
+        query_ND, *target_columns = [self._gather(column) for column in columns]
+        target_MD = torch.cat(target_columns)
+        query_ids = target_ids = None
+        if ids is not None:
+            query_ids, *target_id_columns = [self._gather(column) for column in ids]
+            query_ids = query_ids if len(ids) > 1 else None
+            target_ids = torch.cat(target_id_columns) if len(ids) > 1 else self._gather(ids[0])
+        known = known_positives(local, target_MD.shape[0], query_ids, target_ids)
+        reward = self._reward_matrix(query_ND.detach(), target_MD.detach())
+        num_pairs = query_ND.shape[0]
+        rows = direction_loss(
+            query_ND[local],
+            target_MD,
+            local,
+            temperature=self.temperature,
+            alpha=self.alpha,
+            reward_AC=None if reward is None else reward[local],
+            known_AC=known,
+        )
+        back = direction_loss(
+            target_MD[local],
+            query_ND,
+            local,
+            temperature=self.temperature,
+            alpha=self.alpha,
+            reward_AC=None if reward is None else reward[:, local].T,
+            known_AC=None if known is None else known[:, :num_pairs],  # the relation is symmetric among pairs
+        )
+        return (rows.mean() + back.mean()) / 2
+
+    def _reward_matrix(self, query_ND: Tensor, target_MD: Tensor) -> Tensor | None:
+        if isinstance(self.reward, EMAReward):
+            assert self._reward_embeddings is not None
+            query_ND, *targets = [self._gather(column) for column in self._reward_embeddings]
+            return query_ND @ torch.cat(targets).T
+        if callable(self.reward):
+            return self.reward(query_ND, target_MD)
+        return None
+
+    def _embed_reward(self, reward: EMAReward, column: dict[str, Any]) -> Tensor:
+        if not self.uses_gradient_cache:
+            return reward.embed(column)
+        ranges = _minibatch_ranges(column, self.mini_batch_size)
+        return torch.cat([reward.embed(_create_minibatch(column, begin, end)) for begin, end in ranges])
+
+    def _column_ids(self, labels: Tensor | None, num_columns: int) -> list[Tensor] | None:
+        """Ids per column: [query, positive, negative, ...], or [target] alone for labels of shape (B,)."""
+        if labels is None:
+            return None
+        if labels.is_floating_point():
+            raise ValueError("labels must be integer ids; drop the score column from the data set")
+        if labels.ndim == 1:
+            if num_columns > 2:
+                raise ValueError("labels of shape (B,) name positives only; with hard negatives give one id per column")
+            return [labels]
+        if labels.shape[1] != num_columns:
+            raise ValueError(f"labels have {labels.shape[1]} ids per row for {num_columns} columns")
+        return list(labels.unbind(dim=1))
+
+    def _distributed(self) -> bool:
+        return self.gather and torch.distributed.is_available() and torch.distributed.is_initialized()
+
+    def _gather(self, value: Tensor) -> Tensor:
+        return all_gather_with_grad(value) if self._distributed() else value
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Settings, for the model card."""
+        reward = self.reward if isinstance(self.reward, str) else type(self.reward).__name__
+        return {
+            "temperature": self.temperature,
+            "alpha": self.alpha,
+            "mini_batch_size": self.mini_batch_size or None,
+            "gather": self.gather,
+            "reward": reward,
+            "impl": self.impl,
+        }
+
+    @property
+    def citation(self) -> str:
+        """BibTeX of the paper."""
+        return (
+            "@article{lan2025llave,\n"
+            "  title={LLaVE: Large Language and Vision Embedding Models with Hardness-Weighted Contrastive Learning},\n"
+            "  author={Lan, Zhibin and Niu, Liqiang and Meng, Fandong and Zhou, Jie and Su, Jinsong},\n"
+            "  journal={arXiv preprint arXiv:2503.04812},\n"
+            "  year={2025}\n}"
+        )
+
+
+def _unit(embedding_BD: Tensor) -> Tensor:
+    """L2-normalised, in float32 at least."""
+    return nn.functional.normalize(embedding_BD.to(torch.promote_types(embedding_BD.dtype, torch.float32)), dim=-1)

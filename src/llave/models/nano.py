@@ -1,0 +1,190 @@
+"""The nano model: LLaVA's structure in small, for machines without a GPU or a model hub.
+
+A picture becomes ``grid**2`` visual tokens (frozen EfficientNet-Lite0, two-layer MLP projector) that stand
+among the text tokens of all-MiniLM-L6-v2; text and picture are fused by its attention, not averaged.
+The classes are registered with transformers' Auto classes when this module is imported.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoProcessor,
+    BatchFeature,
+    BertConfig,
+    BertModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from llave.models.nano_vision import FEATURE_DIM, EfficientNetLite0
+from llave.models.vision_reuse import FeatureCache
+
+__all__ = ["IMAGE_TOKEN", "NanoConfig", "NanoModel", "NanoProcessor"]
+
+IMAGE_TOKEN = "[unused0]"  # a reserved token of BERT's vocabulary: no new row in the embedding table
+
+CPU_CHUNK = 8
+"""Pictures per forward on a CPU, where the early feature maps of more no longer fit the cache (2x faster than 64)."""
+
+
+class NanoConfig(PreTrainedConfig):
+    """BERT's configuration plus the visual side.
+
+    Args:
+        text_config: configuration of the language model.
+        image_token_id: vocabulary id of the placeholder that visual tokens replace.
+        grid: a picture becomes ``grid * grid`` tokens.
+    """
+
+    model_type = "llave_nano"
+    sub_configs: ClassVar = {"text_config": BertConfig}
+
+    def __init__(
+        self,
+        text_config: dict[str, Any] | BertConfig | None = None,
+        image_token_id: int = 1,
+        grid: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        self.text_config = text_config if isinstance(text_config, BertConfig) else BertConfig(**(text_config or {}))
+        self.image_token_id = image_token_id
+        self.grid = grid
+        self.hidden_size = self.text_config.hidden_size
+        super().__init__(**kwargs)
+
+
+class NanoModel(PreTrainedModel):
+    """Vision tower, projector and language model."""
+
+    config_class = NanoConfig
+    config: NanoConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    _supports_sdpa = True
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__(config)
+        self.vision_tower = EfficientNetLite0().requires_grad_(False)
+        self.projector = nn.Sequential(
+            nn.Linear(FEATURE_DIM, config.hidden_size), nn.GELU(), nn.Linear(config.hidden_size, config.hidden_size)
+        )
+        self.language_model = BertModel(config.text_config, add_pooling_layer=False)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    def get_input_embeddings(self) -> nn.Module:
+        embeddings: nn.Module = self.language_model.get_input_embeddings()
+        return embeddings
+
+    @torch.no_grad()
+    def vision_features(self, pixel_N3HW: Tensor) -> Tensor:
+        """Features of the frozen tower, (N, grid**2, 1280). A picture's do not depend on its batch."""
+        pixel_N3HW = pixel_N3HW.to(self.vision_tower.stem.weight.dtype)
+        chunks = pixel_N3HW.split(CPU_CHUNK) if pixel_N3HW.device.type == "cpu" else [pixel_N3HW]
+        pooled = [F.adaptive_avg_pool2d(self.vision_tower(chunk), self.config.grid) for chunk in chunks]
+        return torch.cat(pooled).flatten(2).transpose(1, 2).contiguous()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """Hidden states (B, T, D) of the fused sequence.
+
+        Args:
+            input_ids: (B, T) with ``grid**2`` placeholders per picture.
+            pixel_values: pictures (N, 3, H, W) in the order of their placeholders, or their features
+                (N, grid**2, 1280) where a :class:`FeatureCache` computed them before.
+        """
+        embedding = self.get_input_embeddings()(input_ids)
+        if pixel_values is not None:
+            features = pixel_values if pixel_values.ndim == 3 else self.vision_features(pixel_values)
+            visual = self.projector(features.to(embedding.dtype)).flatten(0, 1)
+            place = input_ids == self.config.image_token_id
+            if int(place.sum()) != visual.shape[0]:
+                raise ValueError(f"{visual.shape[0]} visual tokens for {int(place.sum())} placeholders in the text")
+            embedding = embedding.masked_scatter(place[..., None], visual)
+        elif torch.is_grad_enabled():
+            # DDP waits for every parameter's gradient: let a text-only batch give the projector a zero one.
+            embedding = embedding + 0.0 * self.projector(embedding.new_zeros(1, FEATURE_DIM)).sum()
+        output = self.language_model(
+            inputs_embeds=embedding, attention_mask=attention_mask, token_type_ids=token_type_ids
+        )
+        return BaseModelOutputWithPooling(last_hidden_state=output.last_hidden_state)
+
+
+class NanoProcessor(ProcessorMixin):
+    """Tokenizer and picture processor; one placeholder per picture becomes ``image_seq_length`` tokens."""
+
+    attributes: ClassVar = ["image_processor", "tokenizer"]
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        chat_template: str | None = None,
+        image_seq_length: int = 4,
+    ) -> None:
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)
+        self.image_seq_length = image_seq_length
+        self.image_token = IMAGE_TOKEN
+        self.feature_cache: FeatureCache | None = None
+
+    def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As stored; the cache belongs to the process, not to the model."""
+        return {key: value for key, value in super().to_dict(*args, **kwargs).items() if key != "feature_cache"}
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: str | list[str] | None = None,
+        text_kwargs: dict[str, Any] | None = None,
+        images_kwargs: dict[str, Any] | None = None,
+        common_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Token ids of ``text`` and, where there are pictures, ``pixel_values`` (or their cached features)."""
+        shared = {"return_tensors": "pt", **(common_kwargs or {})}
+        texts = [text] if isinstance(text, str) else list(text or [])
+        texts = [t.replace(IMAGE_TOKEN, IMAGE_TOKEN * self.image_seq_length) for t in texts]
+        tokens = {"padding": True, "truncation": True, **(text_kwargs or {}), **shared}
+        data = dict(self.tokenizer(texts, **tokens))
+        pictures = _flat(images)
+        if pictures:
+            if self.feature_cache is not None:
+                data["pixel_values"] = self.feature_cache.features(pictures)
+            else:
+                data["pixel_values"] = self.pixels(pictures, **(images_kwargs or {}))
+        return BatchFeature(data)
+
+    def pixels(self, pictures: list[Any], **kwargs: Any) -> Tensor:
+        """Pictures as (N, 3, H, W) float32."""
+        pixel: Tensor = self.image_processor(pictures, **{**kwargs, "return_tensors": "pt"})["pixel_values"]
+        return pixel
+
+
+def _flat(images: Any) -> list[Any]:
+    if images is None:
+        return []
+    if not isinstance(images, (list, tuple)):
+        return [images]
+    return [picture for image in images for picture in _flat(image)]
+
+
+AutoConfig.register(NanoConfig.model_type, NanoConfig, exist_ok=True)
+AutoModel.register(NanoConfig, NanoModel, exist_ok=True)
+AutoProcessor.register(NanoConfig, NanoProcessor, exist_ok=True)

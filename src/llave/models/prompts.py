@@ -1,0 +1,45 @@
+"""From an MMEB item to what ``SentenceTransformer.encode`` takes."""
+
+from typing import Any
+
+from PIL import Image
+
+from llave.data.images import load_image
+from llave.data.mmeb import Item, MMEBFolder
+from llave.errors import DataError
+
+__all__ = ["IMAGE_PLACEHOLDER", "ModelInput", "model_input", "strip_placeholder", "to_model_input"]
+
+IMAGE_PLACEHOLDER = "<|image_1|>"
+"""Where the picture stands in MMEB's texts. The backbone's chat template puts its own token there, first."""
+
+ModelInput = str | Image.Image | dict[str, Any]
+
+
+def strip_placeholder(text: str) -> str:
+    """The text without MMEB's placeholder and the white space around it."""
+    return text.replace(IMAGE_PLACEHOLDER, "").strip()
+
+
+def to_model_input(item: Item, folder: MMEBFolder) -> ModelInput:
+    """Text, picture or both, the picture decoded.
+
+    Raises:
+        DataError: a picture that cannot be decoded, or nothing to embed.
+    """
+    path = folder.image(item)
+    return model_input(item.text, None if path is None else load_image(path))
+
+
+def model_input(text: str, image: Image.Image | None, *, prompt: str = "") -> ModelInput:
+    """Combine a prompt, an MMEB text and a decoded picture.
+
+    Raises:
+        DataError: neither a text nor a picture.
+    """
+    text = (prompt + strip_placeholder(text)).strip()
+    if image is None:
+        if not text:
+            raise DataError("an item has neither a text nor a picture")
+        return text
+    return {"text": text, "image": image} if text else image

@@ -1,0 +1,124 @@
+"""What a run reports while it goes: a JSONL line per log step, and a progress bar with pairs/s."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from llave.losses.reward import EMAReward
+
+__all__ = ["EMACheckpoint", "MetricsFile", "PairsProgress"]
+
+
+class MetricsFile(TrainerCallback):
+    """Append every log record to a JSONL file, with seconds and pairs/s of this process."""
+
+    def __init__(self, path: Path, pairs_per_step: int) -> None:
+        self.path = path
+        self.pairs_per_step = pairs_per_step
+        self._start = (0.0, 0)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._start = (time.monotonic(), state.global_step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero or logs is None:
+            return
+        start, first_step = self._start
+        seconds = time.monotonic() - start
+        pairs = (state.global_step - first_step) * self.pairs_per_step
+        record = {"step": state.global_step, **logs, "seconds": round(seconds, 3), "pairs_per_second": pairs / seconds}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+class PairsProgress(TrainerCallback):
+    """A progress bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, title: str, pairs_per_step: int) -> None:
+        self.console = console
+        self.title = title
+        self.pairs_per_step = pairs_per_step
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: Any = None
+        self._loss = ""
+        self._start = (0.0, 0)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._start = (time.monotonic(), state.global_step)
+        self._task = self.progress.add_task(
+            self.title, total=state.max_steps, completed=state.global_step, rate="0 pairs/s"
+        )
+        self.progress.start()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        start, first_step = self._start
+        rate = (state.global_step - first_step) * self.pairs_per_step / (time.monotonic() - start)
+        text = f"{rate:.0f} pairs/s{self._loss}"
+        self.progress.update(self._task, completed=state.global_step, rate=text)
+        if not self.console.is_terminal and state.global_step % max(state.max_steps // 5, 1) == 0:
+            self.console.print(f"{self.title}: step {state.global_step}/{state.max_steps}, {text}")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs is not None and "loss" in logs:
+            self._loss = f", loss {float(logs['loss']):.3f}"
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.progress.stop()
+
+
+class EMACheckpoint(TrainerCallback):
+    """Keep the EMA reward model in every checkpoint, and restore it on resume."""
+
+    FILE = "ema_reward.safetensors"
+
+    def __init__(self, reward: EMAReward, resume_from: Path | None) -> None:
+        self.reward = reward
+        self.resume_from = resume_from
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.resume_from is not None:
+            self.reward.load_state_dict(load_file(self.resume_from / self.FILE))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            # The average as of the last optimiser step. follow() is otherwise called by the next forward.
+            self.reward.follow()
+            save_file(
+                self.reward.state_dict(), Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / self.FILE
+            )

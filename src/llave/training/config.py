@@ -1,0 +1,115 @@
+"""What a recipe can say. Every field is a YAML key and a ``--flag``; unknown keys are refused."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from llave.errors import UserError
+
+__all__ = ["DataSetConfig", "LossConfig", "TrainConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The hardness-weighted loss.
+
+    Args:
+        temperature: tau of the softmax.
+        alpha: hardness; 0 is plain InfoNCE, 9 is the paper's.
+        mini_batch_size: rows embedded at a time (GradCache); null embeds the batch at once.
+        reward: "self" (LLaVE) or "ema" (a moving average of the model judges hardness).
+        ema_decay: weight of the past in the "ema" reward.
+        hard_negatives: use the neg_text / neg_image_path columns as extra negatives.
+    """
+
+    temperature: float = 0.02
+    alpha: float = 9.0
+    mini_batch_size: int | None = None
+    reward: Literal["self", "ema"] = "self"
+    ema_decay: float = 0.99
+    hard_negatives: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSetConfig:
+    """One data set's share and prompts.
+
+    Args:
+        weight: share of its rows drawn in each epoch; 2 shows every row twice, 0.5 half of them.
+        cap: at most this many rows, drawn by the seed; null is all.
+        query_prompt: put before every query text.
+        target_prompt: put before every positive and negative text.
+    """
+
+    weight: float = 1.0
+    cap: int | None = None
+    query_prompt: str = ""
+    target_prompt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run.
+
+    Args:
+        data: folder in MMEB's format, with train/ and images/.
+        output: the trained model goes here, with run.json, metrics.jsonl and checkpoints/.
+        model: "nano", a model directory, or a hub id.
+        datasets: data sets to train on, by name; empty is all of them with default settings.
+        loss: the loss and its negatives.
+        batch_size: pairs per device and step, all of one data set.
+        epochs: passes over the data.
+        max_steps: stop after so many steps; -1 is no limit.
+        learning_rate: peak rate of the language model.
+        projector_learning_rate: peak rate of the projector; null is learning_rate.
+        weight_decay: of AdamW.
+        warmup: share of the steps with a rising learning rate.
+        schedule: learning rate after the warm-up.
+        freeze: parameters whose name contains one of these words are not trained.
+        seed: of everything random.
+        precision: arithmetic of the forward pass.
+        save_steps: steps between checkpoints; 0 is once an epoch.
+        keep_checkpoints: newest checkpoints to keep.
+        log_steps: steps between lines of metrics.jsonl.
+        resume: "auto" goes on from the newest whole checkpoint in output, "never" starts again.
+        feature_cache: file that keeps vision features between runs (nano models); null keeps them in memory.
+        tensorboard: also write TensorBoard files (needs the extra "track").
+    """
+
+    data: Path
+    output: Path
+    model: str = "nano"
+    datasets: dict[str, DataSetConfig] = field(default_factory=dict)
+    loss: LossConfig = field(default_factory=LossConfig)
+    batch_size: int = 64
+    epochs: float = 1.0
+    max_steps: int = -1
+    learning_rate: float = 1e-4
+    projector_learning_rate: float | None = None
+    weight_decay: float = 0.0
+    warmup: float = 0.03
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    freeze: list[str] = field(default_factory=lambda: ["vision_tower"])
+    seed: int = 0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    save_steps: int = 0
+    keep_checkpoints: int = 1
+    log_steps: int = 10
+    resume: Literal["auto", "never"] = "auto"
+    feature_cache: Path | None = None
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("batch_size", self.batch_size, 2),
+            ("keep_checkpoints", self.keep_checkpoints, 1),
+            ("log_steps", self.log_steps, 1),
+            ("save_steps", self.save_steps, 0),
+        ):
+            if value < least:
+                raise UserError(f"{name} must be at least {least}, got {value}")
+        for name, rate in (("temperature", self.loss.temperature), ("learning_rate", self.learning_rate)):
+            if rate <= 0:
+                raise UserError(f"{name} must be positive, got {rate}")
+        if self.loss.alpha < 0:
+            raise UserError(f"alpha must be at least 0, got {self.loss.alpha}")

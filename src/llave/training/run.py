@@ -1,0 +1,259 @@
+"""Train a model from a recipe, on ``SentenceTransformerTrainer``."""
+
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from rich.console import Console
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from torch.utils.data import BatchSampler
+from transformers import set_seed
+from transformers.utils import logging as transformers_logging
+
+from llave._version import __version__
+from llave.data.mmeb import MMEBFolder, TrainRow
+from llave.data.sampler import OneTaskBatchSampler
+from llave.data.training_rows import Collator, Prompts, Skipped, load_training_rows
+from llave.errors import UserError
+from llave.losses.hardness import HardnessWeightedLoss
+from llave.losses.reward import EMAReward
+from llave.models.load import load_model, use_feature_cache
+from llave.training.callbacks import EMACheckpoint, MetricsFile, PairsProgress
+from llave.training.config import DataSetConfig, TrainConfig
+
+__all__ = ["train"]
+
+RUN_FILE = "run.json"
+# Where a run may go on although these differ: they do not change what is learned.
+NOT_LEARNED = {"resume", "feature_cache", "tensorboard", "log_steps", "keep_checkpoints", "save_steps", "output"}
+
+
+class Trainer(SentenceTransformerTrainer):
+    """sentence-transformers' trainer with batches of one task across all ranks."""
+
+    def __init__(self, *args: Any, task_weights: dict[str, float], **kwargs: Any) -> None:
+        self.task_weights = task_weights
+        super().__init__(*args, **kwargs)
+
+    def get_batch_sampler(self, dataset: Dataset, batch_size: int, *args: Any, **kwargs: Any) -> BatchSampler:
+        """The sampler of one data set per global batch."""
+        return OneTaskBatchSampler(
+            dataset["dataset"],
+            batch_size=batch_size,
+            world_size=self.args.world_size,
+            seed=self.args.seed,
+            weights=self.task_weights,
+        )
+
+
+def train(config: TrainConfig, *, console: Console | None = None, title: str = "train") -> Path:
+    """Train as ``config`` says and return the directory of the model.
+
+    The directory is a sentence-transformers model, with ``run.json`` (resolved configuration, versions, seed,
+    skipped rows), ``metrics.jsonl`` and ``checkpoints/``. A run that was killed goes on from its newest whole
+    checkpoint to the weights of an uninterrupted one; a finished run is returned as it is.
+
+    Raises:
+        UserError: unknown data set, a directory of another run, data that cannot be used.
+    """
+    console = console or Console(stderr=True)
+    _quiet()
+    output = config.output
+    if config.resume == "never" and (output / RUN_FILE).exists():
+        shutil.rmtree(output)
+    previous = _previous_run(config)
+    if previous is not None and previous["status"] == "finished":
+        console.print(f"{title}: {output} is finished already (--resume never trains it again)")
+        return output
+
+    set_seed(config.seed)
+    folder = MMEBFolder(config.data)
+    settings = _data_sets(config, folder)
+    rows: dict[str, list[TrainRow]] = {}
+    skipped: list[Skipped] = []
+    for name, setting in settings.items():
+        rows[name], bad = load_training_rows(folder, name, cap=setting.cap, seed=config.seed)
+        skipped += bad
+    if skipped:
+        first = skipped[0]
+        console.print(
+            f"{title}: {len(skipped)} unusable rows left out, listed in {output / RUN_FILE}; "
+            f"the first: {first.file} row {first.row}: {first.reason}"
+        )
+    model = load_model(config.model)
+    _freeze(model, config.freeze)
+    cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
+    output.mkdir(parents=True, exist_ok=True)
+    record = _record(config, rows, skipped)
+    _write_json(output / RUN_FILE, {**record, "status": "running"})
+
+    reward = EMAReward(model, decay=config.loss.ema_decay) if config.loss.reward == "ema" else None
+    loss = HardnessWeightedLoss(
+        model,
+        temperature=config.loss.temperature,
+        alpha=config.loss.alpha,
+        mini_batch_size=config.loss.mini_batch_size,
+        reward=reward or "self",
+    )
+    trainer = _trainer(config, model, loss, folder, rows, settings)
+    pairs_per_step = config.batch_size * trainer.args.world_size
+    checkpoint = _newest_checkpoint(output / "checkpoints")
+    trainer.add_callback(MetricsFile(output / "metrics.jsonl", pairs_per_step))
+    if trainer.is_world_process_zero():
+        trainer.add_callback(PairsProgress(console, title, pairs_per_step))
+    if reward is not None:
+        trainer.add_callback(EMACheckpoint(reward, checkpoint))
+    if checkpoint is not None:
+        console.print(f"{title}: going on from {checkpoint}")
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.is_world_process_zero():
+        if cache is not None:
+            cache.save()
+        model.save_pretrained(str(output))
+        _write_json(output / RUN_FILE, {**record, "status": "finished", "steps": trainer.state.global_step})
+    return output
+
+
+def _data_sets(config: TrainConfig, folder: MMEBFolder) -> dict[str, DataSetConfig]:
+    known = folder.names("train")
+    if not known:
+        raise UserError(f"{folder.root}: no training data (train/ is empty)")
+    unknown = sorted(set(config.datasets) - set(known))
+    if unknown:
+        raise UserError(f"no data set {', '.join(unknown)} in {folder.root / 'train'}; there are: {', '.join(known)}")
+    return config.datasets or {name: DataSetConfig() for name in known}
+
+
+def _freeze(model: SentenceTransformer, words: list[str]) -> None:
+    for name, parameter in model.named_parameters():
+        if any(word in name for word in words):
+            parameter.requires_grad_(False)
+
+
+def _trainer(
+    config: TrainConfig,
+    model: SentenceTransformer,
+    loss: HardnessWeightedLoss,
+    folder: MMEBFolder,
+    rows: dict[str, list[TrainRow]],
+    settings: dict[str, DataSetConfig],
+) -> Trainer:
+    index = [(name, row) for name, data in rows.items() for row in range(len(data))]
+    dataset = Dataset.from_dict({"dataset": [name for name, _ in index], "row": [row for _, row in index]})
+    mapping = {} if config.projector_learning_rate is None else {r"projector": config.projector_learning_rate}
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(config.output / "checkpoints"),
+        per_device_train_batch_size=config.batch_size,
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps,
+        learning_rate=config.learning_rate,
+        learning_rate_mapping=mapping,
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup,
+        lr_scheduler_type=config.schedule if config.schedule != "constant" else "constant_with_warmup",
+        seed=config.seed,
+        bf16=config.precision == "bf16",
+        fp16=config.precision == "fp16",
+        save_strategy="steps" if config.save_steps else "epoch",
+        save_steps=config.save_steps or 500,
+        save_total_limit=config.keep_checkpoints,
+        logging_steps=config.log_steps,
+        report_to=["tensorboard"] if config.tensorboard else [],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_drop_last=True,
+        ddp_find_unused_parameters=False,
+    )
+    collator = Collator(
+        model.preprocess,
+        folder,
+        rows,
+        prompts={name: Prompts(setting.query_prompt, setting.target_prompt) for name, setting in settings.items()},
+        hard_negatives=config.loss.hard_negatives,
+    )
+    try:
+        return Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=dataset,
+            loss=loss,
+            data_collator=collator,
+            task_weights={name: setting.weight for name, setting in settings.items()},
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _previous_run(config: TrainConfig) -> dict[str, Any] | None:
+    """The record of a run in the output directory, if it is a run of this configuration."""
+    path = config.output / RUN_FILE
+    if not path.is_file():
+        if config.output.is_dir() and any(config.output.iterdir()):
+            raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
+        return None
+    previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    current = _resolved(config)
+    different = sorted(key for key in current if key not in NOT_LEARNED and previous["config"].get(key) != current[key])
+    if different:
+        raise UserError(
+            f"{config.output}: holds a run with another {', '.join(different)}; "
+            "choose another --output, or --resume never to replace it"
+        )
+    return previous
+
+
+def _newest_checkpoint(directory: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; the trainer's state comes last."""
+    found = [path for path in directory.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    for path in sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True):
+        state = path / "trainer_state.json"
+        try:
+            json.loads(state.read_text("utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(path)  # a kill while it was written; it would only be in the way
+        else:
+            return path
+    return None
+
+
+def _resolved(config: TrainConfig) -> dict[str, Any]:
+    resolved: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return resolved
+
+
+def _record(config: TrainConfig, rows: dict[str, list[TrainRow]], skipped: list[Skipped]) -> dict[str, Any]:
+    packages = ("torch", "transformers", "sentence-transformers", "accelerate", "numpy")
+    return {
+        "config": _resolved(config),
+        "rows": {name: len(data) for name, data in rows.items()},
+        "skipped": [dataclasses.asdict(row) for row in skipped],
+        "versions": {
+            "llave": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "machine": {"platform": platform.platform(), "threads": torch.get_num_threads(), "cpus": os.cpu_count()},
+        "command": sys.argv,
+    }
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+    partial.replace(path)
+
+
+def _quiet() -> None:
+    """Our own progress and messages say what the libraries' bars and notes would say again."""
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    transformers_logging.set_verbosity_error()

@@ -1,0 +1,193 @@
+"""The sentence-transformers form: cached equals plain, many processes equal one, rewards, in the real trainer."""
+
+import datetime
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from llave import HardnessWeightedLoss, hardness_weighted_loss, load_model
+from llave.losses.reward import EMAReward
+
+Columns = list[dict[str, Any]]
+TEXTS = ["a crab", "the moon over a hill", "red car", "a slice of bread with butter", "dog", "a small boat"]
+
+
+@pytest.fixture
+def model() -> SentenceTransformer:
+    """A fresh nano model."""
+    return load_model("nano", device="cpu")
+
+
+@pytest.fixture
+def inputs(picture: Callable[[int], Image.Image]) -> list[list[Any]]:
+    """Three columns of six rows that mix text, pictures and both."""
+    query = [text if i % 2 else {"text": text, "image": picture(i)} for i, text in enumerate(TEXTS)]
+    positive = [picture(i) if i != 3 else "toast" for i in range(6)]
+    negative = [{"text": "not this", "image": picture(i + 7)} if i < 4 else f"other {i}" for i in range(6)]
+    return [query, positive, negative]
+
+
+IDS = torch.tensor([[1, 11, 21], [2, 12, 22], [3, 11, 23], [4, 14, 24], [1, 15, 11], [6, 16, 26]])
+
+
+def preprocess(model: SentenceTransformer, inputs: list[list[Any]], rows: slice = slice(None)) -> Columns:
+    return [model.preprocess(column[rows]) for column in inputs]
+
+
+def gradients(model: SentenceTransformer) -> dict[str, Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same_gradients(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
+    assert left.keys() == right.keys()
+    assert len(left) > 80
+    scale = max(float(value.abs().max()) for value in right.values())
+    assert scale > 1e-4
+    for name in left:
+        assert torch.allclose(left[name], right[name], atol=2e-5 * scale, rtol=1e-3), name
+
+
+def test_equals_the_pure_function(model: SentenceTransformer, inputs: list[list[Any]]) -> None:
+    model.eval()
+    loss = HardnessWeightedLoss(model, temperature=0.1, alpha=5.0)(preprocess(model, inputs), IDS)
+    query, positive, negative = [
+        model.encode(column, convert_to_tensor=True, normalize_embeddings=True) for column in inputs
+    ]
+    pure = hardness_weighted_loss(
+        query,
+        torch.cat([positive, negative]),
+        temperature=0.1,
+        alpha=5.0,
+        query_ids=IDS[:, 0],
+        target_ids=torch.cat([IDS[:, 1], IDS[:, 2]]),
+    )
+    assert loss.item() == pytest.approx(pure.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("mini_batch_size", [1, 4])
+def test_cached_gradients_equal_plain_ones_with_dropout(
+    model: SentenceTransformer, inputs: list[list[Any]], mini_batch_size: int
+) -> None:
+    """The plain form embeds the same chunks in the same order, so that dropout draws the same masks."""
+    from sentence_transformers.base.losses.gradcache import _create_minibatch
+
+    model.train()
+    cached = HardnessWeightedLoss(model, temperature=0.1, mini_batch_size=mini_batch_size)
+    torch.manual_seed(3)
+    loss = cached(preprocess(model, inputs), IDS)
+    loss.backward()
+    cached_gradients = gradients(model)
+
+    model.zero_grad()
+    torch.manual_seed(3)
+    chunks = [
+        [
+            model(_create_minibatch(column, start, start + mini_batch_size))["sentence_embedding"]
+            for start in range(0, 6, mini_batch_size)
+        ]
+        for column in preprocess(model, inputs)
+    ]
+    plain_loss = HardnessWeightedLoss(model, temperature=0.1).calculate_loss(chunks, IDS)
+    plain_loss.backward()
+    assert loss.item() == pytest.approx(plain_loss.item(), rel=1e-6)
+    assert_same_gradients(cached_gradients, gradients(model))
+    # Without dropout the chunks do not matter: the same as one forward of the whole batch.
+    model.eval()
+    model.zero_grad()
+    HardnessWeightedLoss(model, temperature=0.1)(preprocess(model, inputs), IDS).backward()
+    whole = gradients(model)
+    model.zero_grad()
+    cached(preprocess(model, inputs), IDS).backward()
+    assert_same_gradients(gradients(model), whole)
+
+
+def _rank(rank: int, world: int, directory: str, inputs: list[list[Any]], mini_batch_size: int | None) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{directory}/rendezvous",
+        rank=rank,
+        world_size=world,
+        timeout=datetime.timedelta(seconds=120),
+    )
+    model = load_model("nano", device="cpu").eval()
+    share = slice(rank * 3, rank * 3 + 3)
+    parallel = DistributedDataParallel(model)
+    loss_function = HardnessWeightedLoss(parallel, temperature=0.1, mini_batch_size=mini_batch_size)
+    loss = loss_function(preprocess(model, inputs, share), IDS[share])
+    loss.backward()
+    torch.save({"loss": loss.detach(), "gradients": gradients(model)}, f"{directory}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mini_batch_size", [None, 2])
+def test_two_processes_equal_one(
+    model: SentenceTransformer, inputs: list[list[Any]], mini_batch_size: int | None
+) -> None:
+    model.eval()
+    loss = HardnessWeightedLoss(model, temperature=0.1)(preprocess(model, inputs), IDS)
+    loss.backward()
+    with tempfile.TemporaryDirectory() as directory:
+        torch.multiprocessing.spawn(_rank, args=(2, directory, inputs, mini_batch_size), nprocs=2)
+        ranks = [torch.load(Path(directory) / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert sum(r["loss"].item() for r in ranks) / 2 == pytest.approx(loss.item(), rel=1e-5)
+    for result in ranks:  # DDP has averaged them already
+        assert_same_gradients(result["gradients"], gradients(model))
+
+
+def test_a_reward_function_and_an_ema_of_the_model(model: SentenceTransformer, inputs: list[list[Any]]) -> None:
+    model.eval()
+    features = preprocess(model, inputs)
+    own = HardnessWeightedLoss(model)(features, IDS)
+    cosine = HardnessWeightedLoss(model, reward=lambda query, target: query @ target.T)(features, IDS)
+    assert cosine.item() == pytest.approx(own.item(), rel=1e-6)
+    constant = HardnessWeightedLoss(model, reward=lambda q, t: torch.zeros(len(q), len(t)))(features, IDS)
+    assert constant.item() == pytest.approx(HardnessWeightedLoss(model, alpha=0.0)(features, IDS).item(), rel=1e-6)
+    ema = HardnessWeightedLoss(model, reward=EMAReward(model, decay=0.5))(features, IDS)
+    assert ema.item() == pytest.approx(own.item(), rel=1e-5)  # before the first step the average is the model
+
+
+@pytest.mark.parametrize("mini_batch_size", [None, 2])
+def test_the_ema_follows_at_its_pace(
+    model: SentenceTransformer, inputs: list[list[Any]], mini_batch_size: int | None
+) -> None:
+    reward = EMAReward(model, decay=0.75)
+    loss = HardnessWeightedLoss(model, reward=reward, mini_batch_size=mini_batch_size).train()
+    name = "0.model.projector.0.weight"
+    weight = dict(model.named_parameters())[name]
+    before = weight.detach().clone()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    loss(preprocess(model, inputs), IDS).backward()
+    optimizer.step()
+    after = weight.detach().clone()
+    assert not torch.equal(before, after)
+    for _ in range(3):  # three forwards, one step: one update
+        loss(preprocess(model, inputs), IDS)
+    average = dict(reward.model.named_parameters())[name]
+    assert torch.allclose(average, 0.75 * before + 0.25 * after, atol=1e-6)
+    frozen = dict(reward.model.named_parameters())["0.model.vision_tower.stem.weight"]
+    assert frozen is dict(model.named_parameters())["0.model.vision_tower.stem.weight"]
+
+
+def test_bad_inputs_are_named(model: SentenceTransformer, inputs: list[list[Any]]) -> None:
+    features = preprocess(model, inputs)
+    loss = HardnessWeightedLoss(model)
+    with pytest.raises(ValueError, match="query and a positive column"):
+        loss(features[:1])
+    with pytest.raises(ValueError, match="integer ids"):
+        loss(features, torch.rand(6))
+    with pytest.raises(ValueError, match="labels have 3 ids per row for 2 columns"):
+        loss(features[:2], IDS)
+    for option in ({"temperature": 0.0}, {"alpha": -1.0}, {"mini_batch_size": 0}, {"impl": "x"}):
+        with pytest.raises(ValueError, match=r"must be|is not one of"):
+            HardnessWeightedLoss(model, **option)
