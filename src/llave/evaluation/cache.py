@@ -57,9 +57,8 @@ def _settings(model: "SentenceTransformer") -> list[str]:
     processor: Any = getattr(model, "processor", None) or model.tokenizer
     tokenizer: Any = getattr(processor, "tokenizer", processor)
     texts.append(repr(getattr(processor, "chat_template", None)))
-    for part in (processor, getattr(processor, "image_processor", None)):
-        if part is not None and hasattr(part, "to_json_string"):
-            texts.append(part.to_json_string())
+    parts = (processor, getattr(processor, "image_processor", None))
+    texts += [part.to_json_string() for part in parts if part is not None and hasattr(part, "to_json_string")]
     backend = getattr(tokenizer, "backend_tokenizer", None)
     texts.append(backend.to_str() if backend is not None else repr(tokenizer))
     for module in model.modules():

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from llave.evaluation.result import GROUP_TITLES
@@ -31,6 +30,7 @@ def style() -> Any:
             "svg.hashsalt": "llave",
             "font.family": "sans-serif",
             "font.size": 10,
+            "hatch.linewidth": 0.6,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.edgecolor": INK,
@@ -84,7 +84,7 @@ def group_bars(results: Mapping[str, Any], *, title: bool = True) -> Figure:
     groups = list(next(iter(models.values()))["meta"])
     thickness = 0.8 / len(models)
     with style():
-        figure = Figure(figsize=(5.6, 0.7 + (0.26 + 0.18 * len(models)) * len(groups)), layout="constrained")
+        figure = Figure(figsize=(4.6, 0.7 + (0.26 + 0.18 * len(models)) * len(groups)), layout="constrained")
         axes = figure.subplots()
         for index, (name, model) in enumerate(models.items()):
             places = [row + thickness * (index - (len(models) - 1) / 2) for row in range(len(groups))]
@@ -125,6 +125,6 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")]
     with style():
-        FigureCanvasAgg(figure).print_png(paths[0])
+        figure.savefig(paths[0], dpi=160)
         figure.savefig(paths[1], metadata={"Date": None})
     return paths

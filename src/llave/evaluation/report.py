@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Mapping
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,8 @@ def _histograms(dataset: str, gaps: Mapping[str, Mapping[str, Gap]], number: int
 def _bars_description(results: Mapping[str, Any]) -> str:
     parts = []
     for name, model in results["models"].items():
-        values = [f"{GROUP_TITLES.get(group, group)} {_percent(about['p_at_1'])}" for group, about in model["meta"].items()]
+        means = {GROUP_TITLES.get(group, group): _percent(about["p_at_1"]) for group, about in model["meta"].items()}
+        values = [f"{group} {mean}" for group, mean in means.items()]
         parts.append(f"{name}: {', '.join(values)}")
     return f"Bars of P@1 in percent. {'; '.join(parts)}."
 
@@ -126,12 +126,7 @@ def _gallery_entry(entry: HardNegative) -> dict[str, Any]:
 
 def _item(item: Item, image: Path | None) -> dict[str, str]:
     text = item.text if len(item.text) <= TEXT_LIMIT else item.text[: TEXT_LIMIT - 1] + "…"
-    return {"text": text, "image": "" if image is None else _thumbnail(image), "name": item.image}
-
-
-@cache
-def _thumbnail(path: Path) -> str:
-    return thumbnail(path)
+    return {"text": text, "image": "" if image is None else thumbnail(image), "name": item.image}
 
 
 def _settings(runs: Mapping[str, ModelRun], extra: Mapping[str, str]) -> dict[str, str]:
@@ -156,7 +151,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _cosine(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
+    return "none" if value is None else f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _signed(fraction: float) -> str:

@@ -10,21 +10,22 @@ SIGNIFICANT = 0.05
 
 def summarise(results: Mapping[str, Any]) -> list[str]:
     """Sentences about the results of :func:`llave.evaluation.aggregate.aggregate`, the most important first."""
-    sentences = [verdict(results)] if "paired" in results else []
+    sentences = [verdict(results), _evidence(results)] if "paired" in results else []
     sentences += [_level(name, model) for name, model in results["models"].items()]
     sentences += [_gap(results["models"])]
     if len(results["seeds"]) == 1:
         sentences.append("One seed: no interval over seeds, so what another training run would give is unknown.")
-    skipped = sum(sum(model["skipped"]) for model in results["models"].values())
+    skipped = max(max(model["skipped"]) for model in results["models"].values())
     if skipped:
-        sentences.append(f"{skipped} rows were skipped because a picture or text in them could not be embedded.")
+        rows = f"{skipped} row{'s' * (skipped != 1)}"
+        sentences.append(f"{rows} per evaluation skipped, because a picture or text could not be embedded.")
     return [sentence for sentence in sentences if sentence]
 
 
 def verdict(results: Mapping[str, Any]) -> str:
-    """How the second model compares with the first, overall and out of distribution."""
+    """Whether the second model's overall P@1 differs from the first's."""
     paired = results["paired"]
-    overall = paired["groups"]["overall"]
+    overall, seeds = paired["groups"]["overall"], len(results["seeds"])
     points = 100 * overall["difference"]
     model, baseline = paired["model"], paired["baseline"]
     if abs(points) < 0.05:
@@ -33,16 +34,24 @@ def verdict(results: Mapping[str, Any]) -> str:
         direction = "above" if points > 0 else "below"
         text = f"{model} scores {abs(points):.1f} points {direction} {baseline} in overall P@1"
     if overall["p"] is None:
-        return f"{text}, with one seed: no interval, so the difference may be chance of training."
-    low, high = (100 * end for end in overall["ci95"])
-    seeds = len(results["seeds"])
-    text += f" (mean over {seeds} seeds; 95% interval of the difference {low:+.1f} to {high:+.1f}): "
-    if overall["p"] < SIGNIFICANT:
-        return f"{text}a significant difference (sign-flip test over seeds, p = {overall['p']:.3f})."
-    text += f"no significant difference (sign-flip test over seeds, p = {overall['p']:.3f}"
-    if paired["smallest_p"] >= SIGNIFICANT:
-        return f"{text}; with {seeds} seeds this test cannot give less than {paired['smallest_p']:.3f})."
-    return f"{text})."
+        return f"{text}, with one seed: no interval, so the difference may be chance."
+    found = "a significant difference" if overall["p"] < SIGNIFICANT else "no significant difference"
+    return f"{text}: {found} over {seeds} seeds."
+
+
+def _evidence(results: Mapping[str, Any]) -> str:
+    """The statistics behind the verdict; nothing where one seed gives none."""
+    paired = results["paired"]
+    overall, seeds = paired["groups"]["overall"], len(results["seeds"])
+    if overall["p"] is None:
+        return ""
+    low, high = (f"{100 * end:+.1f}".replace("-", "\N{MINUS SIGN}") for end in overall["ci95"])
+    text = f"95% interval of the difference: {low} to {high} points; sign-flip test over seeds: p = {overall['p']:.3f}"
+    if paired["smallest_p"] < SIGNIFICANT:
+        return f"{text}."
+    return (
+        f"{text}, where {seeds} seeds cannot give less than {paired['smallest_p']:.3f}, however large the difference."
+    )
 
 
 def _level(name: str, model: Mapping[str, Any]) -> str:
@@ -69,8 +78,10 @@ def _gap(models: Mapping[str, Any]) -> str:
     known = {name: gap for name, gap in gaps.items() if gap["gap_hard"] is not None}
     if not known:
         return ""
-    parts = [f"{gap['gap_hard']:.2f} ({name}, easy negatives {gap['gap_easy']:.2f})" for name, gap in known.items()]
-    return f"Mean cosine gap between the positive and the hard negatives: {', '.join(parts)}."
+    hard = ", ".join(f"{name} {gap['gap_hard']:.2f}" for name, gap in known.items())
+    easy = ", ".join(f"{name} {gap['gap_easy']:.2f}" for name, gap in known.items())
+    text = f"Mean cosine of the positive minus that of the hard negatives: {hard}; minus that of the easy ones: {easy}."
+    return text.replace("-0.00", "0.00").replace(" -", " \N{MINUS SIGN}")
 
 
 def _count(datasets: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import json
-import logging
 import os
 import platform
 import shutil
@@ -16,8 +15,7 @@ from datasets import Dataset
 from rich.console import Console
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from torch.utils.data import BatchSampler
-from transformers import set_seed
-from transformers.utils import logging as transformers_logging
+from transformers import PrinterCallback, set_seed
 
 from llave._version import __version__
 from llave.data.mmeb import MMEBFolder, TrainRow
@@ -27,6 +25,7 @@ from llave.errors import UserError
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
 from llave.models.load import load_model, use_feature_cache
+from llave.terminal import quiet_libraries
 from llave.training.callbacks import EMACheckpoint, MetricsFile, PairsProgress
 from llave.training.config import DataSetConfig, TrainConfig
 
@@ -43,6 +42,9 @@ class Trainer(SentenceTransformerTrainer):
     def __init__(self, *args: Any, task_weights: dict[str, float], **kwargs: Any) -> None:
         self.task_weights = task_weights
         super().__init__(*args, **kwargs)
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """None: it would describe the rows' bookkeeping columns as if they were texts."""
 
     def get_batch_sampler(self, dataset: Dataset, batch_size: int, *args: Any, **kwargs: Any) -> BatchSampler:
         """The sampler of one data set per global batch."""
@@ -66,7 +68,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         UserError: unknown data set, a directory of another run, data that cannot be used.
     """
     console = console or Console(stderr=True)
-    _quiet()
+    quiet_libraries()
     output = config.output
     if config.resume == "never" and (output / RUN_FILE).exists():
         shutil.rmtree(output)
@@ -107,6 +109,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     trainer = _trainer(config, model, loss, folder, rows, settings)
     pairs_per_step = config.batch_size * trainer.args.world_size
     checkpoint = _newest_checkpoint(output / "checkpoints")
+    trainer.remove_callback(PrinterCallback)
     trainer.add_callback(MetricsFile(output / "metrics.jsonl", pairs_per_step))
     if trainer.is_world_process_zero():
         trainer.add_callback(PairsProgress(console, title, pairs_per_step))
@@ -171,6 +174,7 @@ def _trainer(
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_drop_last=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
     )
     collator = Collator(
@@ -250,10 +254,3 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
     partial.replace(path)
-
-
-def _quiet() -> None:
-    """Our own progress and messages say what the libraries' bars and notes would say again."""
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-    transformers_logging.set_verbosity_error()

