@@ -19,7 +19,7 @@ def test_folder_with_and_without_a_description(benchmark_root: Path) -> None:
         ("names_ood", "classification", "ood"),
         ("alike", "other", "ind"),
     ]
-    assert len(benchmark.tasks[0].rows()) == 12
+    assert len(benchmark.tasks[0].rows()) == 8
 
 
 def test_split_by_suffix(tmp_path: Path) -> None:

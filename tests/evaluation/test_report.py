@@ -139,8 +139,9 @@ def test_in_chromium_at_phone_width(report: Path, tmp_path: Path, scheme: int, d
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
     probe = report.with_name(f"probe-{scheme}.html")  # measures the page in a frame of the same folder
     probe.write_text(PROBE)
-    command = [chromium, "--headless", "--disable-gpu", "--allow-file-access-from-files", "--virtual-time-budget=5000"]
+    command = [chromium, "--headless", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files"]
     command += [
+        "--virtual-time-budget=5000",
         f"--user-data-dir={tmp_path}",
         f"--blink-settings=preferredColorScheme={scheme}",
         "--window-size=800,900",

@@ -14,7 +14,7 @@ from typing import Any
 
 from llave.errors import DataError
 
-__all__ = ["EVAL_COLUMNS", "TRAIN_COLUMNS", "EvalRow", "Item", "MMEBFolder", "TrainRow", "read_rows"]
+__all__ = ["EVAL_COLUMNS", "TRAIN_COLUMNS", "EvalRow", "Item", "MMEBFolder", "TrainRow", "load_table", "read_rows"]
 
 TRAIN_COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 """Required columns; ``neg_text`` and ``neg_image_path`` may follow."""
@@ -94,7 +94,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
     Raises:
         DataError: unreadable file, or a row without one of ``columns``.
     """
-    for index, row in enumerate(_load(path)):
+    for index, row in enumerate(load_table(path)):
         where = f"{path} row {index}"
         if not isinstance(row, dict):
             raise DataError(f"{where}: expected an object with columns {', '.join(columns)}")
@@ -133,7 +133,12 @@ def _item(text: Any, image: Any, where: str) -> Item:
     return Item(text, image)
 
 
-def _load(path: Path) -> Sequence[Any]:
+def load_table(path: Path) -> Sequence[Any]:
+    """The rows of a parquet, JSON or JSONL file, unchecked.
+
+    Raises:
+        DataError: a file that cannot be read as a list of rows.
+    """
     try:
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq

@@ -134,7 +134,7 @@ def name_key(label: str, person: bool) -> str:
     if not person:
         return label
     label = re.sub(r"^(kiss|couple with heart|family): .*", r"\1", label).removesuffix(": facing right")
-    words = [ALIASES.get(word, word) for word in re.findall(r"[\w'’-]+", ALIASES.get(label, label))]
+    words = [ALIASES.get(word, word) for word in re.findall(r"[\w'\u2019-]+", ALIASES.get(label, label))]
     return " ".join(word for word in words if word not in PERSON_WORDS) or "person"
 
 

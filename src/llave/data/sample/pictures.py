@@ -40,7 +40,7 @@ TRAINED_ARTISTS = ("noto", "fluent")
 
 
 def canonical(hexcode: str) -> str:
-    """Code points in lower case, without variation selectors and leading zeros: ``"002A-FE0F-20E3"`` → ``"2a-20e3"``."""
+    """Lower case, without variation selectors and leading zeros: ``"002A-FE0F-20E3"`` → ``"2a-20e3"``."""
     codes = (code.lstrip("0") for code in hexcode.lower().split("-"))
     return "-".join(code for code in codes if code != "fe0f")
 

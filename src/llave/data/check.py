@@ -1,0 +1,199 @@
+"""Find what is wrong with a folder in MMEB's format: every problem, with its file and row."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from llave.data.images import load_image
+from llave.data.mmeb import EVAL_COLUMNS, TRAIN_COLUMNS, MMEBFolder, load_table
+from llave.errors import DataError
+from llave.models.prompts import IMAGE_PLACEHOLDER, strip_placeholder
+
+__all__ = ["Problem", "check_folder", "summarise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong.
+
+    Args:
+        file: the table.
+        row: counted from 0; None if it concerns the file.
+        kind: a word for machines, e.g. "missing-image".
+        message: a line for people.
+    """
+
+    file: str
+    row: int | None
+    kind: str
+    message: str
+
+
+def check_folder(root: str | Path, *, decode: bool = True, progress: bool = True) -> list[Problem]:
+    """All problems of a folder, in the order of its files and rows.
+
+    Args:
+        decode: decode every picture once, which finds truncated ones; otherwise only look that it exists.
+        progress: show a bar on stderr.
+
+    Raises:
+        DataError: the folder is not one in MMEB's format at all.
+    """
+    folder = MMEBFolder(root)
+    pictures = _Pictures(folder.root / "images", decode)
+    problems: list[Problem] = []
+    tables = [(split, name) for split in ("train", "eval") for name in folder.names(split)]
+    for split, name in track(
+        tables, description="checking", console=Console(stderr=True), disable=not progress, transient=True
+    ):
+        path = folder.path(split, name)
+        try:
+            rows = load_table(path)
+        except DataError as error:
+            problems.append(Problem(str(path), None, "unreadable", str(error)))
+            continue
+        if not rows:
+            problems.append(Problem(str(path), None, "empty", "no rows"))
+        check = _train_row if split == "train" else _eval_row
+        for number, row in enumerate(rows):
+            problems += [Problem(str(path), number, kind, message) for kind, message in check(row, pictures)]
+    return problems
+
+
+def summarise(root: str | Path) -> list[dict[str, Any]]:
+    """Rows, candidates per row and distinct pictures of each data set.
+
+    Raises:
+        DataError: a table that cannot be read.
+    """
+    folder = MMEBFolder(root)
+    summary: list[dict[str, Any]] = []
+    for name in folder.names("train"):
+        train = folder.train(name)
+        items = [item for row in train for item in (row.query, row.positive, row.negative) if item is not None]
+        hard = sum(row.negative is not None for row in train)
+        summary.append(
+            {
+                "split": "train",
+                "data set": name,
+                "rows": len(train),
+                "candidates": f"{hard} hard negatives",
+                "pictures": len({item.image for item in items if item.image}),
+            }
+        )
+    for name in folder.names("eval"):
+        rows = folder.eval(name)
+        sizes = [len(row.candidates) for row in rows]
+        items = [item for row in rows for item in (row.query, *row.candidates)]
+        summary.append(
+            {
+                "split": "eval",
+                "data set": name,
+                "rows": len(rows),
+                "candidates": f"{min(sizes, default=0)} to {max(sizes, default=0)}",
+                "pictures": len({item.image for item in items if item.image}),
+            }
+        )
+    return summary
+
+
+Finding = tuple[str, str]
+"""(kind, message)"""
+
+
+class _Pictures:
+    """Remembers what is wrong with each picture, so that each is looked at once."""
+
+    def __init__(self, root: Path, decode: bool) -> None:
+        self.root = root
+        self.decode = decode
+        self.known: dict[str, Finding | None] = {}
+
+    def problem(self, path: str) -> Finding | None:
+        if path not in self.known:
+            self.known[path] = self._look(path)
+        return self.known[path]
+
+    def _look(self, path: str) -> Finding | None:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts:
+            return "escaping-path", f"picture path {path!r} leads out of images/"
+        if not (self.root / path).is_file():
+            return "missing-image", f"no picture {path!r} in {self.root}"
+        if self.decode:
+            try:
+                load_image(self.root / path)
+            except DataError as error:
+                return "broken-image", str(error)
+        return None
+
+
+def _train_row(row: Any, pictures: _Pictures) -> Iterator[Finding]:
+    yield from (columns := list(_columns(row, TRAIN_COLUMNS)))
+    if columns:
+        return
+    for role, text, image in (
+        ("query", row["qry"], row["qry_image_path"]),
+        ("positive", row["pos_text"], row["pos_image_path"]),
+    ):
+        yield from _item(role, text, image, pictures)
+    negative = (row.get("neg_text") or "", row.get("neg_image_path") or "")
+    if any(negative):
+        yield from _item("negative", *negative, pictures)
+        if negative == (row["pos_text"], row["pos_image_path"]):
+            yield "negative-is-positive", "the hard negative equals the positive"
+
+
+def _eval_row(row: Any, pictures: _Pictures) -> Iterator[Finding]:
+    yield from (columns := list(_columns(row, EVAL_COLUMNS)))
+    if columns:
+        return
+    yield from _item("query", row["qry_text"], row["qry_img_path"], pictures)
+    texts, images = row["tgt_text"], row["tgt_img_path"]
+    if not isinstance(texts, list) or not isinstance(images, list):
+        yield "wrong-type", "tgt_text and tgt_img_path must be lists"
+        return
+    if len(texts) != len(images):
+        yield "unequal-lengths", f"{len(texts)} tgt_text for {len(images)} tgt_img_path"
+        return
+    if not texts:
+        yield "empty-positive", "no candidates, so no positive"
+        return
+    first_seen: dict[tuple[Any, Any], int] = {}
+    for number, candidate in enumerate(zip(texts, images, strict=True)):
+        role = "positive" if number == 0 else f"candidate {number}"
+        yield from _item(role, *candidate, pictures)
+        first = first_seen.setdefault(candidate, number)
+        if first == 0 and number:
+            yield "candidate-is-positive", f"candidate {number} equals the positive"
+        elif first != number:
+            yield "duplicate-candidate", f"candidate {number} equals candidate {first}"
+
+
+def _columns(row: Any, columns: tuple[str, ...]) -> Iterator[Finding]:
+    if not isinstance(row, dict):
+        yield "wrong-type", "not an object with columns"
+        return
+    missing = [column for column in columns if column not in row]
+    if missing:
+        yield "missing-column", f"missing column {', '.join(missing)}; it has {', '.join(map(str, row))}"
+
+
+def _item(role: str, text: Any, image: Any, pictures: _Pictures) -> Iterator[Finding]:
+    text, image = "" if text is None else text, "" if image is None else image
+    if not isinstance(text, str) or not isinstance(image, str):
+        yield "wrong-type", f"{role}: text and picture path must be strings"
+        return
+    if not strip_placeholder(text) and not image:
+        yield f"empty-{role.split()[0]}", f"{role}: neither a text nor a picture"
+    if IMAGE_PLACEHOLDER in text and not image:
+        yield "placeholder-without-image", f"{role}: the text has {IMAGE_PLACEHOLDER} but there is no picture"
+    if image and IMAGE_PLACEHOLDER not in text:
+        yield "image-without-placeholder", f"{role}: a picture, but no {IMAGE_PLACEHOLDER} in the text"
+    problem = pictures.problem(image) if image else None
+    if problem is not None:
+        yield problem[0], f"{role}: {problem[1]}"
