@@ -34,7 +34,7 @@ def test_missing_and_not_a_picture(tmp_path: Path) -> None:
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     Image.new("1", (9000, 9000)).save(path)
-    with pytest.raises(DataError, match="81000000|9000x9000 pixels, more than the limit of 40,000,000"):
+    with pytest.raises(DataError, match=r"9000x9000 pixels, more than the limit of 40,000,000"):
         load_image(path)
     assert load_image(path, max_pixels=10**8).size == (9000, 9000)
 

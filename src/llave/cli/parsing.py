@@ -1,5 +1,6 @@
 """One way for every command to read its options: a dataclass, YAML and flags, errors in one line."""
 
+import dataclasses
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -28,24 +29,38 @@ def parse(
     parser = ArgumentParser(prog=f"llave {command}", description=description, exit_on_error=False)
     parser.add_argument("--recipe", action="config", help="YAML file with any of the options below; flags win over it")
     parser.add_class_arguments(config, fail_untyped=True)
-    words = []
-    names = iter(positional)
-    for i, word in enumerate(argv):
-        if word.startswith("-"):
-            words += argv[i:]
-            break
-        name = next(names, None)
-        if name is None:
-            raise UserError(f"llave {command}: unexpected {word!r}; see llave {command} --help")
-        words += [f"--{name}", word]
     try:
-        parsed: Namespace = parser.parse_args(words)
+        parsed: Namespace = parser.parse_args(_all_named(config, argv, command, positional))
     except ArgumentError as error:
         raise UserError(f"llave {command}: {_one_line(str(error))}") from None
     parsed = parser.instantiate_classes(parsed)
     fields: dict[str, Any] = {key: value for key, value in parsed.as_dict().items() if key not in {"recipe"}}
     parsed_fields = {key: getattr(parsed, key) for key in fields}
     return config(**parsed_fields)
+
+
+def _all_named(config: type[Any], argv: list[str], command: str, positional: tuple[str, ...]) -> list[str]:
+    """The words with every value named: ``DIR --json`` is ``--folder DIR --json true``."""
+    flags = {f"--{field.name}" for field in dataclasses.fields(config) if field.type is bool}
+    names = iter(positional)
+    words: list[str] = []
+    takes_value = False  # the word before is an option that still waits for its value
+    for i, word in enumerate(argv):
+        following = argv[i + 1 : i + 2]
+        if takes_value:
+            words.append(word)
+            takes_value = False
+        elif word in flags and following not in (["true"], ["false"]):
+            words += [word, "true"]
+        elif word.startswith("-"):
+            words.append(word)
+            takes_value = "=" not in word and word not in {"-h", "--help", "--print_config"}
+        else:
+            name = next(names, None)
+            if name is None:
+                raise UserError(f"llave {command}: unexpected {word!r}; see llave {command} --help")
+            words += [f"--{name}", word]
+    return words
 
 
 def _one_line(message: str) -> str:

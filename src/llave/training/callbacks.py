@@ -7,12 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from llave.losses.reward import EMAReward
-
-__all__ = ["EMACheckpoint", "MetricsFile", "PairsProgress"]
+__all__ = ["MetricsFile", "PairsProgress"]
 
 
 class MetricsFile(TrainerCallback):
@@ -98,27 +95,3 @@ class PairsProgress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.progress.stop()
-
-
-class EMACheckpoint(TrainerCallback):
-    """Keep the EMA reward model in every checkpoint, and restore it on resume."""
-
-    FILE = "ema_reward.safetensors"
-
-    def __init__(self, reward: EMAReward, resume_from: Path | None) -> None:
-        self.reward = reward
-        self.resume_from = resume_from
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if self.resume_from is not None:
-            self.reward.load_state_dict(load_file(self.resume_from / self.FILE))
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            # The average as of the last optimiser step. follow() is otherwise called by the next forward.
-            self.reward.follow()
-            save_file(
-                self.reward.state_dict(), Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / self.FILE
-            )

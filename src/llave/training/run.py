@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from torch.utils.data import BatchSampler
 from transformers import PrinterCallback, set_seed
@@ -26,21 +27,23 @@ from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
 from llave.models.load import load_model, use_feature_cache
 from llave.terminal import quiet_libraries
-from llave.training.callbacks import EMACheckpoint, MetricsFile, PairsProgress
+from llave.training.callbacks import MetricsFile, PairsProgress
 from llave.training.config import DataSetConfig, TrainConfig
 
 __all__ = ["train"]
 
 RUN_FILE = "run.json"
+EMA_FILE = "ema_reward.safetensors"
 # Where a run may go on although these differ: they do not change what is learned.
 NOT_LEARNED = {"resume", "feature_cache", "tensorboard", "log_steps", "keep_checkpoints", "save_steps", "output"}
 
 
 class Trainer(SentenceTransformerTrainer):
-    """sentence-transformers' trainer with batches of one task across all ranks."""
+    """sentence-transformers' trainer with batches of one task across all ranks, and checkpoints of an EMA reward."""
 
-    def __init__(self, *args: Any, task_weights: dict[str, float], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, task_weights: dict[str, float], reward: EMAReward | None, **kwargs: Any) -> None:
         self.task_weights = task_weights
+        self.reward = reward
         super().__init__(*args, **kwargs)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
@@ -55,6 +58,18 @@ class Trainer(SentenceTransformerTrainer):
             seed=self.args.seed,
             weights=self.task_weights,
         )
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Also the EMA reward, here so that it is on disk before the trainer's state makes the checkpoint whole."""
+        super().save_model(output_dir, _internal_call)
+        if self.reward is not None and output_dir is not None and self.is_world_process_zero():
+            self.reward.follow()  # as of the last optimiser step; the next forward would call it otherwise
+            save_file(self.reward.state_dict(), Path(output_dir) / EMA_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint)
+        if self.reward is not None:
+            self.reward.load_state_dict(load_file(Path(resume_from_checkpoint) / EMA_FILE))
 
 
 def train(config: TrainConfig, *, console: Console | None = None, title: str = "train") -> Path:
@@ -106,15 +121,13 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         mini_batch_size=config.loss.mini_batch_size,
         reward=reward or "self",
     )
-    trainer = _trainer(config, model, loss, folder, rows, settings)
+    trainer = _trainer(config, model, loss, reward, folder, rows, settings)
     pairs_per_step = config.batch_size * trainer.args.world_size
     checkpoint = _newest_checkpoint(output / "checkpoints")
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(MetricsFile(output / "metrics.jsonl", pairs_per_step))
     if trainer.is_world_process_zero():
         trainer.add_callback(PairsProgress(console, title, pairs_per_step))
-    if reward is not None:
-        trainer.add_callback(EMACheckpoint(reward, checkpoint))
     if checkpoint is not None:
         console.print(f"{title}: going on from {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -146,6 +159,7 @@ def _trainer(
     config: TrainConfig,
     model: SentenceTransformer,
     loss: HardnessWeightedLoss,
+    reward: EMAReward | None,
     folder: MMEBFolder,
     rows: dict[str, list[TrainRow]],
     settings: dict[str, DataSetConfig],
@@ -192,6 +206,7 @@ def _trainer(
             loss=loss,
             data_collator=collator,
             task_weights={name: setting.weight for name, setting in settings.items()},
+            reward=reward,
         )
     except ValueError as error:
         raise UserError(str(error)) from None
