@@ -142,7 +142,7 @@ def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> Non
     """What a recipe says reaches the batch: the chosen data set, its prompts, its negatives, its ids."""
     from llave import load_model
     from llave.data.mmeb import MMEBFolder
-    from llave.data.training_rows import Collator, Prompts, load_training_rows
+    from llave.data.training_rows import Collator, Use, load_training_rows
 
     folder = MMEBFolder(data)
     rows, skipped = load_training_rows(folder, "t2i", cap=10, seed=1)
@@ -152,7 +152,7 @@ def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> Non
     assert rows != load_training_rows(folder, "t2i", cap=10, seed=2)[0]
     model = load_model("nano", device="cpu")
     collate = Collator(
-        model.preprocess, folder, {"t2i": rows}, prompts={"t2i": Prompts("Query. ", "Target. ")}, hard_negatives=True
+        model.preprocess, folder, {"t2i": rows}, uses={"t2i": Use("Query. ", "Target. ", hard_negatives=True)}
     )
     batch = collate([{"dataset": "t2i", "row": i} for i in range(4)])
     assert batch["label"].shape == (4, 3)
@@ -167,8 +167,8 @@ def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> Non
             data,
             tmp_path / "run",
             max_steps=2,
-            datasets={"t2i": DataSetConfig(weight=2.0)},
-            loss=LossConfig(hard_negatives=True, mini_batch_size=4, temperature=0.05),
+            datasets={"t2i": DataSetConfig(weight=2.0, hard_negatives=True)},
+            loss=LossConfig(mini_batch_size=4, temperature=0.05),
         )
     )
     assert json.loads((output / "run.json").read_text())["rows"] == {"t2i": 16}

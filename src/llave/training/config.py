@@ -19,7 +19,6 @@ class LossConfig:
         mini_batch_size: rows embedded at a time (GradCache); null embeds the batch at once.
         reward: "self" (LLaVE) or "ema" (a moving average of the model judges hardness).
         ema_decay: weight of the past in the "ema" reward.
-        hard_negatives: use the neg_text / neg_image_path columns as extra negatives.
     """
 
     temperature: float = 0.02
@@ -27,7 +26,6 @@ class LossConfig:
     mini_batch_size: int | None = None
     reward: Literal["self", "ema"] = "self"
     ema_decay: float = 0.99
-    hard_negatives: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +37,14 @@ class DataSetConfig:
         cap: at most this many rows, drawn by the seed; null is all.
         query_prompt: put before every query text.
         target_prompt: put before every positive and negative text.
+        hard_negatives: use the neg_text / neg_image_path columns as extra negatives.
     """
 
     weight: float = 1.0
     cap: int | None = None
     query_prompt: str = ""
     target_prompt: str = ""
+    hard_negatives: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class TrainConfig:
         output: the trained model goes here, with run.json, metrics.jsonl and checkpoints/.
         model: "nano", a model directory, or a hub id.
         datasets: data sets to train on, by name; empty is all of them with default settings.
-        loss: the loss and its negatives.
+        loss: the loss.
         batch_size: pairs per device and step, all of one data set.
         epochs: passes over the data.
         max_steps: stop after so many steps; -1 is no limit.

@@ -21,11 +21,11 @@ from transformers import PrinterCallback, set_seed
 from llave._version import __version__
 from llave.data.mmeb import MMEBFolder, TrainRow
 from llave.data.sampler import OneTaskBatchSampler
-from llave.data.training_rows import Collator, Prompts, Skipped, load_training_rows
+from llave.data.training_rows import Collator, Skipped, Use, load_training_rows
 from llave.errors import UserError
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
-from llave.models.load import load_model, use_feature_cache
+from llave.models.load import load_model, standardise_features, use_feature_cache
 from llave.terminal import quiet_libraries
 from llave.training.callbacks import MetricsFile, PairsProgress
 from llave.training.config import DataSetConfig, TrainConfig
@@ -109,6 +109,10 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     model = load_model(config.model)
     _freeze(model, config.freeze)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
+    if cache is not None:
+        items = (item for data in rows.values() for row in data for item in (row.query, row.positive))
+        pictures = {path for path in map(folder.image, items) if path is not None}
+        standardise_features(model, cache, sorted(pictures), config.seed)
     output.mkdir(parents=True, exist_ok=True)
     record = _record(config, rows, skipped)
     _write_json(output / RUN_FILE, {**record, "status": "running"})
@@ -195,8 +199,10 @@ def _trainer(
         model.preprocess,
         folder,
         rows,
-        prompts={name: Prompts(setting.query_prompt, setting.target_prompt) for name, setting in settings.items()},
-        hard_negatives=config.loss.hard_negatives,
+        uses={
+            name: Use(setting.query_prompt, setting.target_prompt, setting.hard_negatives)
+            for name, setting in settings.items()
+        },
     )
     try:
         return Trainer(
