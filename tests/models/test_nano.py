@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from llave import load_model
 from llave.errors import UserError
 from llave.models import load
-from llave.models.load import use_feature_cache
+from llave.models.load import standardise_features, use_feature_cache
 from llave.models.nano_vision import EfficientNetLite0, fold_batch_norm
 
 
@@ -143,6 +143,42 @@ def test_features_are_computed_once_and_change_nothing(mixed: list[Any], tmp_pat
     broken = use_feature_cache(model, tmp_path / "features.safetensors")
     assert broken is not None
     assert len(broken) == 0
+
+
+def test_features_are_standardised_once(picture: Callable[[int], Image.Image], tmp_path: Path) -> None:
+    model = load_model("nano", device="cpu")
+    cache = use_feature_cache(model)
+    assert cache is not None
+    paths = []
+    for number in range(12):
+        paths.append(tmp_path / f"{number}.png")
+        picture(number).save(paths[-1])
+    standardise_features(model, cache, paths, seed=0)
+    network = model[0].model
+    features = cache.features([picture(number) for number in range(12)])
+    scaled = ((features - network.feature_mean) / network.feature_std).flatten(0, 1)
+    assert torch.allclose(scaled.mean(0), torch.zeros(1280), atol=1e-4)
+    varying = features.flatten(0, 1).std(0) > 0.1
+    assert int(varying.sum()) > 100
+    assert torch.allclose(scaled.std(0)[varying], torch.ones(int(varying.sum())), atol=0.02)
+    before = network.feature_mean.clone()
+    model.save_pretrained(str(tmp_path / "nano"))
+    again = load_model(tmp_path / "nano", device="cpu")
+    other = use_feature_cache(again)
+    assert other is not None
+    standardise_features(again, other, paths[:3], seed=0)  # a model that has statistics keeps them
+    assert torch.equal(again[0].model.feature_mean, before)
+    assert not torch.equal(before, torch.zeros(1280))
+
+
+def test_a_text_only_batch_gives_every_trained_parameter_a_gradient(picture: Callable[[int], Image.Image]) -> None:
+    """DDP hangs on a parameter without one."""
+    model = load_model("nano", device="cpu")
+    for items in (["a crab"], [picture(1), "a crab"]):
+        model.zero_grad()
+        model(model.preprocess(items))["sentence_embedding"].sum().backward()
+        missing = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        assert not missing
 
 
 def test_a_raw_directory_gets_last_token_pooling(nano_untouched: SentenceTransformer, tmp_path: Path) -> None:

@@ -174,6 +174,13 @@ def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> Non
     assert json.loads((output / "run.json").read_text())["rows"] == {"t2i": 16}
 
 
+def test_sixteen_bit_arithmetic(data: Path, tmp_path: Path) -> None:
+    output = train(config(data, tmp_path / "run", precision="bf16", max_steps=2))
+    metrics = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 < m["loss"] < 100 for m in metrics if "loss" in m)
+    assert weights(output)["projector.0.weight"].dtype == torch.float32
+
+
 def test_training_separates_the_shapes(data: Path, tmp_path: Path) -> None:
     """A few epochs on 16 coloured shapes: most are told apart, which the untrained model does not do."""
     from llave import load_model

@@ -27,7 +27,7 @@ NANO_RECIPE = TrainConfig(
     loss=LossConfig(temperature=0.05),
     epochs=2,
     learning_rate=5e-5,
-    projector_learning_rate=1e-3,
+    projector_learning_rate=1.5e-3,
     warmup=0.05,
     freeze=["vision_tower", "embeddings", "layer.0.", "layer.1.", "layer.2.", "layer.3."],
 )

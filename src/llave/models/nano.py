@@ -2,8 +2,9 @@
 
 A picture becomes ``grid**2`` visual tokens (frozen EfficientNet-Lite0, two-layer MLP projector) that stand
 among the text tokens of all-MiniLM-L6-v2; text and picture are fused by its attention, not averaged. A second
-projector adds what the tower saw to the hidden states of those tokens once more, after the last layer (the idea
-of DeepStack, arXiv 2406.04334): six layers made for words are a narrow way for a picture.
+projector adds what the tower saw to the last hidden states of those tokens (as DeepStack does to deeper layers,
+arXiv 2406.04334): six layers made for words are a narrow way for a picture. A gate computed from the hidden state
+decides which of it counts, so that a text can ask for one thing of a scene.
 The classes are registered with transformers' Auto classes when this module is imported.
 """
 
@@ -35,6 +36,7 @@ IMAGE_TOKEN = "[unused0]"  # a reserved token of BERT's vocabulary: no new row i
 CPU_CHUNK = 8
 """Pictures per forward on a CPU, where the early feature maps of more no longer fit the cache (2x faster than 64)."""
 
+DEEP_WIDTH = 2048
 DEEP_DROPOUT = 0.5
 
 
@@ -65,7 +67,7 @@ class NanoConfig(PreTrainedConfig):
 
 
 class NanoModel(PreTrainedModel):
-    """Vision tower, projector and language model."""
+    """Vision tower, two projectors and language model."""
 
     config_class = NanoConfig
     config: NanoConfig
@@ -78,11 +80,17 @@ class NanoModel(PreTrainedModel):
         self.vision_tower = EfficientNetLite0().requires_grad_(False)
         self.feature_mean = nn.Buffer(torch.zeros(FEATURE_DIM))
         self.feature_std = nn.Buffer(torch.ones(FEATURE_DIM))
-        self.projector = _mlp(FEATURE_DIM, config.hidden_size)
-        # It sees all tokens of a picture at once, and has by far the most weights: hence the dropout.
-        self.deep_projector = nn.Sequential(
-            nn.Dropout(DEEP_DROPOUT), *_mlp(config.grid**2 * FEATURE_DIM, config.hidden_size, dropout=DEEP_DROPOUT)
+        self.projector = nn.Sequential(
+            nn.Linear(FEATURE_DIM, config.hidden_size), nn.GELU(), nn.Linear(config.hidden_size, config.hidden_size)
         )
+        self.deep_projector = nn.Sequential(
+            nn.Dropout(DEEP_DROPOUT),
+            nn.Linear(FEATURE_DIM, DEEP_WIDTH),
+            nn.GELU(),
+            nn.Dropout(DEEP_DROPOUT),
+            nn.Linear(DEEP_WIDTH, config.hidden_size),
+        )
+        self.deep_projector_gate = nn.Linear(config.hidden_size, config.hidden_size)
         self.language_model = BertModel(config.text_config, add_pooling_layer=False)
         self.post_init()
 
@@ -141,8 +149,9 @@ class NanoModel(PreTrainedModel):
             if torch.is_grad_enabled():
                 # DDP waits for every parameter's gradient: a text-only batch gives the projectors a zero one.
                 # At the output, so that frozen layers below need no backward pass for it.
-                nothing = hidden.new_zeros(1, self.config.grid**2, FEATURE_DIM)
-                hidden = hidden + 0.0 * (self.projector(nothing).sum() + self.deep_projector(nothing.flatten(1)).sum())
+                visual = (self.projector, self.deep_projector, self.deep_projector_gate)
+                sums = [parameter.sum() for module in visual for parameter in module.parameters()]
+                hidden = hidden + 0.0 * torch.stack(sums).sum()
             return BaseModelOutputWithPooling(last_hidden_state=hidden)
 
         features_NTF = pixel_values if pixel_values.ndim == 3 else self.vision_features(pixel_values)
@@ -151,11 +160,16 @@ class NanoModel(PreTrainedModel):
         place = (input_ids == self.config.image_token_id)[..., None]
         if int(place.sum()) != number * tokens:
             raise ValueError(f"{number * tokens} visual tokens for {int(place.sum())} placeholders in the text")
-        embedding = embedding.masked_scatter(place, self.projector(features_NTF))
+        embedding = embedding.masked_scatter(place, self.projector(features_NTF).to(embedding.dtype))
         hidden = self.language_model(inputs_embeds=embedding, **text).last_hidden_state
-        deep_ND = self.deep_projector(features_NTF.flatten(1)).to(hidden.dtype)
-        hidden = hidden + torch.zeros_like(hidden).masked_scatter(place, deep_ND.repeat_interleave(tokens, 0))
-        return BaseModelOutputWithPooling(last_hidden_state=hidden)
+        seen = hidden[place.squeeze(-1)]  # (N * T, D)
+        deep = self._deep(features_NTF.flatten(0, 1), seen)
+        return BaseModelOutputWithPooling(last_hidden_state=hidden.masked_scatter(place, seen + deep))
+
+    def _deep(self, features: Tensor, hidden: Tensor) -> Tensor:
+        """What the second projector adds to hidden states (…, D), from features (…, 1280)."""
+        gate: Tensor = 2 * torch.sigmoid(self.deep_projector_gate(hidden))
+        return (gate * self.deep_projector(features)).to(hidden.dtype)
 
 
 class NanoProcessor(ProcessorMixin):
@@ -206,10 +220,6 @@ class NanoProcessor(ProcessorMixin):
         """Pictures as (N, 3, H, W) float32."""
         pixel: Tensor = self.image_processor(pictures, **{**kwargs, "return_tensors": "pt"})["pixel_values"]
         return pixel
-
-
-def _mlp(inputs: int, hidden: int, *, dropout: float = 0.0) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, hidden))
 
 
 def _flat(images: Any) -> list[Any]:

@@ -182,6 +182,7 @@ def _trainer(
         warmup_steps=config.warmup,
         lr_scheduler_type=config.schedule if config.schedule != "constant" else "constant_with_warmup",
         seed=config.seed,
+        use_cpu=not torch.accelerator.is_available(),
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
         save_strategy="steps" if config.save_steps else "epoch",
