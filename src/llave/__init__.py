@@ -1,10 +1,15 @@
 """Universal multimodal embeddings with the hardness-weighted contrastive loss of LLaVE (arXiv 2503.04812).
 
-Names are imported on first use, so that ``import llave`` and ``llave --help`` do not wait for torch.
+Names are imported on first use, so that ``import llave`` and ``llave --help`` do not wait for torch. The nano model's
+classes are registered with transformers' Auto classes as soon as transformers is there, so that after ``import llave``
+``SentenceTransformer(DIR)`` opens what we train.
 """
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from wrapt import when_imported
 
 from llave._version import __version__
 
@@ -26,3 +31,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'llave' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+@when_imported("transformers")
+def _register_nano(transformers: ModuleType) -> None:
+    importlib.import_module("llave.models.nano")

@@ -45,7 +45,7 @@ class SceneTasks:
         Args:
             name: folder of the pictures under images/scenes.
             drawings: what may stand in the scenes; one artist a scene.
-            count: number of scenes; a training scene gives two questions and one grounding row.
+            count: number of scenes; a training scene gives two questions and a grounding row for each thing.
             evaluation: evaluation rows, one question a scene.
         """
         artists = sorted({drawing.artist for drawing in drawings})
@@ -73,15 +73,16 @@ class SceneTasks:
                     questions.append(eval_row(query, Item(answer), map(Item, wrong)))
                 else:
                     questions.append(train_row(query, Item(answer), Item(self.rng.choice(wrong))))
-            target = self.rng.randrange(len(crops))
-            query = with_picture(path, f"The {scene.placed[target].concept.label}")
-            own = [picture(c) for i, c in enumerate(crops) if i != target]
-            if evaluation:
-                elsewhere = [c for _, other, theirs in scenes if other != path for c in theirs]
-                foreign = [picture(c) for c in pick(elsewhere, FOREIGN_CROPS, self.rng)]
-                groundings.append(eval_row(query, picture(crops[target]), [*own, *foreign]))
-            else:
-                groundings.append(train_row(query, picture(crops[target]), self.rng.choice(own)))
+            targets = range(len(crops)) if not evaluation else [self.rng.randrange(len(crops))]
+            for target in targets:
+                query = with_picture(path, f"The {scene.placed[target].concept.label}")
+                own = [picture(c) for i, c in enumerate(crops) if i != target]
+                if evaluation:
+                    elsewhere = [c for _, other, theirs in scenes if other != path for c in theirs]
+                    foreign = [picture(c) for c in pick(elsewhere, FOREIGN_CROPS, self.rng)]
+                    groundings.append(eval_row(query, picture(crops[target]), [*own, *foreign]))
+                else:
+                    groundings.append(train_row(query, picture(crops[target]), self.rng.choice(own)))
         return questions, groundings
 
     def _questions(self, scene: Scene, labels: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
