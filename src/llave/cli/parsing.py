@@ -26,7 +26,7 @@ def parse(
     Raises:
         UserError: an unknown key or flag, or a bad value, named in one line.
     """
-    parser = ArgumentParser(prog=f"llave {command}", description=description, exit_on_error=False)
+    parser = ArgumentParser(prog=f"llave {command}", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--recipe", action="config", help="YAML file with any of the options below; flags win over it")
     parser.add_class_arguments(config, fail_untyped=True)
     try:

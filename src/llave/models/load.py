@@ -164,13 +164,15 @@ def standardise_features(model: SentenceTransformer, cache: FeatureCache, pictur
     if not isinstance(network, nano.NanoModel) or network.is_standardised or not pictures:
         return
     chosen = random.Random(seed).sample(pictures, min(len(pictures), CALIBRATION_PICTURES))
+    console = Console(stderr=True)
     features = [
         cache.features([load_image(path) for path in chosen[start : start + cache.batch_size]])
         for start in track(
             range(0, len(chosen), cache.batch_size),
             description="vision features",
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
     ]
     network.standardise(torch.cat(features))

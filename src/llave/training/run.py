@@ -51,13 +51,16 @@ class Trainer(SentenceTransformerTrainer):
 
     def get_batch_sampler(self, dataset: Dataset, batch_size: int, *args: Any, **kwargs: Any) -> BatchSampler:
         """The sampler of one data set per global batch."""
-        return OneTaskBatchSampler(
-            dataset["dataset"],
-            batch_size=batch_size,
-            world_size=self.args.world_size,
-            seed=self.args.seed,
-            weights=self.task_weights,
-        )
+        try:
+            return OneTaskBatchSampler(
+                dataset["dataset"],
+                batch_size=batch_size,
+                world_size=self.args.world_size,
+                seed=self.args.seed,
+                weights=self.task_weights,
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Also the EMA reward, here so that it is on disk before the trainer's state makes the checkpoint whole."""
@@ -205,18 +208,15 @@ def _trainer(
             for name, setting in settings.items()
         },
     )
-    try:
-        return Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=dataset,
-            loss=loss,
-            data_collator=collator,
-            task_weights={name: setting.weight for name, setting in settings.items()},
-            reward=reward,
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    return Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset,
+        loss=loss,
+        data_collator=collator,
+        task_weights={name: setting.weight for name, setting in settings.items()},
+        reward=reward,
+    )
 
 
 def _previous_run(config: TrainConfig) -> dict[str, Any] | None:
