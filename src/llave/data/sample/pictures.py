@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from llave.errors import DataError
 
@@ -94,11 +95,9 @@ def same_drawings(
         return [(code, code) for code, distance in zip(shared, near, strict=True) if distance < SAME_WITHIN]
     codes = sorted(one)
     thumbnails = _thumbnails(one, codes)
-    pairs = []
-    for index in range(len(codes) - 1):
-        near = np.abs(thumbnails[index + 1 :] - thumbnails[index]).mean(axis=1)
-        pairs += [(codes[index], codes[index + 1 + int(offset)]) for offset in np.flatnonzero(near < SAME_WITHIN)]
-    return pairs
+    # The tree sums in another order than the mean below, hence the margin.
+    near = cKDTree(thumbnails).query_pairs(1.01 * SAME_WITHIN * thumbnails.shape[1], p=1)
+    return [(codes[i], codes[j]) for i, j in sorted(near) if np.abs(thumbnails[i] - thumbnails[j]).mean() < SAME_WITHIN]
 
 
 def _thumbnails(drawings: Mapping[str, bytes], codes: list[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
