@@ -142,7 +142,7 @@ def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> Non
     """What a recipe says reaches the batch: the chosen data set, its prompts, its negatives, its ids."""
     from llave import load_model
     from llave.data.mmeb import MMEBFolder
-    from llave.data.training_rows import Collator, Use, load_training_rows
+    from llave.training.rows import Collator, Use, load_training_rows
 
     folder = MMEBFolder(data)
     rows, skipped = load_training_rows(folder, "t2i", cap=10, seed=1)

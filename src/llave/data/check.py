@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.progress import track
 
 from llave.data.images import load_image
-from llave.data.mmeb import EVAL_COLUMNS, TRAIN_COLUMNS, MMEBFolder, load_table
+from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, TRAIN_COLUMNS, MMEBFolder, load_table, strip_placeholder
 from llave.errors import DataError
-from llave.models.prompts import IMAGE_PLACEHOLDER, strip_placeholder
 
 __all__ = ["Problem", "check_folder", "summarise"]
 

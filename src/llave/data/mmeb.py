@@ -14,12 +14,25 @@ from typing import Any
 
 from llave.errors import DataError
 
-__all__ = ["EVAL_COLUMNS", "TRAIN_COLUMNS", "EvalRow", "Item", "MMEBFolder", "TrainRow", "load_table", "read_rows"]
+__all__ = [
+    "EVAL_COLUMNS",
+    "IMAGE_PLACEHOLDER",
+    "TRAIN_COLUMNS",
+    "EvalRow",
+    "Item",
+    "MMEBFolder",
+    "TrainRow",
+    "load_table",
+    "read_rows",
+    "strip_placeholder",
+]
 
 TRAIN_COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 """Required columns; ``neg_text`` and ``neg_image_path`` may follow."""
 EVAL_COLUMNS = ("qry_text", "qry_img_path", "tgt_text", "tgt_img_path")
 SUFFIXES = (".parquet", ".jsonl", ".json")
+IMAGE_PLACEHOLDER = "<|image_1|>"
+"""Where the picture stands in a text. The backbone's chat template puts its own token there, first."""
 Split = str  # "train" | "eval"
 
 
@@ -46,6 +59,11 @@ class EvalRow:
 
     query: Item
     candidates: tuple[Item, ...]
+
+
+def strip_placeholder(text: str) -> str:
+    """The text without MMEB's placeholder and the white space around it."""
+    return text.replace(IMAGE_PLACEHOLDER, "").strip()
 
 
 class MMEBFolder:

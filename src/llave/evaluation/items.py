@@ -6,8 +6,8 @@ MMEB has about 36 million candidates but a few hundred thousand different ones.
 from dataclasses import dataclass
 from pathlib import Path
 
-from llave.data.mmeb import Item, MMEBFolder
-from llave.models.prompts import ModelInput, strip_placeholder, to_model_input
+from llave.data.mmeb import Item, MMEBFolder, strip_placeholder
+from llave.models.prompts import ModelInput, to_model_input
 
 __all__ = ["ItemError", "ItemTable"]
 

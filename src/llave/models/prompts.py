@@ -5,20 +5,12 @@ from typing import Any
 from PIL import Image
 
 from llave.data.images import load_image
-from llave.data.mmeb import Item, MMEBFolder
+from llave.data.mmeb import Item, MMEBFolder, strip_placeholder
 from llave.errors import DataError
 
-__all__ = ["IMAGE_PLACEHOLDER", "ModelInput", "model_input", "strip_placeholder", "to_model_input"]
-
-IMAGE_PLACEHOLDER = "<|image_1|>"
-"""Where the picture stands in MMEB's texts. The backbone's chat template puts its own token there, first."""
+__all__ = ["ModelInput", "model_input", "to_model_input"]
 
 ModelInput = str | Image.Image | dict[str, Any]
-
-
-def strip_placeholder(text: str) -> str:
-    """The text without MMEB's placeholder and the white space around it."""
-    return text.replace(IMAGE_PLACEHOLDER, "").strip()
 
 
 def to_model_input(item: Item, folder: MMEBFolder) -> ModelInput:

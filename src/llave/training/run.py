@@ -21,7 +21,6 @@ from transformers import PrinterCallback, set_seed
 from llave._version import __version__
 from llave.data.mmeb import MMEBFolder, TrainRow
 from llave.data.sampler import OneTaskBatchSampler
-from llave.data.training_rows import Collator, Skipped, Use, load_training_rows
 from llave.errors import UserError
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
@@ -29,6 +28,7 @@ from llave.models.load import load_model, standardise_features, use_feature_cach
 from llave.terminal import quiet_libraries
 from llave.training.callbacks import MetricsFile, PairsProgress
 from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.rows import Collator, Skipped, Use, load_training_rows
 
 __all__ = ["train"]
 

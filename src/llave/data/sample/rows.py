@@ -4,8 +4,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from llave.data.mmeb import Item
-from llave.models.prompts import IMAGE_PLACEHOLDER
+from llave.data.mmeb import IMAGE_PLACEHOLDER, Item
 
 __all__ = ["eval_row", "pick", "picture", "train_row", "with_picture"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
-from llave.models.prompts import strip_placeholder
+from llave.data.mmeb import strip_placeholder
 
 __all__ = ["draw_sheet"]
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from llave.data.images import load_image
-from llave.data.mmeb import TRAIN_COLUMNS, Item, MMEBFolder, TrainRow, parse_train, read_rows
+from llave.data.mmeb import TRAIN_COLUMNS, Item, MMEBFolder, TrainRow, parse_train, read_rows, strip_placeholder
 from llave.errors import DataError
-from llave.models.prompts import ModelInput, model_input, strip_placeholder
+from llave.models.prompts import ModelInput, model_input
 
 __all__ = ["Collator", "Skipped", "Use", "item_id", "load_training_rows"]
 
