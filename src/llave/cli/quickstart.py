@@ -72,7 +72,7 @@ def run(argv: list[str]) -> int:
     )
     if config.seeds < 1:
         raise UserError(f"seeds must be at least 1, got {config.seeds}")
-    from llave.training.quickstart import quickstart
+    from llave.quickstart import quickstart
 
     recipe = dataclasses.replace(
         NANO_RECIPE,
