@@ -25,7 +25,7 @@ from llave.terminal import quiet_libraries
 from llave.training.run import train
 
 DATA_SEED = 123
-ALPHAS = (0.0, 9.0, 20.0)
+ALPHAS = (0.0, 4.0, 9.0)
 TEMPERATURES = (0.02, 0.05)
 BATCH_SIZES = (64, 256)
 
