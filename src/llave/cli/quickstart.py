@@ -88,7 +88,7 @@ def run(argv: list[str]) -> int:
         f"""
 Report:  {out}/report.html      numbers: {out}/results.json
 Try next:
-  llave quickstart --seeds 5                                  intervals and a paired test
+  llave quickstart --seeds 6                                  intervals and a paired test
   llave eval {out}/models/hardness --benchmark {out}/data
   llave train recipes/nano.yaml --data {out}/data --loss.alpha 4 --output runs/alpha4
 """
