@@ -9,20 +9,28 @@ it keeps its value and gradient when it is tiny; a cross-entropy over all logits
 (``1 + 1e-9 == 1`` in float32).
 """
 
+import os
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["IMPLEMENTATIONS", "direction_loss", "hardness_weighted_loss"]
+from llave.losses.masks import known_positives
+from llave.losses.tiled import Keep, tiled_loss
 
-IMPLEMENTATIONS = ("auto", "reference")
+__all__ = ["IMPLEMENTATIONS", "choose_implementation", "direction_loss", "hardness_weighted_loss"]
+
+IMPLEMENTATIONS = ("auto", "reference", "tiled", "stored")
+STORED_SHARE = 0.25
+"""``auto`` keeps the scores while they fit this share of the device's free memory."""
+KEEP: dict[str, Keep] = {"tiled": "nothing", "stored": "scores"}
 
 
 def hardness_weighted_loss(
     query_BD: Tensor,
     target_MD: Tensor,
     *,
-    temperature: float = 0.02,
+    temperature: float | Tensor = 0.02,
     alpha: float = 9.0,
     symmetric: bool = True,
     reward_BB: Tensor | None = None,
@@ -35,13 +43,14 @@ def hardness_weighted_loss(
     Args:
         query_BD: L2-normalised queries. Any float dtype; computed in float32 (float64 stays float64).
         target_MD: L2-normalised targets; row i < B is the positive of query i, later rows are hard negatives.
-        temperature: tau, > 0.
+        temperature: tau, > 0; a tensor with ``requires_grad`` is learned.
         alpha: hardness, >= 0; 0 is InfoNCE.
         symmetric: also score each positive target against all queries, and average the two directions.
         reward_BB: hardness of each pair, without gradient; default is the cosine itself (LLaVE).
         query_ids, target_ids: integer ids of shape (B,) and (M,). Pairs that share a query id or a target id
             are positives of one another and are left out of the negatives, in both directions.
-        impl: ``"auto"`` or ``"reference"``.
+        impl: ``"reference"`` (plain autograd, about 30 bytes x B x M), ``"tiled"`` (no B x M tensor),
+            ``"stored"`` (4 bytes x B x M, the fastest), or ``"auto"`` (:func:`choose_implementation`).
 
     Returns:
         A scalar; 0 where no row has a negative.
@@ -53,6 +62,20 @@ def hardness_weighted_loss(
         raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
     _check(query_BD, target_MD, temperature, alpha, reward_BB, query_ids, target_ids)
     size = query_BD.shape[0]
+    if impl == "auto":
+        impl = choose_implementation(size, target_MD.shape[0], query_BD.device)
+    if impl != "reference":
+        return tiled_loss(
+            query_BD,
+            target_MD,
+            temperature=temperature,
+            alpha=alpha,
+            symmetric=symmetric,
+            reward_AC=reward_BB,
+            query_ids=query_ids,
+            target_ids=target_ids,
+            keep=KEEP[impl],
+        )
     positive_B = torch.arange(size, device=query_BD.device)
     known_BM = known_positives(positive_B, target_MD.shape[0], query_ids, target_ids)
     rows = direction_loss(
@@ -72,12 +95,26 @@ def hardness_weighted_loss(
     return (rows.mean() + columns.mean()) / 2
 
 
+def choose_implementation(num_queries: int, num_targets: int, device: torch.device) -> str:
+    """What ``impl="auto"`` uses: ``"stored"`` while the scores fit the memory that is free, else ``"tiled"``."""
+    return "stored" if 4 * num_queries * num_targets <= STORED_SHARE * _free_bytes(device) else "tiled"
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # no such thing on Windows and macOS
+        return 4 << 30
+
+
 def direction_loss(
     anchor_AD: Tensor,
     candidate_CD: Tensor,
     positive_A: Tensor,
     *,
-    temperature: float,
+    temperature: float | Tensor,
     alpha: float,
     reward_AC: Tensor | None = None,
     known_AC: Tensor | None = None,
@@ -105,28 +142,10 @@ def direction_loss(
         return F.softplus(torch.logsumexp(logit_AC, dim=1) - positive_logit_A, threshold=50)
 
 
-def known_positives(
-    positive_A: Tensor, num_candidates: int, query_ids: Tensor | None, target_ids: Tensor | None
-) -> Tensor | None:
-    """Mask (A, C), True where query and candidate are positives of one another by their ids.
-
-    ``query_ids`` covers the first candidates only (extra negatives have no query of their own); both id
-    vectors are indexed by ``positive_A``.
-    """
-    known_AC: Tensor | None = None
-    if target_ids is not None:
-        known_AC = target_ids[positive_A][:, None] == target_ids[None, :]
-    if query_ids is not None:
-        same_AB = query_ids[positive_A][:, None] == query_ids[None, :]
-        same_AC = F.pad(same_AB, (0, num_candidates - same_AB.shape[1]), value=False)
-        known_AC = same_AC if known_AC is None else known_AC | same_AC
-    return known_AC
-
-
 def _check(
     query_BD: Tensor,
     target_MD: Tensor,
-    temperature: float,
+    temperature: float | Tensor,
     alpha: float,
     reward_BB: Tensor | None,
     query_ids: Tensor | None,

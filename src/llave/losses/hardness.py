@@ -9,8 +9,10 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin, _create
 from sentence_transformers.util import all_gather_with_grad
 from torch import Tensor, nn
 
-from llave.losses.functional import IMPLEMENTATIONS, direction_loss, known_positives
+from llave.losses.functional import IMPLEMENTATIONS, KEEP, choose_implementation, direction_loss
+from llave.losses.masks import known_positives
 from llave.losses.reward import EMAReward, RewardFunction
+from llave.losses.tiled import tiled_loss
 
 __all__ = ["HardnessWeightedLoss"]
 
@@ -91,19 +93,36 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         """Rows and columns of this rank against the pairs of all ranks; DDP's mean is the global loss."""
         size = columns[0].shape[0]
         offset = size * torch.distributed.get_rank() if self._distributed() else 0
-        local = torch.arange(offset, offset + size, device=columns[0].device)
-        query_ND, *target_columns = [self._gather(column) for column in columns]
-        target_MD = torch.cat(target_columns)
-        query_ids = target_ids = None
-        if ids is not None:
-            query_ids, *target_id_columns = [self._gather(column) for column in ids]
-            query_ids = query_ids if len(ids) > 1 else None
-            target_ids = torch.cat(target_id_columns) if len(ids) > 1 else self._gather(ids[0])
+        target_MD = torch.cat([self._gather(column) for column in columns[1:]])
+        query_ids, target_ids = self._gathered_ids(ids)
+        num_pairs = size * (torch.distributed.get_world_size() if self._distributed() else 1)
+        impl = choose_implementation(size, len(target_MD), target_MD.device) if self.impl == "auto" else self.impl
+        if impl == "reference":
+            return self._reference(columns[0], target_MD, offset, query_ids, target_ids)
+        return tiled_loss(
+            columns[0],
+            target_MD,
+            temperature=self.temperature,
+            alpha=self.alpha,
+            offset=offset,
+            num_pairs=num_pairs,
+            reward_AC=self._reward_matrix(columns[0].detach(), target_MD.detach()),
+            query_ids=query_ids,
+            target_ids=target_ids,
+            keep=KEEP[impl],
+            distributed=self._distributed(),
+        )
+
+    def _reference(
+        self, query_BD: Tensor, target_MD: Tensor, offset: int, query_ids: Tensor | None, target_ids: Tensor | None
+    ) -> Tensor:
+        """Plain autograd, with every rank's queries gathered too: what the others are tested against."""
+        local = torch.arange(offset, offset + len(query_BD), device=query_BD.device)
+        query_ND = self._gather(query_BD)
         known = known_positives(local, target_MD.shape[0], query_ids, target_ids)
-        reward = self._reward_matrix(query_ND.detach(), target_MD.detach())
-        num_pairs = query_ND.shape[0]
+        reward = self._reward_matrix(query_ND.detach(), target_MD.detach(), gathered=True)
         rows = direction_loss(
-            query_ND[local],
+            query_BD,
             target_MD,
             local,
             temperature=self.temperature,
@@ -118,17 +137,26 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             temperature=self.temperature,
             alpha=self.alpha,
             reward_AC=None if reward is None else reward[:, local].T,
-            known_AC=None if known is None else known[:, :num_pairs],  # the relation is symmetric among pairs
+            known_AC=None if known is None else known[:, : len(query_ND)],  # the relation is symmetric among pairs
         )
         return (rows.mean() + back.mean()) / 2
 
-    def _reward_matrix(self, query_ND: Tensor, target_MD: Tensor) -> Tensor | None:
+    def _gathered_ids(self, ids: list[Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
+        """Ids of all queries and all targets."""
+        if ids is None:
+            return None, None
+        gathered = [self._gather(column) for column in ids]
+        return (gathered[0], torch.cat(gathered[1:])) if len(gathered) > 1 else (None, gathered[0])
+
+    def _reward_matrix(self, query_BD: Tensor, target_MD: Tensor, *, gathered: bool = False) -> Tensor | None:
+        """Reward of this rank's queries, or of all ranks' (``gathered``), with all targets."""
         if isinstance(self.reward, EMAReward):
             assert self._reward_embeddings is not None
-            query_ND, *targets = [self._gather(column) for column in self._reward_embeddings]
-            return query_ND @ torch.cat(targets).T
+            query, *targets = self._reward_embeddings
+            query = self._gather(query) if gathered else query
+            return query @ torch.cat([self._gather(column) for column in targets]).T
         if callable(self.reward):
-            return self.reward(query_ND, target_MD)
+            return self.reward(query_BD, target_MD)
         return None
 
     def _embed_reward(self, reward: EMAReward, column: dict[str, Any]) -> Tensor:
