@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from llave.cli.analyze import AnalyzeConfig
+from llave.cli.bench import BenchLossConfig
 from llave.cli.data import CheckConfig, SampleConfig, SummaryConfig
 from llave.cli.doctor import DoctorConfig
 from llave.cli.eval import EvalConfig
@@ -72,6 +73,7 @@ def test_help_and_version_do_not_wait_for_torch(argv: list[str]) -> None:
         ("train", TrainConfig),
         ("eval", EvalConfig),
         ("analyze", AnalyzeConfig),
+        ("bench loss", BenchLossConfig),
         ("doctor", DoctorConfig),
         ("data sample", SampleConfig),
         ("data check", CheckConfig),
