@@ -23,6 +23,8 @@ __all__ = ["IMPLEMENTATIONS", "choose_implementation", "direction_loss", "hardne
 IMPLEMENTATIONS = ("auto", "reference", "tiled", "stored")
 STORED_SHARE = 0.25
 """``auto`` keeps the scores while they fit this share of the device's free memory."""
+SMALL = 16 << 20
+"""Bytes for which ``auto`` does not ask how much memory is free."""
 KEEP: dict[str, Keep] = {"tiled": "nothing", "stored": "scores"}
 
 
@@ -97,7 +99,8 @@ def hardness_weighted_loss(
 
 def choose_implementation(num_queries: int, num_targets: int, device: torch.device) -> str:
     """What ``impl="auto"`` uses: ``"stored"`` while the scores fit the memory that is free, else ``"tiled"``."""
-    return "stored" if 4 * num_queries * num_targets <= STORED_SHARE * _free_bytes(device) else "tiled"
+    needed = 4 * num_queries * num_targets
+    return "stored" if needed < SMALL or needed <= STORED_SHARE * _free_bytes(device) else "tiled"
 
 
 def _free_bytes(device: torch.device) -> int:
@@ -164,6 +167,9 @@ def _check(
         if ids is not None and ids.shape != (length,):
             raise ValueError(f"{name} must have shape ({length},), got {tuple(ids.shape)}")
     for name, value in (("query", query_BD), ("target", target_MD)):
+        # One sum is cheaper than a test of every number; only a suspicious one is looked at row by row.
+        if value.detach().sum(dtype=torch.float32).isfinite():
+            continue
         finite = value.detach().isfinite().all(dim=1)
         if not finite.all():
             row = int((~finite).nonzero()[0])

@@ -142,7 +142,7 @@ class _TiledLoss(torch.autograd.Function):
                 tile_TC = tile_TC.mul_(weight_TC) if ctx.kept is None else tile_TC * weight_TC
             else:
                 tile_TC = (tile_TC - log_total_A[rows, None]).exp() + (tile_TC - log_total_C).exp()
-            tile_TC[tiles.diagonal(rows)] = -pull_A[rows]
+            tiles.positives(rows, tile_TC).copy_(-pull_A[rows])
             tiles.accumulate(tile_TC, rows, query_grad_AD, target_grad_CD)
         scale = grad / (size * (2 if problem.symmetric else 1))
         # sum_ij dL/dz_ij * dz_ij/dtau, where sum_j dL/dz_ij s_ij is the query's product with its own gradient.
@@ -180,10 +180,9 @@ class _Tiles:
         positive_AD = self.target_CD[start : start + self.query_AD.shape[0]]
         return (self.query_AD.to(self.dtype) * positive_AD.to(self.dtype)).sum(1) / self.tau
 
-    def diagonal(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Index of the positives in a tile."""
-        row = torch.arange(rows.stop - rows.start, device=self.query_AD.device)
-        return row, row + self.problem.offset + rows.start
+    def positives(self, rows: slice, tile_TC: Tensor) -> Tensor:
+        """View of a tile's positives, (T,)."""
+        return tile_TC.diagonal(self.problem.offset + rows.start)
 
     def cosines(self, rows: slice) -> Tensor:
         """s of a tile, in full precision."""
@@ -196,11 +195,12 @@ class _Tiles:
             logit_TC = cosine_TC.mul_(self.beta)
         else:
             logit_TC = cosine_TC.div_(self.tau).add_(problem.reward_AC[rows].to(self.dtype), alpha=problem.alpha)
-        pair = torch.arange(rows.start, rows.stop, device=logit_TC.device) + problem.offset
-        known_TC = known_positives(pair, logit_TC.shape[1], problem.query_ids, problem.target_ids)
-        if known_TC is not None:
-            logit_TC.masked_fill_(known_TC, -torch.inf)
-        logit_TC[self.diagonal(rows)] = -torch.inf
+        if problem.query_ids is not None or problem.target_ids is not None:
+            pair = torch.arange(rows.start, rows.stop, device=logit_TC.device) + problem.offset
+            known_TC = known_positives(pair, logit_TC.shape[1], problem.query_ids, problem.target_ids)
+            if known_TC is not None:
+                logit_TC.masked_fill_(known_TC, -torch.inf)
+        self.positives(rows, logit_TC).fill_(-torch.inf)
         return logit_TC
 
     def fresh(self) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
