@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from llave import hardness_weighted_loss
+from llave.losses.functional import IMPLEMENTATIONS
 
 
 def unit(rows: list[list[float]]) -> Tensor:
@@ -57,9 +58,10 @@ def slow_loss(
         (5, 9.0, 4.1614674844, 1.25971186),
     ],
 )
-def test_golden_values(scale: float, alpha: float, loss: float, gradient: float) -> None:
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+def test_golden_values(scale: float, alpha: float, loss: float, gradient: float, impl: str) -> None:
     query = QUERY.clone().requires_grad_()
-    value = hardness_weighted_loss(query, TARGET, temperature=1 / scale, alpha=alpha)
+    value = hardness_weighted_loss(query, TARGET, temperature=1 / scale, alpha=alpha, impl=impl)
     value.backward()
     assert query.grad is not None
     assert value.item() == pytest.approx(loss, abs=5e-11)
@@ -141,11 +143,12 @@ def test_equals_the_slow_formula(
     assert value.item() == pytest.approx(slow_loss(query, target, temperature, alpha, same), rel=1e-9, abs=1e-12)
 
 
-def test_a_tiny_loss_keeps_its_gradient_in_float32() -> None:
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+def test_a_tiny_loss_keeps_its_gradient_in_float32(impl: str) -> None:
     """Positives at 1, negatives at -1: exp(-100) is far below float32's epsilon, and must not be lost."""
     query = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
     target = query.detach().clone().requires_grad_()
-    loss = hardness_weighted_loss(query, target, temperature=0.05, alpha=0.0)
+    loss = hardness_weighted_loss(query, target, temperature=0.05, alpha=0.0, impl=impl)
     loss.backward()
     assert loss.item() == pytest.approx(math.exp(-40), rel=1e-4)
     assert query.grad.abs().max().item() == pytest.approx(2 * math.exp(-40) / 0.05 / 2, rel=1e-3)

@@ -1,4 +1,4 @@
-"""The tiled and the stored form equal the float64 reference: value and every gradient, in every feature."""
+"""The tiled, stored and Triton forms equal the float64 reference: value and every gradient, in every feature."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from llave import hardness_weighted_loss
-from llave.losses.functional import choose_implementation
+from llave.losses.functional import IMPLEMENTATIONS, choose_implementation
 from llave.losses.tiled import tiled_loss
 
 KEEPS = ["nothing", "scores", "scores16"]
@@ -52,8 +52,10 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
     target_ids=st.booleans(),
     reward=st.booleans(),
     symmetric=st.booleans(),
+    slices=st.integers(0, 3),
     keep=st.sampled_from(["nothing", "scores"]),
-    tile_rows=st.integers(1, 20),
+    kernels=st.sampled_from(["torch", "torch", "triton"]),
+    tile_side=st.integers(1, 20),
     seed=st.integers(0, 2**31),
 )
 def test_equals_the_reference_in_float64(
@@ -66,8 +68,10 @@ def test_equals_the_reference_in_float64(
     target_ids: bool,
     reward: bool,
     symmetric: bool,
+    slices: int,
     keep: str,
-    tile_rows: int,
+    kernels: str,
+    tile_side: int,
     seed: int,
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -79,10 +83,15 @@ def test_equals_the_reference_in_float64(
         options["target_ids"] = torch.randint(0, max(2, size), (size + extra,), generator=generator)
     if reward:
         options["reward_BB"] = torch.randn(size, size + extra, generator=generator, dtype=torch.float64)
+    if slices:
+        dims = torch.randperm(dim, generator=generator)[:slices] + 1
+        options["matryoshka_dims"] = dims.tolist()
+        options["matryoshka_weights"] = torch.rand(len(dims), generator=generator).tolist()
     expected = gradients(query, target, temperature, **options)
-    got = gradients(query, target, temperature, **options, keep=keep, tile_rows=tile_rows)
-    for value, reference in zip(got, expected, strict=True):
-        assert torch.allclose(value, reference, rtol=1e-9, atol=1e-11 / temperature), (value, reference)
+    got = gradients(query, target, temperature, **options, keep=keep, kernels=kernels, tile_side=tile_side)
+    # exp(z - log sum) rounds at |z| <= 1/tau, and the gradients multiply that by 1/tau, by tau once more.
+    for value, reference, power in zip(got, expected, (1, 2, 2, 3), strict=True):
+        assert torch.allclose(value, reference, rtol=1e-9, atol=1e-11 + 1e-13 / temperature**power), (value, reference)
 
 
 def regime(name: str, size: int, dim: int) -> tuple[Tensor, Tensor]:
@@ -94,22 +103,24 @@ def regime(name: str, size: int, dim: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("name", ["easy", "hard"])
 @pytest.mark.parametrize(
-    ("dtype", "keep", "limit"),
+    ("dtype", "keep", "kernels", "limit"),
     [
-        (torch.float32, "nothing", 1e-5),
-        (torch.float32, "scores", 1e-5),
-        (torch.float32, "scores16", 2e-3),
-        (torch.bfloat16, "nothing", 5e-3),
-        (torch.bfloat16, "scores", 5e-3),
-        (torch.float16, "nothing", 5e-3),
+        (torch.float32, "nothing", "torch", 1e-5),
+        (torch.float32, "scores", "torch", 1e-5),
+        (torch.float32, "scores16", "torch", 2e-3),
+        (torch.float32, "nothing", "triton", 1e-5),
+        (torch.bfloat16, "nothing", "torch", 5e-3),
+        (torch.bfloat16, "scores", "torch", 5e-3),
+        (torch.bfloat16, "nothing", "triton", 5e-3),
+        (torch.float16, "nothing", "torch", 5e-3),
     ],
 )
-def test_precision_in_both_regimes(name: str, dtype: torch.dtype, keep: str, limit: float) -> None:
+def test_precision_in_both_regimes(name: str, dtype: torch.dtype, keep: str, kernels: str, limit: float) -> None:
     """Against float64 on the same (rounded) inputs, so that the error is the loss's own."""
     query, target = (value.to(dtype) for value in regime(name, 320, 96))
     expected = gradients(query.double(), target.double(), 0.02, alpha=9.0)
     assert (1e-6 < float(expected[0]) < 1e-2) if name == "easy" else (5 < float(expected[0]) < 20)
-    got = gradients(query, target, 0.02, alpha=9.0, keep=keep, tile_rows=100)
+    got = gradients(query, target, 0.02, alpha=9.0, keep=keep, kernels=kernels, tile_side=100)
     assert got[1].dtype == dtype
     for value, reference in zip(got, expected, strict=True):
         assert relative_error(value, reference) < limit
@@ -118,13 +129,13 @@ def test_precision_in_both_regimes(name: str, dtype: torch.dtype, keep: str, lim
 @pytest.mark.parametrize("keep", KEEPS)
 def test_a_second_backward_is_the_same(keep: str) -> None:
     query, target = unit(6, 4, 0).requires_grad_(), unit(8, 4, 1)
-    loss = tiled_loss(query, target, temperature=0.1, alpha=5.0, keep=keep, tile_rows=4)  # type: ignore[arg-type]
+    loss = tiled_loss(query, target, temperature=0.1, alpha=5.0, keep=keep, tile_side=4)  # type: ignore[arg-type]
     (first,) = torch.autograd.grad(loss, query, retain_graph=True)
     (second,) = torch.autograd.grad(3 * loss, query)
     assert torch.allclose(3 * first, second, rtol=1e-12)
 
 
-@pytest.mark.parametrize("impl", ["tiled", "stored", "auto"])
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 def test_rows_without_negatives_and_bad_numbers(impl: str) -> None:
     query = unit(3, 4, 0).requires_grad_()
     loss = hardness_weighted_loss(query, unit(3, 4, 1), target_ids=torch.zeros(3, dtype=torch.long), impl=impl)
@@ -154,12 +165,86 @@ def test_no_matrix_of_all_scores_is_made() -> None:
 
     query, target = unit(64, 8, 0).requires_grad_(), unit(64, 8, 1).requires_grad_()
     with Watch():
-        tiled_loss(query, target, temperature=0.05, alpha=9.0, tile_rows=4).backward()
+        tiled_loss(query, target, temperature=0.05, alpha=9.0, tile_side=4).backward()
     assert largest == 64 * 8
 
 
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dims", [None, [2, 5, 8]])
+def test_the_same_numbers_every_time(impl: str, dims: list[int] | None) -> None:
+    """Bit for bit, with torch refusing what is not deterministic."""
+    query, target = (value.float().requires_grad_() for value in regime("hard", 50, 8))
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (
+            torch.autograd.grad(hardness_weighted_loss(query, target, impl=impl, matryoshka_dims=dims), (query, target))
+            for _ in range(2)
+        )
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("dims", [None, [4, 8]])
+def test_compiles_as_one_graph(dims: list[int] | None) -> None:
+    """Traced, ``auto`` is the plain form, without a break (``fullgraph`` raises at one)."""
+    query, target = unit(12, 8, 0).requires_grad_(), unit(15, 8, 1).requires_grad_()
+    ids = torch.arange(12) // 2
+    compiled = torch.compile(hardness_weighted_loss, backend="aot_eager", fullgraph=True)
+    for learned in (False, True):
+        temperature = torch.tensor(0.05, dtype=torch.float64, requires_grad=learned)
+        options: dict[str, Any] = {
+            "temperature": temperature if learned else 0.05,
+            "query_ids": ids,
+            "matryoshka_dims": dims,
+        }
+        inputs = (query, target, temperature) if learned else (query, target)
+        got = torch.autograd.grad(compiled(query, target, **options), inputs)
+        expected = torch.autograd.grad(hardness_weighted_loss(query, target, **options), inputs)
+        assert all(torch.allclose(one, other) for one, other in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"matryoshka_dims": [4, 9]}, "different numbers from 1 to 8"),
+        ({"matryoshka_dims": [4, 8], "matryoshka_weights": [1.0]}, "need as many weights"),
+        ({"matryoshka_weights": [1.0]}, "need matryoshka_dims"),
+    ],
+)
+def test_bad_slices_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        hardness_weighted_loss(unit(3, 8, 0), unit(3, 8, 1), **options)
+
+
+def test_triton_on_a_cpu_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    import llave.losses.triton as module
+
+    monkeypatch.setattr(module, "INTERPRETED", False)
+    with pytest.raises(ValueError, match="on a CPU use 'tiled'"):
+        hardness_weighted_loss(unit(3, 8, 0), unit(3, 8, 1), impl="triton")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["easy", "hard"])
+@pytest.mark.parametrize("kernels", ["torch", "triton"])
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-3), (torch.float16, 5e-3), (torch.float64, 1e-9)]
+)
+def test_precision_on_a_gpu(name: str, kernels: str, dtype: torch.dtype, limit: float) -> None:
+    query, target = (value.to("cuda", dtype) for value in regime(name, 1000, 96))
+    ids = torch.arange(1000, device="cuda") // 3
+    options: dict[str, Any] = {"alpha": 9.0, "query_ids": ids, "target_ids": ids}
+    expected = gradients(query.double(), target.double(), 0.02, **options)
+    got = gradients(query, target, 0.02, **options, keep="nothing", kernels=kernels, tile_side=300)
+    for value, reference in zip(got, expected, strict=True):
+        assert relative_error(value, reference) < limit
+
+
 def test_auto_follows_the_free_memory() -> None:
-    assert choose_implementation(64, 64, torch.device("cpu")) == "stored"
+    assert choose_implementation(64, 64, torch.device("cpu")) == "reference"
+    assert choose_implementation(512, 512, torch.device("cpu")) == "stored"
     assert choose_implementation(10_000_000, 10_000_000, torch.device("cpu")) == "tiled"
 
 

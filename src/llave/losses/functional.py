@@ -10,22 +10,32 @@ it keeps its value and gradient when it is tiny; a cross-entropy over all logits
 """
 
 import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from llave.losses.masks import known_positives
-from llave.losses.tiled import Keep, tiled_loss
+from llave.losses.tiled import tiled_loss
 
-__all__ = ["IMPLEMENTATIONS", "choose_implementation", "direction_loss", "hardness_weighted_loss"]
+__all__ = ["IMPLEMENTATIONS", "TILED", "check_finite", "choose_implementation", "hardness_weighted_loss"]
 
-IMPLEMENTATIONS = ("auto", "reference", "tiled", "stored")
+TILED: dict[str, dict[str, Any]] = {
+    "tiled": {"keep": "nothing"},
+    "stored": {"keep": "scores"},
+    "triton": {"keep": "nothing", "kernels": "triton"},
+}
+"""Options of :func:`llave.losses.tiled.tiled_loss` for each implementation that is a form of it."""
+IMPLEMENTATIONS = ("auto", "reference", *TILED)
+SMALL = 192 * 192
+"""Pairs below which plain autograd is the fastest, or as fast as any."""
 STORED_SHARE = 0.25
 """``auto`` keeps the scores while they fit this share of the device's free memory."""
-SMALL = 16 << 20
+UNASKED = 16 << 20
 """Bytes for which ``auto`` does not ask how much memory is free."""
-KEEP: dict[str, Keep] = {"tiled": "nothing", "stored": "scores"}
 
 
 def hardness_weighted_loss(
@@ -38,6 +48,8 @@ def hardness_weighted_loss(
     reward_BB: Tensor | None = None,
     query_ids: Tensor | None = None,
     target_ids: Tensor | None = None,
+    matryoshka_dims: Sequence[int] | None = None,
+    matryoshka_weights: Sequence[float] | None = None,
     impl: str = "auto",
 ) -> Tensor:
     """Mean contrastive loss in which every negative weighs ``exp(alpha * reward)``; positives are unweighted.
@@ -48,11 +60,14 @@ def hardness_weighted_loss(
         temperature: tau, > 0; a tensor with ``requires_grad`` is learned.
         alpha: hardness, >= 0; 0 is InfoNCE.
         symmetric: also score each positive target against all queries, and average the two directions.
-        reward_BB: hardness of each pair, without gradient; default is the cosine itself (LLaVE).
+        reward_BB: hardness of each pair (B, M), without gradient; default is the cosine itself (LLaVE).
         query_ids, target_ids: integer ids of shape (B,) and (M,). Pairs that share a query id or a target id
             are positives of one another and are left out of the negatives, in both directions.
-        impl: ``"reference"`` (plain autograd, about 30 bytes x B x M), ``"tiled"`` (no B x M tensor),
-            ``"stored"`` (4 bytes x B x M, the fastest), or ``"auto"`` (:func:`choose_implementation`).
+        matryoshka_dims: prefixes of the embedding that are normalised and scored too (arXiv 2205.13147); the loss is
+            the sum over these. Name the whole D among them to train it. Default: the whole alone, as it is.
+        matryoshka_weights: weight of each prefix; default 1.
+        impl: ``"reference"`` (plain autograd, about 30 bytes x B x M), ``"tiled"`` (no B x M tensor), ``"stored"``
+            (4 bytes x B x M, faster), ``"triton"`` (tiled, for CUDA), or ``"auto"`` (:func:`choose_implementation`).
 
     Returns:
         A scalar; 0 where no row has a negative.
@@ -63,44 +78,49 @@ def hardness_weighted_loss(
     if impl not in IMPLEMENTATIONS:
         raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
     _check(query_BD, target_MD, temperature, alpha, reward_BB, query_ids, target_ids)
-    size = query_BD.shape[0]
+    _check_matryoshka(query_BD.shape[1], matryoshka_dims, matryoshka_weights)
     if impl == "auto":
-        impl = choose_implementation(size, target_MD.shape[0], query_BD.device)
+        impl = choose_implementation(query_BD.shape[0], target_MD.shape[0], query_BD.device)
+    options: dict[str, Any] = {
+        "temperature": temperature,
+        "alpha": alpha,
+        "symmetric": symmetric,
+        "query_ids": query_ids,
+        "target_ids": target_ids,
+    }
     if impl != "reference":
         return tiled_loss(
             query_BD,
             target_MD,
-            temperature=temperature,
-            alpha=alpha,
-            symmetric=symmetric,
             reward_AC=reward_BB,
-            query_ids=query_ids,
-            target_ids=target_ids,
-            keep=KEEP[impl],
+            matryoshka_dims=matryoshka_dims,
+            matryoshka_weights=matryoshka_weights,
+            **options,
+            **TILED[impl],
         )
-    positive_B = torch.arange(size, device=query_BD.device)
-    known_BM = known_positives(positive_B, target_MD.shape[0], query_ids, target_ids)
-    rows = direction_loss(
-        query_BD, target_MD, positive_B, temperature=temperature, alpha=alpha, reward_AC=reward_BB, known_AC=known_BM
-    )
-    if not symmetric:
-        return rows.mean()
-    columns = direction_loss(
-        target_MD[:size],
-        query_BD,
-        positive_B,
-        temperature=temperature,
-        alpha=alpha,
-        reward_AC=None if reward_BB is None else reward_BB[:, :size].T,
-        known_AC=None if known_BM is None else known_BM[:, :size].T,
-    )
-    return (rows.mean() + columns.mean()) / 2
+    if matryoshka_dims is None:
+        return _reference(query_BD, target_MD, reward_BB=reward_BB, **options)
+    weights = matryoshka_weights or [1.0] * len(matryoshka_dims)
+    losses = [
+        weight * _reference(_prefix(query_BD, dim), _prefix(target_MD, dim), reward_BB=reward_BB, **options)
+        for dim, weight in zip(matryoshka_dims, weights, strict=True)
+    ]
+    return torch.stack(losses).sum()
 
 
 def choose_implementation(num_queries: int, num_targets: int, device: torch.device) -> str:
-    """What ``impl="auto"`` uses: ``"stored"`` while the scores fit the memory that is free, else ``"tiled"``."""
-    needed = 4 * num_queries * num_targets
-    return "stored" if needed < SMALL or needed <= STORED_SHARE * _free_bytes(device) else "tiled"
+    """What ``impl="auto"`` uses.
+
+    ``"reference"`` where it is small or where ``torch.compile`` traces it; else ``"triton"`` on a GPU that has it,
+    ``"stored"`` while the scores fit a quarter of the memory that is free, and ``"tiled"`` beyond.
+    """
+    pairs = num_queries * num_targets
+    if pairs <= SMALL or torch.compiler.is_compiling():
+        return "reference"
+    if device.type == "cuda" and find_spec("triton") is not None:
+        return "triton"
+    needed = 4 * pairs
+    return "stored" if needed < UNASKED or needed <= STORED_SHARE * _free_bytes(device) else "tiled"
 
 
 def _free_bytes(device: torch.device) -> int:
@@ -112,37 +132,53 @@ def _free_bytes(device: torch.device) -> int:
         return 4 << 30
 
 
-def direction_loss(
-    anchor_AD: Tensor,
-    candidate_CD: Tensor,
-    positive_A: Tensor,
+def _reference(
+    query_BD: Tensor,
+    target_MD: Tensor,
     *,
     temperature: float | Tensor,
     alpha: float,
-    reward_AC: Tensor | None = None,
-    known_AC: Tensor | None = None,
+    symmetric: bool,
+    reward_BB: Tensor | None,
+    query_ids: Tensor | None,
+    target_ids: Tensor | None,
 ) -> Tensor:
-    """Loss per anchor, shape (A,), of one direction. Anchors may be one rank's share of the candidates' pairs.
-
-    Args:
-        anchor_AD, candidate_CD: L2-normalised embeddings.
-        positive_A: index into the candidates of each anchor's positive.
-        reward_AC: hardness of each pair; default is the cosine.
-        known_AC: True where a candidate is a known positive and must not count as a negative.
-    """
-    with torch.autocast(anchor_AD.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(anchor_AD.dtype, candidate_CD.dtype), torch.float32)
-        anchor_AD, candidate_CD = anchor_AD.to(dtype), candidate_CD.to(dtype)
-        cosine_AC = anchor_AD @ candidate_CD.T
-        reward_AC = cosine_AC if reward_AC is None else reward_AC.to(dtype)
-        logit_AC = cosine_AC / temperature + alpha * reward_AC.detach()
-        positive_logit_A = cosine_AC.gather(1, positive_A[:, None]).squeeze(1) / temperature
+    """The formula in plain autograd: what every other implementation is held to."""
+    with torch.autocast(query_BD.device.type, enabled=False):
+        size, num_targets = query_BD.shape[0], target_MD.shape[0]
+        dtype = torch.promote_types(torch.promote_types(query_BD.dtype, target_MD.dtype), torch.float32)
+        cosine_BM = query_BD.to(dtype) @ target_MD.to(dtype).T
+        reward_BM = cosine_BM if reward_BB is None else reward_BB.to(dtype)
+        logit_BM = cosine_BM / temperature + alpha * reward_BM.detach()
+        positive_B = cosine_BM.diagonal() / temperature
+        pair_B = torch.arange(size, device=query_BD.device)
+        ignored_BM = pair_B[:, None] == torch.arange(num_targets, device=query_BD.device)
+        known_BM = known_positives(pair_B, slice(0, num_targets), size, query_ids, target_ids)
+        if known_BM is not None:
+            ignored_BM = ignored_BM | known_BM
         # A finite floor instead of -inf: a row without any negative then has loss 0 and gradient 0, not NaN.
-        ignored_AC = F.one_hot(positive_A, candidate_CD.shape[0]).bool()
-        if known_AC is not None:
-            ignored_AC = ignored_AC | known_AC
-        logit_AC = logit_AC.masked_fill(ignored_AC, torch.finfo(dtype).min / 4)
-        return F.softplus(torch.logsumexp(logit_AC, dim=1) - positive_logit_A, threshold=50)
+        logit_BM = logit_BM.masked_fill(ignored_BM, torch.finfo(dtype).min / 4)
+        loss = F.softplus(logit_BM.logsumexp(1) - positive_B, threshold=50).mean()
+        if not symmetric:
+            return loss
+        return (loss + F.softplus(logit_BM[:, :size].logsumexp(0) - positive_B, threshold=50).mean()) / 2
+
+
+def _prefix(value_ND: Tensor, dim: int) -> Tensor:
+    """The first ``dim`` dimensions, normalised."""
+    dtype = torch.promote_types(value_ND.dtype, torch.float32)
+    return F.normalize(value_ND[:, :dim].to(dtype), dim=-1)
+
+
+def _check_matryoshka(width: int, dims: Sequence[int] | None, weights: Sequence[float] | None) -> None:
+    if dims is None:
+        if weights is not None:
+            raise ValueError("matryoshka_weights need matryoshka_dims")
+        return
+    if not dims or len(set(dims)) != len(dims) or min(dims) < 1 or max(dims) > width:
+        raise ValueError(f"matryoshka_dims must be different numbers from 1 to {width}, got {list(dims)}")
+    if weights is not None and len(weights) != len(dims):
+        raise ValueError(f"{len(dims)} matryoshka_dims need as many weights, got {len(weights)}")
 
 
 def _check(
@@ -159,6 +195,8 @@ def _check(
     size, num_targets = query_BD.shape[0], target_MD.shape[0]
     if size == 0 or num_targets < size:
         raise ValueError(f"every query needs a target: got {size} queries and {num_targets} targets")
+    if torch.compiler.is_compiling():  # values are not known while a graph is traced
+        return
     if temperature <= 0 or alpha < 0:
         raise ValueError(f"temperature must be > 0 and alpha >= 0, got {temperature} and {alpha}")
     if reward_BB is not None and reward_BB.shape != (size, num_targets):
@@ -166,11 +204,17 @@ def _check(
     for name, ids, length in (("query_ids", query_ids, size), ("target_ids", target_ids, num_targets)):
         if ids is not None and ids.shape != (length,):
             raise ValueError(f"{name} must have shape ({length},), got {tuple(ids.shape)}")
+    check_finite(query_BD, target_MD)
+
+
+def check_finite(query_BD: Tensor, target_MD: Tensor) -> None:
+    """Raise a ValueError that names the first row with a NaN or an infinity."""
+    query_BD, target_MD = query_BD.detach(), target_MD.detach()
+    # One sum is cheaper than a test of every number; only a suspicious one is looked at row by row.
+    if (query_BD.sum(dtype=torch.float32) + target_MD.sum(dtype=torch.float32)).isfinite():
+        return
     for name, value in (("query", query_BD), ("target", target_MD)):
-        # One sum is cheaper than a test of every number; only a suspicious one is looked at row by row.
-        if value.detach().sum(dtype=torch.float32).isfinite():
-            continue
-        finite = value.detach().isfinite().all(dim=1)
+        finite = value.isfinite().all(dim=1)
         if not finite.all():
             row = int((~finite).nonzero()[0])
             raise ValueError(f"{name} embedding {row} is not finite; lower the learning rate or look at that row")

@@ -1,6 +1,6 @@
 """The hardness-weighted loss as a sentence-transformers loss, plain or cached, on one device or many."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,8 +9,7 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin, _create
 from sentence_transformers.util import all_gather_with_grad
 from torch import Tensor, nn
 
-from llave.losses.functional import IMPLEMENTATIONS, KEEP, choose_implementation, direction_loss
-from llave.losses.masks import known_positives
+from llave.losses.functional import IMPLEMENTATIONS, TILED, check_finite, choose_implementation, hardness_weighted_loss
 from llave.losses.reward import EMAReward, RewardFunction
 from llave.losses.tiled import tiled_loss
 
@@ -33,7 +32,7 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             the plain form with the memory of one mini-batch. None embeds the batch at once.
         gather: under ``torch.distributed``, use the other ranks' pairs as negatives, with gradients.
         reward: ``"self"`` (LLaVE), a function ``(query_BD, target_MD) -> (B, M)``, or an :class:`EMAReward`.
-        impl: see :func:`llave.hardness_weighted_loss`.
+        matryoshka_dims, matryoshka_weights, impl: see :func:`llave.hardness_weighted_loss`.
     """
 
     def __init__(
@@ -45,6 +44,8 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         mini_batch_size: int | None = None,
         gather: bool = True,
         reward: Reward = "self",
+        matryoshka_dims: Sequence[int] | None = None,
+        matryoshka_weights: Sequence[float] | None = None,
         impl: str = "auto",
     ) -> None:
         super().__init__()
@@ -61,6 +62,8 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         self.mini_batch_size = mini_batch_size or 0
         self.gather = gather
         self.reward = reward
+        self.matryoshka_dims = matryoshka_dims
+        self.matryoshka_weights = matryoshka_weights
         self.impl = impl
         self._reward_embeddings: list[Tensor] | None = None
 
@@ -92,54 +95,35 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
     def _loss(self, columns: list[Tensor], ids: list[Tensor] | None) -> Tensor:
         """Rows and columns of this rank against the pairs of all ranks; DDP's mean is the global loss."""
         size = columns[0].shape[0]
-        offset = size * torch.distributed.get_rank() if self._distributed() else 0
         target_MD = torch.cat([self._gather(column) for column in columns[1:]])
         query_ids, target_ids = self._gathered_ids(ids)
-        num_pairs = size * (torch.distributed.get_world_size() if self._distributed() else 1)
-        impl = choose_implementation(size, len(target_MD), target_MD.device) if self.impl == "auto" else self.impl
-        if impl == "reference":
-            return self._reference(columns[0], target_MD, offset, query_ids, target_ids)
+        impl = self.impl
+        if impl == "auto":
+            impl = choose_implementation(size, len(target_MD), target_MD.device)
+        options: dict[str, Any] = {
+            "temperature": self.temperature,
+            "alpha": self.alpha,
+            "query_ids": query_ids,
+            "target_ids": target_ids,
+            "matryoshka_dims": self.matryoshka_dims,
+            "matryoshka_weights": self.matryoshka_weights,
+        }
+        if impl == "reference" or not self._distributed():
+            # Every rank computes the whole loss: the gradients of the gathered embeddings add up over ranks.
+            query_BD = self._gather(columns[0])
+            reward = self._reward_matrix(query_BD.detach(), target_MD.detach(), gathered=True)
+            return hardness_weighted_loss(query_BD, target_MD, reward_BB=reward, impl=impl, **options)
+        check_finite(columns[0], target_MD)
         return tiled_loss(
             columns[0],
             target_MD,
-            temperature=self.temperature,
-            alpha=self.alpha,
-            offset=offset,
-            num_pairs=num_pairs,
+            offset=size * torch.distributed.get_rank(),
+            num_pairs=size * torch.distributed.get_world_size(),
             reward_AC=self._reward_matrix(columns[0].detach(), target_MD.detach()),
-            query_ids=query_ids,
-            target_ids=target_ids,
-            keep=KEEP[impl],
-            distributed=self._distributed(),
+            distributed=True,
+            **options,
+            **TILED[impl],
         )
-
-    def _reference(
-        self, query_BD: Tensor, target_MD: Tensor, offset: int, query_ids: Tensor | None, target_ids: Tensor | None
-    ) -> Tensor:
-        """Plain autograd, with every rank's queries gathered too: what the others are tested against."""
-        local = torch.arange(offset, offset + len(query_BD), device=query_BD.device)
-        query_ND = self._gather(query_BD)
-        known = known_positives(local, target_MD.shape[0], query_ids, target_ids)
-        reward = self._reward_matrix(query_ND.detach(), target_MD.detach(), gathered=True)
-        rows = direction_loss(
-            query_BD,
-            target_MD,
-            local,
-            temperature=self.temperature,
-            alpha=self.alpha,
-            reward_AC=None if reward is None else reward[local],
-            known_AC=known,
-        )
-        back = direction_loss(
-            target_MD[local],
-            query_ND,
-            local,
-            temperature=self.temperature,
-            alpha=self.alpha,
-            reward_AC=None if reward is None else reward[:, local].T,
-            known_AC=None if known is None else known[:, : len(query_ND)],  # the relation is symmetric among pairs
-        )
-        return (rows.mean() + back.mean()) / 2
 
     def _gathered_ids(self, ids: list[Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
         """Ids of all queries and all targets."""
@@ -194,6 +178,8 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             "mini_batch_size": self.mini_batch_size or None,
             "gather": self.gather,
             "reward": reward,
+            "matryoshka_dims": self.matryoshka_dims,
+            "matryoshka_weights": self.matryoshka_weights,
             "impl": self.impl,
         }
 

@@ -1,24 +1,28 @@
 """Which pairs are known positives of one another, by their ids."""
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 __all__ = ["known_positives"]
 
 
 def known_positives(
-    positive_A: Tensor, num_candidates: int, query_ids: Tensor | None, target_ids: Tensor | None
+    pair_T: Tensor, columns: slice, num_pairs: int, query_ids: Tensor | None, target_ids: Tensor | None
 ) -> Tensor | None:
-    """Mask (A, C), True where query and candidate are positives of one another by their ids.
+    """Mask (T, C), True where anchor and candidate are positives of one another by their ids; None without ids.
 
-    ``query_ids`` covers the first candidates only (extra negatives have no query of their own); both id
-    vectors are indexed by ``positive_A``.
+    Args:
+        pair_T: candidate that is the positive of each anchor; its ids are the anchor's.
+        columns: which candidates.
+        num_pairs: the first candidates, which have a query of their own; extra negatives behind them have none.
+        query_ids: (num_pairs,). target_ids: (all candidates,).
     """
-    known_AC: Tensor | None = None
+    known_TC: Tensor | None = None
     if target_ids is not None:
-        known_AC = target_ids[positive_A][:, None] == target_ids[None, :]
+        known_TC = target_ids[pair_T][:, None] == target_ids[columns]
     if query_ids is not None:
-        same_AB = query_ids[positive_A][:, None] == query_ids[None, :]
-        same_AC = F.pad(same_AB, (0, num_candidates - same_AB.shape[1]), value=False)
-        known_AC = same_AC if known_AC is None else known_AC | same_AC
-    return known_AC
+        same_TC = query_ids[pair_T][:, None] == query_ids[columns.start : min(columns.stop, num_pairs)]
+        missing = columns.stop - columns.start - same_TC.shape[1]
+        same_TC = torch.nn.functional.pad(same_TC, (0, missing), value=False)
+        known_TC = same_TC if known_TC is None else known_TC | same_TC
+    return known_TC

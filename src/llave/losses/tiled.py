@@ -1,4 +1,4 @@
-"""The hardness-weighted loss without its N x N matrix: rows of tiles, recomputed for the gradient or kept.
+"""The hardness-weighted loss without its N x N matrix: tiles of scores, recomputed for the gradient or kept.
 
 Notation: ``A`` anchors (this process's queries), ``C`` candidates, ``z_ij = s_ij/tau + alpha*r_ij`` for i != j and
 ``z_ii = s_ii/tau``; ``E_ij = exp(z_ij)`` and 0 where j is the positive of i, or known to be one.
@@ -8,14 +8,18 @@ Notation: ``A`` anchors (this process's queries), ``C`` candidates, ``z_ij = s_i
   ``dL/ds_ij = E_ij (R_i + C_j) / (2 A tau)`` off the diagonal: one exponential serves both directions, and the factor
   is 1/tau because the weight is constant for the gradient. The diagonal is ``-(r_i R_i + c_i C_i) / (2 A tau)``.
 
-``keep="scores"`` stores the tiles of pass 1 instead of computing them again. The bound ``|s| <= 1`` makes a running
-maximum unnecessary while ``1/tau + alpha + log C`` stays below the exponent range; otherwise the sums are logarithms.
-Structure: Inf-CL (arXiv 2410.17243) for the tiles, CCE (arXiv 2411.09009) for recomputation; the shared exponential
-and the weighting are ours. Needs torch alone.
+``keep="scores"`` stores the cosines of pass 1 instead of computing them again.
+
+Matryoshka slices (arXiv 2205.13147) share the products: the scores of a longer prefix are those of the shorter one plus
+the product of the dimensions between, and the gradient of those dimensions is one product with the sum of the slices'
+gradients. K slices cost as many multiplications as one.
+
+Structure: Inf-CL (arXiv 2410.17243) for the tiles, CCE (arXiv 2411.09009) for recomputation; the shared exponential,
+the weighting and the shared slices are ours. Needs torch alone.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,13 +27,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llave.losses.masks import known_positives
+from llave.losses.elementwise import Elementwise, Scores, Sums, Tile, TorchElementwise
 
-__all__ = ["Keep", "tiled_loss"]
+__all__ = ["Keep", "Kernels", "tiled_loss"]
 
 Keep = Literal["nothing", "scores", "scores16"]
+Kernels = Literal["torch", "triton"]
 
-TILE_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
+TILE_BYTES = {"cpu": 4 << 20, "cuda": 64 << 20}
 """Size of a tile of scores: what a core's cache holds, or what keeps a GPU's matmuls busy."""
 INT16 = 32767.0
 
@@ -43,8 +48,12 @@ class _Problem:
     reward_AC: Tensor | None
     query_ids: Tensor | None
     target_ids: Tensor | None
+    dims: tuple[int, ...]
+    weights: tuple[float, ...]
+    renormalise: bool
     keep: Keep
-    tile_rows: int
+    kernels: Kernels
+    tile_side: int
     distributed: bool
 
 
@@ -60,8 +69,11 @@ def tiled_loss(
     reward_AC: Tensor | None = None,
     query_ids: Tensor | None = None,
     target_ids: Tensor | None = None,
+    matryoshka_dims: Sequence[int] | None = None,
+    matryoshka_weights: Sequence[float] | None = None,
     keep: Keep = "nothing",
-    tile_rows: int | None = None,
+    kernels: Kernels = "torch",
+    tile_side: int | None = None,
     distributed: bool = False,
 ) -> Tensor:
     """Mean loss of the anchors' rows and, if symmetric, of their positives' columns.
@@ -76,26 +88,35 @@ def tiled_loss(
             those behind are extra negatives without a column of their own.
         reward_AC: hardness without gradient; default is the cosine.
         query_ids: (num_pairs,) ids of all processes' queries. target_ids: (C,) ids of the candidates.
+        matryoshka_dims: lengths of prefixes, each normalised and scored on its own; default is D, as it is.
+        matryoshka_weights: their weights in the sum; default 1.
         keep: "nothing" (4 matmuls), "scores" (3 matmuls, A x C floats) or "scores16" (3 matmuls, A x C
             16-bit numbers, a gradient error of about 0.1%).
-        tile_rows: anchors per tile; default by device.
+        kernels: "triton" for one kernel per tile between the matmuls (CUDA).
+        tile_side: anchors, and candidates, of a tile; default by device.
         distributed: add the column sums of all processes of the default group.
     """
-    size, candidates = query_AD.shape[0], target_CD.shape[0]
     dtype = torch.promote_types(torch.promote_types(query_AD.dtype, target_CD.dtype), torch.float32)
-    if tile_rows is None:
-        budget = TILE_BYTES.get(query_AD.device.type, TILE_BYTES["cuda"])
-        tile_rows = max(1, budget // (candidates * dtype.itemsize))
+    if tile_side is None:
+        tile_side = math.isqrt(TILE_BYTES.get(query_AD.device.type, TILE_BYTES["cuda"]) // dtype.itemsize)
+    dims = (query_AD.shape[1],) if matryoshka_dims is None else tuple(sorted(matryoshka_dims))
+    weights = dict.fromkeys(dims, 1.0)
+    if matryoshka_dims is not None and matryoshka_weights is not None:
+        weights = dict(zip(matryoshka_dims, matryoshka_weights, strict=True))
     problem = _Problem(
         alpha=alpha,
         symmetric=symmetric,
         offset=offset,
-        num_pairs=size if num_pairs is None else num_pairs,
+        num_pairs=query_AD.shape[0] if num_pairs is None else num_pairs,
         reward_AC=None if reward_AC is None else reward_AC.detach(),
         query_ids=query_ids,
         target_ids=target_ids,
+        dims=dims,
+        weights=tuple(weights[dim] for dim in dims),
+        renormalise=matryoshka_dims is not None,
         keep=keep,
-        tile_rows=tile_rows,
+        kernels=kernels,
+        tile_side=tile_side,
         distributed=distributed,
     )
     tau = torch.as_tensor(temperature, dtype=dtype, device=query_AD.device)
@@ -108,169 +129,272 @@ class _TiledLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query_AD: Tensor, target_CD: Tensor, tau: Tensor, problem: _Problem) -> Tensor:
         tiles = _Tiles(query_AD, target_CD, float(tau), problem)
-        log_row_A, log_column_P, kept = _sums(tiles, problem)
-        positive_A = tiles.positive_logits()
+        log_row_KA, log_column_KP, kept = _sums(tiles, problem)
+        positive_KA = tiles.positive_logits()
         pairs = slice(problem.offset, problem.offset + query_AD.shape[0])
-        loss = F.softplus(log_row_A - positive_A, threshold=50).mean()
+        loss_K = F.softplus(log_row_KA - positive_KA, threshold=50).mean(1)
         if problem.symmetric:
-            loss = (loss + F.softplus(log_column_P[pairs] - positive_A, threshold=50).mean()) / 2
-        ctx.save_for_backward(query_AD, target_CD, tau, log_row_A, log_column_P, positive_A)
+            loss_K = (loss_K + F.softplus(log_column_KP[:, pairs] - positive_KA, threshold=50).mean(1)) / 2
+        ctx.save_for_backward(query_AD, target_CD, tau, log_row_KA, log_column_KP, positive_KA)
         ctx.problem, ctx.kept = problem, kept
-        return loss
+        return (loss_K * loss_K.new_tensor(problem.weights)).sum()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        query_AD, target_CD, tau, log_row_A, log_column_P, positive_A = ctx.saved_tensors
+        query_AD, target_CD, tau, log_row_KA, log_column_KP, positive_KA = ctx.saved_tensors
         problem: _Problem = ctx.problem
         tiles = _Tiles(query_AD, target_CD, float(tau), problem)
         size = query_AD.shape[0]
         pairs = slice(problem.offset, problem.offset + size)
         # Logarithms of r + p and c + p. Extra negatives have no column: exp(z - inf) = 0.
-        log_total_A = torch.logaddexp(log_row_A, positive_A)
-        log_total_C = positive_A.new_full((target_CD.shape[0],), torch.inf)
-        pull_A = torch.sigmoid(log_row_A - positive_A)
+        log_total_KA = torch.logaddexp(log_row_KA, positive_KA)
+        log_total_KC = positive_KA.new_full((len(problem.dims), target_CD.shape[0]), torch.inf)
+        pull_KA = torch.sigmoid(log_row_KA - positive_KA)
         if problem.symmetric:
-            positive_P = _gathered(positive_A, problem)
-            log_total_C[: problem.num_pairs] = torch.logaddexp(log_column_P, positive_P)
-            pull_A = pull_A + torch.sigmoid(log_column_P[pairs] - positive_A)
-        query_grad_AD = torch.empty_like(query_AD, dtype=tiles.dtype)
-        target_grad_CD = torch.zeros_like(target_CD, dtype=tiles.dtype)
-        for rows, tile_TC in tiles.again(ctx.kept):
-            if tiles.bounded:
-                weight_TC = (-log_total_A[rows]).exp()[:, None] + (-log_total_C).exp()
-                tile_TC = tile_TC.mul_(weight_TC) if ctx.kept is None else tile_TC * weight_TC
-            else:
-                tile_TC = (tile_TC - log_total_A[rows, None]).exp() + (tile_TC - log_total_C).exp()
-            tiles.positives(rows, tile_TC).copy_(-pull_A[rows])
-            tiles.accumulate(tile_TC, rows, query_grad_AD, target_grad_CD)
-        scale = grad / (size * (2 if problem.symmetric else 1))
-        # sum_ij dL/dz_ij * dz_ij/dtau, where sum_j dL/dz_ij s_ij is the query's product with its own gradient.
-        tau_grad = -(query_grad_AD * query_AD).sum() * scale / tau**2 if ctx.needs_input_grad[2] else None
-        factor = scale / tau
+            positive_KP = _gathered(positive_KA, problem)
+            log_total_KC[:, : problem.num_pairs] = torch.logaddexp(log_column_KP, positive_KP)
+            pull_KA = pull_KA + torch.sigmoid(log_column_KP[:, pairs] - positive_KA)
+        query_grad_AD, target_grad_CD, slope = tiles.gradients(log_total_KA, log_total_KC, pull_KA, ctx.kept)
+        scale = grad / (size * (2 if problem.symmetric else 1) * tiles.scores.gain)
+        factor = (scale / tau).to(tiles.dtype)
         return (
             query_grad_AD.mul_(factor).to(query_AD.dtype),
             target_grad_CD.mul_(factor).to(target_CD.dtype),
-            tau_grad,
+            -slope * scale / tau**2 if ctx.needs_input_grad[2] else None,
             None,
         )
 
 
 class _Tiles:
-    """Tiles of logits z (T, C), row by row; ``-inf`` at positives."""
+    """The matrix products of all tiles."""
 
     def __init__(self, query_AD: Tensor, target_CD: Tensor, tau: float, problem: _Problem) -> None:
         self.dtype = torch.promote_types(torch.promote_types(query_AD.dtype, target_CD.dtype), torch.float32)
-        self.native = query_AD.device.type == "cuda" and query_AD.dtype == target_CD.dtype
         # A GPU multiplies 16-bit numbers into float32; a CPU is faster with float32 from the start.
-        self.query_AD = query_AD if self.native else query_AD.to(self.dtype)
-        self.target_CD = target_CD if self.native else target_CD.to(self.dtype)
-        self.tau, self.problem = tau, problem
-        self.beta = 1 / tau + problem.alpha
-        limit = math.log(torch.finfo(self.dtype).max) - 4
-        self.bounded = problem.reward_AC is None and self.beta + math.log(target_CD.shape[0]) < limit
+        native = query_AD.device.type == "cuda" and query_AD.dtype == target_CD.dtype
+        self.query_AD = query_AD if native else query_AD.to(self.dtype)
+        self.target_CD = target_CD if native else target_CD.to(self.dtype)
+        self.problem = problem
+        self.scores = Scores(
+            tau=tau,
+            alpha=problem.alpha,
+            offset=problem.offset,
+            num_candidates=target_CD.shape[0],
+            num_pairs=problem.num_pairs,
+            reward_AC=problem.reward_AC,
+            query_ids=problem.query_ids,
+            target_ids=problem.target_ids,
+            dtype=self.dtype,
+            grad_dtype=self.query_AD.dtype,
+            gain=4096.0 if self.query_AD.dtype == torch.float16 else 1.0,
+        )
+        self.elementwise = _elementwise(self.scores, problem.kernels)
+        # 1/|prefix| of every embedding, per slice.
+        self.query_norm_KA = self._inverse_norms(self.query_AD) if problem.renormalise else None
+        self.target_norm_KC = self._inverse_norms(self.target_CD) if problem.renormalise else None
 
-    def __iter__(self) -> Iterator[slice]:
-        for start in range(0, self.query_AD.shape[0], self.problem.tile_rows):
-            yield slice(start, min(start + self.problem.tile_rows, self.query_AD.shape[0]))
+    def rows(self) -> Iterator[slice]:
+        """Blocks of anchors."""
+        return _blocks(self.query_AD.shape[0], self.problem.tile_side)
+
+    def columns(self) -> Iterator[slice]:
+        """Blocks of candidates."""
+        return _blocks(self.target_CD.shape[0], self.problem.tile_side)
 
     def positive_logits(self) -> Tensor:
-        """s_ii/tau, (A,)."""
+        """s_ii/tau per slice, (K, A)."""
         start = self.problem.offset
-        positive_AD = self.target_CD[start : start + self.query_AD.shape[0]]
-        return (self.query_AD.to(self.dtype) * positive_AD.to(self.dtype)).sum(1) / self.tau
+        pairs = slice(start, start + self.query_AD.shape[0])
+        product_AD = self.query_AD.to(self.dtype) * self.target_CD[pairs].to(self.dtype)
+        cosine_KA = torch.stack([product_AD[:, :dim].sum(1) for dim in self.problem.dims])
+        if self.query_norm_KA is not None and self.target_norm_KC is not None:
+            cosine_KA = cosine_KA * self.query_norm_KA * self.target_norm_KC[:, pairs]
+        return cosine_KA / self.scores.tau
 
-    def positives(self, rows: slice, tile_TC: Tensor) -> Tensor:
-        """View of a tile's positives, (T,)."""
-        return tile_TC.diagonal(self.problem.offset + rows.start)
+    def cosines(self, tile: Tile) -> Iterator[Tensor]:
+        """s of a tile, slice by slice; each may be overwritten."""
+        start, product_TC = 0, None
+        for number, dim in enumerate(self.problem.dims):
+            part_TC = self._product(self.query_AD[tile.rows, start:dim], self.target_CD[tile.columns, start:dim].T)
+            product_TC = part_TC if product_TC is None else product_TC.add_(part_TC)
+            yield product_TC if self.query_norm_KA is None else product_TC * self._norms(number, tile)
+            start = dim
 
-    def cosines(self, rows: slice) -> Tensor:
-        """s of a tile, in full precision."""
-        return self._product(self.query_AD[rows], self.target_CD.T)
-
-    def logits(self, rows: slice, cosine_TC: Tensor) -> Tensor:
-        """z of a tile, made from its cosines in place."""
-        problem = self.problem
-        if problem.reward_AC is None:
-            logit_TC = cosine_TC.mul_(self.beta)
-        else:
-            logit_TC = cosine_TC.div_(self.tau).add_(problem.reward_AC[rows].to(self.dtype), alpha=problem.alpha)
-        if problem.query_ids is not None or problem.target_ids is not None:
-            pair = torch.arange(rows.start, rows.stop, device=logit_TC.device) + problem.offset
-            known_TC = known_positives(pair, logit_TC.shape[1], problem.query_ids, problem.target_ids)
-            if known_TC is not None:
-                logit_TC.masked_fill_(known_TC, -torch.inf)
-        self.positives(rows, logit_TC).fill_(-torch.inf)
-        return logit_TC
-
-    def fresh(self) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
-        """Rows, exp(z) if bounded or z if not, and what to keep of the tile."""
-        for rows in self:
-            cosine_TC = self.cosines(rows)
-            kept = (cosine_TC * INT16).round().to(torch.int16) if self.problem.keep == "scores16" else None
-            tile_TC = self.logits(rows, cosine_TC)
-            if self.bounded:
-                tile_TC = tile_TC.exp_()
-            yield rows, tile_TC, tile_TC if self.problem.keep == "scores" else kept
-
-    def again(self, kept: list[Tensor] | None) -> Iterator[tuple[slice, Tensor]]:
-        """The same tiles once more, from what was kept or computed again."""
-        if kept is None:
-            yield from ((rows, tile_TC) for rows, tile_TC, _ in self.fresh())
-            return
-        for rows, stored in zip(self, kept, strict=True):
-            if stored.dtype == torch.int16:
-                tile_TC = self.logits(rows, stored.to(self.dtype).div_(INT16))
-                yield rows, tile_TC.exp_() if self.bounded else tile_TC
+    def gradients(
+        self, log_total_KA: Tensor, log_total_KC: Tensor, pull_KA: Tensor, kept: list[Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients by the queries, by the targets, and sum of dL/ds * s, all but for the common factor."""
+        stored = None if kept is None else iter(kept)
+        query_grad_AD = torch.empty_like(self.query_AD)
+        target_grad_CD = torch.zeros_like(self.target_CD, dtype=self.dtype)
+        slope_KA, slope_KC = torch.zeros_like(log_total_KA), torch.zeros_like(log_total_KC)
+        slope = log_total_KA.new_zeros(())
+        for rows in self.rows():
+            grad_TD = torch.zeros_like(self.query_AD[rows], dtype=self.dtype)
+            for columns in self.columns():
+                tile = Tile(rows, columns)
+                if stored is None:
+                    cosines = list(self.cosines(tile))
+                else:
+                    cosines = [self._unpack(next(stored)) for _ in self.problem.dims]
+                for dims, weight_TC in self._weights(
+                    tile, cosines, log_total_KA, log_total_KC, pull_KA, slope_KA, slope_KC
+                ):
+                    self._accumulate(weight_TC, tile, dims, grad_TD, target_grad_CD)
+            if self.query_norm_KA is None:
+                slope = slope + (grad_TD * self.query_AD[rows]).sum()
             else:
-                yield rows, stored
+                self._along_the_sphere(grad_TD, self.query_AD[rows], slope_KA[:, rows], self.query_norm_KA[:, rows])
+            query_grad_AD[rows] = grad_TD.to(query_grad_AD.dtype)
+        if self.target_norm_KC is not None:
+            slope = slope_KA.sum()
+            self._along_the_sphere(target_grad_CD, self.target_CD, slope_KC, self.target_norm_KC)
+        return query_grad_AD, target_grad_CD, slope
 
-    def accumulate(self, grad_TC: Tensor, rows: slice, query_grad_AD: Tensor, target_grad_CD: Tensor) -> None:
-        """Add a tile's dL/dz to the gradients: dQ = G K, dK += G' Q."""
-        grad_TC = grad_TC.to(self.query_AD.dtype)
-        query_grad_AD[rows] = self._product(grad_TC, self.target_CD)
-        if grad_TC.dtype == self.dtype:
-            target_grad_CD.addmm_(grad_TC.T, self.query_AD[rows])
+    def _weights(
+        self,
+        tile: Tile,
+        cosines: list[Tensor],
+        log_total_KA: Tensor,
+        log_total_KC: Tensor,
+        pull_KA: Tensor,
+        slope_KA: Tensor,
+        slope_KC: Tensor,
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """dL by the product of each block of dimensions, (T, C), from the last block to the first.
+
+        A block is part of its own prefix and of every longer one. Adds dL/ds * s to the slopes.
+        """
+        dims, renormalise = self.problem.dims, self.problem.renormalise
+        sum_TC: Tensor | None = None
+        for number in reversed(range(len(dims))):
+            weight_TC = self.elementwise.gradient(
+                tile,
+                cosines[number],
+                log_total_KA[number],
+                log_total_KC[number],
+                pull_KA[number],
+                consume=not renormalise and self.problem.keep != "scores",
+            )
+            if renormalise:
+                weight_TC = weight_TC.to(self.dtype) * self.problem.weights[number]
+                slope_TC = weight_TC * cosines[number]
+                slope_KA[number, tile.rows] += slope_TC.sum(1)
+                slope_KC[number, tile.columns] += slope_TC.sum(0)
+                weight_TC *= self._norms(number, tile)
+                sum_TC = weight_TC if sum_TC is None else sum_TC.add_(weight_TC)
+                weight_TC = sum_TC.to(self.query_AD.dtype)
+            yield slice(dims[number - 1] if number else 0, dims[number]), weight_TC
+
+    def _accumulate(self, weight_TC: Tensor, tile: Tile, dims: slice, grad_TD: Tensor, target_grad_CD: Tensor) -> None:
+        """dQ += G K, dK += G' Q."""
+        query_TD, target_CD = self.query_AD[tile.rows, dims], self.target_CD[tile.columns, dims]
+        if weight_TC.dtype == self.dtype:
+            grad_TD[:, dims].addmm_(weight_TC, target_CD)
+            target_grad_CD[tile.columns, dims].addmm_(weight_TC.T, query_TD)
         else:
-            target_grad_CD += self._product(grad_TC.T, self.query_AD[rows])
+            grad_TD[:, dims] += self._product(weight_TC, target_CD)
+            target_grad_CD[tile.columns, dims] += self._product(weight_TC.T, query_TD)
+
+    def _along_the_sphere(self, grad_ND: Tensor, value_ND: Tensor, slope_KN: Tensor, norm_KN: Tensor) -> None:
+        """Derivative of each prefix's normalisation: take off the part along the prefix."""
+        for dim, slope_N, norm_N in zip(self.problem.dims, slope_KN, norm_KN, strict=True):
+            grad_ND[:, :dim] -= (slope_N * norm_N**2)[:, None] * value_ND[:, :dim]
+
+    def _inverse_norms(self, value_ND: Tensor) -> Tensor:
+        square_ND = value_ND.to(self.dtype).square()
+        square_KN = torch.stack([square_ND[:, :dim].sum(1) for dim in self.problem.dims])
+        return square_KN.sqrt().clamp_min(1e-12).reciprocal()
+
+    def _norms(self, number: int, tile: Tile) -> Tensor:
+        assert self.query_norm_KA is not None
+        assert self.target_norm_KC is not None
+        return self.query_norm_KA[number, tile.rows, None] * self.target_norm_KC[number, tile.columns]
 
     def _product(self, left: Tensor, right: Tensor) -> Tensor:
         if left.dtype == self.dtype:
             return left @ right
         return torch.mm(left, right, out_dtype=self.dtype)
 
+    def _unpack(self, stored: Tensor) -> Tensor:
+        return stored if stored.dtype == self.dtype else stored.to(self.dtype).div_(INT16)
+
+
+class _LogSums:
+    """Running sums of exponentials, as ``total * exp(top)``; without ``top`` where no number can overflow."""
+
+    def __init__(self, like: Tensor, shape: tuple[int, int], *, bounded: bool) -> None:
+        self.total = like.new_zeros(shape)
+        self.top = None if bounded else like.new_full(shape, torch.finfo(like.dtype).min)
+
+    def add(self, number: int, part: slice, sums: Sums) -> None:
+        """Add a tile's sums to those of a slice; what lies beyond is dropped."""
+        total = self.total[number, part]
+        size = total.shape[0]
+        if self.top is None or sums.top is None:
+            total += sums.total[:size]
+            return
+        top, new = self.top[number, part], sums.top[:size]
+        higher = torch.maximum(top, new)
+        total.mul_((top - higher).exp()).add_(sums.total[:size] * (new - higher).exp())
+        top.copy_(higher)
+
+    def add_other_processes(self) -> None:
+        """Numbers, not embeddings: N per slice."""
+        if self.top is not None:
+            higher = self.top.clone()
+            torch.distributed.all_reduce(higher, op=torch.distributed.ReduceOp.MAX)
+            self.total, self.top = self.total * (self.top - higher).exp(), higher
+        torch.distributed.all_reduce(self.total)
+
+    def log(self) -> Tensor:
+        return self.total.log() if self.top is None else self.total.log() + self.top
+
 
 def _sums(tiles: _Tiles, problem: _Problem) -> tuple[Tensor, Tensor, list[Tensor] | None]:
-    """Logarithms of the row sums (A,) and of the pairs' column sums over all processes (P,), and kept tiles."""
-    log_row_A = tiles.query_AD.new_empty(tiles.query_AD.shape[0], dtype=tiles.dtype)
-    pairs = problem.num_pairs
-    total_P = log_row_A.new_zeros(pairs)
-    top_P = log_row_A.new_full((pairs,), 0.0 if tiles.bounded else torch.finfo(tiles.dtype).min)
+    """Logarithms of the row sums (K, A) and of the pairs' column sums over all processes (K, P), and kept tiles."""
+    slices, bounded = len(problem.dims), tiles.scores.bounded
+    like = tiles.query_AD.new_empty((), dtype=tiles.dtype)
+    row = _LogSums(like, (slices, tiles.query_AD.shape[0]), bounded=bounded)
+    column = _LogSums(like, (slices, problem.num_pairs), bounded=bounded)
     kept: list[Tensor] | None = None if problem.keep == "nothing" else []
-    for rows, tile_TC, stored in tiles.fresh():
-        if kept is not None and stored is not None:
-            kept.append(stored)
-        if tiles.bounded:
-            log_row_A[rows] = tile_TC.sum(1).log()
-            total_P += tile_TC[:, :pairs].sum(0)
-        else:
-            log_row_A[rows] = tile_TC.logsumexp(1)
-            higher_P = torch.maximum(top_P, tile_TC[:, :pairs].amax(0))
-            total_P = total_P * (top_P - higher_P).exp() + (tile_TC[:, :pairs] - higher_P).exp().sum(0)
-            top_P = higher_P
+    for rows in tiles.rows():
+        for columns in tiles.columns():
+            tile = Tile(rows, columns)
+            for number, cosine_TC in enumerate(tiles.cosines(tile)):
+                if kept is not None:
+                    kept.append(_pack(cosine_TC, problem.keep))
+                of_rows, of_columns = tiles.elementwise.sums(tile, cosine_TC, consume=problem.keep != "scores")
+                row.add(number, rows, of_rows)
+                column.add(number, columns, of_columns)
     if problem.distributed and problem.symmetric:
-        if not tiles.bounded:
-            higher_P = top_P.clone()
-            torch.distributed.all_reduce(higher_P, op=torch.distributed.ReduceOp.MAX)
-            total_P, top_P = total_P * (top_P - higher_P).exp(), higher_P
-        torch.distributed.all_reduce(total_P)
-    return log_row_A, total_P.log() + top_P, kept
+        column.add_other_processes()
+    return row.log(), column.log(), kept
 
 
-def _gathered(positive_A: Tensor, problem: _Problem) -> Tensor:
-    """Every pair's positive logit, (P,)."""
+def _pack(cosine_TC: Tensor, keep: Keep) -> Tensor:
+    return cosine_TC if keep == "scores" else (cosine_TC * INT16).round().to(torch.int16)
+
+
+def _blocks(length: int, side: int) -> Iterator[slice]:
+    return (slice(start, min(start + side, length)) for start in range(0, length, side))
+
+
+def _elementwise(scores: Scores, kernels: Kernels) -> Elementwise:
+    if kernels == "torch":
+        return TorchElementwise(scores)
+    try:
+        from llave.losses.triton import TritonElementwise
+    except ImportError as error:
+        raise ValueError("impl='triton' needs the package triton, or use 'tiled'") from error
+    return TritonElementwise(scores)
+
+
+def _gathered(positive_KA: Tensor, problem: _Problem) -> Tensor:
+    """Every pair's positive logit, (K, P)."""
     if not problem.distributed:
-        return positive_A
-    parts = [torch.empty_like(positive_A) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(parts, positive_A.contiguous())
-    return torch.cat(parts)
+        return positive_KA
+    parts = [torch.empty_like(positive_KA) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, positive_KA.contiguous())
+    return torch.cat(parts, dim=1)
