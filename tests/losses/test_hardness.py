@@ -110,7 +110,7 @@ def test_cached_gradients_equal_plain_ones_with_dropout(
     assert_same_gradients(gradients(model), whole)
 
 
-def _rank(rank: int, world: int, directory: str, inputs: list[list[Any]], mini_batch_size: int | None) -> None:
+def _rank(rank: int, world: int, directory: str, inputs: list[list[Any]], options: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo",
@@ -122,7 +122,7 @@ def _rank(rank: int, world: int, directory: str, inputs: list[list[Any]], mini_b
     model = load_model("nano", device="cpu").eval()
     share = slice(rank * 3, rank * 3 + 3)
     parallel = DistributedDataParallel(model)
-    loss_function = HardnessWeightedLoss(parallel, temperature=0.1, mini_batch_size=mini_batch_size)
+    loss_function = HardnessWeightedLoss(parallel, temperature=0.1, **options)
     loss = loss_function(preprocess(model, inputs, share), IDS[share])
     loss.backward()
     torch.save({"loss": loss.detach(), "gradients": gradients(model)}, f"{directory}/{rank}.pt")
@@ -130,15 +130,24 @@ def _rank(rank: int, world: int, directory: str, inputs: list[list[Any]], mini_b
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mini_batch_size", [None, 2])
-def test_two_processes_equal_one(
-    model: SentenceTransformer, inputs: list[list[Any]], mini_batch_size: int | None
-) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"impl": "reference"},
+        {"impl": "tiled", "mini_batch_size": 2},
+        {"impl": "stored", "matryoshka_dims": [64, 384]},
+    ],
+    ids=lambda options: options["impl"],
+)
+def test_two_processes_equal_one(model: SentenceTransformer, inputs: list[list[Any]], options: dict[str, Any]) -> None:
     model.eval()
-    loss = HardnessWeightedLoss(model, temperature=0.1)(preprocess(model, inputs), IDS)
+    whole = HardnessWeightedLoss(
+        model, temperature=0.1, matryoshka_dims=options.get("matryoshka_dims"), impl="reference"
+    )
+    loss = whole(preprocess(model, inputs), IDS)
     loss.backward()
     with tempfile.TemporaryDirectory() as directory:
-        torch.multiprocessing.spawn(_rank, args=(2, directory, inputs, mini_batch_size), nprocs=2)
+        torch.multiprocessing.spawn(_rank, args=(2, directory, inputs, options), nprocs=2)
         ranks = [torch.load(Path(directory) / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert sum(r["loss"].item() for r in ranks) / 2 == pytest.approx(loss.item(), rel=1e-5)
     for result in ranks:  # DDP has averaged them already
