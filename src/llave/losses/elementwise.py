@@ -35,8 +35,8 @@ class Sums(NamedTuple):
 class Scores:
     """How a cosine becomes a logit: ``z = s/tau + alpha*r``, and -inf for the positive and known positives.
 
-    ``pair offset + i`` is the positive of anchor i. ``dtype`` is that of the sums, ``grad_dtype`` that of the gradient
-    tile; ``gain`` multiplies it, so that small weights survive in float16.
+    Candidate ``offset + i`` is the positive of anchor i. ``dtype`` is that of the sums, ``grad_dtype`` that of a tile's
+    gradient.
     """
 
     tau: float
@@ -49,7 +49,6 @@ class Scores:
     target_ids: Tensor | None
     dtype: torch.dtype
     grad_dtype: torch.dtype
-    gain: float
 
     @property
     def beta(self) -> float:
@@ -68,6 +67,10 @@ class Scores:
         stop = min(tile.rows.stop, tile.columns.stop - self.offset)
         return slice(start, max(start, stop))
 
+    def diagonal(self, tile: Tile, tile_TC: Tensor) -> Tensor:
+        """View of the tile's positives; empty where there are none."""
+        return tile_TC.diagonal(self.offset + tile.rows.start - tile.columns.start)
+
 
 class Elementwise(Protocol):
     """Sums and gradients of tiles. ``consume``: the tile of cosines may be overwritten."""
@@ -77,9 +80,17 @@ class Elementwise(Protocol):
         ...
 
     def gradient(
-        self, tile: Tile, cosine_TC: Tensor, log_total_A: Tensor, log_total_C: Tensor, pull_A: Tensor, *, consume: bool
+        self,
+        tile: Tile,
+        cosine_TC: Tensor,
+        log_total_A: Tensor,
+        log_total_C: Tensor,
+        pull_A: Tensor,
+        gain: Tensor,
+        *,
+        consume: bool,
     ) -> Tensor:
-        """``exp(z) * (exp(-log_total_i) + exp(-log_total_j))``, and ``-pull`` at the positives."""
+        """``gain * exp(z) * (exp(-log_total_i) + exp(-log_total_j))``, and ``-gain * pull`` at the positives."""
         ...
 
 
@@ -101,18 +112,25 @@ class TorchElementwise:
         return Sums(total_T, top_T), Sums((logit_TC - top_C).exp_().sum(0), top_C)
 
     def gradient(
-        self, tile: Tile, cosine_TC: Tensor, log_total_A: Tensor, log_total_C: Tensor, pull_A: Tensor, *, consume: bool
+        self,
+        tile: Tile,
+        cosine_TC: Tensor,
+        log_total_A: Tensor,
+        log_total_C: Tensor,
+        pull_A: Tensor,
+        gain: Tensor,
+        *,
+        consume: bool,
     ) -> Tensor:
         """See :class:`Elementwise`."""
         logit_TC = self._logits(tile, cosine_TC, consume=consume)
         log_total_T, log_total_C = log_total_A[tile.rows, None], log_total_C[tile.columns]
         if self.scores.bounded:
-            grad_TC = logit_TC.exp_().mul_((-log_total_T).exp() + (-log_total_C).exp())
+            # The factors of N numbers each, before they become one of N x N.
+            grad_TC = logit_TC.exp_().mul_((-log_total_T).exp() * gain + (-log_total_C).exp() * gain)
         else:
-            grad_TC = (logit_TC - log_total_T).exp_() + (logit_TC - log_total_C).exp_()
-        self._diagonal(tile, grad_TC).copy_(-pull_A[self.scores.positives(tile)])
-        if self.scores.gain != 1:
-            grad_TC.mul_(self.scores.gain)
+            grad_TC = ((logit_TC - log_total_T).exp_() + (logit_TC - log_total_C).exp_()).mul_(gain)
+        self.scores.diagonal(tile, grad_TC).copy_(pull_A[self.scores.positives(tile)] * -gain)
         return grad_TC.to(self.scores.grad_dtype)
 
     def _logits(self, tile: Tile, cosine_TC: Tensor, *, consume: bool) -> Tensor:
@@ -126,11 +144,6 @@ class TorchElementwise:
         if scores.query_ids is not None or scores.target_ids is not None:
             pair_T = torch.arange(tile.rows.start, tile.rows.stop, device=logit_TC.device) + scores.offset
             known_TC = known_positives(pair_T, tile.columns, scores.num_pairs, scores.query_ids, scores.target_ids)
-            if known_TC is not None:
-                logit_TC.masked_fill_(known_TC, -torch.inf)
-        self._diagonal(tile, logit_TC).fill_(-torch.inf)
+            logit_TC.masked_fill_(known_TC, -torch.inf)
+        self.scores.diagonal(tile, logit_TC).fill_(-torch.inf)
         return logit_TC
-
-    def _diagonal(self, tile: Tile, tile_TC: Tensor) -> Tensor:
-        """View of the tile's positives; empty where there are none."""
-        return tile_TC.diagonal(self.scores.offset + tile.rows.start - tile.columns.start)

@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from llave.losses.finite import check_finite
 from llave.losses.masks import known_positives
 from llave.losses.tiled import tiled_loss
 
-__all__ = ["IMPLEMENTATIONS", "TILED", "check_finite", "choose_implementation", "hardness_weighted_loss"]
+__all__ = ["IMPLEMENTATIONS", "TILED", "choose_implementation", "hardness_weighted_loss"]
 
 TILED: dict[str, dict[str, Any]] = {
     "tiled": {"keep": "nothing"},
@@ -148,20 +149,23 @@ def _reference(
         size, num_targets = query_BD.shape[0], target_MD.shape[0]
         dtype = torch.promote_types(torch.promote_types(query_BD.dtype, target_MD.dtype), torch.float32)
         cosine_BM = query_BD.to(dtype) @ target_MD.to(dtype).T
+        scaled_BM = cosine_BM / temperature
+        positive_B = scaled_BM.diagonal()
+        if not torch.compiler.is_compiling():
+            check_finite(query_BD, target_MD, positive_B, size)
         reward_BM = cosine_BM if reward_BB is None else reward_BB.to(dtype)
-        logit_BM = cosine_BM / temperature + alpha * reward_BM.detach()
-        positive_B = cosine_BM.diagonal() / temperature
-        pair_B = torch.arange(size, device=query_BD.device)
-        ignored_BM = pair_B[:, None] == torch.arange(num_targets, device=query_BD.device)
-        known_BM = known_positives(pair_B, slice(0, num_targets), size, query_ids, target_ids)
-        if known_BM is not None:
-            ignored_BM = ignored_BM | known_BM
+        logit_BM = torch.add(scaled_BM, reward_BM.detach(), alpha=alpha)
+        ignored_BM = torch.eye(size, num_targets, dtype=torch.bool, device=query_BD.device)
+        if query_ids is not None or target_ids is not None:
+            pair_B = torch.arange(size, device=query_BD.device)
+            ignored_BM |= known_positives(pair_B, slice(0, num_targets), size, query_ids, target_ids)
         # A finite floor instead of -inf: a row without any negative then has loss 0 and gradient 0, not NaN.
         logit_BM = logit_BM.masked_fill(ignored_BM, torch.finfo(dtype).min / 4)
-        loss = F.softplus(logit_BM.logsumexp(1) - positive_B, threshold=50).mean()
-        if not symmetric:
-            return loss
-        return (loss + F.softplus(logit_BM[:, :size].logsumexp(0) - positive_B, threshold=50).mean()) / 2
+        negative_B = logit_BM.logsumexp(1)
+        if symmetric:
+            negative_2B = torch.stack([negative_B, logit_BM[:, :size].logsumexp(0)])
+            return F.softplus(negative_2B - positive_B, threshold=50).mean()
+        return F.softplus(negative_B - positive_B, threshold=50).mean()
 
 
 def _prefix(value_ND: Tensor, dim: int) -> Tensor:
@@ -204,17 +208,3 @@ def _check(
     for name, ids, length in (("query_ids", query_ids, size), ("target_ids", target_ids, num_targets)):
         if ids is not None and ids.shape != (length,):
             raise ValueError(f"{name} must have shape ({length},), got {tuple(ids.shape)}")
-    check_finite(query_BD, target_MD)
-
-
-def check_finite(query_BD: Tensor, target_MD: Tensor) -> None:
-    """Raise a ValueError that names the first row with a NaN or an infinity."""
-    query_BD, target_MD = query_BD.detach(), target_MD.detach()
-    # One sum is cheaper than a test of every number; only a suspicious one is looked at row by row.
-    if (query_BD.sum(dtype=torch.float32) + target_MD.sum(dtype=torch.float32)).isfinite():
-        return
-    for name, value in (("query", query_BD), ("target", target_MD)):
-        finite = value.isfinite().all(dim=1)
-        if not finite.all():
-            row = int((~finite).nonzero()[0])
-            raise ValueError(f"{name} embedding {row} is not finite; lower the learning rate or look at that row")

@@ -9,7 +9,7 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin, _create
 from sentence_transformers.util import all_gather_with_grad
 from torch import Tensor, nn
 
-from llave.losses.functional import IMPLEMENTATIONS, TILED, check_finite, choose_implementation, hardness_weighted_loss
+from llave.losses.functional import IMPLEMENTATIONS, TILED, choose_implementation, hardness_weighted_loss
 from llave.losses.reward import EMAReward, RewardFunction
 from llave.losses.tiled import tiled_loss
 
@@ -113,7 +113,6 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             query_BD = self._gather(columns[0])
             reward = self._reward_matrix(query_BD.detach(), target_MD.detach(), gathered=True)
             return hardness_weighted_loss(query_BD, target_MD, reward_BB=reward, impl=impl, **options)
-        check_finite(columns[0], target_MD)
         return tiled_loss(
             columns[0],
             target_MD,

@@ -18,16 +18,18 @@ Structure: Inf-CL (arXiv 2410.17243) for the tiles, CCE (arXiv 2411.09009) for r
 the weighting and the shared slices are ours. Needs torch alone.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from llave.losses.elementwise import Elementwise, Scores, Sums, Tile, TorchElementwise
+from llave.losses.finite import check_finite
 
 __all__ = ["Keep", "Kernels", "tiled_loss"]
 
@@ -129,15 +131,17 @@ class _TiledLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query_AD: Tensor, target_CD: Tensor, tau: Tensor, problem: _Problem) -> Tensor:
         tiles = _Tiles(query_AD, target_CD, float(tau), problem)
-        log_row_KA, log_column_KP, kept = _sums(tiles, problem)
-        positive_KA = tiles.positive_logits()
+        log_row_KA, log_column_KP, positive_KA, kept = _sums(tiles, problem)
+        check_finite(query_AD, target_CD, positive_KA, problem.num_pairs)
         pairs = slice(problem.offset, problem.offset + query_AD.shape[0])
-        loss_K = F.softplus(log_row_KA - positive_KA, threshold=50).mean(1)
+        loss_KA = F.softplus(log_row_KA - positive_KA, threshold=50)
         if problem.symmetric:
-            loss_K = (loss_K + F.softplus(log_column_KP[:, pairs] - positive_KA, threshold=50).mean(1)) / 2
+            loss_KA = (loss_KA + F.softplus(log_column_KP[:, pairs] - positive_KA, threshold=50)) / 2
         ctx.save_for_backward(query_AD, target_CD, tau, log_row_KA, log_column_KP, positive_KA)
         ctx.problem, ctx.kept = problem, kept
-        return (loss_K * loss_K.new_tensor(problem.weights)).sum()
+        if problem.weights == (1.0,):
+            return loss_KA.mean()
+        return (loss_KA.mean(1) * loss_KA.new_tensor(problem.weights)).sum()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -155,15 +159,23 @@ class _TiledLoss(torch.autograd.Function):
             positive_KP = _gathered(positive_KA, problem)
             log_total_KC[:, : problem.num_pairs] = torch.logaddexp(log_column_KP, positive_KP)
             pull_KA = pull_KA + torch.sigmoid(log_column_KP[:, pairs] - positive_KA)
-        query_grad_AD, target_grad_CD, slope = tiles.gradients(log_total_KA, log_total_KC, pull_KA, ctx.kept)
-        scale = grad / (size * (2 if problem.symmetric else 1) * tiles.scores.gain)
-        factor = (scale / tau).to(tiles.dtype)
-        return (
-            query_grad_AD.mul_(factor).to(query_AD.dtype),
-            target_grad_CD.mul_(factor).to(target_CD.dtype),
-            -slope * scale / tau**2 if ctx.needs_input_grad[2] else None,
-            None,
-        )
+        factor = grad / (size * (2 if problem.symmetric else 1) * tau)
+        # 16-bit weights are scaled afterwards: the common factor would push them below the smallest number.
+        exact = tiles.scores.grad_dtype == tiles.dtype
+        gain = factor if exact else torch.full_like(factor, 4096)
+        totals = _Totals(log_total_KA, log_total_KC, pull_KA, gain, None if exact else factor / gain)
+        query_grad_AD, target_grad_CD, slope = tiles.gradients(totals, ctx.kept, with_slope=ctx.needs_input_grad[2])
+        return query_grad_AD.to(query_AD.dtype), target_grad_CD.to(target_CD.dtype), -slope / tau, None
+
+
+class _Totals(NamedTuple):
+    """What pass 2 knows from pass 1: log(r + p), log(c + p), the positives' pull, and the common factor's two parts."""
+
+    log_KA: Tensor
+    log_KC: Tensor
+    pull_KA: Tensor
+    gain: Tensor
+    after: Tensor | None
 
 
 class _Tiles:
@@ -187,7 +199,6 @@ class _Tiles:
             target_ids=problem.target_ids,
             dtype=self.dtype,
             grad_dtype=self.query_AD.dtype,
-            gain=4096.0 if self.query_AD.dtype == torch.float16 else 1.0,
         )
         self.elementwise = _elementwise(self.scores, problem.kernels)
         # 1/|prefix| of every embedding, per slice.
@@ -202,16 +213,6 @@ class _Tiles:
         """Blocks of candidates."""
         return _blocks(self.target_CD.shape[0], self.problem.tile_side)
 
-    def positive_logits(self) -> Tensor:
-        """s_ii/tau per slice, (K, A)."""
-        start = self.problem.offset
-        pairs = slice(start, start + self.query_AD.shape[0])
-        product_AD = self.query_AD.to(self.dtype) * self.target_CD[pairs].to(self.dtype)
-        cosine_KA = torch.stack([product_AD[:, :dim].sum(1) for dim in self.problem.dims])
-        if self.query_norm_KA is not None and self.target_norm_KC is not None:
-            cosine_KA = cosine_KA * self.query_norm_KA * self.target_norm_KC[:, pairs]
-        return cosine_KA / self.scores.tau
-
     def cosines(self, tile: Tile) -> Iterator[Tensor]:
         """s of a tile, slice by slice; each may be overwritten."""
         start, product_TC = 0, None
@@ -222,45 +223,49 @@ class _Tiles:
             start = dim
 
     def gradients(
-        self, log_total_KA: Tensor, log_total_KC: Tensor, pull_KA: Tensor, kept: list[Tensor] | None
+        self, totals: _Totals, kept: list[Tensor] | None, *, with_slope: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients by the queries, by the targets, and sum of dL/ds * s, all but for the common factor."""
+        """Gradients by the queries and by the targets, and the sum of dL/ds * s (0 unless asked for)."""
         stored = None if kept is None else iter(kept)
         query_grad_AD = torch.empty_like(self.query_AD)
-        target_grad_CD = torch.zeros_like(self.target_CD, dtype=self.dtype)
-        slope_KA, slope_KC = torch.zeros_like(log_total_KA), torch.zeros_like(log_total_KC)
-        slope = log_total_KA.new_zeros(())
+        target_grad_CD = torch.empty_like(self.target_CD, dtype=self.dtype)
+        slope_KA, slope_KC = torch.zeros_like(totals.log_KA), torch.zeros_like(totals.log_KC)
+        slope = totals.log_KA.new_zeros(())
+        if self.problem.dims[-1] < self.query_AD.shape[1]:  # no slice reaches the last dimensions
+            target_grad_CD.zero_()
         for rows in self.rows():
-            grad_TD = torch.zeros_like(self.query_AD[rows], dtype=self.dtype)
+            grad_TD = query_grad_AD[rows]
+            if grad_TD.dtype != self.dtype:
+                grad_TD = torch.empty_like(grad_TD, dtype=self.dtype)
+            grad_TD[:, self.problem.dims[-1] :] = 0
             for columns in self.columns():
                 tile = Tile(rows, columns)
                 if stored is None:
                     cosines = list(self.cosines(tile))
                 else:
                     cosines = [self._unpack(next(stored)) for _ in self.problem.dims]
-                for dims, weight_TC in self._weights(
-                    tile, cosines, log_total_KA, log_total_KC, pull_KA, slope_KA, slope_KC
-                ):
-                    self._accumulate(weight_TC, tile, dims, grad_TD, target_grad_CD)
-            if self.query_norm_KA is None:
-                slope = slope + (grad_TD * self.query_AD[rows]).sum()
-            else:
+                for dims, weight_TC in self._weights(tile, cosines, totals, slope_KA, slope_KC):
+                    weight_CT = weight_TC.T
+                    self._add(weight_TC, self.target_CD[columns, dims], grad_TD[:, dims], first=not columns.start)
+                    self._add(weight_CT, self.query_AD[rows, dims], target_grad_CD[columns, dims], first=not rows.start)
+            if self.query_norm_KA is not None:
                 self._along_the_sphere(grad_TD, self.query_AD[rows], slope_KA[:, rows], self.query_norm_KA[:, rows])
-            query_grad_AD[rows] = grad_TD.to(query_grad_AD.dtype)
+            elif with_slope:
+                slope = slope + (grad_TD * self.query_AD[rows]).sum()
+            if totals.after is not None:
+                grad_TD.mul_(totals.after)
+            if grad_TD.dtype != query_grad_AD.dtype:
+                query_grad_AD[rows] = grad_TD.to(query_grad_AD.dtype)
         if self.target_norm_KC is not None:
             slope = slope_KA.sum()
             self._along_the_sphere(target_grad_CD, self.target_CD, slope_KC, self.target_norm_KC)
+        if totals.after is not None:
+            target_grad_CD.mul_(totals.after)
+            slope = slope * totals.after
         return query_grad_AD, target_grad_CD, slope
 
     def _weights(
-        self,
-        tile: Tile,
-        cosines: list[Tensor],
-        log_total_KA: Tensor,
-        log_total_KC: Tensor,
-        pull_KA: Tensor,
-        slope_KA: Tensor,
-        slope_KC: Tensor,
+        self, tile: Tile, cosines: list[Tensor], totals: _Totals, slope_KA: Tensor, slope_KC: Tensor
     ) -> Iterator[tuple[slice, Tensor]]:
         """dL by the product of each block of dimensions, (T, C), from the last block to the first.
 
@@ -272,9 +277,10 @@ class _Tiles:
             weight_TC = self.elementwise.gradient(
                 tile,
                 cosines[number],
-                log_total_KA[number],
-                log_total_KC[number],
-                pull_KA[number],
+                totals.log_KA[number],
+                totals.log_KC[number],
+                totals.pull_KA[number],
+                totals.gain,
                 consume=not renormalise and self.problem.keep != "scores",
             )
             if renormalise:
@@ -287,15 +293,14 @@ class _Tiles:
                 weight_TC = sum_TC.to(self.query_AD.dtype)
             yield slice(dims[number - 1] if number else 0, dims[number]), weight_TC
 
-    def _accumulate(self, weight_TC: Tensor, tile: Tile, dims: slice, grad_TD: Tensor, target_grad_CD: Tensor) -> None:
-        """dQ += G K, dK += G' Q."""
-        query_TD, target_CD = self.query_AD[tile.rows, dims], self.target_CD[tile.columns, dims]
-        if weight_TC.dtype == self.dtype:
-            grad_TD[:, dims].addmm_(weight_TC, target_CD)
-            target_grad_CD[tile.columns, dims].addmm_(weight_TC.T, query_TD)
+    def _add(self, weight: Tensor, value: Tensor, grad: Tensor, *, first: bool) -> None:
+        """``grad (+)= weight @ value``; the first time what it held is not read."""
+        if weight.dtype == self.dtype:
+            torch.addmm(grad, weight, value, beta=0 if first else 1, out=grad)
+        elif first:
+            grad.copy_(self._product(weight, value))
         else:
-            grad_TD[:, dims] += self._product(weight_TC, target_CD)
-            target_grad_CD[tile.columns, dims] += self._product(weight_TC.T, query_TD)
+            grad += self._product(weight, value)
 
     def _along_the_sphere(self, grad_ND: Tensor, value_ND: Tensor, slope_KN: Tensor, norm_KN: Tensor) -> None:
         """Derivative of each prefix's normalisation: take off the part along the prefix."""
@@ -324,7 +329,7 @@ class _Tiles:
 class _LogSums:
     """Running sums of exponentials, as ``total * exp(top)``; without ``top`` where no number can overflow."""
 
-    def __init__(self, like: Tensor, shape: tuple[int, int], *, bounded: bool) -> None:
+    def __init__(self, like: Tensor, shape: tuple[int, ...], *, bounded: bool) -> None:
         self.total = like.new_zeros(shape)
         self.top = None if bounded else like.new_full(shape, torch.finfo(like.dtype).min)
 
@@ -352,25 +357,30 @@ class _LogSums:
         return self.total.log() if self.top is None else self.total.log() + self.top
 
 
-def _sums(tiles: _Tiles, problem: _Problem) -> tuple[Tensor, Tensor, list[Tensor] | None]:
-    """Logarithms of the row sums (K, A) and of the pairs' column sums over all processes (K, P), and kept tiles."""
+def _sums(tiles: _Tiles, problem: _Problem) -> tuple[Tensor, Tensor, Tensor, list[Tensor] | None]:
+    """Pass 1.
+
+    Returns:
+        Logarithms of the row sums (K, A) and of the pairs' column sums over all processes (K, P), the positives'
+        logits (K, A), and the tiles to keep.
+    """
     slices, bounded = len(problem.dims), tiles.scores.bounded
-    like = tiles.query_AD.new_empty((), dtype=tiles.dtype)
-    row = _LogSums(like, (slices, tiles.query_AD.shape[0]), bounded=bounded)
-    column = _LogSums(like, (slices, problem.num_pairs), bounded=bounded)
+    positive_KA = tiles.query_AD.new_empty((slices, tiles.query_AD.shape[0]), dtype=tiles.dtype)
+    row = _LogSums(positive_KA, positive_KA.shape, bounded=bounded)
+    column = _LogSums(positive_KA, (slices, problem.num_pairs), bounded=bounded)
     kept: list[Tensor] | None = None if problem.keep == "nothing" else []
-    for rows in tiles.rows():
-        for columns in tiles.columns():
-            tile = Tile(rows, columns)
-            for number, cosine_TC in enumerate(tiles.cosines(tile)):
-                if kept is not None:
-                    kept.append(_pack(cosine_TC, problem.keep))
-                of_rows, of_columns = tiles.elementwise.sums(tile, cosine_TC, consume=problem.keep != "scores")
-                row.add(number, rows, of_rows)
-                column.add(number, columns, of_columns)
+    for rows, columns in itertools.product(tiles.rows(), tuple(tiles.columns())):
+        tile = Tile(rows, columns)
+        for number, cosine_TC in enumerate(tiles.cosines(tile)):
+            positive_KA[number, tiles.scores.positives(tile)] = tiles.scores.diagonal(tile, cosine_TC)
+            if kept is not None:
+                kept.append(_pack(cosine_TC, problem.keep))
+            of_rows, of_columns = tiles.elementwise.sums(tile, cosine_TC, consume=problem.keep != "scores")
+            row.add(number, rows, of_rows)
+            column.add(number, columns, of_columns)
     if problem.distributed and problem.symmetric:
         column.add_other_processes()
-    return row.log(), column.log(), kept
+    return row.log(), column.log(), positive_KA.div_(tiles.scores.tau), kept
 
 
 def _pack(cosine_TC: Tensor, keep: Keep) -> Tensor:

@@ -47,7 +47,15 @@ class TritonElementwise:
         return self._combined(row_YT), self._combined(column_XC)
 
     def gradient(
-        self, tile: Tile, cosine_TC: Tensor, log_total_A: Tensor, log_total_C: Tensor, pull_A: Tensor, *, consume: bool
+        self,
+        tile: Tile,
+        cosine_TC: Tensor,
+        log_total_A: Tensor,
+        log_total_C: Tensor,
+        pull_A: Tensor,
+        gain: Tensor,
+        *,
+        consume: bool,
     ) -> Tensor:
         """See :class:`llave.losses.elementwise.Elementwise`."""
         rows, columns = cosine_TC.shape
@@ -59,7 +67,7 @@ class TritonElementwise:
             log_total_column_ptr=log_total_C[tile.columns],
             pull_ptr=pull_A[tile.rows],
             grad_ptr=grad_TC,
-            gain=self.scores.gain,
+            gain_ptr=gain,
             num_warps=WARPS,
         )
         return grad_TC
@@ -166,7 +174,7 @@ def _sums_kernel(
 @triton.jit
 def _gradient_kernel(
     cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
-    log_total_row_ptr, log_total_column_ptr, pull_ptr, grad_ptr, gain,
+    log_total_row_ptr, log_total_column_ptr, pull_ptr, grad_ptr, gain_ptr,
     rows, columns, diagonal, num_queries,
     HAS_REWARD: tl.constexpr, HAS_QUERY_IDS: tl.constexpr, HAS_TARGET_IDS: tl.constexpr, BOUNDED: tl.constexpr,
     BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
@@ -183,5 +191,5 @@ def _gradient_kernel(
     else:
         grad = tl.exp(logit - log_row) + tl.exp(logit - log_column)
     pull = tl.load(pull_ptr + t, mask=t < rows, other=0.0)[:, None]
-    grad = tl.where(c[None, :] == t[:, None] + diagonal, -pull, grad) * gain
+    grad = tl.where(c[None, :] == t[:, None] + diagonal, -pull, grad) * tl.load(gain_ptr)
     tl.store(grad_ptr + place, grad.to(grad_ptr.dtype.element_ty), mask=inside)
