@@ -147,6 +147,10 @@ def test_rows_without_negatives_and_bad_numbers(impl: str) -> None:
     broken[2, 1] = torch.nan
     with pytest.raises(ValueError, match="query embedding 2 is not finite"):
         hardness_weighted_loss(broken, unit(3, 4, 1), impl=impl)
+    broken = unit(5, 4, 0)  # an extra negative has no product with a positive of its own
+    broken[4] = torch.tensor([-torch.inf, 0, 0, 0])
+    with pytest.raises(ValueError, match="target embedding 4 is not finite"):
+        hardness_weighted_loss(unit(3, 4, 1).abs(), broken, impl=impl)
 
 
 def test_no_matrix_of_all_scores_is_made() -> None:

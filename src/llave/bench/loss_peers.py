@@ -22,6 +22,8 @@ Step = Callable[[Tensor, Tensor], Tensor]
 def variants(*, compiled: bool = False, sentence_transformers: bool = True) -> dict[str, Step]:
     """Name -> one forward and backward."""
     steps: dict[str, Step] = {f"llave {impl}": _ours(impl) for impl in ("auto", "stored", "tiled", "reference")}
+    if torch.cuda.is_available():
+        steps["llave triton"] = _ours("triton")
     steps["llave stored, 16 bits"] = _ours_16
     steps["original arithmetic"] = _original
     steps["eager, one matmul"] = _backward(_eager)

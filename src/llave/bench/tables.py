@@ -9,17 +9,22 @@ from llave.bench.loss import Measurement
 
 __all__ = ["loss_markdown", "loss_plot", "loss_table"]
 
-COLUMNS = ("N", "variant", "seconds", "range", "× auto", "peak MiB", "error, easy", "error, hard")
+COLUMNS = ("N", "variant", "ms", "fastest to slowest", "× auto", "peak MiB", "error, easy", "error, hard")
+RANGE = 3
+"""Column that a terminal has no room for."""
 BASE = "llave auto"
 
 
 def loss_table(found: Sequence[Measurement], title: str) -> Table:
     """For a terminal."""
     table = Table(title=title, caption="× auto: time as a multiple of llave's; error: of the gradient, against float64")
-    for number, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if number == 1 else "right", no_wrap=number == 1)
-    for measurement in found:
-        table.add_row(*_cells(measurement, found))
+    shown = [number for number in range(len(COLUMNS)) if number != RANGE]
+    for number in shown:
+        table.add_column(COLUMNS[number], justify="left" if number == 1 else "right", no_wrap=number < RANGE)
+    for place, measurement in enumerate(found):
+        cells = _cells(measurement, found)
+        last = place + 1 == len(found) or found[place + 1].size != measurement.size
+        table.add_row(*(cells[number] for number in shown), end_section=last)
     return table
 
 
@@ -62,13 +67,17 @@ def _cells(measurement: Measurement, found: Sequence[Measurement]) -> tuple[str,
     return (
         f"{measurement.size:,}",
         measurement.variant,
-        f"{measurement.seconds:.4f}",
-        f"{measurement.fastest:.4f} to {measurement.slowest:.4f}",
+        _milliseconds(measurement.seconds),
+        f"{_milliseconds(measurement.fastest)} to {_milliseconds(measurement.slowest)}",
         f"{measurement.seconds / base:.2f}" if base else "",
         f"{(measurement.peak_bytes or 0) / 2**20:,.0f}",
         _error(measurement.error_easy),
         _error(measurement.error_hard),
     )
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{1000 * seconds:,.4g}" if seconds < 1 else f"{1000 * seconds:,.0f}"
 
 
 def _error(value: float | None) -> str:

@@ -1,5 +1,7 @@
 """Bad numbers are reported by row before they spread."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ def check_finite(query_AD: Tensor, target_CD: Tensor, positive_A: Tensor, num_pa
     total = positive_A.detach().sum()
     if target_CD.shape[0] > num_pairs:
         total = total + target_CD.detach()[num_pairs:].sum(dtype=torch.float32)
-    if total.isfinite():
+    if math.isfinite(total.item()):
         return
     for name, value_ND in (("query", query_AD), ("target", target_CD)):
         finite_N = value_ND.detach().isfinite().all(dim=1)

@@ -11,6 +11,7 @@ it keeps its value and gradient when it is tiny; a cross-entropy over all logits
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,7 +32,7 @@ TILED: dict[str, dict[str, Any]] = {
 }
 """Options of :func:`llave.losses.tiled.tiled_loss` for each implementation that is a form of it."""
 IMPLEMENTATIONS = ("auto", "reference", *TILED)
-SMALL = 192 * 192
+SMALL = 256 * 256
 """Pairs below which plain autograd is the fastest, or as fast as any."""
 STORED_SHARE = 0.25
 """``auto`` keeps the scores while they fit this share of the device's free memory."""
@@ -145,7 +146,8 @@ def _reference(
     target_ids: Tensor | None,
 ) -> Tensor:
     """The formula in plain autograd: what every other implementation is held to."""
-    with torch.autocast(query_BD.device.type, enabled=False):
+    device_type = query_BD.device.type
+    with torch.autocast(device_type, enabled=False) if torch.is_autocast_enabled(device_type) else nullcontext():
         size, num_targets = query_BD.shape[0], target_MD.shape[0]
         dtype = torch.promote_types(torch.promote_types(query_BD.dtype, target_MD.dtype), torch.float32)
         cosine_BM = query_BD.to(dtype) @ target_MD.to(dtype).T
