@@ -181,6 +181,17 @@ def test_sixteen_bit_arithmetic(data: Path, tmp_path: Path) -> None:
     assert weights(output)["projector.0.weight"].dtype == torch.float32
 
 
+def test_matryoshka_prefixes(data: Path, tmp_path: Path) -> None:
+    loss = LossConfig(temperature=0.05, matryoshka_dims=[64, 384], matryoshka_weights=[0.5, 1.0], impl="tiled")
+    output = train(config(data, tmp_path / "run", loss=loss, max_steps=2))
+    metrics = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 < m["loss"] < 100 for m in metrics if "loss" in m)
+    with pytest.raises(UserError, match="loss: matryoshka_dims must be different numbers from 1 to 384"):
+        train(config(data, tmp_path / "wide", loss=LossConfig(matryoshka_dims=[64, 512])))
+    with pytest.raises(UserError, match=r"loss.impl triton needs a GPU"):
+        train(config(data, tmp_path / "cpu", loss=LossConfig(impl="triton")))
+
+
 def test_training_separates_the_shapes(data: Path, tmp_path: Path) -> None:
     """A few epochs on 16 coloured shapes: most are told apart, which the untrained model does not do."""
     from llave import load_model

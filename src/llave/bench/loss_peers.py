@@ -31,8 +31,9 @@ def variants(*, compiled: bool = False, sentence_transformers: bool = True) -> d
         steps["eager, compiled"] = _backward(torch.compile(_eager))
     steps["Inf-CL structure"] = _inf_cl
     if sentence_transformers:
-        for size in (32, 128, 512):
+        for size in (32, 128, 1024):
             steps[f"CachedMNRL, mini-batch {size}"] = _cached_mnrl(size)
+        steps["CachedMNRL, both directions, mini-batch 1024"] = _cached_mnrl(1024, symmetric=True)
     return steps
 
 
@@ -116,12 +117,25 @@ def _weighted(anchor_ND: Tensor, candidate_ND: Tensor, part: slice, positive_N: 
     return logit_TN
 
 
-def _cached_mnrl(mini_batch_size: int) -> Step:
-    """sentence-transformers' CachedMultipleNegativesRankingLoss, its loss stage alone: one direction, no weights."""
+def _cached_mnrl(mini_batch_size: int, *, symmetric: bool = False) -> Step:
+    """sentence-transformers' CachedMultipleNegativesRankingLoss, its loss stage alone.
+
+    Query to document and unweighted, as it comes; ``symmetric`` asks it for both directions and the weights.
+    """
     from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
     model: Any = torch.nn.Sequential(torch.nn.Identity())  # the loss stage does not call it
-    loss_function = CachedMultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE, mini_batch_size=mini_batch_size)
+    options: dict[str, Any] = {}
+    if symmetric:
+        options = {
+            "directions": ("query_to_doc", "doc_to_query"),
+            "partition_mode": "per_direction",
+            "hardness_mode": "in_batch_negatives",
+            "hardness_strength": ALPHA,
+        }
+    loss_function = CachedMultipleNegativesRankingLoss(
+        model, scale=1 / TEMPERATURE, mini_batch_size=mini_batch_size, **options
+    )
 
     def step(query_ND: Tensor, target_ND: Tensor) -> Tensor:
         columns = [list(side.split(mini_batch_size)) for side in (query_ND, target_ND)]

@@ -23,7 +23,7 @@ from llave.losses.finite import check_finite
 from llave.losses.masks import known_positives
 from llave.losses.tiled import tiled_loss
 
-__all__ = ["IMPLEMENTATIONS", "TILED", "choose_implementation", "hardness_weighted_loss"]
+__all__ = ["IMPLEMENTATIONS", "TILED", "check_matryoshka", "choose_implementation", "hardness_weighted_loss"]
 
 TILED: dict[str, dict[str, Any]] = {
     "tiled": {"keep": "nothing"},
@@ -80,7 +80,7 @@ def hardness_weighted_loss(
     if impl not in IMPLEMENTATIONS:
         raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
     _check(query_BD, target_MD, temperature, alpha, reward_BB, query_ids, target_ids)
-    _check_matryoshka(query_BD.shape[1], matryoshka_dims, matryoshka_weights)
+    check_matryoshka(query_BD.shape[1], matryoshka_dims, matryoshka_weights)
     if impl == "auto":
         impl = choose_implementation(query_BD.shape[0], target_MD.shape[0], query_BD.device)
     options: dict[str, Any] = {
@@ -176,7 +176,8 @@ def _prefix(value_ND: Tensor, dim: int) -> Tensor:
     return F.normalize(value_ND[:, :dim].to(dtype), dim=-1)
 
 
-def _check_matryoshka(width: int, dims: Sequence[int] | None, weights: Sequence[float] | None) -> None:
+def check_matryoshka(width: int, dims: Sequence[int] | None, weights: Sequence[float] | None) -> None:
+    """Raise a ValueError unless the prefixes fit embeddings of ``width`` dimensions and have a weight each."""
     if dims is None:
         if weights is not None:
             raise ValueError("matryoshka_weights need matryoshka_dims")

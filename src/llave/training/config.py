@@ -19,6 +19,9 @@ class LossConfig:
         mini_batch_size: rows embedded at a time (GradCache); null embeds the batch at once.
         reward: "self" (LLaVE) or "ema" (a moving average of the model judges hardness).
         ema_decay: weight of the past in the "ema" reward.
+        matryoshka_dims: prefixes of the embedding that are trained too; name the whole length among them.
+        matryoshka_weights: weight of each; null is 1.
+        impl: "auto", "reference", "tiled", "stored" or "triton" (docs/loss.md).
     """
 
     temperature: float = 0.02
@@ -26,6 +29,9 @@ class LossConfig:
     mini_batch_size: int | None = None
     reward: Literal["self", "ema"] = "self"
     ema_decay: float = 0.99
+    matryoshka_dims: list[int] | None = None
+    matryoshka_weights: list[float] | None = None
+    impl: Literal["auto", "reference", "tiled", "stored", "triton"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

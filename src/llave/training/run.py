@@ -22,6 +22,7 @@ from llave._version import __version__
 from llave.data.mmeb import MMEBFolder, TrainRow
 from llave.data.sampler import OneTaskBatchSampler
 from llave.errors import UserError
+from llave.losses.functional import check_matryoshka
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
 from llave.models.load import load_model, standardise_features, use_feature_cache
@@ -110,6 +111,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
             f"the first: {first.file} row {first.row}: {first.reason}"
         )
     model = load_model(config.model)
+    _check_loss(config, model)
     _freeze(model, config.freeze)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
     if cache is not None:
@@ -127,6 +129,9 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         alpha=config.loss.alpha,
         mini_batch_size=config.loss.mini_batch_size,
         reward=reward or "self",
+        matryoshka_dims=config.loss.matryoshka_dims,
+        matryoshka_weights=config.loss.matryoshka_weights,
+        impl=config.loss.impl,
     )
     trainer = _trainer(config, model, loss, reward, folder, rows, settings)
     pairs_per_step = config.batch_size * trainer.args.world_size
@@ -144,6 +149,17 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         model.save_pretrained(str(output))
         _write_json(output / RUN_FILE, {**record, "status": "finished", "steps": trainer.state.global_step})
     return output
+
+
+def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
+    """What the loss would refuse at the first step, before the data is read."""
+    width = model.get_embedding_dimension()
+    try:
+        check_matryoshka(width or 0, config.loss.matryoshka_dims, config.loss.matryoshka_weights)
+    except ValueError as error:
+        raise UserError(f"loss: {error}") from None
+    if config.loss.impl == "triton" and model.device.type != "cuda":
+        raise UserError(f"loss.impl triton needs a GPU, and the model is on {model.device}; use auto")
 
 
 def _data_sets(config: TrainConfig, folder: MMEBFolder) -> dict[str, DataSetConfig]:
