@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train a model from a recipe",
     "eval": "precision@1 of a model on a benchmark",
     "analyze": "similarity gap and hardest negatives of a model, as one HTML page",
+    "convert": "an original LLaVE checkpoint as a sentence-transformers directory",
     "bench": "speed, memory and exactness of the loss beside its peers",
     "doctor": "what this machine can run, and what is missing",
 }
