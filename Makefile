@@ -35,6 +35,7 @@ bench: $(STAMP) ## speed of the nano model on this machine
 	$(BIN)/python benchmarks/nano.py
 
 docs: $(STAMP) ## pictures and tables of the README from runs/quickstart
+	$(BIN)/python benchmarks/loss_page.py
 	$(BIN)/python docs/refresh.py
 
 clean: ## remove the environment and all runs

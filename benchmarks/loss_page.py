@@ -1,0 +1,70 @@
+"""The table and plot of docs/loss.md from results/loss_cpu.json, which `llave bench loss --out DIR` measured.
+
+Run: python benchmarks/loss_page.py
+"""
+
+import json
+import re
+from pathlib import Path
+
+from llave.bench.loss import Measurement
+from llave.bench.tables import loss_plot
+
+ROOT = Path(__file__).parent.parent
+DIM = 896
+DETAIL = 4096
+"""Size for which memory and errors are shown too."""
+
+
+def main() -> None:
+    content = json.loads((ROOT / "benchmarks/results/loss_cpu.json").read_text("utf-8"))
+    found = [Measurement(**measurement) for measurement in content["measurements"]]
+    wide = [measurement for measurement in found if measurement.dim == DIM]
+    page = ROOT / "docs/loss.md"
+    text = page.read_text("utf-8")
+    for name, table in (("sizes", sizes_table(wide)), ("dims", dims_table(found))):
+        text = re.sub(
+            f"<!-- {name} -->.*?<!-- /{name} -->", f"<!-- {name} -->\n{table}\n<!-- /{name} -->", text, flags=re.S
+        )
+    page.write_text(text, "utf-8")
+    loss_plot(wide, f"D={DIM}, {content['title']}", ROOT / "docs/loss")
+    (ROOT / "docs/loss.svg").unlink()
+
+
+def sizes_table(found: list[Measurement]) -> str:
+    """Milliseconds by variant and N; memory and errors at one size."""
+    sizes = sorted({m.size for m in found})
+    head = ["ms", *(f"N={size:,}" for size in sizes), f"MiB, N={DETAIL:,}", "error, easy", "error, hard"]
+    lines = [line(head), line(["---", *["---:"] * (len(head) - 1)])]
+    for variant in dict.fromkeys(m.variant for m in found):
+        cells = [milliseconds(found, variant, size) for size in sizes]
+        detail = next(m for m in found if m.variant == variant and m.size == DETAIL)
+        errors = ["" if error is None else f"{error:.0e}" for error in (detail.error_easy, detail.error_hard)]
+        lines.append(line([variant, *cells, f"{(detail.peak_bytes or 0) / 2**20:,.0f}", *errors]))
+    return "\n".join(lines)
+
+
+def dims_table(found: list[Measurement]) -> str:
+    """Milliseconds by variant and D at N=2,048."""
+    found = [m for m in found if m.size == 2048]
+    dims = sorted({m.dim for m in found})
+    lines = [line(["ms, N=2,048", *(f"D={dim:,}" for dim in dims)]), line(["---", *["---:"] * len(dims)])]
+    for variant in dict.fromkeys(m.variant for m in found if m.dim == dims[0]):
+        cells = [milliseconds([m for m in found if m.dim == dim], variant, 2048) for dim in dims]
+        lines.append(line([variant, *cells]))
+    return "\n".join(lines)
+
+
+def milliseconds(found: list[Measurement], variant: str, size: int) -> str:
+    seconds = next((m.seconds for m in found if m.variant == variant and m.size == size), None)
+    if seconds is None:
+        return ""
+    return f"{1000 * seconds:,.3g}" if seconds < 0.1 else f"{1000 * seconds:,.0f}"
+
+
+def line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
