@@ -1,15 +1,17 @@
 """The hardness-weighted loss as a sentence-transformers loss, plain or cached, on one device or many."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.losses.gradcache import CachedLossMixin, _create_minibatch, _minibatch_ranges
+from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandContext, _minibatch_ranges
 from sentence_transformers.util import all_gather_with_grad
 from torch import Tensor, nn
 
 from llave.losses.functional import IMPLEMENTATIONS, TILED, choose_implementation, hardness_weighted_loss
+from llave.losses.minibatch import create_minibatch
 from llave.losses.reward import EMAReward, RewardFunction
 from llave.losses.tiled import tiled_loss
 
@@ -30,6 +32,8 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         alpha: hardness; 0 is InfoNCE.
         mini_batch_size: embed this many rows at a time (GradCache, arXiv 2101.06983): the same gradients as
             the plain form with the memory of one mini-batch. None embeds the batch at once.
+        mini_batch_num_tokens: embed as many rows at a time as have this many tokens together, instead of a fixed
+            number of rows: long and short rows then take the same memory.
         gather: under ``torch.distributed``, use the other ranks' pairs as negatives, with gradients.
         reward: ``"self"`` (LLaVE), a function ``(query_BD, target_MD) -> (B, M)``, or an :class:`EMAReward`.
         matryoshka_dims, matryoshka_weights, impl: see :func:`llave.hardness_weighted_loss`.
@@ -42,6 +46,7 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         temperature: float = 0.02,
         alpha: float = 9.0,
         mini_batch_size: int | None = None,
+        mini_batch_num_tokens: int | None = None,
         gather: bool = True,
         reward: Reward = "self",
         matryoshka_dims: Sequence[int] | None = None,
@@ -51,15 +56,19 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         super().__init__()
         if temperature <= 0 or alpha < 0:
             raise ValueError(f"temperature must be > 0 and alpha >= 0, got {temperature} and {alpha}")
-        if mini_batch_size is not None and mini_batch_size < 1:
-            raise ValueError(f"mini_batch_size must be at least 1, got {mini_batch_size}")
+        if mini_batch_size is not None and mini_batch_num_tokens is not None:
+            raise ValueError("give mini_batch_size or mini_batch_num_tokens, not both")
+        for name, value in (("size", mini_batch_size), ("num_tokens", mini_batch_num_tokens)):
+            if value is not None and value < 1:
+                raise ValueError(f"mini_batch_{name} must be at least 1, got {value}")
         if impl not in IMPLEMENTATIONS:
             raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
         self.model = model
         self.temperature = temperature
         self.alpha = alpha
-        self.uses_gradient_cache = mini_batch_size is not None
+        self.uses_gradient_cache = mini_batch_size is not None or mini_batch_num_tokens is not None
         self.mini_batch_size = mini_batch_size or 0
+        self.mini_batch_num_tokens = mini_batch_num_tokens
         self.gather = gather
         self.reward = reward
         self.matryoshka_dims = matryoshka_dims
@@ -145,8 +154,28 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
     def _embed_reward(self, reward: EMAReward, column: dict[str, Any]) -> Tensor:
         if not self.uses_gradient_cache:
             return reward.embed(column)
-        ranges = _minibatch_ranges(column, self.mini_batch_size)
-        return torch.cat([reward.embed(_create_minibatch(column, begin, end)) for begin, end in ranges])
+        ranges = _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens)
+        return torch.cat([reward.embed(self._slice(column, begin, end)) for begin, end in ranges])
+
+    def embed_minibatch(
+        self,
+        sentence_feature: dict[str, Any],
+        begin: int,
+        end: int,
+        with_grad: bool,
+        copy_random_state: bool,
+        random_state: RandContext | None = None,
+    ) -> tuple[Tensor, RandContext | None]:
+        """Embed rows of a column; see :class:`CachedLossMixin`."""
+        part = self._slice(sentence_feature, begin, end)
+        with random_state or nullcontext(), nullcontext() if with_grad else torch.no_grad():
+            state = RandContext(*part.values()) if copy_random_state else None
+            return self.model(part)["sentence_embedding"], state
+
+    def _slice(self, column: dict[str, Any], begin: int, end: int) -> dict[str, Any]:
+        model = self.model.module if isinstance(self.model, nn.parallel.DistributedDataParallel) else self.model
+        config = getattr(getattr(model[0], "model", None), "config", None)
+        return create_minibatch(column, begin, end, video_token_id=getattr(config, "video_token_id", None))
 
     def _column_ids(self, labels: Tensor | None, num_columns: int) -> list[Tensor] | None:
         """Ids per column: [query, positive, negative, ...], or [target] alone for labels of shape (B,)."""
@@ -175,6 +204,7 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             "temperature": self.temperature,
             "alpha": self.alpha,
             "mini_batch_size": self.mini_batch_size or None,
+            "mini_batch_num_tokens": self.mini_batch_num_tokens,
             "gather": self.gather,
             "reward": reward,
             "matryoshka_dims": self.matryoshka_dims,

@@ -34,4 +34,5 @@ def model_input(text: str, image: Image.Image | None, *, prompt: str = "") -> Mo
         if not text:
             raise DataError("an item has neither a text nor a picture")
         return text
-    return {"text": text, "image": image} if text else image
+    # The picture first: templates that keep the order of the parts (Qwen-VL, SmolVLM) were trained that way.
+    return {"image": image, "text": text} if text else image

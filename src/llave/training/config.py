@@ -17,6 +17,7 @@ class LossConfig:
         temperature: tau of the softmax.
         alpha: hardness; 0 is plain InfoNCE, 9 is the paper's.
         mini_batch_size: rows embedded at a time (GradCache); null embeds the batch at once.
+        mini_batch_num_tokens: instead, as many rows at a time as have this many tokens together.
         reward: "self" (LLaVE) or "ema" (a moving average of the model judges hardness).
         ema_decay: weight of the past in the "ema" reward.
         matryoshka_dims: prefixes of the embedding that are trained too; name the whole length among them.
@@ -27,6 +28,7 @@ class LossConfig:
     temperature: float = 0.02
     alpha: float = 9.0
     mini_batch_size: int | None = None
+    mini_batch_num_tokens: int | None = None
     reward: Literal["self", "ema"] = "self"
     ema_decay: float = 0.99
     matryoshka_dims: list[int] | None = None
@@ -117,5 +119,7 @@ class TrainConfig:
         for name, rate in (("temperature", self.loss.temperature), ("learning_rate", self.learning_rate)):
             if rate <= 0:
                 raise UserError(f"{name} must be positive, got {rate}")
+        if self.loss.mini_batch_size is not None and self.loss.mini_batch_num_tokens is not None:
+            raise UserError("loss: give mini_batch_size or mini_batch_num_tokens, not both")
         if self.loss.alpha < 0:
             raise UserError(f"alpha must be at least 0, got {self.loss.alpha}")

@@ -128,6 +128,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         temperature=config.loss.temperature,
         alpha=config.loss.alpha,
         mini_batch_size=config.loss.mini_batch_size,
+        mini_batch_num_tokens=config.loss.mini_batch_num_tokens,
         reward=reward or "self",
         matryoshka_dims=config.loss.matryoshka_dims,
         matryoshka_weights=config.loss.matryoshka_weights,

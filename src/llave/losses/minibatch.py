@@ -1,0 +1,48 @@
+"""Slices of a preprocessed batch that mixes texts, pictures and videos in any way.
+
+sentence-transformers slices what it preprocessed, but some things that it takes for one per sample are not:
+LLaVA-OneVision's counts of pictures (samples without one have none) and its videos, Qwen2.5-VL's seconds per frame (one
+per video), and SmolVLM's rows of padding where a sample has no picture.
+"""
+
+from typing import Any
+
+import torch
+from sentence_transformers.base.losses.gradcache import _create_minibatch
+from torch import Tensor
+
+__all__ = ["create_minibatch"]
+
+
+def create_minibatch(features: dict[str, Any], begin: int, end: int, *, video_token_id: int | None) -> dict[str, Any]:
+    """Samples ``begin`` to ``end`` of a column.
+
+    Args:
+        features: what ``SentenceTransformer.preprocess`` returned.
+        video_token_id: placeholder of a video in ``input_ids``, for models that do not say how many a sample has.
+    """
+    part = _create_minibatch(features, begin, end)
+    images = features.get("num_images_per_sample")
+    if images is not None and "batch_num_images" in features:
+        of_samples = images[begin:end]
+        part["batch_num_images"] = of_samples[of_samples > 0]
+    videos = features.get("pixel_values_videos")
+    if videos is not None and "video_grid_thw" not in features and video_token_id is not None:
+        first, last = _video_range(features["input_ids"], video_token_id, len(videos), begin, end)
+        part["pixel_values_videos"] = videos[first:last]
+    seconds, counts = features.get("second_per_grid_ts"), features.get("num_videos_per_sample")
+    if seconds is not None and counts is not None:
+        part["second_per_grid_ts"] = torch.as_tensor(seconds)[int(counts[:begin].sum()) : int(counts[:end].sum())]
+    mask = part.get("pixel_attention_mask")
+    if isinstance(mask, Tensor) and not mask.any():
+        part["pixel_values"] = part["pixel_values"][:0]
+        part["pixel_attention_mask"] = mask[:0]
+    return {key: value for key, value in part.items() if not (isinstance(value, Tensor) and value.numel() == 0)}
+
+
+def _video_range(input_ids_BT: Tensor, token: int, num_videos: int, begin: int, end: int) -> tuple[int, int]:
+    """Which videos belong to the samples: each takes the same number of placeholders."""
+    tokens_B = (input_ids_BT == token).sum(1)
+    before_B = torch.cat([tokens_B.new_zeros(1), tokens_B.cumsum(0)])
+    per_video = max(int(before_B[-1]) // max(num_videos, 1), 1)
+    return int(before_B[begin]) // per_video, int(before_B[min(end, len(tokens_B))]) // per_video

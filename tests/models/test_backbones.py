@@ -1,0 +1,159 @@
+"""Raw directories of the supported architectures: small random models of the real classes, real processors."""
+
+import functools
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+
+from llave import HardnessWeightedLoss, load_model
+from llave.models.prompts import model_input
+from tests.models.tiny_backbones import BACKBONES, build
+
+TOGETHER = {"smolvlm": {"video": {"image", "fused", "multi"}}}
+"""What a batch must not hold beside the key: SmolVLM's processor has one place for the pixels of either."""
+
+
+def picture(width: int, height: int) -> Image.Image:
+    generator = np.random.default_rng(width * 1000 + height)
+    return Image.fromarray(generator.integers(0, 255, (6, 5, 3), dtype=np.uint8)).resize((width, height))
+
+
+def items() -> dict[str, Any]:
+    video = np.stack([np.asarray(picture(60, 60 + frame).resize((60, 60))) for frame in range(4)])
+    return {
+        "text": "hello world",
+        "long": "a longer text, " * 6,
+        "image": picture(80, 60),
+        "fused": {"image": picture(50, 90), "text": "what is this? " * 3},
+        "multi": {"image": [picture(60, 60), picture(64, 48)], "text": "two"},
+        "video": {"video": video, "text": "a clip"},
+    }
+
+
+@pytest.fixture(scope="module", params=sorted(BACKBONES))
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SentenceTransformer:
+    directory = build(request.param, tmp_path_factory.mktemp(request.param))
+    return load_model(directory, device="cpu").eval()
+
+
+def architecture(model: SentenceTransformer) -> str:
+    return str(model[0].model.config.model_type)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_any_mix_equals_single_items(model: SentenceTransformer, side: str) -> None:
+    inputs = items()
+    single = {name: model.encode([item], convert_to_tensor=True)[0] for name, item in inputs.items()}
+    for one, other in itertools.combinations(single, 2):
+        assert (single[one] - single[other]).norm() > 0.05  # different things, different vectors
+    apart = TOGETHER.get(architecture(model), {})
+    mixes = [
+        ["text", "image"],
+        ["long", "fused", "image"],
+        ["image", "text", "multi"],
+        ["video", "text"],
+        ["text", "long"],
+    ]
+    mixes.append(list(inputs) if not apart else ["text", "long", "image", "fused", "multi"])
+    before = model.tokenizer.padding_side
+    model.tokenizer.padding_side = side
+    try:
+        for mix in mixes:
+            vectors = model.encode([inputs[name] for name in mix], batch_size=len(mix), convert_to_tensor=True)
+            for name, vector in zip(mix, vectors, strict=True):
+                assert torch.allclose(vector, single[name], atol=1e-5), (mix, name)
+    finally:
+        model.tokenizer.padding_side = before
+
+
+def test_the_picture_comes_first_and_both_count(model: SentenceTransformer) -> None:
+    image, text = picture(50, 90), "what is this?"
+    one, other, blank = model.encode(
+        [{"image": image, "text": text}, model_input(text, image), {"image": picture(51, 90), "text": text}],
+        convert_to_tensor=True,
+    )
+    assert torch.allclose(one, other, atol=1e-6)
+    assert (one - blank).norm() > 1e-3
+
+
+def test_no_head_and_the_final_norm(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vector is the last token's after the decoder's last norm; no logits, no list of hidden states."""
+    network = model[0].model
+    assert not hasattr(network, "lm_head")
+    decoder = network.language_model if hasattr(network, "language_model") else network.text_model
+    normed: list[torch.Tensor] = []
+    seen: list[Any] = []
+    forward = network.forward
+
+    @functools.wraps(forward)
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(forward(*arguments, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(network, "forward", watched)
+    hook = decoder.norm.register_forward_hook(lambda module, arguments, output: normed.append(output))
+    try:
+        vector = model.encode(["hello world"], convert_to_tensor=True)[0]
+    finally:
+        hook.remove()
+    assert torch.allclose(torch.nn.functional.normalize(normed[-1][0, -1], dim=0), vector, atol=1e-6)
+    assert getattr(seen[-1], "hidden_states", None) is None
+
+
+def test_texts_never_reach_the_vision_tower(model: SentenceTransformer) -> None:
+    network = model[0].model
+    tower = next(
+        getattr(network, name) for name in ("visual", "vision_tower", "vision_model") if hasattr(network, name)
+    )
+    calls = []
+    hook = tower.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        model.encode(["a", "b c"])
+        assert not calls
+        model.encode([picture(60, 60)])
+        assert calls
+    finally:
+        hook.remove()
+
+
+def test_saved_and_opened_by_sentence_transformers_alone(model: SentenceTransformer, tmp_path: Path) -> None:
+    model.save(str(tmp_path))
+    inputs = [items()[name] for name in ("text", "image", "fused")]
+    expected = model.encode(inputs, convert_to_tensor=True)
+    assert torch.allclose(
+        SentenceTransformer(str(tmp_path), device="cpu").encode(inputs, convert_to_tensor=True), expected
+    )
+    assert torch.allclose(load_model(tmp_path, device="cpu").encode(inputs, convert_to_tensor=True), expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"mini_batch_size": 1}, {"mini_batch_size": 4}, {"mini_batch_num_tokens": 150}], ids=str
+)
+def test_gradients_of_mixed_rows_do_not_depend_on_mini_batches(
+    model: SentenceTransformer, options: dict[str, int]
+) -> None:
+    """Texts, pictures, both and (where a batch may hold them) videos in one column."""
+    inputs = items()
+    queries = ["a", inputs["image"], inputs["fused"], inputs["multi"], inputs["long"], inputs["text"]]
+    targets = [picture(200, 60), "b", picture(60, 60), "c", inputs["fused"], "d"]
+    if architecture(model) not in TOGETHER:
+        queries.insert(1, inputs["video"])
+        targets.insert(1, "e")
+
+    def gradients(loss: HardnessWeightedLoss) -> tuple[float, torch.Tensor]:
+        model.zero_grad()
+        value = loss([model.preprocess(queries), model.preprocess(targets)])
+        value.backward()
+        return value.item(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    expected, whole = gradients(HardnessWeightedLoss(model, temperature=0.1))
+    value, found = gradients(HardnessWeightedLoss(model, temperature=0.1, **options))
+    assert value == pytest.approx(expected, rel=1e-5)
+    assert found.shape == whole.shape
+    assert torch.allclose(found, whole, atol=1e-5 * float(whole.abs().max()))
