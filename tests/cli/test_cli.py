@@ -278,7 +278,14 @@ def test_ctrl_c_is_not_a_crash(data: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     command = [sys.executable, "-m", "llave.cli.main", "train", "--data", str(data), "--output", str(output)]
     command += ["--batch_size", "8", "--max_steps", "2000", "--log_steps", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # Whoever started the tests in the background may have had the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 240
     while not (output / "metrics.jsonl").exists():
         assert process.poll() is None, "the run ended before it could be interrupted"
