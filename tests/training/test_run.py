@@ -192,6 +192,34 @@ def test_matryoshka_prefixes(data: Path, tmp_path: Path) -> None:
         train(config(data, tmp_path / "cpu", loss=LossConfig(impl="triton")))
 
 
+def test_a_dry_run_estimates_and_writes_nothing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from llave.training.dry_run import dry_run
+
+    estimate = dry_run(config(data, tmp_path / "run", epochs=3, max_steps=-1, batch_size=4))
+    assert (estimate.pairs, estimate.steps) == (32, 24)
+    assert estimate.seconds == pytest.approx(24 * estimate.seconds_per_step)
+    assert 0 < estimate.trained < estimate.parameters
+    assert estimate.peak_bytes > 100 << 20
+    assert not (tmp_path / "run").exists()
+    assert "32 pairs an epoch, 24 steps" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_parts_and_words_to_freeze(data: Path, tmp_path: Path) -> None:
+    from llave.models.parts import matching
+
+    names = [
+        "0.model.visual.blocks.0.weight",
+        "0.model.visual.merger.norm.weight",
+        "0.model.language_model.norm.weight",
+    ]
+    names += ["0.model.image_newline", "0.model.vision_model.encoder.weight", "0.model.connector.proj.weight"]
+    assert matching("vision_tower", names) == [names[0], names[4]]
+    assert matching("projector", names) == [names[1], names[3], names[5]]
+    assert matching("norm", names) == names[1:3]
+    with pytest.raises(UserError, match=r"no parameter is part of 'visoin'; the model has .*vision_tower"):
+        train(config(data, tmp_path / "run", freeze=["visoin"]))
+
+
 def test_training_separates_the_shapes(data: Path, tmp_path: Path) -> None:
     """A few epochs on 16 coloured shapes: most are told apart, which the untrained model does not do."""
     from llave import load_model

@@ -17,6 +17,11 @@ def run(argv: list[str]) -> int:
         description="Train an embedding model. Example: llave train recipes/nano.yaml --loss.alpha 0 --seed 1",
         positional=("recipe",),
     )
+    if config.dry_run:
+        from llave.training.dry_run import dry_run
+
+        dry_run(config)
+        return 0
     from llave.training.run import train
 
     sys.stdout.write(f"{train(config)}\n")

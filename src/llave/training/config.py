@@ -64,6 +64,9 @@ class TrainConfig:
         output: the trained model goes here, with run.json, metrics.jsonl and checkpoints/.
         model: "nano", a model directory, or a hub id.
         datasets: data sets to train on, by name; empty is all of them with default settings.
+        verify_pictures: open every picture before the first step, and leave out rows whose picture is missing or
+            broken. Without it a run over millions of pictures starts at once, and stops at a broken one: run
+            `llave data check` first.
         loss: the loss.
         batch_size: pairs per device and step, all of one data set.
         epochs: passes over the data.
@@ -73,21 +76,24 @@ class TrainConfig:
         weight_decay: of AdamW.
         warmup: share of the steps with a rising learning rate.
         schedule: learning rate after the warm-up.
-        freeze: parameters whose name contains one of these words are not trained.
+        freeze: parts that are not trained: "vision_tower", "projector", or any word of a parameter's name.
         seed: of everything random.
         precision: arithmetic of the forward pass.
+        gradient_checkpointing: compute activations again in the backward pass: a third more time, far less memory.
         save_steps: steps between checkpoints; 0 is once an epoch.
         keep_checkpoints: newest checkpoints to keep.
         log_steps: steps between lines of metrics.jsonl.
         resume: "auto" goes on from the newest whole checkpoint in output, "never" starts again.
         feature_cache: file that keeps vision features between runs (nano models); null keeps them in memory.
         tensorboard: also write TensorBoard files (needs the extra "track").
+        dry_run: check data and model, take two steps on a few rows, and say what the whole run would take.
     """
 
     data: Path
     output: Path
     model: str = "nano"
     datasets: dict[str, DataSetConfig] = field(default_factory=dict)
+    verify_pictures: bool = True
     loss: LossConfig = field(default_factory=LossConfig)
     batch_size: int = 64
     epochs: float = 1.0
@@ -100,12 +106,14 @@ class TrainConfig:
     freeze: list[str] = field(default_factory=lambda: ["vision_tower"])
     seed: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    gradient_checkpointing: bool = False
     save_steps: int = 0
     keep_checkpoints: int = 1
     log_steps: int = 10
     resume: Literal["auto", "never"] = "auto"
     feature_cache: Path | None = None
     tensorboard: bool = False
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         for name, value, least in (

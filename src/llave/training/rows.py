@@ -41,27 +41,31 @@ class Use:
 
 
 def load_training_rows(
-    folder: MMEBFolder, name: str, *, cap: int | None = None, seed: int = 0
+    folder: MMEBFolder, name: str, *, cap: int | None = None, seed: int = 0, verify_pictures: bool = True
 ) -> tuple[list[TrainRow], list[Skipped]]:
     """Rows of a data set whose pictures all open, and the rows left out.
 
-    A missing column is an error of the file, not of a row. Every picture is decoded once here, so that a
-    truncated one costs its rows and not the run.
+    A missing column is an error of the file, not of a row.
 
     Args:
-        cap: at most this many rows, drawn by ``seed``.
+        cap: at most this many rows, drawn by ``seed``; the others are not looked at.
+        verify_pictures: decode every picture once, so that a truncated one costs its rows and not the run.
 
     Raises:
         DataError: an unreadable file, a missing column, or no usable row.
     """
     path = folder.path("train", name)
+    raw_rows = list(enumerate(read_rows(path, TRAIN_COLUMNS)))
+    if cap is not None and cap < len(raw_rows):
+        chosen = torch.randperm(len(raw_rows), generator=torch.Generator().manual_seed(seed))[:cap]
+        raw_rows = [raw_rows[i] for i in sorted(chosen.tolist())]
     rows: list[TrainRow] = []
     skipped: list[Skipped] = []
-    for number, (where, raw) in enumerate(read_rows(path, TRAIN_COLUMNS)):
+    for number, (where, raw) in raw_rows:
         try:
             row = parse_train(raw, where)
             for item in (row.query, row.positive, row.negative):
-                if item is not None and item.image:
+                if verify_pictures and item is not None and item.image:
                     _check_picture(folder.root / "images" / item.image)
         except DataError as error:
             skipped.append(Skipped(str(path), number, str(error)))
@@ -69,9 +73,6 @@ def load_training_rows(
             rows.append(row)
     if not rows:
         raise DataError(f"{path}: no usable row; the first problem: {skipped[0].reason if skipped else 'it is empty'}")
-    if cap is not None and cap < len(rows):
-        chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:cap]
-        rows = [rows[i] for i in sorted(chosen.tolist())]
     return rows, skipped
 
 

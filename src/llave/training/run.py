@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,22 @@ from llave.losses.functional import check_matryoshka
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
 from llave.models.load import load_model, standardise_features, use_feature_cache
+from llave.models.parts import PARTS, matching
+from llave.models.vision_reuse import FeatureCache
 from llave.terminal import quiet_libraries
 from llave.training.callbacks import MetricsFile, PairsProgress
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.rows import Collator, Skipped, Use, load_training_rows
 
-__all__ = ["train"]
+__all__ = ["Prepared", "data_sets", "prepare", "train"]
 
 RUN_FILE = "run.json"
 EMA_FILE = "ema_reward.safetensors"
 # Where a run may go on although these differ: they do not change what is learned.
-NOT_LEARNED = {"resume", "feature_cache", "tensorboard", "log_steps", "keep_checkpoints", "save_steps", "output"}
+NOT_LEARNED = {
+    "resume", "feature_cache", "tensorboard", "log_steps", "keep_checkpoints", "save_steps", "output", "dry_run",
+    "gradient_checkpointing",
+}  # fmt: skip
 
 
 class Trainer(SentenceTransformerTrainer):
@@ -96,18 +102,53 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         console.print(f"{title}: {output} is finished already (--resume never trains it again)")
         return output
 
+    prepared = prepare(config, console, title)
+    trainer = prepared.trainer
+    output.mkdir(parents=True, exist_ok=True)
+    _write_json(output / RUN_FILE, {**prepared.record, "status": "running"})
+    pairs_per_step = config.batch_size * trainer.args.world_size
+    checkpoint = _newest_checkpoint(output / "checkpoints")
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(MetricsFile(output / "metrics.jsonl", pairs_per_step))
+    if trainer.is_world_process_zero():
+        trainer.add_callback(PairsProgress(console, title, pairs_per_step))
+    if checkpoint is not None:
+        console.print(f"{title}: going on from {checkpoint}")
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.is_world_process_zero():
+        if prepared.cache is not None:
+            prepared.cache.save()
+        prepared.model.save_pretrained(str(output))
+        _write_json(output / RUN_FILE, {**prepared.record, "status": "finished", "steps": trainer.state.global_step})
+    return output
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run before its first step. ``record`` is what run.json holds."""
+
+    trainer: Trainer
+    model: SentenceTransformer
+    cache: FeatureCache | None
+    record: dict[str, Any]
+
+
+def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
+    """Everything up to the first step: data and model read and checked."""
     set_seed(config.seed)
     folder = MMEBFolder(config.data)
-    settings = _data_sets(config, folder)
+    settings = data_sets(config, folder)
     rows: dict[str, list[TrainRow]] = {}
     skipped: list[Skipped] = []
     for name, setting in settings.items():
-        rows[name], bad = load_training_rows(folder, name, cap=setting.cap, seed=config.seed)
+        rows[name], bad = load_training_rows(
+            folder, name, cap=setting.cap, seed=config.seed, verify_pictures=config.verify_pictures
+        )
         skipped += bad
     if skipped:
         first = skipped[0]
         console.print(
-            f"{title}: {len(skipped)} unusable rows left out, listed in {output / RUN_FILE}; "
+            f"{title}: {len(skipped)} unusable rows left out, listed in {config.output / RUN_FILE}; "
             f"the first: {first.file} row {first.row}: {first.reason}"
         )
     model = load_model(config.model)
@@ -118,10 +159,6 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         items = (item for data in rows.values() for row in data for item in (row.query, row.positive))
         pictures = {path for path in map(folder.image, items) if path is not None}
         standardise_features(model, cache, sorted(pictures), config.seed)
-    output.mkdir(parents=True, exist_ok=True)
-    record = _record(config, rows, skipped)
-    _write_json(output / RUN_FILE, {**record, "status": "running"})
-
     reward = EMAReward(model, decay=config.loss.ema_decay) if config.loss.reward == "ema" else None
     loss = HardnessWeightedLoss(
         model,
@@ -135,21 +172,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         impl=config.loss.impl,
     )
     trainer = _trainer(config, model, loss, reward, folder, rows, settings)
-    pairs_per_step = config.batch_size * trainer.args.world_size
-    checkpoint = _newest_checkpoint(output / "checkpoints")
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(MetricsFile(output / "metrics.jsonl", pairs_per_step))
-    if trainer.is_world_process_zero():
-        trainer.add_callback(PairsProgress(console, title, pairs_per_step))
-    if checkpoint is not None:
-        console.print(f"{title}: going on from {checkpoint}")
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if trainer.is_world_process_zero():
-        if cache is not None:
-            cache.save()
-        model.save_pretrained(str(output))
-        _write_json(output / RUN_FILE, {**record, "status": "finished", "steps": trainer.state.global_step})
-    return output
+    return Prepared(trainer, model, cache, _record(config, rows, skipped))
 
 
 def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
@@ -163,7 +186,8 @@ def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
         raise UserError(f"loss.impl triton needs a GPU, and the model is on {model.device}; use auto")
 
 
-def _data_sets(config: TrainConfig, folder: MMEBFolder) -> dict[str, DataSetConfig]:
+def data_sets(config: TrainConfig, folder: MMEBFolder) -> dict[str, DataSetConfig]:
+    """The data sets to train on; all of the folder's where the recipe names none."""
     known = folder.names("train")
     if not known:
         raise UserError(f"{folder.root}: no training data (train/ is empty)")
@@ -174,9 +198,14 @@ def _data_sets(config: TrainConfig, folder: MMEBFolder) -> dict[str, DataSetConf
 
 
 def _freeze(model: SentenceTransformer, words: list[str]) -> None:
-    for name, parameter in model.named_parameters():
-        if any(word in name for word in words):
-            parameter.requires_grad_(False)
+    parameters = dict(model.named_parameters())
+    for word in words:
+        found = matching(word, parameters)
+        if not found:
+            there = sorted({name.removeprefix("0.model.").split(".")[0] for name in parameters})
+            raise UserError(f"freeze: no parameter is part of {word!r}; the model has {', '.join(there)}")
+        for name in found:
+            parameters[name].requires_grad_(False)
 
 
 def _trainer(
@@ -190,7 +219,9 @@ def _trainer(
 ) -> Trainer:
     index = [(name, row) for name, data in rows.items() for row in range(len(data))]
     dataset = Dataset.from_dict({"dataset": [name for name, _ in index], "row": [row for _, row in index]})
-    mapping = {} if config.projector_learning_rate is None else {r"projector": config.projector_learning_rate}
+    mapping = (
+        {} if config.projector_learning_rate is None else {PARTS["projector"].pattern: config.projector_learning_rate}
+    )
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(config.output / "checkpoints"),
         per_device_train_batch_size=config.batch_size,
@@ -205,6 +236,8 @@ def _trainer(
         use_cpu=not torch.accelerator.is_available(),
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
+        gradient_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
         save_strategy="steps" if config.save_steps else "epoch",
         save_steps=config.save_steps or 500,
         save_total_limit=config.keep_checkpoints,

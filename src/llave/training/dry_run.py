@@ -1,0 +1,120 @@
+"""What a training run would do and take, from two real steps on a few rows."""
+
+import dataclasses
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from llave.data.mmeb import MMEBFolder, count_rows
+from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.run import data_sets, prepare
+
+__all__ = ["Estimate", "dry_run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Of the whole run, on this device.
+
+    ``pairs`` are those of an epoch, ``seconds`` those of all steps without loading and saving, ``peak_bytes`` of the
+    device (of the process, on a CPU), with the optimiser's state in it.
+    """
+
+    pairs: int
+    steps: int
+    seconds_per_step: float
+    seconds: float
+    peak_bytes: int
+    trained: int
+    parameters: int
+    device: str
+
+
+class _Clock(TrainerCallback):
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append(time.monotonic())
+
+
+def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
+    """Check data and model, take two optimiser steps, write nothing, and estimate the run.
+
+    The second step is the measured one: the first allocates. It has the recipe's batch, so that memory is the run's;
+    rows of other lengths than those drawn take more or less.
+
+    Raises:
+        UserError: whatever the run itself would refuse.
+    """
+    console = console or Console(stderr=True)
+    folder = MMEBFolder(config.data)
+    settings = data_sets(config, folder)
+    counts = {name: count_rows(folder.path("train", name)) for name in settings}
+    used = {name: min(count, settings[name].cap or count) for name, count in counts.items()}
+    pairs = round(sum(settings[name].weight * number for name, number in used.items()))
+    few: dict[str, DataSetConfig] = {
+        name: dataclasses.replace(setting, cap=min(setting.cap or counts[name], 2 * config.batch_size))
+        for name, setting in settings.items()
+    }
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as directory:
+        short = dataclasses.replace(config, datasets=few, max_steps=2, output=Path(directory), tensorboard=False)
+        prepared = prepare(short, console, "dry run")
+        trainer = prepared.trainer
+        trainer.args.save_strategy = "no"
+        trainer.add_callback(clock)
+        trainer.train()
+    parameters = list(prepared.model.parameters())
+    steps = config.max_steps
+    if steps < 0:
+        steps = max(round(config.epochs * pairs / (config.batch_size * trainer.args.world_size)), 1)
+    estimate = Estimate(
+        pairs=pairs,
+        steps=steps,
+        seconds_per_step=clock.ends[1] - clock.ends[0],
+        seconds=steps * (clock.ends[1] - clock.ends[0]),
+        peak_bytes=_peak_bytes(),
+        trained=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+    )
+    _print(console, config, used, counts, estimate)
+    return estimate
+
+
+def _print(
+    console: Console, config: TrainConfig, used: dict[str, int], counts: dict[str, int], estimate: Estimate
+) -> None:
+    table = Table(title="dry run: rows")
+    for column in ("data set", "rows", "used"):
+        table.add_column(column, justify="left" if column == "data set" else "right")
+    for name, number in used.items():
+        table.add_row(name, f"{counts[name]:,}", f"{number:,}")
+    console.print(table)
+    minutes = estimate.seconds / 60
+    length = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+    console.print(
+        f"model {config.model}: {estimate.parameters / 1e6:,.1f} M parameters, "
+        f"{estimate.trained / 1e6:,.1f} M trained\n"
+        f"{estimate.pairs:,} pairs an epoch, {estimate.steps:,} steps of {config.batch_size} per device\n"
+        f"{estimate.device}: {estimate.seconds_per_step:.2f} s per step, {length} in all, "
+        f"peak memory {estimate.peak_bytes / 2**30:.1f} GiB (measured on the second of two steps)"
+    )
+
+
+def _peak_bytes() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
