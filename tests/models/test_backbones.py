@@ -157,3 +157,42 @@ def test_gradients_of_mixed_rows_do_not_depend_on_mini_batches(
     assert value == pytest.approx(expected, rel=1e-5)
     assert found.shape == whole.shape
     assert torch.allclose(found, whole, atol=1e-5 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_tower_runs_once_per_step(model: SentenceTransformer, frozen: bool) -> None:
+    """Counted; and the gradients are those without reuse, bit for bit. A tower that learns runs twice."""
+    network = model[0].model
+    tower = next(
+        getattr(network, name) for name in ("visual", "vision_tower", "vision_model") if hasattr(network, name)
+    )
+    tower.requires_grad_(not frozen)
+    inputs = items()
+    queries = [inputs["image"], "a", inputs["fused"], inputs["multi"], inputs["text"]]
+    targets = ["b", inputs["image"], picture(33, 70), "c", inputs["fused"]]
+    count = 0
+    forward = type(tower).forward
+
+    def counted(self: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        return forward(self, *arguments, **options)
+
+    def run(*, reuse: bool) -> tuple[int, list[torch.Tensor]]:
+        nonlocal count
+        count = 0
+        model.zero_grad()
+        loss = HardnessWeightedLoss(model, temperature=0.1, mini_batch_size=2, reuse_vision=reuse)
+        loss([model.preprocess(queries), model.preprocess(targets)]).backward()
+        return count, [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(tower), "forward", counted)
+            twice, expected = run(reuse=False)
+            once, found = run(reuse=True)
+    finally:
+        tower.requires_grad_(True)
+    assert once == (twice // 2 if frozen else twice)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert "forward" not in vars(tower)

@@ -1,7 +1,7 @@
 """The hardness-weighted loss as a sentence-transformers loss, plain or cached, on one device or many."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -14,6 +14,7 @@ from llave.losses.functional import IMPLEMENTATIONS, TILED, choose_implementatio
 from llave.losses.minibatch import create_minibatch
 from llave.losses.reward import EMAReward, RewardFunction
 from llave.losses.tiled import tiled_loss
+from llave.models.tower_reuse import TowerReuse, reusable_tower
 
 __all__ = ["HardnessWeightedLoss"]
 
@@ -36,6 +37,8 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             number of rows: long and short rows then take the same memory.
         gather: under ``torch.distributed``, use the other ranks' pairs as negatives, with gradients.
         reward: ``"self"`` (LLaVE), a function ``(query_BD, target_MD) -> (B, M)``, or an :class:`EMAReward`.
+        reuse_vision: with GradCache, a frozen vision tower runs once per step instead of twice (the same numbers; the
+            features of one batch stay in memory).
         matryoshka_dims, matryoshka_weights, impl: see :func:`llave.hardness_weighted_loss`.
     """
 
@@ -49,6 +52,7 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         mini_batch_num_tokens: int | None = None,
         gather: bool = True,
         reward: Reward = "self",
+        reuse_vision: bool = True,
         matryoshka_dims: Sequence[int] | None = None,
         matryoshka_weights: Sequence[float] | None = None,
         impl: str = "auto",
@@ -71,10 +75,12 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         self.mini_batch_num_tokens = mini_batch_num_tokens
         self.gather = gather
         self.reward = reward
+        self.reuse_vision = reuse_vision
         self.matryoshka_dims = matryoshka_dims
         self.matryoshka_weights = matryoshka_weights
         self.impl = impl
         self._reward_embeddings: list[Tensor] | None = None
+        self._tower: TowerReuse | None = None
 
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
         """Scalar loss of a batch of preprocessed columns."""
@@ -86,6 +92,8 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
                 self.reward.follow()
             self._reward_embeddings = [self._embed_reward(self.reward, column) for column in features]
         if self.uses_gradient_cache:
+            tower = reusable_tower(self._network()) if self.reuse_vision else None
+            self._tower = None if tower is None else TowerReuse(tower)
             return self.forward_cached(features, labels)
         embeddings = [[self.model(column)["sentence_embedding"]] for column in features]
         return self.calculate_loss(embeddings, labels)
@@ -168,14 +176,22 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
     ) -> tuple[Tensor, RandContext | None]:
         """Embed rows of a column; see :class:`CachedLossMixin`."""
         part = self._slice(sentence_feature, begin, end)
-        with random_state or nullcontext(), nullcontext() if with_grad else torch.no_grad():
+        vision: AbstractContextManager[None] = nullcontext()
+        if self._tower is not None and (with_grad or copy_random_state):  # the second pass, or the first before one
+            key = (id(sentence_feature), begin, end)
+            vision = self._tower.replaying(key) if with_grad else self._tower.recording(key)
+        with vision, random_state or nullcontext(), nullcontext() if with_grad else torch.no_grad():
             state = RandContext(*part.values()) if copy_random_state else None
             return self.model(part)["sentence_embedding"], state
 
     def _slice(self, column: dict[str, Any], begin: int, end: int) -> dict[str, Any]:
-        model = self.model.module if isinstance(self.model, nn.parallel.DistributedDataParallel) else self.model
-        config = getattr(getattr(model[0], "model", None), "config", None)
+        config = getattr(self._network(), "config", None)
         return create_minibatch(column, begin, end, video_token_id=getattr(config, "video_token_id", None))
+
+    def _network(self) -> nn.Module | None:
+        """The transformers model inside."""
+        model = self.model.module if isinstance(self.model, nn.parallel.DistributedDataParallel) else self.model
+        return getattr(model[0], "model", None)
 
     def _column_ids(self, labels: Tensor | None, num_columns: int) -> list[Tensor] | None:
         """Ids per column: [query, positive, negative, ...], or [target] alone for labels of shape (B,)."""
@@ -206,6 +222,7 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             "mini_batch_size": self.mini_batch_size or None,
             "mini_batch_num_tokens": self.mini_batch_num_tokens,
             "gather": self.gather,
+            "reuse_vision": self.reuse_vision,
             "reward": reward,
             "matryoshka_dims": self.matryoshka_dims,
             "matryoshka_weights": self.matryoshka_weights,
