@@ -31,8 +31,10 @@ format: $(STAMP) ## apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## speed of the nano model on this machine
+bench: $(STAMP) ## speed of the nano model, of a training step and of the loss on this machine
 	$(BIN)/python benchmarks/nano.py
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/llave bench loss
 
 docs: $(STAMP) ## pictures and tables of the README from runs/quickstart
 	$(BIN)/python benchmarks/loss_page.py
