@@ -1,6 +1,6 @@
 """One training step under GradCache: ours beside sentence-transformers' CachedMultipleNegativesRankingLoss.
 
-A random LLaVA-OneVision (SigLIP and Qwen2, a frozen tower, about as much work for vision as for language, as in LLaVE-0.5B
+A random LLaVA-OneVision (SigLIP and Qwen2, a frozen tower, about as much work for vision as for language, as LLaVE-0.5B
 at one tile) scaled to two cores. The same model, rows and mini-batches for all; interleaved; median of five steps.
 Run: python benchmarks/train_step.py
 """

@@ -192,6 +192,33 @@ def test_matryoshka_prefixes(data: Path, tmp_path: Path) -> None:
         train(config(data, tmp_path / "cpu", loss=LossConfig(impl="triton")))
 
 
+def test_similarities_are_logged_and_a_stall_is_named(data: Path, tmp_path: Path) -> None:
+    import io
+
+    from rich.console import Console
+
+    from llave.training.callbacks import Warnings
+
+    output = train(config(data, tmp_path / "run", max_steps=3, log_steps=1))
+    records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    losses = [record for record in records if "loss" in record]
+    assert losses
+    for record in losses:
+        assert -1 <= record["easy"] <= record["hard"] <= 1
+        assert record["gap"] == pytest.approx(record["positive"] - record["hard"])
+        assert 0 <= record["batch_accuracy"] <= 1
+        assert record["grad_norm"] > 0
+    text = io.StringIO()
+    warnings = Warnings(Console(file=text, width=300), "run")
+    stalled: Any = {"gap": 0.5, "batch_accuracy": 1.0, "positive": 0.9, "hard": 0.4, "easy": 0.1}
+    for _ in range(25):
+        warnings.on_log(None, None, None, stalled)  # type: ignore[arg-type]
+    assert text.getvalue().count("a larger batch or hard negatives") == 1
+    for _ in range(25):
+        warnings.on_log(None, None, None, {**stalled, "batch_accuracy": 0.5, "easy": 0.9})  # type: ignore[arg-type]
+    assert text.getvalue().count("lower the learning rate") == 1
+
+
 def test_a_dry_run_estimates_and_writes_nothing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from llave.training.dry_run import dry_run
 

@@ -10,6 +10,7 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandCon
 from sentence_transformers.util import all_gather_with_grad
 from torch import Tensor, nn
 
+from llave.losses.batch_similarity import batch_similarity
 from llave.losses.functional import IMPLEMENTATIONS, TILED, choose_implementation, hardness_weighted_loss
 from llave.losses.minibatch import create_minibatch
 from llave.losses.reward import EMAReward, RewardFunction
@@ -81,6 +82,7 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         self.impl = impl
         self._reward_embeddings: list[Tensor] | None = None
         self._tower: TowerReuse | None = None
+        self._last_batch: tuple[Tensor, Tensor, int, Tensor | None, Tensor | None] | None = None
 
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
         """Scalar loss of a batch of preprocessed columns."""
@@ -109,11 +111,20 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             loss = loss.detach()
         return loss
 
+    def last_similarity(self) -> dict[str, float]:
+        """Positive, hard and easy cosines, gap and accuracy within the last batch; see :func:`batch_similarity`."""
+        if self._last_batch is None:
+            return {}
+        query_BD, target_MD, offset, query_ids, target_ids = self._last_batch
+        return batch_similarity(query_BD, target_MD, offset=offset, query_ids=query_ids, target_ids=target_ids)
+
     def _loss(self, columns: list[Tensor], ids: list[Tensor] | None) -> Tensor:
         """Rows and columns of this rank against the pairs of all ranks; DDP's mean is the global loss."""
         size = columns[0].shape[0]
         target_MD = torch.cat([self._gather(column) for column in columns[1:]])
         query_ids, target_ids = self._gathered_ids(ids)
+        offset = size * torch.distributed.get_rank() if self._distributed() else 0
+        self._last_batch = (columns[0].detach(), target_MD.detach(), offset, query_ids, target_ids)
         impl = self.impl
         if impl == "auto":
             impl = choose_implementation(size, len(target_MD), target_MD.device)
@@ -133,7 +144,7 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         return tiled_loss(
             columns[0],
             target_MD,
-            offset=size * torch.distributed.get_rank(),
+            offset=offset,
             num_pairs=size * torch.distributed.get_world_size(),
             reward_AC=self._reward_matrix(columns[0].detach(), target_MD.detach()),
             distributed=True,

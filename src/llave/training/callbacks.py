@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-__all__ = ["MetricsFile", "PairsProgress"]
+__all__ = ["MetricsFile", "PairsProgress", "Warnings"]
 
 
 class MetricsFile(TrainerCallback):
@@ -90,8 +90,50 @@ class PairsProgress(TrainerCallback):
     ) -> None:
         if logs is not None and "loss" in logs:
             self._loss = f", loss {float(logs['loss']):.3f}"
+            if "gap" in logs:
+                self._loss += f", gap to hard negatives {float(logs['gap']):.2f}"
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.progress.stop()
+
+
+class Warnings(TrainerCallback):
+    """Say once when a run stops learning: nothing left to tell apart in a batch, or everything alike."""
+
+    PATIENCE = 10
+    """Log records in a row."""
+    SATURATED = 0.999
+    COLLAPSED = 0.01
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.console = console
+        self.title = title
+        self._records: dict[str, int] = {}
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs is None or "gap" not in logs:
+            return
+        self._count(
+            "saturated",
+            float(logs["batch_accuracy"]) >= self.SATURATED,
+            "every positive of a batch is above all its negatives; a larger batch or hard negatives would teach more",
+        )
+        self._count(
+            "collapsed",
+            float(logs["positive"]) - float(logs["easy"]) < self.COLLAPSED,
+            "all embeddings are alike (positives and easy negatives score the same); lower the learning rate",
+        )
+
+    def _count(self, name: str, holds: bool, advice: str) -> None:
+        self._records[name] = self._records.get(name, 0) + 1 if holds else 0
+        if self._records[name] == self.PATIENCE:
+            self.console.print(f"{self.title}: for {self.PATIENCE} log records {advice}")

@@ -30,7 +30,7 @@ from llave.models.load import load_model, standardise_features, use_feature_cach
 from llave.models.parts import PARTS, matching
 from llave.models.vision_reuse import FeatureCache
 from llave.terminal import quiet_libraries
-from llave.training.callbacks import MetricsFile, PairsProgress
+from llave.training.callbacks import MetricsFile, PairsProgress, Warnings
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.rows import Collator, Skipped, Use, load_training_rows
 
@@ -48,10 +48,24 @@ NOT_LEARNED = {
 class Trainer(SentenceTransformerTrainer):
     """sentence-transformers' trainer with batches of one task across all ranks, and checkpoints of an EMA reward."""
 
-    def __init__(self, *args: Any, task_weights: dict[str, float], reward: EMAReward | None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        loss: HardnessWeightedLoss,
+        task_weights: dict[str, float],
+        reward: EMAReward | None,
+        **kwargs: Any,
+    ) -> None:
+        self.hardness_loss = loss
         self.task_weights = task_weights
         self.reward = reward
-        super().__init__(*args, **kwargs)
+        super().__init__(loss=loss, **kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """With every loss also the similarities within the batch."""
+        if "loss" in logs:
+            logs = {**logs, **self.hardness_loss.last_similarity()}
+        super().log(logs, start_time)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: it would describe the rows' bookkeeping columns as if they were texts."""
@@ -112,6 +126,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     trainer.add_callback(MetricsFile(output / "metrics.jsonl", pairs_per_step))
     if trainer.is_world_process_zero():
         trainer.add_callback(PairsProgress(console, title, pairs_per_step))
+        trainer.add_callback(Warnings(console, title))
     if checkpoint is not None:
         console.print(f"{title}: going on from {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
