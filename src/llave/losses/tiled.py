@@ -28,8 +28,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llave.losses.elementwise import Elementwise, Scores, Sums, Tile, TorchElementwise
+from llave.losses.elementwise import Elementwise, Scores, Tile, TorchElementwise
 from llave.losses.finite import check_finite
+from llave.losses.log_sums import LogSums
 
 __all__ = ["Keep", "Kernels", "tiled_loss"]
 
@@ -326,37 +327,6 @@ class _Tiles:
         return stored if stored.dtype == self.dtype else stored.to(self.dtype).div_(INT16)
 
 
-class _LogSums:
-    """Running sums of exponentials, as ``total * exp(top)``; without ``top`` where no number can overflow."""
-
-    def __init__(self, like: Tensor, shape: tuple[int, ...], *, bounded: bool) -> None:
-        self.total = like.new_zeros(shape)
-        self.top = None if bounded else like.new_full(shape, torch.finfo(like.dtype).min)
-
-    def add(self, number: int, part: slice, sums: Sums) -> None:
-        """Add a tile's sums to those of a slice; what lies beyond is dropped."""
-        total = self.total[number, part]
-        size = total.shape[0]
-        if self.top is None or sums.top is None:
-            total += sums.total[:size]
-            return
-        top, new = self.top[number, part], sums.top[:size]
-        higher = torch.maximum(top, new)
-        total.mul_((top - higher).exp()).add_(sums.total[:size] * (new - higher).exp())
-        top.copy_(higher)
-
-    def add_other_processes(self) -> None:
-        """Numbers, not embeddings: N per slice."""
-        if self.top is not None:
-            higher = self.top.clone()
-            torch.distributed.all_reduce(higher, op=torch.distributed.ReduceOp.MAX)
-            self.total, self.top = self.total * (self.top - higher).exp(), higher
-        torch.distributed.all_reduce(self.total)
-
-    def log(self) -> Tensor:
-        return self.total.log() if self.top is None else self.total.log() + self.top
-
-
 def _sums(tiles: _Tiles, problem: _Problem) -> tuple[Tensor, Tensor, Tensor, list[Tensor] | None]:
     """Pass 1.
 
@@ -366,8 +336,8 @@ def _sums(tiles: _Tiles, problem: _Problem) -> tuple[Tensor, Tensor, Tensor, lis
     """
     slices, bounded = len(problem.dims), tiles.scores.bounded
     positive_KA = tiles.query_AD.new_empty((slices, tiles.query_AD.shape[0]), dtype=tiles.dtype)
-    row = _LogSums(positive_KA, positive_KA.shape, bounded=bounded)
-    column = _LogSums(positive_KA, (slices, problem.num_pairs), bounded=bounded)
+    row = LogSums(positive_KA, positive_KA.shape, bounded=bounded)
+    column = LogSums(positive_KA, (slices, problem.num_pairs), bounded=bounded)
     kept: list[Tensor] | None = None if problem.keep == "nothing" else []
     for rows, columns in itertools.product(tiles.rows(), tuple(tiles.columns())):
         tile = Tile(rows, columns)
