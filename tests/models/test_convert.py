@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from llave.errors import DataError, UserError
 from llave.models.convert import convert
+from llave.models.load import save_model
 from tests.models.original_llave import embed
 from tests.models.tiny_llave import FACTS, random_state, write_checkpoint
 
@@ -109,6 +110,15 @@ def test_what_is_written(converted: Path) -> None:
     assert not any(path.suffix in {".bin", ".py"} for path in converted.iterdir())
 
 
+def test_saved_again_it_keeps_its_pixels(model: SentenceTransformer, tmp_path: Path) -> None:
+    """As after fine-tuning."""
+    save_model(model, tmp_path)
+    again = SentenceTransformer(str(tmp_path), device="cpu")
+    items = [picture(*size) for size in SIZES]
+    expected = model.encode(items, convert_to_tensor=True, batch_size=1)
+    assert torch.allclose(again.encode(items, convert_to_tensor=True, batch_size=1), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(("form", "tied"), [("safetensors", False), ("bin", True)])
 def test_other_layouts(tmp_path: Path, model: SentenceTransformer, form: str, tied: bool) -> None:
     """Untied heads, pickled files: the same embeddings."""
@@ -193,6 +203,7 @@ def test_memory_stays_below_the_largest_shard(tmp_path: Path) -> None:
     script = f"""
 import pathlib, resource, threading, torch
 from llave.models.convert import convert
+from llave.models.load import save_model
 def resident(field):
     line = next(l for l in open("/proc/self/status") if l.startswith(field))
     return int(line.split()[1]) * 1024

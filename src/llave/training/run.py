@@ -23,7 +23,7 @@ from llave.errors import UserError
 from llave.losses.functional import check_matryoshka
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
-from llave.models.load import load_model, standardise_features, use_feature_cache
+from llave.models.load import load_model, save_model, standardise_features, use_feature_cache
 from llave.models.parts import PARTS, matching
 from llave.models.vision_reuse import FeatureCache
 from llave.terminal import quiet_libraries
@@ -79,7 +79,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     if trainer.is_world_process_zero():
         if prepared.cache is not None:
             prepared.cache.save()
-        prepared.model.save_pretrained(str(output))
+        save_model(prepared.model, output)
         _write_json(output / RUN_FILE, {**prepared.record, "status": "finished", "steps": trainer.state.global_step})
     return output
 
