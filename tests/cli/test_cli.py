@@ -247,14 +247,16 @@ def test_eval_skips_counts_and_says_so(
 ) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(data, broken)
-    (broken / "eval" / "t2i.json").unlink()  # there every row has every picture, so that none could be scored
     circle = broken / "images" / "red_circle.png"
     circle.write_bytes(circle.read_bytes()[:60])
     capsys.readouterr()
     assert main(["eval", str(model), "--benchmark", str(broken), "--json"]) == 1
     out, err = capsys.readouterr()
-    assert json.loads(out)["datasets"]["naming"]["skipped"] == 1
-    assert "skipped" in err
+    found = json.loads(out)["datasets"]
+    assert (found["naming"]["skipped"], found["naming"]["reduced"]) == (1, 0)
+    # There the picture is a candidate of every row: the positive of one, a negative of the others.
+    assert (found["t2i"]["queries"], found["t2i"]["skipped"], found["t2i"]["reduced"]) == (15, 1, 15)
+    assert "left out" in err
     assert "red_circle.png" in err
     assert "Traceback" not in err
 

@@ -39,13 +39,13 @@ def test_every_item_is_encoded_once(result: EvalResult) -> None:
     assert result.encoded == 48
 
 
-def test_a_corrupt_picture_is_listed_and_its_rows_skipped(result: EvalResult) -> None:
+def test_a_corrupt_picture_is_listed_and_costs_a_negative(result: EvalResult) -> None:
     assert [Path(error.file).name for error in result.errors] == ["corrupt.png"]
     assert "cannot decode" in result.errors[0].message
     alike = result.tasks["alike"]
-    assert (alike.queries, alike.skipped) == (7, 1)
-    assert 7 not in [row.row for row in alike.rows]  # "moon"
-    assert result.tasks["texts"].skipped == 0
+    assert (alike.queries, alike.skipped, alike.reduced) == (8, 0, 1)
+    assert len(alike.rows[7].candidates) == len(alike.rows[6].candidates) - 1  # the corrupt one was the eighth
+    assert (result.tasks["texts"].skipped, result.tasks["texts"].reduced) == (0, 0)
 
 
 def test_means_are_plain_means_over_data_sets(result: EvalResult) -> None:
@@ -124,7 +124,8 @@ def test_written_results(result: EvalResult, tmp_path: Path) -> None:
     write_results(result, tmp_path)
     stored = json.loads((tmp_path / "results.json").read_text())
     assert stored["overall"] == pytest.approx(result.overall)
-    assert stored["datasets"]["alike"]["skipped"] == 1
+    assert (stored["datasets"]["alike"]["skipped"], stored["datasets"]["alike"]["reduced"]) == (0, 1)
+    assert "0 rows were skipped, 1 scored with fewer negatives" in (tmp_path / "results.md").read_text()
     assert stored["errors"][0]["file"].endswith("corrupt.png")
     predictions = json.loads((tmp_path / "predictions" / "names_ood.json").read_text())
     assert sum(row["correct"] for row in predictions) / len(predictions) == pytest.approx(

@@ -39,7 +39,7 @@ class EvalConfig:
 
 
 def run(argv: list[str]) -> int:
-    """Evaluate, print tables or JSON, write files if asked; 1 if a row had to be skipped."""
+    """Evaluate, print tables or JSON, write files if asked; 1 if an item could not be embedded."""
     config = parse(
         EvalConfig,
         argv,
@@ -76,5 +76,5 @@ def run(argv: list[str]) -> int:
         console.print(dataset_table(result))
         console.print(group_table(result))
     for error in result.errors:
-        sys.stderr.write(f"llave: skipped {error.file}: {error.message}\n")
-    return 1 if result.skipped else 0
+        sys.stderr.write(f"llave: left out {error.file}: {error.message}\n")
+    return 1 if result.errors else 0

@@ -45,13 +45,17 @@ class ScoredRow:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """A data set's scored rows, and how many rows were skipped because an item could not be embedded."""
+    """A data set's scored rows, and what items that could not be embedded cost.
+
+    ``skipped`` rows had no query, positive or negative left; ``reduced`` ones were scored against fewer negatives.
+    """
 
     name: str
     meta_task: str
     split: Split
     rows: Sequence[ScoredRow]
     skipped: int = 0
+    reduced: int = 0
 
     @property
     def queries(self) -> int:
@@ -96,6 +100,11 @@ class EvalResult:
         """Rows that were not scored, over all data sets."""
         return sum(task.skipped for task in self.tasks.values())
 
+    @property
+    def reduced(self) -> int:
+        """Rows that were scored against fewer negatives, over all data sets."""
+        return sum(task.reduced for task in self.tasks.values())
+
     def members(self) -> dict[str, list[str]]:
         """Data sets of each group: the meta-tasks and splits that occur, then ``overall``."""
         groups = {
@@ -130,6 +139,7 @@ class EvalResult:
                     "p_at_1": task.p_at_1,
                     "queries": task.queries,
                     "skipped": task.skipped,
+                    "reduced": task.reduced,
                     "ci95": list(task.ci95),
                     "ci95_over": "queries",
                     "meta": task.meta_task,
@@ -160,7 +170,8 @@ class EvalResult:
             lines.append(f"| {GROUP_TITLES.get(group, group)} | {len(members[group])} | {100 * value:.1f} |")
         lines += ["", f"Ties: {self.ties}. Intervals: bootstrap over queries. Groups: plain mean over data sets."]
         if self.errors:
-            lines += ["", f"{len(self.errors)} items could not be embedded; {self.skipped} rows were skipped:", ""]
+            cost = f"{self.skipped} rows were skipped, {self.reduced} scored with fewer negatives"
+            lines += ["", f"{len(self.errors)} items could not be embedded; {cost}:", ""]
             lines += [f"- {_cell(error.file)}: {_cell(error.message)}" for error in self.errors]
         return "\n".join(lines) + "\n"
 

