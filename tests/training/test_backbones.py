@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from llave import load_model
@@ -18,7 +20,17 @@ from tests.shapes import make_folder
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_train_and_evaluate(name: str, tmp_path: Path) -> None:
+def test_train_and_evaluate(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recomputed = 0
+    checkpoint = torch.utils.checkpoint.checkpoint
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal recomputed
+        recomputed += 1
+        return checkpoint(*arguments, **options)
+
+    monkeypatch.setattr(torch.utils.checkpoint, "checkpoint", counted)
+    monkeypatch.setattr(transformers.modeling_utils, "checkpoint", counted, raising=False)
     data = make_folder(tmp_path / "data")
     source = build(name, tmp_path)
     config = TrainConfig(
@@ -33,6 +45,7 @@ def test_train_and_evaluate(name: str, tmp_path: Path) -> None:
         log_steps=1,
     )
     output = train(config)
+    assert recomputed > 0
     metrics = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     assert all(0 < record["loss"] < 100 for record in metrics if "loss" in record)
     before, after = (dict(load_model(path, device="cpu").named_parameters()) for path in (source, output))

@@ -231,6 +231,11 @@ def test_a_dry_run_estimates_and_writes_nothing(data: Path, tmp_path: Path, caps
     assert "32 pairs an epoch, 24 steps" in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_gradient_checkpointing_where_there_is_none(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="gradient_checkpointing: NanoModel"):
+        train(config(data, tmp_path / "run", gradient_checkpointing=True))
+
+
 def test_parts_and_words_to_freeze(data: Path, tmp_path: Path) -> None:
     from llave.models.parts import matching
 

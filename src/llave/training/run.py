@@ -115,6 +115,8 @@ def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
     model = load_model(config.model)
     _check_loss(config, model)
     _freeze(model, config.freeze)
+    if config.gradient_checkpointing:
+        _checkpoint_activations(model)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
     if cache is not None:
         items = (item for data in rows.values() for row in data for item in (row.query, row.positive))
@@ -169,6 +171,15 @@ def _freeze(model: SentenceTransformer, words: list[str]) -> None:
             parameters[name].requires_grad_(False)
 
 
+def _checkpoint_activations(model: SentenceTransformer) -> None:
+    """On the model itself: the trainer's argument for it is changing its name between versions of transformers."""
+    network: Any = model[0].model
+    try:
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise UserError(f"gradient_checkpointing: {error}") from None
+
+
 def _trainer(
     config: TrainConfig,
     model: SentenceTransformer,
@@ -197,8 +208,6 @@ def _trainer(
         use_cpu=not torch.accelerator.is_available(),
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
-        gradient_checkpointing=config.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
         save_strategy="steps" if config.save_steps else "epoch",
         save_steps=config.save_steps or 500,
         save_total_limit=config.keep_checkpoints,
