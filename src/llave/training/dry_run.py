@@ -103,7 +103,9 @@ def _print(
         table.add_row(name, f"{counts[name]:,}", f"{number:,}")
     console.print(table)
     minutes = estimate.seconds / 60
-    length = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+    length = f"{estimate.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} minutes"
+    if minutes > 120:
+        length = f"{minutes / 60:.1f} hours"
     console.print(
         f"model {config.model}: {estimate.parameters / 1e6:,.1f} M parameters, "
         f"{estimate.trained / 1e6:,.1f} M trained\n"

@@ -68,7 +68,6 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     _write_json(output / RUN_FILE, {**prepared.record, "status": "running"})
     pairs_per_step = config.batch_size * trainer.args.world_size
     checkpoint = _newest_checkpoint(output / "checkpoints")
-    trainer.remove_callback(PrinterCallback)
     trainer.add_callback(MetricsFile(output / "metrics.jsonl", pairs_per_step))
     if trainer.is_world_process_zero():
         trainer.add_callback(PairsProgress(console, title, pairs_per_step))
@@ -135,6 +134,7 @@ def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
         impl=config.loss.impl,
     )
     trainer = _trainer(config, model, loss, reward, folder, rows, settings)
+    trainer.remove_callback(PrinterCallback)  # it prints dictionaries; what a run reports are our callbacks
     return Prepared(trainer, model, cache, _record(config, rows, skipped))
 
 
