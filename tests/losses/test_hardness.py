@@ -1,6 +1,7 @@
 """The sentence-transformers form: cached equals plain, many processes equal one, rewards, in the real trainer."""
 
 import datetime
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from llave import HardnessWeightedLoss, hardness_weighted_loss, load_model
-from llave.losses.reward import EMAReward
+from llave.losses.focal import FocalInfoNCELoss, focal_infonce_loss
+from llave.losses.reward import EMAReward, MaskedReward, NormalizedReward, TextReward
 
 Columns = list[dict[str, Any]]
 TEXTS = ["a crab", "the moon over a hill", "red car", "a slice of bread with butter", "dog", "a small boat"]
@@ -136,14 +138,15 @@ def _rank(rank: int, world: int, directory: str, inputs: list[list[Any]], option
         {"impl": "reference"},
         {"impl": "tiled", "mini_batch_size": 2},
         {"impl": "stored", "matryoshka_dims": [64, 384]},
+        {"impl": "reference", "reward": NormalizedReward()},
+        {"impl": "tiled", "reward": MaskedReward(-0.05)},
     ],
-    ids=lambda options: options["impl"],
+    ids=lambda options: "-".join(str(value) for value in options.values()),
 )
 def test_two_processes_equal_one(model: SentenceTransformer, inputs: list[list[Any]], options: dict[str, Any]) -> None:
     model.eval()
-    whole = HardnessWeightedLoss(
-        model, temperature=0.1, matryoshka_dims=options.get("matryoshka_dims"), impl="reference"
-    )
+    the_same = {key: options[key] for key in ("matryoshka_dims", "reward") if key in options}
+    whole = HardnessWeightedLoss(model, temperature=0.1, impl="reference", **the_same)
     loss = whole(preprocess(model, inputs), IDS)
     loss.backward()
     with tempfile.TemporaryDirectory() as directory:
@@ -186,6 +189,67 @@ def test_the_ema_follows_at_its_pace(
     assert torch.allclose(average, 0.75 * before + 0.25 * after, atol=1e-6)
     frozen = dict(reward.model.named_parameters())["0.model.vision_tower.stem.weight"]
     assert frozen is dict(model.named_parameters())["0.model.vision_tower.stem.weight"]
+
+
+def test_normalized_weights_have_the_mean_one() -> None:
+    cosine = torch.tensor([[0.9, 0.5, 0.1, 0.7], [0.2, 0.8, 0.3, -0.4]], dtype=torch.float64)
+    positive = torch.tensor([0, 1])
+    reward = NormalizedReward().of_cosines(cosine, positive, 4.0)
+    weight = (4.0 * reward).exp()
+    negative = weight.scatter(1, positive[:, None], 0.0)
+    assert torch.allclose(negative.sum(1) / 3, torch.ones(2, dtype=torch.float64))
+    assert weight[0, 3] / weight[0, 1] == pytest.approx(math.exp(4.0 * 0.2))  # the ratios stay LLaVE's
+    assert torch.equal(NormalizedReward().of_cosines(cosine, positive, 0.0), cosine)
+
+
+def test_masked_negatives_do_not_count(model: SentenceTransformer) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, target = (torch.nn.functional.normalize(torch.randn(5, 4, generator=generator)) for _ in range(2))
+    cosine = query @ target.T
+    above = cosine > cosine.diagonal()[:, None] + 0.1
+    assert 0 < above.sum() < 20
+    expected = cosine.masked_fill(above, -1e4)
+    assert MaskedReward(0.1).of_cosines(cosine, torch.arange(5), 2.0).equal(expected)
+    loss = HardnessWeightedLoss(model, temperature=0.1, alpha=2.0, reward=MaskedReward(0.1))
+    z = (cosine / 0.1 + 2.0 * cosine).masked_fill(above | torch.eye(5, dtype=torch.bool), -torch.inf)
+    positive = cosine.diagonal() / 0.1
+    by_hand = torch.stack([torch.log1p((z.logsumexp(axis) - positive).exp()) for axis in (1, 0)]).mean()
+    assert loss.calculate_loss([[query], [target]]).item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_text_reward_discounts_like_texts(model: SentenceTransformer, picture: Callable[[int], Image.Image]) -> None:
+    """Pairs of like texts are least hard; pictures do not matter to it."""
+    queries = ["a red car", "a red car, please", "the moon"]
+    reward = TextReward(model)
+    embedded = [reward.embed(model.preprocess(column)) for column in (queries, [picture(i) for i in range(3)])]
+    assert torch.allclose(embedded[1][0], embedded[1][2], atol=1e-5)  # no text: all alike
+    matrix = reward.matrix(embedded, embedded, torch.zeros(3, 3), torch.arange(3), 5.0)
+    assert matrix[0, 1] < matrix[0, 2]
+    with_picture = [{"text": text, "image": picture(i)} for i, text in enumerate(queries)]
+    again = reward.embed(model.preprocess(with_picture))
+    assert torch.allclose(again @ again.T, embedded[0] @ embedded[0].T, atol=0.1)
+    loss = HardnessWeightedLoss(model, reward=reward, temperature=0.1)
+    value = loss([model.preprocess(queries), model.preprocess([picture(i) for i in range(3)])])
+    assert torch.isfinite(value)
+
+
+def test_focal_infonce_by_hand(model: SentenceTransformer) -> None:
+    """z_ii = s^2/tau, z_ij = s(s+m)/tau, both directions, the gradient through both factors."""
+    generator = torch.Generator().manual_seed(1)
+    query, target = (
+        torch.nn.functional.normalize(torch.randn(4, 6, generator=generator, dtype=torch.float64)).requires_grad_()
+        for _ in range(2)
+    )
+    cosine = query @ target.T
+    z = cosine * (cosine + 0.3 * (1 - torch.eye(4))) / 0.2
+    both = [torch.nn.functional.cross_entropy(logits, torch.arange(4)) for logits in (z, z.T)]
+    expected = torch.stack(both).mean()
+    loss = focal_infonce_loss(query, target, temperature=0.2)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert torch.allclose(*(torch.autograd.grad(value, query, retain_graph=True)[0] for value in (loss, expected)))
+    module = FocalInfoNCELoss(model, temperature=0.2)
+    assert module.calculate_loss([[query], [target]]).item() == pytest.approx(loss.item(), rel=1e-10)
+    assert module.get_config_dict()["margin"] == 0.3
 
 
 def test_bad_inputs_are_named(model: SentenceTransformer, inputs: list[list[Any]]) -> None:

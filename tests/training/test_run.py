@@ -174,6 +174,38 @@ def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> Non
     assert json.loads((output / "run.json").read_text())["rows"] == {"t2i": 16}
 
 
+@pytest.mark.parametrize("schedule", ["rising", "falling"])
+def test_alpha_follows_its_schedule(data: Path, tmp_path: Path, schedule: Any) -> None:
+    from rich.console import Console
+
+    from llave.training.run import prepare
+
+    loss = LossConfig(alpha=8.0, alpha_schedule=schedule)
+    trainer = prepare(config(data, tmp_path / "run", loss=loss, max_steps=5), Console(quiet=True), "test").trainer
+    seen = []
+    calculate = trainer.hardness_loss.calculate_loss
+
+    def record(*arguments: Any, **options: Any) -> torch.Tensor:
+        seen.append(trainer.hardness_loss.alpha)
+        return calculate(*arguments, **options)
+
+    trainer.hardness_loss.calculate_loss = record  # type: ignore[method-assign]
+    trainer.train()
+    assert seen == ([0, 2, 4, 6, 8] if schedule == "rising" else [8, 6, 4, 2, 0])
+
+
+@pytest.mark.parametrize(
+    "loss", [{"reward": "normalized"}, {"reward": "masked"}, {"reward": "text"}, {"name": "focal"}]
+)
+def test_other_losses_and_accumulation(data: Path, tmp_path: Path, loss: dict[str, Any]) -> None:
+    settings = LossConfig(temperature=0.05, mini_batch_size=4, **loss)
+    output = train(config(data, tmp_path / "run", loss=settings, batch_size=4, accumulate=2, max_steps=3, log_steps=1))
+    metrics = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    losses = [m["loss"] for m in metrics if "loss" in m]
+    assert len(losses) == 3  # 8 batches an epoch, two a step
+    assert all(0 < value < 100 for value in losses)
+
+
 def test_sixteen_bit_arithmetic(data: Path, tmp_path: Path) -> None:
     output = train(config(data, tmp_path / "run", precision="bf16", max_steps=2))
     metrics = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]

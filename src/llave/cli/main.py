@@ -16,6 +16,7 @@ COMMANDS = {
     "quickstart": "the whole loop on the sample data: train InfoNCE and hardness-weighted, compare, report",
     "data": "make the sample data set; check and summarise data in MMEB's format",
     "train": "train a model from a recipe",
+    "ablate": "variants of a recipe with the same seeds, as one table and plot",
     "eval": "precision@1 of a model on a benchmark",
     "analyze": "similarity gap and hardest negatives of a model, as one HTML page",
     "convert": "an original LLaVE checkpoint as a sentence-transformers directory",

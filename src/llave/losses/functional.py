@@ -23,7 +23,14 @@ from llave.losses.finite import check_finite
 from llave.losses.masks import known_positives
 from llave.losses.tiled import tiled_loss
 
-__all__ = ["IMPLEMENTATIONS", "TILED", "check_matryoshka", "choose_implementation", "hardness_weighted_loss"]
+__all__ = [
+    "IMPLEMENTATIONS",
+    "TILED",
+    "check_matryoshka",
+    "choose_implementation",
+    "contrast",
+    "hardness_weighted_loss",
+]
 
 TILED: dict[str, dict[str, Any]] = {
     "tiled": {"keep": "nothing"},
@@ -148,7 +155,7 @@ def _reference(
     """The formula in plain autograd: what every other implementation is held to."""
     device_type = query_BD.device.type
     with torch.autocast(device_type, enabled=False) if torch.is_autocast_enabled(device_type) else nullcontext():
-        size, num_targets = query_BD.shape[0], target_MD.shape[0]
+        size = query_BD.shape[0]
         dtype = torch.promote_types(torch.promote_types(query_BD.dtype, target_MD.dtype), torch.float32)
         cosine_BM = query_BD.to(dtype) @ target_MD.to(dtype).T
         scaled_BM = cosine_BM / temperature
@@ -157,17 +164,31 @@ def _reference(
             check_finite(query_BD, target_MD, positive_B, size)
         reward_BM = cosine_BM if reward_BB is None else reward_BB.to(dtype)
         logit_BM = torch.add(scaled_BM, reward_BM.detach(), alpha=alpha)
-        ignored_BM = torch.eye(size, num_targets, dtype=torch.bool, device=query_BD.device)
-        if query_ids is not None or target_ids is not None:
-            pair_B = torch.arange(size, device=query_BD.device)
-            ignored_BM |= known_positives(pair_B, slice(0, num_targets), size, query_ids, target_ids)
-        # A finite floor instead of -inf: a row without any negative then has loss 0 and gradient 0, not NaN.
-        logit_BM = logit_BM.masked_fill(ignored_BM, torch.finfo(dtype).min / 4)
-        negative_B = logit_BM.logsumexp(1)
-        if symmetric:
-            negative_2B = torch.stack([negative_B, logit_BM[:, :size].logsumexp(0)])
-            return F.softplus(negative_2B - positive_B, threshold=50).mean()
-        return F.softplus(negative_B - positive_B, threshold=50).mean()
+        return contrast(logit_BM, positive_B, symmetric=symmetric, query_ids=query_ids, target_ids=target_ids)
+
+
+def contrast(
+    logit_BM: Tensor, positive_B: Tensor, *, symmetric: bool, query_ids: Tensor | None, target_ids: Tensor | None
+) -> Tensor:
+    """Mean of ``log(1 + sum_j exp(z_j - z_pos))`` over rows and, if symmetric, columns of pairs.
+
+    Args:
+        logit_BM: of the negatives; what stands at positives and known positives is not read.
+        positive_B: logits of the positives.
+        symmetric, query_ids, target_ids: see :func:`hardness_weighted_loss`.
+    """
+    size, num_targets = logit_BM.shape
+    ignored_BM = torch.eye(size, num_targets, dtype=torch.bool, device=logit_BM.device)
+    if query_ids is not None or target_ids is not None:
+        pair_B = torch.arange(size, device=logit_BM.device)
+        ignored_BM |= known_positives(pair_B, slice(0, num_targets), size, query_ids, target_ids)
+    # A finite floor instead of -inf: a row without any negative then has loss 0 and gradient 0, not NaN.
+    logit_BM = logit_BM.masked_fill(ignored_BM, torch.finfo(logit_BM.dtype).min / 4)
+    negative_B = logit_BM.logsumexp(1)
+    if symmetric:
+        negative_2B = torch.stack([negative_B, logit_BM[:, :size].logsumexp(0)])
+        return F.softplus(negative_2B - positive_B, threshold=50).mean()
+    return F.softplus(negative_B - positive_B, threshold=50).mean()
 
 
 def _prefix(value_ND: Tensor, dim: int) -> Tensor:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from llave.losses.batch_similarity import batch_similarity
 from llave.losses.functional import IMPLEMENTATIONS, TILED, choose_implementation, hardness_weighted_loss
 from llave.losses.minibatch import create_minibatch
-from llave.losses.reward import EMAReward, RewardFunction
+from llave.losses.reward import CosineReward, EMAReward, EmbeddingReward, RewardFunction
 from llave.losses.tiled import tiled_loss
 from llave.models.tower_reuse import TowerReuse, reusable_tower
 
 __all__ = ["HardnessWeightedLoss"]
 
-Reward = Literal["self"] | RewardFunction | EMAReward
+Reward = Literal["self"] | RewardFunction | CosineReward | EmbeddingReward
 
 
 class HardnessWeightedLoss(CachedLossMixin, nn.Module):
@@ -37,7 +37,8 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         mini_batch_num_tokens: embed as many rows at a time as have this many tokens together, instead of a fixed
             number of rows: long and short rows then take the same memory.
         gather: under ``torch.distributed``, use the other ranks' pairs as negatives, with gradients.
-        reward: ``"self"`` (LLaVE), a function ``(query_BD, target_MD) -> (B, M)``, or an :class:`EMAReward`.
+        reward: ``"self"`` (LLaVE), a function ``(query_BD, target_MD) -> (B, M)``, or one of
+            :mod:`llave.losses.reward`.
         reuse_vision: with GradCache, a frozen vision tower runs once per step instead of twice (the same numbers; the
             features of one batch stay in memory).
         matryoshka_dims, matryoshka_weights, impl: see :func:`llave.hardness_weighted_loss`.
@@ -89,9 +90,9 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         features = list(sentence_features)
         if len(features) < 2:
             raise ValueError(f"expected at least a query and a positive column, got {len(features)}")
-        if isinstance(self.reward, EMAReward):
-            if self.training:
-                self.reward.follow()
+        if isinstance(self.reward, EMAReward) and self.training:
+            self.reward.follow()
+        if isinstance(self.reward, EmbeddingReward):
             self._reward_embeddings = [self._embed_reward(self.reward, column) for column in features]
         if self.uses_gradient_cache:
             tower = reusable_tower(self._network()) if self.reuse_vision else None
@@ -128,28 +129,40 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         impl = self.impl
         if impl == "auto":
             impl = choose_implementation(size, len(target_MD), target_MD.device)
-        options: dict[str, Any] = {
-            "temperature": self.temperature,
-            "alpha": self.alpha,
-            "query_ids": query_ids,
-            "target_ids": target_ids,
-            "matryoshka_dims": self.matryoshka_dims,
-            "matryoshka_weights": self.matryoshka_weights,
-        }
         if impl == "reference" or not self._distributed():
             # Every rank computes the whole loss: the gradients of the gathered embeddings add up over ranks.
-            query_BD = self._gather(columns[0])
-            reward = self._reward_matrix(query_BD.detach(), target_MD.detach(), gathered=True)
-            return hardness_weighted_loss(query_BD, target_MD, reward_BB=reward, impl=impl, **options)
+            return self._whole_loss(self._gather(columns[0]), target_MD, query_ids, target_ids, impl=impl)
         return tiled_loss(
             columns[0],
             target_MD,
             offset=offset,
             num_pairs=size * torch.distributed.get_world_size(),
-            reward_AC=self._reward_matrix(columns[0].detach(), target_MD.detach()),
+            reward_AC=self._reward_matrix(columns[0].detach(), target_MD.detach(), offset=offset),
             distributed=True,
-            **options,
+            temperature=self.temperature,
+            alpha=self.alpha,
+            matryoshka_dims=self.matryoshka_dims,
+            matryoshka_weights=self.matryoshka_weights,
+            query_ids=query_ids,
+            target_ids=target_ids,
             **TILED[impl],
+        )
+
+    def _whole_loss(
+        self, query_BD: Tensor, target_MD: Tensor, query_ids: Tensor | None, target_ids: Tensor | None, *, impl: str
+    ) -> Tensor:
+        """Loss of all pairs of all processes; another loss overrides this."""
+        return hardness_weighted_loss(
+            query_BD,
+            target_MD,
+            temperature=self.temperature,
+            alpha=self.alpha,
+            reward_BB=self._reward_matrix(query_BD.detach(), target_MD.detach(), offset=0),
+            matryoshka_dims=self.matryoshka_dims,
+            matryoshka_weights=self.matryoshka_weights,
+            query_ids=query_ids,
+            target_ids=target_ids,
+            impl=impl,
         )
 
     def _gathered_ids(self, ids: list[Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
@@ -159,18 +172,24 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         gathered = [self._gather(column) for column in ids]
         return (gathered[0], torch.cat(gathered[1:])) if len(gathered) > 1 else (None, gathered[0])
 
-    def _reward_matrix(self, query_BD: Tensor, target_MD: Tensor, *, gathered: bool = False) -> Tensor | None:
-        """Reward of this rank's queries, or of all ranks' (``gathered``), with all targets."""
-        if isinstance(self.reward, EMAReward):
-            assert self._reward_embeddings is not None
-            query, *targets = self._reward_embeddings
-            query = self._gather(query) if gathered else query
-            return query @ torch.cat([self._gather(column) for column in targets]).T
-        if callable(self.reward):
+    @torch.no_grad()
+    def _reward_matrix(self, query_BD: Tensor, target_MD: Tensor, *, offset: int) -> Tensor | None:
+        """Reward of these queries with all targets; target ``offset + i`` is the positive of query i."""
+        if self.reward == "self":
+            return None
+        if not isinstance(self.reward, EmbeddingReward) and callable(self.reward):
             return self.reward(query_BD, target_MD)
-        return None
+        cosine_BM = query_BD @ target_MD.T
+        positive_B = torch.arange(len(query_BD), device=query_BD.device) + offset
+        if isinstance(self.reward, EmbeddingReward):
+            assert self._reward_embeddings is not None
+            everyone = [self._gather(column) for column in self._reward_embeddings]
+            pairs = slice(offset, offset + len(query_BD))
+            own = [column[pairs] for column in everyone]
+            return self.reward.matrix(own, everyone, cosine_BM, positive_B, self.alpha)
+        return self.reward.of_cosines(cosine_BM, positive_B, self.alpha)
 
-    def _embed_reward(self, reward: EMAReward, column: dict[str, Any]) -> Tensor:
+    def _embed_reward(self, reward: EmbeddingReward, column: dict[str, Any]) -> Tensor:
         if not self.uses_gradient_cache:
             return reward.embed(column)
         ranges = _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens)

@@ -11,26 +11,38 @@ __all__ = ["DataSetConfig", "LossConfig", "TrainConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """The hardness-weighted loss.
+    """The loss.
 
     Args:
+        name: "hardness" (LLaVE) or "focal" (Focal-InfoNCE, its rival in the paper's ablation).
         temperature: tau of the softmax.
         alpha: hardness; 0 is plain InfoNCE, 9 is the paper's.
+        alpha_schedule: "constant", "rising" (linear from 0 to alpha over the run) or "falling" (from alpha to 0).
+        focal_margin: m of Focal-InfoNCE.
+        gather: under several processes, use the pairs of all of them as negatives.
         mini_batch_size: rows embedded at a time (GradCache); null embeds the batch at once.
         mini_batch_num_tokens: instead, as many rows at a time as have this many tokens together.
-        reward: "self" (LLaVE) or "ema" (a moving average of the model judges hardness).
+        reward: who says how hard a negative is: "self" (LLaVE: the model's cosine), "normalized" (the same with mean
+            weight 1 per query), "masked" (the same, without negatives above the positive by mask_margin), "ema" (a
+            moving average of the model) or "text" (the cosine less the likeness of the texts, mean weight 1).
         ema_decay: weight of the past in the "ema" reward.
+        mask_margin: of the "masked" reward.
         matryoshka_dims: prefixes of the embedding that are trained too; name the whole length among them.
         matryoshka_weights: weight of each; null is 1.
         impl: "auto", "reference", "tiled", "stored" or "triton" (docs/loss.md).
     """
 
+    name: Literal["hardness", "focal"] = "hardness"
     temperature: float = 0.02
     alpha: float = 9.0
+    alpha_schedule: Literal["constant", "rising", "falling"] = "constant"
+    focal_margin: float = 0.3
+    gather: bool = True
     mini_batch_size: int | None = None
     mini_batch_num_tokens: int | None = None
-    reward: Literal["self", "ema"] = "self"
+    reward: Literal["self", "normalized", "masked", "ema", "text"] = "self"
     ema_decay: float = 0.99
+    mask_margin: float = 0.1
     matryoshka_dims: list[int] | None = None
     matryoshka_weights: list[float] | None = None
     impl: Literal["auto", "reference", "tiled", "stored", "triton"] = "auto"
@@ -69,6 +81,8 @@ class TrainConfig:
             `llave data check` first.
         loss: the loss.
         batch_size: pairs per device and step, all of one data set.
+        accumulate: batches per optimiser step. That adds no negatives; a larger batch_size with loss.mini_batch_size
+            does.
         epochs: passes over the data.
         max_steps: stop after so many steps; -1 is no limit.
         learning_rate: peak rate of the language model.
@@ -96,6 +110,7 @@ class TrainConfig:
     verify_pictures: bool = True
     loss: LossConfig = field(default_factory=LossConfig)
     batch_size: int = 64
+    accumulate: int = 1
     epochs: float = 1.0
     max_steps: int = -1
     learning_rate: float = 1e-4
@@ -118,6 +133,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, value, least in (
             ("batch_size", self.batch_size, 2),
+            ("accumulate", self.accumulate, 1),
             ("keep_checkpoints", self.keep_checkpoints, 1),
             ("log_steps", self.log_steps, 1),
             ("save_steps", self.save_steps, 0),
@@ -131,3 +147,5 @@ class TrainConfig:
             raise UserError("loss: give mini_batch_size or mini_batch_num_tokens, not both")
         if self.loss.alpha < 0:
             raise UserError(f"alpha must be at least 0, got {self.loss.alpha}")
+        if self.loss.name == "focal" and (self.loss.reward != "self" or self.loss.matryoshka_dims):
+            raise UserError("loss: focal has neither a reward nor Matryoshka prefixes")

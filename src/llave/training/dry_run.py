@@ -64,7 +64,9 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
     used = {name: min(count, settings[name].cap or count) for name, count in counts.items()}
     pairs = round(sum(settings[name].weight * number for name, number in used.items()))
     few: dict[str, DataSetConfig] = {
-        name: dataclasses.replace(setting, cap=min(setting.cap or counts[name], 2 * config.batch_size))
+        name: dataclasses.replace(
+            setting, cap=min(setting.cap or counts[name], 2 * config.batch_size * config.accumulate)
+        )
         for name, setting in settings.items()
     }
     clock = _Clock()
@@ -78,7 +80,7 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
     parameters = list(prepared.model.parameters())
     steps = config.max_steps
     if steps < 0:
-        steps = max(round(config.epochs * pairs / (config.batch_size * trainer.args.world_size)), 1)
+        steps = max(round(config.epochs * pairs / (config.batch_size * config.accumulate * trainer.args.world_size)), 1)
     estimate = Estimate(
         pairs=pairs,
         steps=steps,

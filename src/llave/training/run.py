@@ -22,13 +22,13 @@ from llave.data.mmeb import MMEBFolder, TrainRow
 from llave.errors import UserError
 from llave.losses.functional import check_matryoshka
 from llave.losses.hardness import HardnessWeightedLoss
-from llave.losses.reward import EMAReward
 from llave.models.load import load_model, save_model, standardise_features, use_feature_cache
 from llave.models.parts import PARTS, matching
 from llave.models.vision_reuse import FeatureCache
 from llave.terminal import quiet_libraries
 from llave.training.callbacks import MetricsFile, PairsProgress, Warnings
 from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.loss import AlphaSchedule, build_loss
 from llave.training.rows import Collator, Skipped, Use, load_training_rows
 from llave.training.trainer import Trainer
 
@@ -66,7 +66,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     trainer = prepared.trainer
     output.mkdir(parents=True, exist_ok=True)
     _write_json(output / RUN_FILE, {**prepared.record, "status": "running"})
-    pairs_per_step = config.batch_size * trainer.args.world_size
+    pairs_per_step = config.batch_size * config.accumulate * trainer.args.world_size
     checkpoint = _newest_checkpoint(output / "checkpoints")
     trainer.add_callback(MetricsFile(output / "metrics.jsonl", pairs_per_step))
     if trainer.is_world_process_zero():
@@ -121,19 +121,10 @@ def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
         items = (item for data in rows.values() for row in data for item in (row.query, row.positive))
         pictures = {path for path in map(folder.image, items) if path is not None}
         standardise_features(model, cache, sorted(pictures), config.seed)
-    reward = EMAReward(model, decay=config.loss.ema_decay) if config.loss.reward == "ema" else None
-    loss = HardnessWeightedLoss(
-        model,
-        temperature=config.loss.temperature,
-        alpha=config.loss.alpha,
-        mini_batch_size=config.loss.mini_batch_size,
-        mini_batch_num_tokens=config.loss.mini_batch_num_tokens,
-        reward=reward or "self",
-        matryoshka_dims=config.loss.matryoshka_dims,
-        matryoshka_weights=config.loss.matryoshka_weights,
-        impl=config.loss.impl,
-    )
-    trainer = _trainer(config, model, loss, reward, folder, rows, settings)
+    loss = build_loss(config.loss, model)
+    trainer = _trainer(config, model, loss, folder, rows, settings)
+    if config.loss.alpha_schedule != "constant":
+        trainer.add_callback(AlphaSchedule(loss, config.loss))
     trainer.remove_callback(PrinterCallback)  # it prints dictionaries; what a run reports are our callbacks
     return Prepared(trainer, model, cache, _record(config, rows, skipped))
 
@@ -184,7 +175,6 @@ def _trainer(
     config: TrainConfig,
     model: SentenceTransformer,
     loss: HardnessWeightedLoss,
-    reward: EMAReward | None,
     folder: MMEBFolder,
     rows: dict[str, list[TrainRow]],
     settings: dict[str, DataSetConfig],
@@ -197,6 +187,7 @@ def _trainer(
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(config.output / "checkpoints"),
         per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulate,
         num_train_epochs=config.epochs,
         max_steps=config.max_steps,
         learning_rate=config.learning_rate,
@@ -235,7 +226,6 @@ def _trainer(
         loss=loss,
         data_collator=collator,
         task_weights={name: setting.weight for name, setting in settings.items()},
-        reward=reward,
     )
 
 

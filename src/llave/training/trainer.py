@@ -26,12 +26,11 @@ class Trainer(SentenceTransformerTrainer):
         *,
         loss: HardnessWeightedLoss,
         task_weights: dict[str, float],
-        reward: EMAReward | None,
         **kwargs: Any,
     ) -> None:
         self.hardness_loss = loss
         self.task_weights = task_weights
-        self.reward = reward
+        self.reward = loss.reward if isinstance(loss.reward, EMAReward) else None
         super().__init__(loss=loss, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -1,0 +1,63 @@
+"""From a recipe's ``loss`` section to the loss, and its hardness over the run."""
+
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from llave.losses.focal import FocalInfoNCELoss
+from llave.losses.hardness import HardnessWeightedLoss, Reward
+from llave.losses.reward import EMAReward, MaskedReward, NormalizedReward, TextReward
+from llave.training.config import LossConfig
+
+__all__ = ["AlphaSchedule", "build_loss"]
+
+
+def build_loss(config: LossConfig, model: SentenceTransformer) -> HardnessWeightedLoss:
+    """The loss of a recipe; a reward that judges by the model before training copies it here."""
+    options: dict[str, Any] = {
+        "temperature": config.temperature,
+        "mini_batch_size": config.mini_batch_size,
+        "mini_batch_num_tokens": config.mini_batch_num_tokens,
+        "gather": config.gather,
+    }
+    if config.name == "focal":
+        return FocalInfoNCELoss(model, margin=config.focal_margin, **options)
+    return HardnessWeightedLoss(
+        model,
+        alpha=config.alpha,
+        reward=_reward(config, model),
+        matryoshka_dims=config.matryoshka_dims,
+        matryoshka_weights=config.matryoshka_weights,
+        impl=config.impl,
+        **options,
+    )
+
+
+def _reward(config: LossConfig, model: SentenceTransformer) -> Reward:
+    match config.reward:
+        case "normalized":
+            return NormalizedReward()
+        case "masked":
+            return MaskedReward(config.mask_margin)
+        case "ema":
+            return EMAReward(model, decay=config.ema_decay)
+        case "text":
+            return TextReward(model)
+        case _:
+            return "self"
+
+
+class AlphaSchedule(TrainerCallback):
+    """alpha as a function of the step alone, so that a resumed run has the one of an uninterrupted run."""
+
+    def __init__(self, loss: HardnessWeightedLoss, config: LossConfig) -> None:
+        self.loss = loss
+        self.config = config
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        done = state.global_step / max(state.max_steps - 1, 1)
+        share = {"constant": 1.0, "rising": done, "falling": 1 - done}[self.config.alpha_schedule]
+        self.loss.alpha = self.config.alpha * share
