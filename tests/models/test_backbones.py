@@ -133,10 +133,17 @@ def test_saved_and_opened_by_sentence_transformers_alone(model: SentenceTransfor
 
 
 @pytest.mark.parametrize(
-    "options", [{"mini_batch_size": 1}, {"mini_batch_size": 4}, {"mini_batch_num_tokens": 150}], ids=str
+    "options",
+    [
+        {"mini_batch_size": 1, "keep_graphs": 0},
+        {"mini_batch_size": 4, "sort_by_length": False},
+        {"mini_batch_size": 2, "keep_graphs": 3},
+        {"mini_batch_num_tokens": 150, "keep_graphs": 99},
+    ],
+    ids=str,
 )
 def test_gradients_of_mixed_rows_do_not_depend_on_mini_batches(
-    model: SentenceTransformer, options: dict[str, int]
+    model: SentenceTransformer, options: dict[str, Any]
 ) -> None:
     """Texts, pictures, both and (where a batch may hold them) videos in one column."""
     inputs = items()
@@ -182,7 +189,7 @@ def test_a_frozen_tower_runs_once_per_step(model: SentenceTransformer, frozen: b
         nonlocal count
         count = 0
         model.zero_grad()
-        loss = HardnessWeightedLoss(model, temperature=0.1, mini_batch_size=2, reuse_vision=reuse)
+        loss = HardnessWeightedLoss(model, temperature=0.1, mini_batch_size=2, reuse_vision=reuse, keep_graphs=0)
         loss([model.preprocess(queries), model.preprocess(targets)]).backward()
         return count, [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
@@ -196,3 +203,105 @@ def test_a_frozen_tower_runs_once_per_step(model: SentenceTransformer, frozen: b
     assert once == (twice // 2 if frozen else twice)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
     assert "forward" not in vars(tower)
+
+
+def test_a_kept_graph_is_embedded_once(model: SentenceTransformer) -> None:
+    """Counted, and the gradients are those of embedding twice, bit for bit."""
+    inputs = items()
+    queries, targets = [inputs["image"], "a", inputs["fused"], inputs["text"]], ["b", "c c c", "d", picture(60, 60)]
+    count = 0
+
+    def counted(*_: Any) -> None:
+        nonlocal count
+        count += 1
+
+    def run(keep_graphs: int) -> tuple[int, list[torch.Tensor]]:
+        nonlocal count
+        count = 0
+        model.zero_grad()
+        loss = HardnessWeightedLoss(model, temperature=0.1, mini_batch_size=2, keep_graphs=keep_graphs)
+        loss([model.preprocess(queries), model.preprocess(targets)]).backward()
+        return count, [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    hook = model.register_forward_hook(counted)
+    try:
+        (none, expected), (one, first), (most, all_kept) = run(0), run(1), run(99)
+    finally:
+        hook.remove()
+    assert (none, one, most) == (8, 7, 5)  # four mini-batches; the last is always embedded twice
+    for found in (first, all_kept):
+        assert all(torch.equal(left, right) for left, right in zip(found, expected, strict=True))
+
+
+def test_rows_sorted_by_length_keep_their_pictures(model: SentenceTransformer) -> None:
+    """Any mix: after sorting, the embedding of each sample is its own, and padding is saved."""
+    from llave.losses.minibatch import by_length, create_minibatch
+
+    inputs = items()
+    samples = [inputs["multi"], "a", inputs["fused"], inputs["long"], inputs["image"], inputs["text"]]
+    if architecture(model) not in TOGETHER:
+        samples.insert(2, inputs["video"])
+    video = getattr(model[0].model.config, "video_token_id", None)
+    features = model.preprocess(samples)
+    ordered, places = by_length(features, video_token_id=video)
+    assert places is not None
+    assert ordered["attention_mask"].sum(1).diff().min() >= 0
+    with torch.no_grad():
+        parts = [create_minibatch(ordered, row, row + 2, video_token_id=video) for row in range(0, len(samples), 2)]
+        found = torch.cat([model(part)["sentence_embedding"] for part in parts])[places]
+        assert torch.allclose(found, model(features)["sentence_embedding"], atol=1e-5)
+    assert parts[0]["input_ids"].shape[1] < features["input_ids"].shape[1] or model.tokenizer.padding_side == "left"
+    again, none = by_length(ordered, video_token_id=video)
+    assert none is None
+    assert again is ordered
+
+
+def test_features_kept_across_steps(model: SentenceTransformer) -> None:
+    """A picture seen in an earlier step is not computed again; the gradients are the same to rounding."""
+    network = model[0].model
+    tower = next(
+        getattr(network, name) for name in ("visual", "vision_tower", "vision_model") if hasattr(network, name)
+    )
+    tower.requires_grad_(False)
+    inputs = items()
+    pictures = 0
+    forward = tower.forward
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal pictures
+        pictures += len(arguments[0] if arguments else options["pixel_values"])
+        return forward(*arguments, **options)
+
+    def run(loss: HardnessWeightedLoss, queries: list[Any]) -> list[torch.Tensor]:
+        model.zero_grad()
+        loss([model.preprocess(queries), model.preprocess(["a", "b", "c c"])]).backward()
+        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    first = [inputs["image"], inputs["fused"], "a"]
+    second = [picture(60, 60), inputs["image"], inputs["fused"]]
+    tower.forward = counted
+    try:
+        for cached in ({"mini_batch_size": 2}, {}):
+            plain, keeping = (
+                HardnessWeightedLoss(model, temperature=0.1, vision_cache_gib=gib, **cached) for gib in (0.0, 1.0)
+            )
+            expected = [run(plain, queries) for queries in (first, second, second)]
+            pictures = 0
+            found, seen = [], []
+            for queries in (first, second, second):
+                found.append(run(keeping, queries))
+                seen.append(pictures)
+            for left, right in zip(found, expected, strict=True):
+                scale = max(float(value.abs().max()) for value in right)
+                assert all(torch.allclose(a, b, atol=1e-5 * scale) for a, b in zip(left, right, strict=True))
+            cache = keeping.vision_cache
+            assert cache is not None
+            if architecture(model).startswith("qwen"):  # its tower takes patches, not pictures
+                assert len(cache) == 0
+            else:
+                assert seen[0] < seen[1] == seen[2]
+                assert cache.misses == len(cache) == seen[2]
+                assert cache.hits > 0
+    finally:
+        del tower.forward
+        tower.requires_grad_(True)

@@ -11,7 +11,39 @@ import torch
 from sentence_transformers.base.losses.gradcache import _create_minibatch
 from torch import Tensor
 
-__all__ = ["create_minibatch"]
+__all__ = ["by_length", "create_minibatch"]
+
+
+def by_length(features: dict[str, Any], *, video_token_id: int | None) -> tuple[dict[str, Any], Tensor | None]:
+    """The column's samples from the shortest to the longest, so that mini-batches hold samples of like lengths.
+
+    Args:
+        features: what ``SentenceTransformer.preprocess`` returned, padded.
+        video_token_id: see :func:`create_minibatch`.
+
+    Returns:
+        The column, and the place of each of its old samples in it; None where it is in order already.
+    """
+    mask = features.get("attention_mask")
+    if not isinstance(mask, Tensor) or mask.ndim != 2 or "cu_seq_lens_q" in features:
+        return features, None
+    length_B = mask.sum(1)
+    if bool((length_B[1:] >= length_B[:-1]).all()):
+        return features, None
+    order_B = length_B.argsort(stable=True)
+    samples = [
+        create_minibatch(features, int(row), int(row) + 1, video_token_id=video_token_id) for row in order_B.tolist()
+    ]
+    sorted_features: dict[str, Any] = {}
+    for key, value in features.items():
+        parts = [sample[key] for sample in samples if isinstance(sample.get(key), Tensor)]
+        if not isinstance(value, Tensor):
+            sorted_features[key] = value
+        elif len(value) == len(samples) and all(len(part) <= 1 for part in parts):
+            sorted_features[key] = value[order_B]
+        else:  # pictures, patches: any number of them per sample
+            sorted_features[key] = torch.cat(parts)
+    return sorted_features, order_B.argsort()
 
 
 def create_minibatch(features: dict[str, Any], begin: int, end: int, *, video_token_id: int | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A frozen vision tower runs once per step: GradCache's second pass takes the first one's features.
+"""A frozen vision tower's features, kept: within a step (:class:`TowerReuse`) and across steps (:class:`FeatureLRU`).
 
 GradCache embeds every mini-batch twice, without gradient and with. What has no gradient either time need not be
 computed twice: the tower's output of the first pass is kept until the second has used it. The same numbers, half the
@@ -6,13 +6,16 @@ vision work.
 """
 
 import copy
-from collections.abc import Callable, Hashable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-__all__ = ["TowerReuse", "reusable_tower"]
+__all__ = ["FeatureLRU", "TowerReuse", "reusable_tower"]
 
 TOWERS = ("vision_tower", "vision_model", "visual")
 
@@ -34,29 +37,105 @@ def draws_random_numbers(module: nn.Module) -> bool:
     return module.training and any(isinstance(rate, float) and rate > 0 for rate in rates)
 
 
-class TowerReuse:
-    """Outputs of a tower by mini-batch. ``calls`` counts how often the tower really ran."""
+class FeatureLRU:
+    """A tower's features by picture content, the longest unused ones let go; kept in the CPU's memory.
 
-    def __init__(self, tower: nn.Module) -> None:
+    For towers that take ``pixel_values`` (N, C, H, W), one picture (or tile) a row: SigLIP's and their like, not
+    Qwen-VL's. A picture is computed in a batch with other ones than without the cache, which may change its features
+    in the last bits.
+
+    Args:
+        max_bytes: of all features together.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.hits = 0
+        self.misses = 0
+        self._bytes = 0
+        self._features: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
+        self._template: Any = None
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __call__(self, forward: Callable[..., Any], pixel_values: Tensor, **options: Any) -> Any:
+        """What ``forward(pixel_values, **options)`` returns, run on the pictures alone that are not kept."""
+        of_rows = {name: value for name, value in options.items() if _is_rows(value, len(pixel_values))}
+        keys = _content_keys([pixel_values, *of_rows.values()])
+        features = {key: self._features[key] for key in keys if key in self._features}
+        missing = list({key: row for row, key in enumerate(keys) if key not in features}.values())
+        self.hits, self.misses = self.hits + len(keys) - len(missing), self.misses + len(missing)
+        if missing:
+            parts = {name: value[missing] for name, value in of_rows.items()}
+            self._template = forward(pixel_values[missing], **{**options, **parts})
+            computed = [part.to("cpu", copy=True) for part in _tensors(self._template)]
+            features |= {keys[row]: tuple(part[place] for part in computed) for place, row in enumerate(missing)}
+        for key in keys:
+            self._keep(key, features[key])
+        if len(missing) == len(keys):
+            return self._template
+        columns = zip(*(features[key] for key in keys), strict=True)
+        return _replaced(self._template, [torch.stack(column).to(pixel_values.device) for column in columns])
+
+    def _keep(self, key: Hashable, features: tuple[Tensor, ...]) -> None:
+        if key in self._features:
+            self._features.move_to_end(key)
+            return
+        self._features[key] = features
+        self._bytes += _num_bytes(features)
+        while self._bytes > self.max_bytes:
+            _, dropped = self._features.popitem(last=False)
+            self._bytes -= _num_bytes(dropped)
+
+
+class TowerReuse:
+    """Outputs of a tower by mini-batch. ``calls`` counts how often the tower really ran.
+
+    Args:
+        tower: the vision tower.
+        layers: the hidden states that the backbone reads (``config.vision_feature_layer``); those of all other layers
+            are not kept. None: the backbone reads the output alone.
+        lru: features of earlier steps.
+    """
+
+    def __init__(
+        self, tower: nn.Module, *, layers: int | Sequence[int] | None = None, lru: FeatureLRU | None = None
+    ) -> None:
         self.tower = tower
         self.calls = 0
+        self.layers = [layers] if isinstance(layers, int) else layers
+        self.lru = lru
         self._kept: dict[Hashable, list[Any]] = {}
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
     @contextmanager
-    def recording(self, key: Hashable) -> Iterator[None]:
-        """Keep what the tower returns for a mini-batch."""
+    def recording(self, key: Hashable | None) -> Iterator[None]:
+        """Keep what the tower returns for a mini-batch; without a key nothing is kept within the step."""
         outputs: list[Any] = []
         forward = self.tower.forward
 
-        def record(*arguments: Any, **options: Any) -> Any:
+        def run(*arguments: Any, **options: Any) -> Any:
             self.calls += 1
-            output = forward(*arguments, **options)
-            outputs.append(copy.copy(output))  # Qwen-VL writes into the object that it gets
+            return self._compact(forward(*arguments, **options))
+
+        def record(*arguments: Any, **options: Any) -> Any:
+            pixels = arguments[0] if arguments else options.get("pixel_values")
+            if self.lru is not None and isinstance(pixels, Tensor) and pixels.ndim == 4:
+                options.pop("pixel_values", None)
+                output = self.lru(run, pixels, **options)
+            else:
+                output = run(*arguments, **options)
+            if key is not None:
+                outputs.append(copy.copy(output))  # Qwen-VL writes into the object that it gets
             return output
 
         with self._instead(record):
             yield
-        self._kept[key] = outputs
+        if key is not None:
+            self._kept[key] = outputs
 
     @contextmanager
     def replaying(self, key: Hashable) -> Iterator[None]:
@@ -64,6 +143,17 @@ class TowerReuse:
         outputs = iter(self._kept.pop(key))
         with self._instead(lambda *arguments, **options: next(outputs)):
             yield
+
+    def _compact(self, output: Any) -> Any:
+        """Without the hidden states that nobody reads: SigLIP returns 27 of which LLaVA-OneVision takes one."""
+        states = getattr(output, "hidden_states", None)
+        if self.layers is None or states is None:
+            return output
+        read = {layer % len(states) for layer in self.layers}
+        slim = copy.copy(output)
+        slim["hidden_states"] = tuple(state if number in read else None for number, state in enumerate(states))
+        slim["last_hidden_state"] = None
+        return slim
 
     @contextmanager
     def _instead(self, function: Callable[..., Any]) -> Iterator[None]:
@@ -77,3 +167,51 @@ class TowerReuse:
                 del attributes["forward"]
             else:
                 attributes["forward"] = before
+
+
+def _is_rows(value: Any, rows: int) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == rows
+
+
+def _num_bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """The tensors of a model's output, (N, ...) each, those within tuples included."""
+    if isinstance(output, Tensor):
+        return [output]
+    values = [part for value in output.values() for part in (value if isinstance(value, tuple) else (value,))]
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+def _replaced(output: Any, tensors: Sequence[Tensor]) -> Any:
+    """The output with other tensors, in the order of :func:`_tensors`."""
+    if isinstance(output, Tensor):
+        return tensors[0]
+    following = iter(tensors)
+    made = copy.copy(output)
+    for name, value in output.items():
+        if isinstance(value, Tensor):
+            made[name] = next(following)
+        elif isinstance(value, tuple):
+            made[name] = tuple(next(following) if isinstance(part, Tensor) else part for part in value)
+    return made
+
+
+def _content_keys(values: Sequence[Tensor]) -> list[Hashable]:
+    """Two 64-bit hashes per row of the tensors' bytes, computed where the tensors are."""
+    sums: list[Tensor] = []
+    for value in values:
+        words = value.reshape(len(value), -1).contiguous().view(torch.uint8)
+        words = nn.functional.pad(words, (0, -words.shape[1] % 4)).view(torch.int32).long()
+        sums += [(words * factor).sum(1) for factor in _factors(words.shape[1], words.device)]
+    return [tuple(row) for row in torch.stack(sums, dim=1).tolist()]
+
+
+@lru_cache(maxsize=8)
+def _factors(length: int, device: torch.device) -> Tensor:
+    """Random odd multipliers (2, length): sums of products modulo 2^64 hash whatever does not know them."""
+    generator = torch.Generator().manual_seed(0)
+    top = 2**62
+    return (torch.randint(-top, top, (2, length), generator=generator) * 2 + 1).to(device)

@@ -22,6 +22,10 @@ class LossConfig:
         gather: under several processes, use the pairs of all of them as negatives.
         mini_batch_size: rows embedded at a time (GradCache); null embeds the batch at once.
         mini_batch_num_tokens: instead, as many rows at a time as have this many tokens together.
+        keep_graphs: mini-batches that are embedded once instead of twice, at the memory of one mini-batch each; one is
+            free.
+        vision_cache_gib: keep a frozen SigLIP-like tower's features across steps, up to so many GiB of the CPU's
+            memory; for data in which pictures recur.
         reward: who says how hard a negative is: "self" (LLaVE: the model's cosine), "normalized" (the same with mean
             weight 1 per query), "masked" (the same, without negatives above the positive by mask_margin), "ema" (a
             moving average of the model) or "text" (the cosine less the likeness of the texts, mean weight 1).
@@ -40,6 +44,8 @@ class LossConfig:
     gather: bool = True
     mini_batch_size: int | None = None
     mini_batch_num_tokens: int | None = None
+    keep_graphs: int = 1
+    vision_cache_gib: float = 0.0
     reward: Literal["self", "normalized", "masked", "ema", "text"] = "self"
     ema_decay: float = 0.99
     mask_margin: float = 0.1
@@ -137,6 +143,8 @@ class TrainConfig:
             ("keep_checkpoints", self.keep_checkpoints, 1),
             ("log_steps", self.log_steps, 1),
             ("save_steps", self.save_steps, 0),
+            ("loss.keep_graphs", self.loss.keep_graphs, 0),
+            ("loss.vision_cache_gib", self.loss.vision_cache_gib, 0),
         ):
             if value < least:
                 raise UserError(f"{name} must be at least {least}, got {value}")

@@ -19,6 +19,8 @@ def build_loss(config: LossConfig, model: SentenceTransformer) -> HardnessWeight
         "temperature": config.temperature,
         "mini_batch_size": config.mini_batch_size,
         "mini_batch_num_tokens": config.mini_batch_num_tokens,
+        "keep_graphs": config.keep_graphs,
+        "vision_cache_gib": config.vision_cache_gib,
         "gather": config.gather,
     }
     if config.name == "focal":
