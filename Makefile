@@ -33,7 +33,7 @@ format: $(STAMP) ## apply ruff's fixes and format
 
 bench: $(STAMP) ## speed of the nano model, of a training step and of the loss on this machine
 	$(BIN)/python benchmarks/nano.py
-	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/llave bench train
 	$(BIN)/llave bench loss
 
 docs: $(STAMP) ## pictures and tables of the README from runs/quickstart

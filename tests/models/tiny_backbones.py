@@ -1,15 +1,14 @@
 """Small random models of the real classes, with the real processors and a byte-level tokenizer, as raw directories."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
 
+from llave.bench.shaped_model import byte_tokenizer
 from llave.models.convert import CHAT_TEMPLATE
 
 SPECIAL = [
@@ -38,15 +37,7 @@ TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num
 
 def tokenizer(directory: Path) -> Qwen2Tokenizer:
     """One token per byte and the special ones."""
-    directory.mkdir(parents=True, exist_ok=True)
-    vocabulary = {character: number for number, character in enumerate(sorted(ByteLevel.alphabet()))}
-    (directory / "vocab.json").write_text(json.dumps(vocabulary))
-    (directory / "merges.txt").write_text("#version: 0.2\n")
-    made = Qwen2Tokenizer.from_pretrained(
-        directory, pad_token="<|endoftext|>", eos_token="<|im_end|>", model_max_length=2048
-    )
-    made.add_special_tokens({"additional_special_tokens": SPECIAL})
-    return made
+    return byte_tokenizer(directory, tuple(SPECIAL))
 
 
 def _text(tokens: Qwen2Tokenizer, **more: Any) -> dict[str, Any]:

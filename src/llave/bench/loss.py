@@ -1,7 +1,5 @@
 """Time, memory and exactness of the loss beside its peers, interleaved in one process."""
 
-import ctypes
-import gc
 import math
 import random
 import statistics
@@ -16,6 +14,7 @@ from rich.progress import track
 from torch import Tensor
 
 from llave.bench.loss_peers import ALPHA, TEMPERATURE, Step, variants
+from llave.bench.memory import peak_bytes, synchronise
 from llave.losses.functional import hardness_weighted_loss
 
 __all__ = ["Measurement", "measure_loss", "regime"]
@@ -93,7 +92,7 @@ def measure_loss(
         for name, step in steps.items():
             if fits[name]:
                 _run(step, *inputs["hard"])  # warm-up
-                peaks[name] = _peak(step, *inputs["hard"], device=device)
+                peaks[name] = _peak(step, *inputs["hard"], device)
                 ready[name] = step
         times: dict[str, list[float]] = {name: [] for name in ready}
         rounds_bar = track(
@@ -104,10 +103,10 @@ def measure_loss(
         for _ in rounds_bar:
             shuffle.shuffle(order)  # whoever runs after a large variant finds cold caches
             for name, step in order:
-                _synchronise(device)
+                synchronise(device)
                 start = time.perf_counter()
                 _run(step, *inputs["hard"])
-                _synchronise(device)
+                synchronise(device)
                 times[name].append(time.perf_counter() - start)
         errors = _errors(ready, inputs, size)
         for name in steps:
@@ -141,6 +140,11 @@ def _run(step: Step, query_ND: Tensor, target_ND: Tensor) -> None:
     step(query_ND, target_ND)
 
 
+def _peak(step: Step, query_ND: Tensor, target_ND: Tensor, device: torch.device) -> int:
+    query_ND.grad = target_ND.grad = None  # freed, so that the peak counts them
+    return peak_bytes(lambda: _run(step, query_ND, target_ND), device)
+
+
 def _needed(name: str, size: int) -> int:
     return max((cost for key, cost in BYTES_PER_PAIR.items() if name.startswith(key)), default=0) * size * size
 
@@ -161,43 +165,3 @@ def _errors(ready: dict[str, Step], inputs: dict[str, tuple[Tensor, Tensor]], si
             assert query_ND.grad is not None
             errors[name][variant] = float((query_ND.grad.double() - exact.grad).norm() / exact.grad.norm())
     return errors
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _peak(step: Step, query_ND: Tensor, target_ND: Tensor, *, device: torch.device) -> int:
-    """Bytes above those in use before, gradients included."""
-    query_ND.grad = target_ND.grad = None
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        _run(step, query_ND, target_ND)
-        return torch.cuda.max_memory_allocated(device) - before
-    _return_freed_memory()
-    before = _reset_resident_peak()
-    _run(step, query_ND, target_ND)
-    return max(_status("VmHWM") - before, 0)
-
-
-def _return_freed_memory() -> None:
-    """What the allocator keeps of earlier variants would hide what this one needs. GNU's libc can give it back."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _reset_resident_peak() -> int:
-    """Linux: forget the highest resident size so far, and return the present one."""
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-    return _status("VmRSS")
-
-
-def _status(field: str) -> int:
-    with open("/proc/self/status") as file:
-        line = next(line for line in file if line.startswith(field))
-    return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""Measurements of the loss as tables and a plot."""
+"""Measurements as tables and a plot."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,14 @@ from pathlib import Path
 from rich.table import Table
 
 from llave.bench.loss import Measurement
+from llave.bench.train import BASE as PEER
+from llave.bench.train import REPAIRED, StepMeasurement
 
-__all__ = ["loss_markdown", "loss_plot", "loss_table"]
+__all__ = ["loss_markdown", "loss_plot", "loss_table", "train_markdown", "train_table"]
 
 COLUMNS = ("N", "variant", "ms", "fastest to slowest", "× auto", "peak MiB", "error, easy", "error, hard")
 RANGE = 3
-"""Column that a terminal has no room for."""
+"""Column of both tables that a terminal has no room for."""
 BASE = "llave auto"
 
 
@@ -82,3 +84,41 @@ def _milliseconds(seconds: float | None) -> str:
 
 def _error(value: float | None) -> str:
     return "" if value is None else f"{value:.0e}"
+
+
+TRAIN_COLUMNS = ("rows", "variant", "pairs/s", "slowest to fastest", "× peer", "peak MiB", "gradient error")
+
+
+def train_table(found: Sequence[StepMeasurement], title: str) -> Table:
+    """For a terminal."""
+    table = Table(title=title, caption=f"× peer: speed as a multiple of {PEER}'s; error: against the batch at once")
+    shown = [number for number in range(len(TRAIN_COLUMNS)) if number != RANGE]
+    for number in shown:
+        table.add_column(TRAIN_COLUMNS[number], justify="left" if number < 2 else "right")
+    for place, measurement in enumerate(found):
+        cells = _train_cells(measurement, found)
+        last = place + 1 == len(found) or found[place + 1].rows != measurement.rows
+        table.add_row(*(cells[number] for number in shown), end_section=last)
+    return table
+
+
+def train_markdown(found: Sequence[StepMeasurement], title: str) -> str:
+    """For a page."""
+    lines = [title, "", f"| {' | '.join(TRAIN_COLUMNS)} |", "|---|---|" + "---:|" * (len(TRAIN_COLUMNS) - 2)]
+    lines += [f"| {' | '.join(_train_cells(measurement, found))} |" for measurement in found]
+    return "\n".join(lines) + "\n"
+
+
+def _train_cells(measurement: StepMeasurement, found: Sequence[StepMeasurement]) -> tuple[str, ...]:
+    if measurement.seconds is None or measurement.fastest is None or measurement.slowest is None:
+        return measurement.rows, measurement.variant, "fails", "", "", "", ""
+    peers = [m.seconds for m in found if m.rows == measurement.rows and m.variant in (PEER, REPAIRED) and m.seconds]
+    return (
+        measurement.rows,
+        measurement.variant,
+        f"{measurement.pairs / measurement.seconds:.1f}",
+        f"{measurement.pairs / measurement.slowest:.1f} to {measurement.pairs / measurement.fastest:.1f}",
+        f"{peers[0] / measurement.seconds:.2f}" if peers else "",
+        f"{(measurement.peak_bytes or 0) / 2**20:,.0f}",
+        _error(measurement.error),
+    )

@@ -1,19 +1,20 @@
-"""``llave bench loss``."""
+"""``llave bench loss | train``."""
 
 import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from llave.cli.parsing import parse
 from llave.errors import UserError
 
-__all__ = ["BenchLossConfig", "run"]
+__all__ = ["BenchLossConfig", "BenchTrainConfig", "run"]
 
 USAGE = """usage: llave bench COMMAND [options]
 
   loss      time, memory and exactness of the loss beside its peers
+  train     a training step beside sentence-transformers' CachedMultipleNegativesRankingLoss
 
 llave bench COMMAND --help explains each
 """
@@ -48,16 +49,100 @@ class BenchLossConfig:
     out: Path | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class BenchTrainConfig:
+    """A measurement of a training step on a random LLaVA-OneVision with a frozen vision tower.
+
+    Args:
+        shape: "tiny" (LLaVE-0.5B's share of work between vision and language, for two CPU cores) or "0.5b".
+        rows: kinds of rows: "pairs" (picture and question to answer), "mixed" (every second query a text).
+        pairs: pairs per step.
+        mini_batch_size: rows embedded at a time.
+        rounds: timed rounds; in each every variant runs once.
+        threads: CPU threads; null leaves torch's choice.
+        device: cpu or cuda; null is cuda where there is one.
+        dtype: type of the weights.
+        out: directory for train.json and train.md; null writes nothing.
+    """
+
+    shape: Literal["tiny", "0.5b"] = "tiny"
+    rows: list[Literal["pairs", "mixed"]] = field(default_factory=lambda: ["pairs", "mixed"])
+    pairs: int = 32
+    mini_batch_size: int = 4
+    rounds: int = 5
+    threads: int | None = None
+    device: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    out: Path | None = None
+
+
 def run(argv: list[str]) -> int:
     """Run a sub-command."""
+    commands = {"loss": _loss, "train": _train}
     if not argv or argv[0] in {"-h", "--help"}:
         sys.stdout.write(USAGE)
         return 0
-    if argv[0] != "loss":
-        raise UserError(f"no command 'bench {argv[0]}'; there is: loss")
+    if argv[0] not in commands:
+        raise UserError(f"no command 'bench {argv[0]}'; there are: {', '.join(commands)}")
+    return commands[argv[0]](argv[1:])
+
+
+def _train(argv: list[str]) -> int:
+    config = parse(
+        BenchTrainConfig,
+        argv,
+        command="bench train",
+        description="Variants interleaved in one process, after a warm-up; median of the rounds. "
+        "Example: llave bench train --pairs 64 --mini_batch_size 8 --threads 2",
+    )
+    if config.rounds < 1 or config.pairs < 2 or config.mini_batch_size < 1 or not config.rows:
+        raise UserError("rounds and mini_batch_size must be at least 1, pairs at least 2, and rows not empty")
+    import tempfile
+    from dataclasses import asdict
+
+    import torch
+    from rich.console import Console
+
+    from llave.bench.shaped_model import SHAPES, shaped_model
+    from llave.bench.tables import train_markdown, train_table
+    from llave.bench.train import measure_train, work
+    from llave.terminal import quiet_libraries
+
+    quiet_libraries()
+    name = _prepare_device(config.threads, config.device)
+    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    shape = SHAPES[config.shape]
+    with tempfile.TemporaryDirectory() as directory:
+        model = shaped_model(shape, Path(directory), device=device, dtype=getattr(torch, config.dtype))
+    vision, language = work(model, shape.side)
+    found = [
+        measurement
+        for rows in config.rows
+        for measurement in measure_train(
+            model,
+            shape.side,
+            rows=rows,
+            pairs=config.pairs,
+            mini_batch_size=config.mini_batch_size,
+            rounds=config.rounds,
+        )
+    ]
+    title = (
+        f"training step, {config.pairs} pairs, {config.mini_batch_size} rows at a time, {config.dtype}, shape "
+        f"{config.shape} (a pair: {vision:.2f} GFLOP vision, {language:.2f} language), {name}, "
+        f"torch {torch.__version__}"
+    )
+    Console().print(train_table(found, title))
+    if config.out is not None:
+        content = {"title": title, "rounds": config.rounds, "measurements": [asdict(m) for m in found]}
+        _write(config.out, "train", content, train_markdown(found, title))
+    return 0
+
+
+def _loss(argv: list[str]) -> int:
     config = parse(
         BenchLossConfig,
-        argv[1:],
+        argv,
         command="bench loss",
         description="Variants interleaved in one process, after a warm-up; median of the rounds with its ends. "
         "Example: llave bench loss --sizes [1024,4096] --dim 896 --threads 2",
@@ -70,8 +155,7 @@ def run(argv: list[str]) -> int:
     from llave.bench.loss import measure_loss, to_json
     from llave.bench.tables import loss_markdown, loss_plot, loss_table
 
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    name = _prepare_device(config.threads, config.device)
     device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     found = measure_loss(
         config.sizes,
@@ -83,13 +167,26 @@ def run(argv: list[str]) -> int:
         compiled=config.compiled,
         memory=int(config.memory * 2**30),
     )
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     title = f"loss, forward and backward, D={config.dim}, {config.dtype}, {name}, torch {torch.__version__}"
     Console().print(loss_table(found, title))
     if config.out is not None:
-        config.out.mkdir(parents=True, exist_ok=True)
         content = {"title": title, "rounds": config.rounds, "measurements": to_json(found)}
-        (config.out / "loss.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-        (config.out / "loss.md").write_text(loss_markdown(found, title), "utf-8")
+        _write(config.out, "loss", content, loss_markdown(found, title))
         loss_plot(found, title, config.out / "loss")
     return 0
+
+
+def _prepare_device(threads: int | None, device: str | None) -> str:
+    """Set the threads; the device in words."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def _write(out: Path, name: str, content: dict[str, Any], page: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    (out / f"{name}.md").write_text(page, "utf-8")
