@@ -141,20 +141,20 @@ def test_a_missing_column_stops_before_training(tmp_path: Path) -> None:
 def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> None:
     """What a recipe says reaches the batch: the chosen data set, its prompts, its negatives, its ids."""
     from llave import load_model
-    from llave.data.mmeb import MMEBFolder
-    from llave.training.rows import Collator, Use, load_training_rows
+    from llave.data.corpus import Corpus
+    from llave.data.sources import find_source
+    from llave.data.train_table import open_table
+    from llave.training.rows import Collator, Use
 
-    folder = MMEBFolder(data)
-    rows, skipped = load_training_rows(folder, "t2i", cap=10, seed=1)
+    table = open_table(find_source(data, "t2i"))
+    rows, skipped = table.usable(cap=10, seed=1)
     assert len(rows) == 10
     assert not skipped
-    assert rows == load_training_rows(folder, "t2i", cap=10, seed=1)[0]
-    assert rows != load_training_rows(folder, "t2i", cap=10, seed=2)[0]
+    assert list(rows) == list(table.usable(cap=10, seed=1)[0])
+    assert list(rows) != list(table.usable(cap=10, seed=2)[0])
     model = load_model("nano", device="cpu")
-    collate = Collator(
-        model.preprocess, folder, {"t2i": rows}, uses={"t2i": Use("Query. ", "Target. ", hard_negatives=True)}
-    )
-    batch = collate([{"dataset": "t2i", "row": i} for i in range(4)])
+    uses = {"t2i": Use("Query. ", "Target. ", hard_negatives=True)}
+    batch = Collator(model.preprocess, Corpus({"t2i": rows}), uses=uses)([{"row": i} for i in range(4)])
     assert batch["label"].shape == (4, 3)
     assert batch["label"].unique().numel() >= 8
     assert model.tokenizer.decode(batch["query_input_ids"][0]).startswith("[CLS] query. find :")
