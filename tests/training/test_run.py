@@ -72,11 +72,21 @@ def load_file_of_nano() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reward", ["self", "ema"])
-def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, reward: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "step"),
+    [
+        # 4 batches an epoch: step 6 is inside the second epoch, step 8 at its end.
+        (["--loss.reward", "self"], 6),
+        (["--loss.reward", "ema"], 6),
+        (["--workers", "2"], 6),
+        (["--workers", "2", "--batches", "mixed", "--sub_batch", "4"], 8),
+    ],
+    ids=["self", "ema", "workers", "mixed"],
+)
+def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, options: list[str], step: int) -> None:
     arguments = [
         "--data", str(data), "--batch_size", "8", "--max_steps", "14", "--save_steps", "2", "--log_steps", "1",
-        "--loss.reward", reward, "--seed", "3",
+        "--seed", "3", *options,
     ]  # fmt: skip
     command = [sys.executable, "-m", "llave.cli.main", "train", *arguments, "--output"]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
@@ -85,8 +95,7 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, rew
     killed = tmp_path / "killed"
     process = subprocess.Popen([*command, str(killed)], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    # 4 batches an epoch: step 6 is inside the second epoch.
-    while not (killed / "checkpoints" / "checkpoint-6" / "trainer_state.json").exists():
+    while not (killed / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json").exists():
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)

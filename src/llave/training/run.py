@@ -130,7 +130,8 @@ def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
         standardise_features(model, cache, pictures_of(list(tables.values())), config.seed)
     workers = _workers(config, cached=cache is not None)
     if cache is not None and workers:
-        model[0].processor.feature_cache = cache = None  # a worker's features would never come back to it
+        processor: Any = model[0].processor
+        processor.feature_cache = cache = None  # a worker's features would never come back to it
     reward = EMAReward(model, decay=config.loss.ema_decay) if config.loss.reward == "ema" else None
     loss = HardnessWeightedLoss(
         model,

@@ -1,5 +1,6 @@
 """sentence-transformers' trainer with what contrastive training over many data sets lacks in it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,16 @@ class Trainer(SentenceTransformerTrainer):
         return loader
 
     def _build_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader[Any]:
-        """With a generator of its own for the workers' seeds.
+        """With a generator of its own for the workers' seeds, and forked workers.
 
         They would be drawn from the global one, once per process start: a resumed run would then drop out other
-        units than an uninterrupted one whose workers persist.
+        units than an uninterrupted one whose workers persist. Forked: a worker that is started anew is sent the
+        collator and with it the model's weights.
         """
         loader = super()._build_dataloader(*args, **kwargs)
         loader.generator = torch.Generator().manual_seed(self.args.seed)
+        if loader.num_workers and sys.platform.startswith("linux"):
+            loader.multiprocessing_context = "fork"
         return loader
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
