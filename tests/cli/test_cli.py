@@ -16,12 +16,13 @@ import yaml
 
 from llave.cli.analyze import AnalyzeConfig
 from llave.cli.bench import BenchLossConfig
-from llave.cli.data import CheckConfig, SampleConfig, SummaryConfig
+from llave.cli.data import CheckConfig, DownloadConfig, SampleConfig, SummaryConfig
 from llave.cli.doctor import DoctorConfig
 from llave.cli.eval import EvalConfig
 from llave.cli.main import COMMANDS, main
 from llave.cli.parsing import parse
 from llave.cli.quickstart import NANO_RECIPE, QuickstartConfig
+from llave.mining.config import MineConfig
 from llave.training.config import TrainConfig
 from tests.shapes import make_folder
 
@@ -76,6 +77,8 @@ def test_help_and_version_do_not_wait_for_torch(argv: list[str]) -> None:
         ("bench loss", BenchLossConfig),
         ("doctor", DoctorConfig),
         ("data sample", SampleConfig),
+        ("data download", DownloadConfig),
+        ("data mine", MineConfig),
         ("data check", CheckConfig),
         ("data summary", SummaryConfig),
     ],

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from llave.errors import DataError
 
@@ -21,6 +21,7 @@ __all__ = [
     "EvalRow",
     "Item",
     "MMEBFolder",
+    "PictureFolder",
     "TrainRow",
     "count_rows",
     "load_table",
@@ -65,6 +66,17 @@ class EvalRow:
 def strip_placeholder(text: str) -> str:
     """The text without MMEB's placeholder and the white space around it."""
     return text.replace(IMAGE_PLACEHOLDER, "").strip()
+
+
+class PictureFolder(Protocol):
+    """Where the pictures of items are; items of two such places are the same if ``root`` is."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that picture paths are relative to, or one that stands for it."""
+
+    def image(self, item: Item) -> Path | None:
+        """The picture of an item, or None."""
 
 
 class MMEBFolder:
