@@ -96,6 +96,8 @@ def test_goes_on_where_it_was_stopped(data: Path, tmp_path: Path) -> None:
     assert pq.read_table(out / "train" / "t2i.parquet") == first
     with pytest.raises(UserError, match="holds a search with another negatives"):
         mine(config(data, tmp_path, negatives=3), progress=False)
+    with pytest.raises(UserError, match="not empty and not a folder of mined negatives"):
+        mine(MineConfig(model="nano", data=data, out=data), progress=False)
 
 
 def test_pictures_of_several_folders_and_of_the_table_itself(tmp_path: Path) -> None:

@@ -138,6 +138,49 @@ def test_bad_rows_are_left_out_and_listed(tmp_path: Path) -> None:
     assert record["rows"]["naming"] == 13
 
 
+def test_training_on_a_csv_file_with_its_own_columns(tmp_path: Path) -> None:
+    """And on a JSON file of the folder beside it, in mixed batches."""
+    data = make_folder(tmp_path / "data")
+    (data / "images").rename(data / "photos")
+    rows = json.loads((data / "train" / "naming.json").read_text())
+    lines = ["question;file;answer".replace(";", ",")] + [
+        f"What is it?,{r['qry_image_path']},{r['pos_text']}" for r in rows
+    ]
+    (data / "my.csv").write_text("\n".join(lines) + "\n")
+    columns = {"qry": "question", "qry_image_path": "file", "pos_text": "answer"}
+    datasets = {
+        "mine": DataSetConfig(file="my.csv", images="photos", columns=columns),
+        "t2i": DataSetConfig(images="photos", hard_negatives=True),
+    }
+    output = train(config(data, tmp_path / "run", datasets=datasets, max_steps=2, batches="mixed", sub_batch=4))
+    record = json.loads((output / "run.json").read_text())
+    assert record["rows"] == {"mine": 16, "t2i": 16}
+    assert record["config"]["datasets"]["mine"]["columns"] == columns
+    with pytest.raises(UserError, match="naming: hard_negatives, but no row has"):
+        train(
+            config(
+                data,
+                tmp_path / "no",
+                datasets={"naming": DataSetConfig(images="photos", hard_negatives=True)},
+                verify_pictures=False,
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workers": -1}, "workers must be at least 0"),
+        ({"workers": 2, "feature_cache": Path("x")}, "leave workers at 0"),
+        ({"sub_batch": 4}, "sub_batch is for batches: mixed"),
+        ({"sub_batch": 3, "batches": "mixed"}, "sub_batch must divide batch_size 8, got 3"),
+    ],
+)
+def test_options_that_do_not_go_together(data: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        config(data, tmp_path / "run", **changes)
+
+
 def test_a_missing_column_stops_before_training(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     rows = json.loads((data / "train" / "t2i.json").read_text())

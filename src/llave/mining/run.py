@@ -84,6 +84,7 @@ def mine(config: MineConfig, *, console: Console | None = None, progress: bool =
     done = _previous(config.out, settings)
     tables = open_tables(TrainConfig(data=config.data, output=config.out, datasets=config.datasets))
     (config.out / "train").mkdir(parents=True, exist_ok=True)
+    _write_report(config.out, settings, done)  # first, as the sign that the folder is this search's
     prefixes = _link_pictures(config.out, [table for _, table in tables.values()])
     models = _Models(config)
     for name, (setting, table) in tables.items():
@@ -256,7 +257,7 @@ def _previous(out: Path, settings: dict[str, Any]) -> dict[str, MinedSet]:
     """Data sets that this very search has done already."""
     path = out / REPORT
     if not path.is_file():
-        if out.is_dir() and any(out.iterdir()) and not (out / "train").is_dir():
+        if out.is_dir() and any(out.iterdir()):
             raise UserError(f"{out}: not empty and not a folder of mined negatives; choose another --out")
         return {}
     report = json.loads(path.read_text("utf-8"))
