@@ -123,7 +123,9 @@ def test_the_quickstart_trains_the_recipe_in_the_repository() -> None:
 
 def test_mistakes_on_the_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no command 'trian'; there are: quickstart, data, train" in one_line(capsys, ["trian"])
-    assert "no command 'data chek'; there are: sample, check, summary" in one_line(capsys, ["data", "chek"])
+    assert "no command 'data chek'; there are: sample, download, mine, check, summary" in one_line(
+        capsys, ["data", "chek"]
+    )
     train = ["train", "--data", str(data), "--output", str(tmp_path / "run")]
     assert "learning_rat" in one_line(capsys, [*train, "--learning_rat", "1"])
     assert "epochs" in one_line(capsys, [*train, "--epochs", "many"])

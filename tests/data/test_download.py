@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from llave.cli.main import main
 from llave.data.download import FolderFiles, HubFiles, download_mmeb_train
 from llave.data.mmeb_train import REPOSITORY, TASKS, check_subsets
 from llave.data.sources import find_source
@@ -167,6 +168,16 @@ def test_from_a_copy(tmp_path: Path) -> None:
     (root / "images_zip" / "MSCOCO.zip").unlink()
     with pytest.raises(UserError, match=r"MSCOCO: its pictures should be in images_zip/MSCOCO\.zip"):
         download_mmeb_train(tmp_path / "new", FolderFiles(root), subsets=["MSCOCO"], console=QUIET)
+
+
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_snapshot(tmp_path / "copy")
+    words = ["data", "download", "mmeb-train", "--out", str(tmp_path / "out"), "--source", str(root)]
+    assert main([*words, "--subsets", "MSCOCO,MSCOCO_t2i"]) == 0
+    out = capsys.readouterr().out
+    assert out == "MSCOCO: 4 rows, 4 pictures\nMSCOCO_t2i: 4 rows, 4 pictures\n"
+    assert main([*words, "--subsets", "MSCOCO_t2l"]) == 2
+    assert "did you mean 'MSCOCO_t2i'" in capsys.readouterr().err
 
 
 def test_names() -> None:

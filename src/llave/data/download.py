@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -80,19 +81,17 @@ class HubFiles:
             )
 
 
-class _reaching:
+@contextmanager
+def _reaching() -> Iterator[None]:
     """Turns the hub's many errors into one line."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, UserError):
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(
-                f"cannot fetch {REPOSITORY} from the hub ({reason}); check the network and --revision, then run this "
-                "again (it goes on), or give a copy of the repository with --source DIR"
-            ) from None
+    try:
+        yield
+    except Exception as error:  # httpx's, the hub's own, and OSError: whatever it is, the way out is the same
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"cannot fetch {REPOSITORY} from the hub ({reason}); check the network and --revision, then run this "
+            "again (it goes on), or give a copy of the repository with --source DIR"
+        ) from None
 
 
 class FolderFiles:

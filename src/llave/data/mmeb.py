@@ -23,7 +23,6 @@ __all__ = [
     "MMEBFolder",
     "PictureFolder",
     "TrainRow",
-    "count_rows",
     "load_table",
     "read_rows",
     "strip_placeholder",
@@ -162,18 +161,6 @@ def _item(text: Any, image: Any, where: str) -> Item:
     if not text.strip() and not image:
         raise DataError(f"{where}: neither a text nor a picture")
     return Item(text, image)
-
-
-def count_rows(path: Path) -> int:
-    """Number of rows of a file; a parquet file tells without being read."""
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        try:
-            return int(pq.read_metadata(path).num_rows)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot read ({error})") from None
-    return len(load_table(path))
 
 
 def load_table(path: Path) -> Sequence[Any]:
