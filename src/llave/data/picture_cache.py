@@ -19,7 +19,6 @@ class PictureCache:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self.decoded = 0
         self._bytes = 0
         self._pictures: OrderedDict[Path, Image.Image] = OrderedDict()
 
@@ -35,7 +34,6 @@ class PictureCache:
         picture = self._pictures.pop(path, None)
         if picture is None:
             picture = load_image(path)
-            self.decoded += 1
             self._bytes += _size(picture)
         self._pictures[path] = picture
         while self._bytes > self.max_bytes:

@@ -32,7 +32,7 @@ from llave.mining.config import MineConfig
 from llave.mining.hardest import Limits, Mined, Pairs, hardest
 from llave.models.load import load_model, use_feature_cache
 from llave.training.config import DataSetConfig, TrainConfig
-from llave.training.run import open_tables
+from llave.training.tables import open_tables
 
 __all__ = ["MinedSet", "mine"]
 

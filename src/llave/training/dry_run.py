@@ -14,7 +14,8 @@ from rich.table import Table
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llave.training.config import DataSetConfig, TrainConfig
-from llave.training.run import open_tables, prepare
+from llave.training.run import prepare
+from llave.training.tables import open_tables
 
 __all__ = ["Estimate", "dry_run"]
 

@@ -18,8 +18,7 @@ from transformers import PrinterCallback, set_seed
 
 from llave._version import __version__
 from llave.data.corpus import Corpus
-from llave.data.sources import find_source, source_names
-from llave.data.train_table import Skipped, TrainTable, open_table, pictures_of
+from llave.data.train_table import Skipped, TrainTable, pictures_of
 from llave.errors import DataError, UserError
 from llave.losses.functional import check_matryoshka
 from llave.losses.hardness import HardnessWeightedLoss
@@ -29,16 +28,16 @@ from llave.models.parts import PARTS, matching
 from llave.models.vision_reuse import FeatureCache
 from llave.terminal import quiet_libraries
 from llave.training.callbacks import BrokenRows, MetricsFile, PairsProgress, Warnings
-from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.config import TrainConfig
 from llave.training.row_errors import RowErrors
 from llave.training.rows import DECODED_BYTES, Collator, Use
+from llave.training.tables import num_workers, open_tables
 from llave.training.trainer import Trainer
 
-__all__ = ["Prepared", "open_tables", "prepare", "train"]
+__all__ = ["Prepared", "prepare", "train"]
 
 RUN_FILE = "run.json"
 ERRORS_FILE = "errors.jsonl"
-MAX_WORKERS = 4
 # Where a run may go on although these differ: they do not change what is learned.
 NOT_LEARNED = {
     "resume", "feature_cache", "tensorboard", "log_steps", "keep_checkpoints", "save_steps", "output", "dry_run",
@@ -128,7 +127,7 @@ def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
     if cache is not None:
         standardise_features(model, cache, pictures_of(list(tables.values())), config.seed)
-    workers = _workers(config, cached=cache is not None)
+    workers = num_workers(config, cached=cache is not None)
     if cache is not None and workers:
         processor: Any = model[0].processor
         processor.feature_cache = cache = None  # a worker's features would never come back to it
@@ -181,41 +180,6 @@ def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
         raise UserError(f"loss: {error}") from None
     if config.loss.impl == "triton" and model.device.type != "cuda":
         raise UserError(f"loss.impl triton needs a GPU, and the model is on {model.device}; use auto")
-
-
-def open_tables(config: TrainConfig) -> dict[str, tuple[DataSetConfig, TrainTable]]:
-    """Settings and all rows of each data set to train on; of all in the folder where the recipe names none.
-
-    Raises:
-        UserError: an unknown data set, an unreadable file, a missing column.
-    """
-    settings = config.datasets or {name: DataSetConfig() for name in source_names(config.data)}
-    if not config.data.is_dir():
-        raise UserError(f"{config.data}: no such data folder; `llave data sample --out DIR` makes an example")
-    if not settings:
-        raise UserError(f"{config.data}: no training data (neither train/NAME.parquet nor a copy of MMEB-train)")
-    tables = {}
-    for name, setting in sorted(settings.items()):  # the order in a recipe changes nothing
-        source = find_source(
-            config.data,
-            name,
-            file=setting.file,
-            images=setting.images,
-            columns=setting.columns,
-            split=setting.split,
-        )
-        tables[name] = (setting, open_table(source))
-    return tables
-
-
-def _workers(config: TrainConfig, *, cached: bool) -> int:
-    """Processes that decode pictures; none by default where features are cached or processes cannot be forked."""
-    if config.workers is not None:
-        return config.workers
-    if cached or not sys.platform.startswith("linux"):
-        return 0
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(min(MAX_WORKERS, cores), 0)
 
 
 def _freeze(model: SentenceTransformer, words: list[str]) -> None:
