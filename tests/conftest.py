@@ -1,12 +1,14 @@
 """Shared fixtures: the untrained nano model, and a few real pictures drawn by the test."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
 import pytest
 from PIL import Image, ImageDraw
 from sentence_transformers import SentenceTransformer
 
 from llave import load_model
+from llave.data.cache import cache_directory
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +27,18 @@ def picture() -> Callable[[int], Image.Image]:
         return image
 
     return draw
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Converted rows of the tests stay out of the user's cache; the sample's packages are shared with it."""
+    packages = cache_directory() / "sample"
+    packages.mkdir(parents=True, exist_ok=True)
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "sample").symlink_to(packages)
+    before = os.environ.get("LLAVE_CACHE")
+    os.environ["LLAVE_CACHE"] = str(cache)
+    yield
+    del os.environ["LLAVE_CACHE"]
+    if before is not None:
+        os.environ["LLAVE_CACHE"] = before

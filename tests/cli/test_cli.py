@@ -16,12 +16,13 @@ import yaml
 
 from llave.cli.analyze import AnalyzeConfig
 from llave.cli.bench import BenchLossConfig
-from llave.cli.data import CheckConfig, SampleConfig, SummaryConfig
+from llave.cli.data import CheckConfig, DownloadConfig, SampleConfig, SummaryConfig
 from llave.cli.doctor import DoctorConfig
 from llave.cli.eval import EvalConfig
 from llave.cli.main import COMMANDS, main
 from llave.cli.parsing import parse
 from llave.cli.quickstart import NANO_RECIPE, QuickstartConfig
+from llave.mining.config import MineConfig
 from llave.training.config import TrainConfig
 from tests.shapes import make_folder
 
@@ -76,6 +77,8 @@ def test_help_and_version_do_not_wait_for_torch(argv: list[str]) -> None:
         ("bench loss", BenchLossConfig),
         ("doctor", DoctorConfig),
         ("data sample", SampleConfig),
+        ("data download", DownloadConfig),
+        ("data mine", MineConfig),
         ("data check", CheckConfig),
         ("data summary", SummaryConfig),
     ],
@@ -120,7 +123,9 @@ def test_the_quickstart_trains_the_recipe_in_the_repository() -> None:
 
 def test_mistakes_on_the_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no command 'trian'; there are: quickstart, data, train" in one_line(capsys, ["trian"])
-    assert "no command 'data chek'; there are: sample, check, summary" in one_line(capsys, ["data", "chek"])
+    assert "no command 'data chek'; there are: sample, download, mine, check, summary" in one_line(
+        capsys, ["data", "chek"]
+    )
     train = ["train", "--data", str(data), "--output", str(tmp_path / "run")]
     assert "learning_rat" in one_line(capsys, [*train, "--learning_rat", "1"])
     assert "epochs" in one_line(capsys, [*train, "--epochs", "many"])

@@ -72,11 +72,21 @@ def load_file_of_nano() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reward", ["self", "ema"])
-def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, reward: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "step"),
+    [
+        # 4 batches an epoch: step 6 is inside the second epoch, step 8 at its end.
+        (["--loss.reward", "self"], 6),
+        (["--loss.reward", "ema"], 6),
+        (["--workers", "2"], 6),
+        (["--workers", "2", "--batches", "mixed", "--sub_batch", "4"], 8),
+    ],
+    ids=["self", "ema", "workers", "mixed"],
+)
+def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, options: list[str], step: int) -> None:
     arguments = [
         "--data", str(data), "--batch_size", "8", "--max_steps", "14", "--save_steps", "2", "--log_steps", "1",
-        "--loss.reward", reward, "--seed", "3",
+        "--seed", "3", *options,
     ]  # fmt: skip
     command = [sys.executable, "-m", "llave.cli.main", "train", *arguments, "--output"]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
@@ -85,8 +95,7 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, rew
     killed = tmp_path / "killed"
     process = subprocess.Popen([*command, str(killed)], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    # 4 batches an epoch: step 6 is inside the second epoch.
-    while not (killed / "checkpoints" / "checkpoint-6" / "trainer_state.json").exists():
+    while not (killed / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json").exists():
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -129,6 +138,49 @@ def test_bad_rows_are_left_out_and_listed(tmp_path: Path) -> None:
     assert record["rows"]["naming"] == 13
 
 
+def test_training_on_a_csv_file_with_its_own_columns(tmp_path: Path) -> None:
+    """And on a JSON file of the folder beside it, in mixed batches."""
+    data = make_folder(tmp_path / "data")
+    (data / "images").rename(data / "photos")
+    rows = json.loads((data / "train" / "naming.json").read_text())
+    lines = ["question;file;answer".replace(";", ",")] + [
+        f"What is it?,{r['qry_image_path']},{r['pos_text']}" for r in rows
+    ]
+    (data / "my.csv").write_text("\n".join(lines) + "\n")
+    columns = {"qry": "question", "qry_image_path": "file", "pos_text": "answer"}
+    datasets = {
+        "mine": DataSetConfig(file="my.csv", images="photos", columns=columns),
+        "t2i": DataSetConfig(images="photos", hard_negatives=True),
+    }
+    output = train(config(data, tmp_path / "run", datasets=datasets, max_steps=2, batches="mixed", sub_batch=4))
+    record = json.loads((output / "run.json").read_text())
+    assert record["rows"] == {"mine": 16, "t2i": 16}
+    assert record["config"]["datasets"]["mine"]["columns"] == columns
+    with pytest.raises(UserError, match="naming: hard_negatives, but no row has"):
+        train(
+            config(
+                data,
+                tmp_path / "no",
+                datasets={"naming": DataSetConfig(images="photos", hard_negatives=True)},
+                verify_pictures=False,
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workers": -1}, "workers must be at least 0"),
+        ({"workers": 2, "feature_cache": Path("x")}, "leave workers at 0"),
+        ({"sub_batch": 4}, "sub_batch is for batches: mixed"),
+        ({"sub_batch": 3, "batches": "mixed"}, "sub_batch must divide batch_size 8, got 3"),
+    ],
+)
+def test_options_that_do_not_go_together(data: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        config(data, tmp_path / "run", **changes)
+
+
 def test_a_missing_column_stops_before_training(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     rows = json.loads((data / "train" / "t2i.json").read_text())
@@ -141,20 +193,20 @@ def test_a_missing_column_stops_before_training(tmp_path: Path) -> None:
 def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> None:
     """What a recipe says reaches the batch: the chosen data set, its prompts, its negatives, its ids."""
     from llave import load_model
-    from llave.data.mmeb import MMEBFolder
-    from llave.training.rows import Collator, Use, load_training_rows
+    from llave.data.corpus import Corpus
+    from llave.data.sources import find_source
+    from llave.data.train_table import open_table
+    from llave.training.rows import Collator, Use
 
-    folder = MMEBFolder(data)
-    rows, skipped = load_training_rows(folder, "t2i", cap=10, seed=1)
+    table = open_table(find_source(data, "t2i"))
+    rows, skipped = table.usable(cap=10, seed=1)
     assert len(rows) == 10
     assert not skipped
-    assert rows == load_training_rows(folder, "t2i", cap=10, seed=1)[0]
-    assert rows != load_training_rows(folder, "t2i", cap=10, seed=2)[0]
+    assert list(rows) == list(table.usable(cap=10, seed=1)[0])
+    assert list(rows) != list(table.usable(cap=10, seed=2)[0])
     model = load_model("nano", device="cpu")
-    collate = Collator(
-        model.preprocess, folder, {"t2i": rows}, uses={"t2i": Use("Query. ", "Target. ", hard_negatives=True)}
-    )
-    batch = collate([{"dataset": "t2i", "row": i} for i in range(4)])
+    uses = {"t2i": Use("Query. ", "Target. ", hard_negatives=True)}
+    batch = Collator(model.preprocess, Corpus({"t2i": rows}), uses=uses)([{"row": i} for i in range(4)])
     assert batch["label"].shape == (4, 3)
     assert batch["label"].unique().numel() >= 8
     assert model.tokenizer.decode(batch["query_input_ids"][0]).startswith("[CLS] query. find :")

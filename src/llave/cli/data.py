@@ -1,18 +1,21 @@
-"""``llave data sample | check | summary``."""
+"""``llave data sample | download | mine | check | summary``."""
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from llave.cli.parsing import parse
 from llave.errors import UserError
 
-__all__ = ["CheckConfig", "SampleConfig", "SummaryConfig", "run"]
+__all__ = ["CheckConfig", "DownloadConfig", "SampleConfig", "SummaryConfig", "run"]
 
 USAGE = """usage: llave data COMMAND [options]
 
   sample    make the sample data set: emoji by several artists, in MMEB's format
+  download  MMEB-train, the training data of the paper, from the hub or a copy of it
+  mine      hard negatives for training data, found by a model
   check     find missing pictures, bad columns, empty or duplicate candidates in a folder
   summary   rows, candidates and pictures of each data set in a folder
 
@@ -38,11 +41,32 @@ class SampleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DownloadConfig:
+    """A download.
+
+    Args:
+        what: the data: mmeb-train.
+        out: folder to make or to complete; it is what a recipe's data names then.
+        subsets: names of data sets; empty is all 20.
+        split: original, or ten paraphrases of each instruction.
+        revision: branch, tag or commit of the repository; null is its newest commit.
+        source: a copy of the repository on this machine, instead of the hub.
+    """
+
+    what: Literal["mmeb-train"]
+    out: Path
+    subsets: list[str] = field(default_factory=list)
+    split: Literal["original", "diverse_instruction"] = "original"
+    revision: str | None = None
+    source: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckConfig:
     """A check of a folder in MMEB's format.
 
     Args:
-        folder: the folder with train/, eval/ and images/.
+        folder: the folder with train/, eval/ and images/, or a copy of MMEB-train.
         decode: also decode every picture (slower; finds truncated files).
         json: print the problems as JSON lines.
     """
@@ -67,7 +91,7 @@ class SummaryConfig:
 
 def run(argv: list[str]) -> int:
     """Run a sub-command."""
-    commands = {"sample": _sample, "check": _check, "summary": _summary}
+    commands = {"sample": _sample, "download": _download, "mine": _mine, "check": _check, "summary": _summary}
     if not argv or argv[0] in {"-h", "--help"}:
         sys.stdout.write(USAGE)
         return 0
@@ -88,6 +112,57 @@ def _sample(argv: list[str]) -> int:
 
     summary = build_sample(config.out, seed=config.seed, max_queries=config.max_queries, cache=config.cache)
     sys.stdout.write(f"{summary}\n")
+    return 0
+
+
+def _download(argv: list[str]) -> int:
+    config = parse(
+        DownloadConfig,
+        _lists(argv, "--subsets"),
+        command="data download",
+        description="Fetch training data, only what is wanted; the same command goes on after an interruption. "
+        "Example: llave data download mmeb-train --out data/mmeb-train --subsets VOC2007,CIRR",
+        positional=("what",),
+    )
+    from llave.data.download import FolderFiles, HubFiles, download_mmeb_train
+    from llave.data.mmeb_train import check_subsets
+
+    check_subsets(config.subsets)  # before the network is asked
+    files = HubFiles(config.revision) if config.source is None else FolderFiles(config.source)
+    for subset in download_mmeb_train(config.out, files, subsets=config.subsets, split=config.split):
+        missing = f", {subset.missing:,} of them missing" if subset.missing else ""
+        sys.stdout.write(f"{subset.name}: {subset.rows:,} rows, {subset.pictures:,} pictures{missing}\n")
+    return 0
+
+
+def _lists(argv: list[str], flag: str) -> list[str]:
+    """``FLAG A,B`` as the list that it means."""
+    return [
+        f"[{word}]" if before == flag and not word.startswith("[") else word
+        for before, word in zip(["", *argv], argv, strict=False)
+    ]
+
+
+def _mine(argv: list[str]) -> int:
+    from llave.mining.config import MineConfig
+
+    config = parse(
+        MineConfig,
+        argv,
+        command="data mine",
+        description="Hard negatives for every row: the targets of other rows that a model ranks highest, without "
+        "probable false negatives. Example: llave data mine runs/nano data/sample --out data/sample-hard",
+        positional=("model", "data"),
+    )
+    from llave.mining.run import mine
+    from llave.terminal import quiet_libraries
+
+    quiet_libraries()
+    for found in mine(config):
+        sys.stdout.write(
+            f"{found.name}: {found.negatives:,} negatives for {found.rows:,} rows; {found.without:,} rows without, "
+            f"{found.dropped:,} candidates dropped as probable positives, {found.unreadable:,} rows unreadable\n"
+        )
     return 0
 
 

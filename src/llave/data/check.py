@@ -10,6 +10,10 @@ from rich.progress import track
 
 from llave.data.images import load_image
 from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, TRAIN_COLUMNS, MMEBFolder, load_table, strip_placeholder
+from llave.data.mmeb_train import SPLITS
+from llave.data.raw_rows import iterate
+from llave.data.sources import Source, find_source, source_names
+from llave.data.train_table import open_table
 from llave.errors import DataError
 
 __all__ = ["Problem", "check_folder", "summarise"]
@@ -42,25 +46,35 @@ def check_folder(root: str | Path, *, decode: bool = True, progress: bool = True
     Raises:
         DataError: the folder is not one in MMEB's format at all.
     """
-    folder = MMEBFolder(root)
-    pictures = _Pictures(folder.root / "images", decode)
+    root = Path(root)
+    train = _train_sources(root)
+    tables = [(path, source.images, _train_row) for _, source in train for path in source.files]
+    if not train or (root / "eval").is_dir():
+        folder = MMEBFolder(root)
+        tables += [(folder.path("eval", name), root / "images", _eval_row) for name in folder.names("eval")]
+    pictures: dict[Path, _Pictures] = {}
     problems: list[Problem] = []
-    tables = [(split, name) for split in ("train", "eval") for name in folder.names(split)]
-    for split, name in track(
+    for path, images, check in track(
         tables, description="checking", console=Console(stderr=True), disable=not progress, transient=True
     ):
-        path = folder.path(split, name)
+        number = -1
+        known = pictures.setdefault(images, _Pictures(images, decode))
         try:
-            rows = load_table(path)
+            for number, row in enumerate(iterate(path) if check is _train_row else load_table(path)):
+                problems += [Problem(str(path), number, kind, message) for kind, message in check(row, known)]
         except DataError as error:
             problems.append(Problem(str(path), None, "unreadable", str(error)))
             continue
-        if not rows:
+        if number < 0:
             problems.append(Problem(str(path), None, "empty", "no rows"))
-        check = _train_row if split == "train" else _eval_row
-        for number, row in enumerate(rows):
-            problems += [Problem(str(path), number, kind, message) for kind, message in check(row, pictures)]
     return problems
+
+
+def _train_sources(root: Path) -> list[tuple[str, Source]]:
+    """(label, source) of the training data of a folder; a copy of MMEB-train may hold both splits."""
+    if (root / "train").is_dir():
+        return [("train", find_source(root, name)) for name in source_names(root)]
+    return [(split, find_source(root, name, split=split)) for split in SPLITS for name in source_names(root, split)]
 
 
 def summarise(root: str | Path) -> list[dict[str, Any]]:
@@ -69,21 +83,23 @@ def summarise(root: str | Path) -> list[dict[str, Any]]:
     Raises:
         DataError: a table that cannot be read.
     """
-    folder = MMEBFolder(root)
+    root = Path(root)
     summary: list[dict[str, Any]] = []
-    for name in folder.names("train"):
-        train = folder.train(name)
-        items = [item for row in train for item in (row.query, row.positive, row.negative) if item is not None]
-        hard = sum(row.negative is not None for row in train)
+    train = _train_sources(root)
+    for split, source in train:
+        table = open_table(source)
         summary.append(
             {
-                "split": "train",
-                "data set": name,
-                "rows": len(train),
-                "candidates": f"{hard} hard negatives",
-                "pictures": len({item.image for item in items if item.image}),
+                "split": split,
+                "data set": source.name,
+                "rows": len(table),
+                "candidates": f"{table.about.negatives} hard negatives",
+                "pictures": len(table.unique_pictures()),
             }
         )
+    if train and not (root / "eval").is_dir():
+        return summary
+    folder = MMEBFolder(root)
     for name in folder.names("eval"):
         rows = folder.eval(name)
         sizes = [len(row.candidates) for row in rows]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from llave.errors import DataError
 
@@ -21,8 +21,8 @@ __all__ = [
     "EvalRow",
     "Item",
     "MMEBFolder",
+    "PictureFolder",
     "TrainRow",
-    "count_rows",
     "load_table",
     "read_rows",
     "strip_placeholder",
@@ -65,6 +65,17 @@ class EvalRow:
 def strip_placeholder(text: str) -> str:
     """The text without MMEB's placeholder and the white space around it."""
     return text.replace(IMAGE_PLACEHOLDER, "").strip()
+
+
+class PictureFolder(Protocol):
+    """Where the pictures of items are; items of two such places are the same if ``root`` is."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that picture paths are relative to, or one that stands for it."""
+
+    def image(self, item: Item) -> Path | None:
+        """The picture of an item, or None."""
 
 
 class MMEBFolder:
@@ -150,18 +161,6 @@ def _item(text: Any, image: Any, where: str) -> Item:
     if not text.strip() and not image:
         raise DataError(f"{where}: neither a text nor a picture")
     return Item(text, image)
-
-
-def count_rows(path: Path) -> int:
-    """Number of rows of a file; a parquet file tells without being read."""
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        try:
-            return int(pq.read_metadata(path).num_rows)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot read ({error})") from None
-    return len(load_table(path))
 
 
 def load_table(path: Path) -> Sequence[Any]:

@@ -6,7 +6,7 @@ MMEB has about 36 million candidates but a few hundred thousand different ones.
 from dataclasses import dataclass
 from pathlib import Path
 
-from llave.data.mmeb import Item, MMEBFolder, strip_placeholder
+from llave.data.mmeb import Item, PictureFolder, strip_placeholder
 from llave.models.prompts import ModelInput, to_model_input
 
 __all__ = ["ItemError", "ItemTable"]
@@ -24,13 +24,13 @@ class ItemTable:
     """Items in order of first appearance. Two items that a model sees alike are one."""
 
     def __init__(self) -> None:
-        self._sources: list[tuple[MMEBFolder, Item]] = []
+        self._sources: list[tuple[PictureFolder, Item]] = []
         self._numbers: dict[tuple[Path | None, Item], int] = {}
 
     def __len__(self) -> int:
         return len(self._sources)
 
-    def add(self, folder: MMEBFolder, item: Item) -> int:
+    def add(self, folder: PictureFolder, item: Item) -> int:
         """The number of an item, a new one if it was not seen before."""
         seen = Item(strip_placeholder(item.text), item.image)
         key = (folder.root if seen.image else None, seen)

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, BertConfig, ViTImageProcessor
 
 import llave.models.nano as nano
 from llave.data.images import load_image
-from llave.errors import UserError
+from llave.errors import DataError, UserError
 from llave.models.nano_vision import fold_batch_norm
 from llave.models.vision_reuse import FeatureCache
 
@@ -174,7 +174,8 @@ def standardise_features(model: SentenceTransformer, cache: FeatureCache, pictur
     """Fit an untrained nano model's feature statistics to pictures; a trained model keeps its own.
 
     Args:
-        pictures: files; at most ``CALIBRATION_PICTURES`` of them, drawn by ``seed``, are used.
+        pictures: files; at most ``CALIBRATION_PICTURES`` of them, drawn by ``seed``, are used. One that does not
+            open is left out.
     """
     network = model[0].model
     if not isinstance(network, nano.NanoModel) or network.is_standardised or not pictures:
@@ -182,7 +183,7 @@ def standardise_features(model: SentenceTransformer, cache: FeatureCache, pictur
     chosen = random.Random(seed).sample(pictures, min(len(pictures), CALIBRATION_PICTURES))
     console = Console(stderr=True)
     features = [
-        cache.features([load_image(path) for path in chosen[start : start + cache.batch_size]])
+        cache.features(opened)
         for start in track(
             range(0, len(chosen), cache.batch_size),
             description="vision features",
@@ -190,8 +191,21 @@ def standardise_features(model: SentenceTransformer, cache: FeatureCache, pictur
             transient=True,
             disable=not console.is_terminal,
         )
+        if (opened := _that_open(chosen[start : start + cache.batch_size]))
     ]
-    network.standardise(torch.cat(features))
+    if features:
+        network.standardise(torch.cat(features))
+
+
+def _that_open(paths: Sequence[Path]) -> list[Any]:
+    """The pictures, without those that cannot be decoded: training notes them when it meets them."""
+    opened = []
+    for path in paths:
+        try:
+            opened.append(load_image(path))
+        except DataError:
+            continue
+    return opened
 
 
 def _vision_fingerprint(processor: nano.NanoProcessor, network: nano.NanoModel) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from PIL import Image
 
 from llave.data.images import load_image
-from llave.data.mmeb import Item, MMEBFolder, strip_placeholder
+from llave.data.mmeb import Item, PictureFolder, strip_placeholder
 from llave.errors import DataError
 
 __all__ = ["ModelInput", "model_input", "to_model_input"]
@@ -13,7 +13,7 @@ __all__ = ["ModelInput", "model_input", "to_model_input"]
 ModelInput = str | Image.Image | dict[str, Any]
 
 
-def to_model_input(item: Item, folder: MMEBFolder) -> ModelInput:
+def to_model_input(item: Item, folder: PictureFolder) -> ModelInput:
     """Text, picture or both, the picture decoded.
 
     Raises:

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-__all__ = ["MetricsFile", "PairsProgress", "Warnings"]
+from llave.training.row_errors import read_row_errors
+
+__all__ = ["BrokenRows", "MetricsFile", "PairsProgress", "Warnings"]
 
 
 class MetricsFile(TrainerCallback):
@@ -137,3 +139,28 @@ class Warnings(TrainerCallback):
         self._records[name] = self._records.get(name, 0) + 1 if holds else 0
         if self._records[name] == self.PATIENCE:
             self.console.print(f"{self.title}: for {self.PATIENCE} log records {advice}")
+
+
+class BrokenRows(TrainerCallback):
+    """Say once that rows had to be replaced, and at the end how many."""
+
+    def __init__(self, path: Path, console: Console, title: str) -> None:
+        self.path = path
+        self.console = console
+        self.title = title
+        self._said = False
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if not self._said and self.path.is_file():
+            self._said = True
+            self.console.print(f"{self.title}: a row could not be opened and was replaced; see {self.path}")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        errors = read_row_errors(self.path)
+        if errors:
+            reason = next(iter(errors.values()))
+            self.console.print(
+                f"{self.title}: {len(errors)} rows were replaced, listed in {self.path}; the first: {reason}"
+            )

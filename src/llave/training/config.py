@@ -56,9 +56,15 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSetConfig:
-    """One data set's share and prompts.
+    """Where one data set comes from, its share and its prompts.
 
     Args:
+        file: a .parquet, .jsonl, .json, .csv or .tsv file, a folder of them or a glob, relative to data; null is the
+            data set of this name in the folder's layout.
+        images: folder that picture paths are relative to, itself relative to data; null is data/images.
+        columns: our column to the file's own, e.g. {qry: question, pos_image_path: photo}; a column that is neither
+            named nor there is empty.
+        split: of a copy of MMEB-train.
         weight: share of its rows drawn in each epoch; 2 shows every row twice, 0.5 half of them.
         cap: at most this many rows, drawn by the seed; null is all.
         query_prompt: put before every query text.
@@ -66,6 +72,10 @@ class DataSetConfig:
         hard_negatives: use the neg_text / neg_image_path columns as extra negatives.
     """
 
+    file: str | None = None
+    images: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    split: Literal["original", "diverse_instruction"] = "original"
     weight: float = 1.0
     cap: int | None = None
     query_prompt: str = ""
@@ -78,17 +88,23 @@ class TrainConfig:
     """A training run.
 
     Args:
-        data: folder in MMEB's format, with train/ and images/.
+        data: folder in MMEB's format, with train/ and images/; a copy of MMEB-train; or any folder, if every data set
+            names its file.
         output: the trained model goes here, with run.json, metrics.jsonl and checkpoints/.
         model: "nano", a model directory, or a hub id.
         datasets: data sets to train on, by name; empty is all of them with default settings.
         verify_pictures: open every picture before the first step, and leave out rows whose picture is missing or
-            broken. Without it a run over millions of pictures starts at once, and stops at a broken one: run
-            `llave data check` first.
+            broken. Without it a run over millions of pictures starts at once; a broken one is then replaced by
+            another row of its data set and listed in errors.jsonl.
         loss: the loss.
-        batch_size: pairs per device and step, all of one data set.
+        batch_size: pairs per device and step.
         accumulate: batches per optimiser step. That adds no negatives; a larger batch_size with loss.mini_batch_size
             does.
+        batches: "one_task": every global batch, all devices together, is of one data set. "mixed": of several, in the
+            ratio of their weighted sizes.
+        sub_batch: rows of one data set that stay together in a mixed batch; it divides batch_size, null is batch_size.
+        workers: processes that read rows and decode pictures, per device; null is 0 where the vision features are
+            cached (nano), otherwise up to 4. The batches are the same for any number.
         epochs: passes over the data.
         max_steps: stop after so many steps; -1 is no limit.
         learning_rate: peak rate of the language model.
@@ -117,6 +133,9 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     batch_size: int = 64
     accumulate: int = 1
+    batches: Literal["one_task", "mixed"] = "one_task"
+    sub_batch: int | None = None
+    workers: int | None = None
     epochs: float = 1.0
     max_steps: int = -1
     learning_rate: float = 1e-4
@@ -148,6 +167,14 @@ class TrainConfig:
         ):
             if value < least:
                 raise UserError(f"{name} must be at least {least}, got {value}")
+        if self.workers is not None and self.workers < 0:
+            raise UserError(f"workers must be at least 0, got {self.workers}")
+        if self.workers and self.feature_cache is not None:
+            raise UserError("feature_cache keeps features in the main process; leave workers at 0")
+        if self.sub_batch is not None and self.batches != "mixed":
+            raise UserError("sub_batch is for batches: mixed")
+        if self.sub_batch is not None and (self.sub_batch < 1 or self.batch_size % self.sub_batch):
+            raise UserError(f"sub_batch must divide batch_size {self.batch_size}, got {self.sub_batch}")
         for name, rate in (("temperature", self.loss.temperature), ("learning_rate", self.learning_rate)):
             if rate <= 0:
                 raise UserError(f"{name} must be positive, got {rate}")

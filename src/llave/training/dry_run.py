@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from llave.data.mmeb import MMEBFolder, count_rows
 from llave.training.config import DataSetConfig, TrainConfig
-from llave.training.run import data_sets, prepare
+from llave.training.run import prepare
+from llave.training.tables import open_tables
 
 __all__ = ["Estimate", "dry_run"]
 
@@ -58,9 +58,9 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
         UserError: whatever the run itself would refuse.
     """
     console = console or Console(stderr=True)
-    folder = MMEBFolder(config.data)
-    settings = data_sets(config, folder)
-    counts = {name: count_rows(folder.path("train", name)) for name in settings}
+    tables = open_tables(config)
+    settings = {name: setting for name, (setting, _) in tables.items()}
+    counts = {name: len(table) for name, (_, table) in tables.items()}
     used = {name: min(count, settings[name].cap or count) for name, count in counts.items()}
     pairs = round(sum(settings[name].weight * number for name, number in used.items()))
     few: dict[str, DataSetConfig] = {

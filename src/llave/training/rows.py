@@ -1,34 +1,25 @@
-"""MMEB training rows as model inputs: loading with skipped rows counted, ids, and collation."""
+"""MMEB training rows as model inputs: pictures decoded, ids, and collation, in the main process or in workers."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
-from llave.data.images import load_image
-from llave.data.mmeb import TRAIN_COLUMNS, Item, MMEBFolder, TrainRow, parse_train, read_rows, strip_placeholder
+from llave.data.corpus import Corpus
+from llave.data.mmeb import Item, TrainRow
+from llave.data.picture_cache import PictureCache
+from llave.data.row_store import item_id
 from llave.errors import DataError
 from llave.models.prompts import ModelInput, model_input
+from llave.training.row_errors import RowErrors
 
-__all__ = ["Collator", "Skipped", "Use", "item_id", "load_training_rows"]
+__all__ = ["DECODED_BYTES", "Collator", "Use"]
 
-DECODED_PICTURES = 4096
-"""Decoded pictures kept in memory by the collator (at 224 x 224 about 600 MB)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A row that training leaves out, and why."""
-
-    file: str
-    row: int
-    reason: str
+DECODED_BYTES = 800_000_000
+"""Decoded pictures that a rank keeps, in bytes (4,000 of 224 x 224)."""
+SUBSTITUTES = 32
+"""Rows tried in place of a broken one, before the data set is called broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,61 +31,29 @@ class Use:
     hard_negatives: bool = False
 
 
-def load_training_rows(
-    folder: MMEBFolder, name: str, *, cap: int | None = None, seed: int = 0, verify_pictures: bool = True
-) -> tuple[list[TrainRow], list[Skipped]]:
-    """Rows of a data set whose pictures all open, and the rows left out.
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A row that is ready: ids (columns,) and inputs by column."""
 
-    A missing column is an error of the file, not of a row.
-
-    Args:
-        cap: at most this many rows, drawn by ``seed``; the others are not looked at.
-        verify_pictures: decode every picture once, so that a truncated one costs its rows and not the run.
-
-    Raises:
-        DataError: an unreadable file, a missing column, or no usable row.
-    """
-    path = folder.path("train", name)
-    raw_rows = list(enumerate(read_rows(path, TRAIN_COLUMNS)))
-    if cap is not None and cap < len(raw_rows):
-        chosen = torch.randperm(len(raw_rows), generator=torch.Generator().manual_seed(seed))[:cap]
-        raw_rows = [raw_rows[i] for i in sorted(chosen.tolist())]
-    rows: list[TrainRow] = []
-    skipped: list[Skipped] = []
-    for number, (where, raw) in raw_rows:
-        try:
-            row = parse_train(raw, where)
-            for item in (row.query, row.positive, row.negative):
-                if verify_pictures and item is not None and item.image:
-                    _check_picture(folder.root / "images" / item.image)
-        except DataError as error:
-            skipped.append(Skipped(str(path), number, str(error)))
-        else:
-            rows.append(row)
-    if not rows:
-        raise DataError(f"{path}: no usable row; the first problem: {skipped[0].reason if skipped else 'it is empty'}")
-    return rows, skipped
-
-
-def item_id(item: Item) -> int:
-    """A 63-bit id of the content: items with the same text and picture are the same target."""
-    content = json.dumps([strip_placeholder(item.text), item.image]).encode()
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big") >> 1
-
-
-@lru_cache(maxsize=65536)
-def _check_picture(path: Path) -> None:
-    load_image(path)
+    ids: list[int]
+    inputs: list[ModelInput]
 
 
 class Collator:
-    """Rows ``{"dataset": name, "row": index}`` to preprocessed columns and their ids.
+    """Rows ``{"row": number in the corpus}`` to preprocessed columns and their ids.
+
+    A row whose picture does not open is replaced by another of its data set, drawn by seed and row, so that every
+    process and every number of workers sees the same batch of the same size; the broken row goes to ``errors``.
 
     Args:
         preprocess: ``SentenceTransformer.preprocess``.
-        folder: where the pictures are.
-        rows: training rows by data set.
-        uses: by data set. Hard negatives become a third column where every row of the batch has one.
+        corpus: the rows.
+        uses: by data set. Where one uses hard negatives, its batches have a third column; a row without a negative
+            of its own takes another row's positive, so that all ranks have the same columns.
+        mixed: batches mix data sets: all of them have the third column if any data set uses it.
+        errors: where broken rows are noted; None lets them end the run.
+        seed: of the replacements.
+        decoded_bytes: decoded pictures that are kept.
     """
 
     valid_label_columns: Sequence[str] = ("label",)  # read by sentence-transformers' trainer
@@ -102,40 +61,69 @@ class Collator:
     def __init__(
         self,
         preprocess: Callable[[list[ModelInput]], dict[str, Any]],
-        folder: MMEBFolder,
-        rows: Mapping[str, list[TrainRow]],
+        corpus: Corpus,
         *,
         uses: Mapping[str, Use] | None = None,
+        mixed: bool = False,
+        errors: RowErrors | None = None,
+        seed: int = 0,
+        decoded_bytes: int = DECODED_BYTES,
     ) -> None:
         self.preprocess = preprocess
-        self.folder = folder
-        self.rows = rows
-        self.uses = uses or {}
-        self._picture = lru_cache(maxsize=DECODED_PICTURES)(load_image)
+        self.corpus = corpus
+        self.uses = {name: (uses or {}).get(name, Use()) for name in corpus.tables}
+        self.mixed = mixed
+        self.errors = errors
+        self.seed = seed
+        self.pictures = PictureCache(decoded_bytes)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
-        rows = [self.rows[feature["dataset"]][feature["row"]] for feature in features]
-        uses = [self.uses.get(feature["dataset"], Use()) for feature in features]
-        columns = {
-            "query": [(row.query, use.query_prompt) for row, use in zip(rows, uses, strict=True)],
-            "positive": [(row.positive, use.target_prompt) for row, use in zip(rows, uses, strict=True)],
-        }
-        negatives = [
-            (row.negative, use.target_prompt)
-            for row, use in zip(rows, uses, strict=True)
-            if use.hard_negatives and row.negative is not None
-        ]
-        if len(negatives) == len(rows):
-            columns["negative"] = negatives
-        batch: dict[str, Any] = {
-            "label": torch.tensor([[item_id(item) for item, _ in row] for row in zip(*columns.values(), strict=True)])
-        }
-        for column, items in columns.items():
-            for key, value in self.preprocess([self._input(item, prompt) for item, prompt in items]).items():
+        places = [self.corpus.locate(feature["row"]) for feature in features]
+        uses = self.uses.values() if self.mixed else [self.uses[name] for name, _ in places]
+        with_negatives = any(use.hard_negatives for use in uses)
+        pairs = [self._pair(name, index, with_negatives) for name, index in places]
+        batch: dict[str, Any] = {"label": torch.tensor([pair.ids for pair in pairs])}
+        columns = ("query", "positive", "negative") if with_negatives else ("query", "positive")
+        for number, column in enumerate(columns):
+            for key, value in self.preprocess([pair.inputs[number] for pair in pairs]).items():
                 batch[f"{column}_{key}"] = value
         return batch
 
-    def _input(self, item: Item, prompt: str) -> ModelInput:
-        path = self.folder.image(item)
-        picture: Image.Image | None = None if path is None else self._picture(path)
-        return model_input(item.text, picture, prompt=prompt)
+    def _pair(self, name: str, index: int, with_negative: bool) -> _Pair:
+        """The row, or its first substitute that opens."""
+        table = self.corpus.tables[name]
+        candidate, first = index, ""
+        for attempt in range(SUBSTITUTES):
+            try:
+                return self._ready(name, candidate, with_negative)
+            except DataError as error:
+                if self.errors is None:
+                    raise
+                first = first or str(error)
+                self.errors.report(*table.where(candidate), str(error))
+                candidate = self.corpus.another(name, index, attempt, self.seed)
+        raise DataError(f"{name}: {SUBSTITUTES} rows in a row do not open; the first: {first}")
+
+    def _ready(self, name: str, index: int, with_negative: bool) -> _Pair:
+        table, use = self.corpus.tables[name], self.uses[name]
+        row = table[index]
+        items = [(row.query, use.query_prompt), (row.positive, use.target_prompt)]
+        if with_negative:
+            items.append((self._negative(name, index, row), use.target_prompt))
+        ids = [item_id(item, table.source.salt) for item, _ in items]
+        return _Pair(ids, [self._input(name, item, prompt) for item, prompt in items])
+
+    def _negative(self, name: str, index: int, row: TrainRow) -> Item:
+        """The row's own negative, or the positive of another row."""
+        if row.negative is not None and self.uses[name].hard_negatives:
+            return row.negative
+        other = row.positive
+        for attempt in range(SUBSTITUTES):
+            other = self.corpus.tables[name][self.corpus.another(name, index, -1 - attempt, self.seed)].positive
+            if other != row.positive:
+                break
+        return other  # one that equals the positive has its id, and is masked
+
+    def _input(self, name: str, item: Item, prompt: str) -> ModelInput:
+        path = self.corpus.tables[name].image(item)
+        return model_input(item.text, None if path is None else self.pictures.load(path), prompt=prompt)

@@ -12,33 +12,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from rich.console import Console
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback, set_seed
 
 from llave._version import __version__
-from llave.data.mmeb import MMEBFolder, TrainRow
-from llave.errors import UserError
+from llave.data.corpus import Corpus
+from llave.data.train_table import Skipped, TrainTable, pictures_of
+from llave.errors import DataError, UserError
 from llave.losses.functional import check_matryoshka
-from llave.losses.hardness import HardnessWeightedLoss
 from llave.models.load import load_model, save_model, standardise_features, use_feature_cache
 from llave.models.parts import PARTS, matching
 from llave.models.vision_reuse import FeatureCache
 from llave.terminal import quiet_libraries
-from llave.training.callbacks import MetricsFile, PairsProgress, Warnings
-from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.callbacks import BrokenRows, MetricsFile, PairsProgress, Warnings
+from llave.training.config import TrainConfig
 from llave.training.loss import AlphaSchedule, build_loss
-from llave.training.rows import Collator, Skipped, Use, load_training_rows
+from llave.training.row_errors import RowErrors
+from llave.training.rows import DECODED_BYTES, Collator, Use
+from llave.training.tables import num_workers, open_tables
 from llave.training.trainer import Trainer
 
-__all__ = ["Prepared", "data_sets", "prepare", "train"]
+__all__ = ["Prepared", "prepare", "train"]
 
 RUN_FILE = "run.json"
+ERRORS_FILE = "errors.jsonl"
 # Where a run may go on although these differ: they do not change what is learned.
 NOT_LEARNED = {
     "resume", "feature_cache", "tensorboard", "log_steps", "keep_checkpoints", "save_steps", "output", "dry_run",
-    "gradient_checkpointing",
+    "gradient_checkpointing", "workers",
 }  # fmt: skip
 
 
@@ -72,9 +74,14 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     if trainer.is_world_process_zero():
         trainer.add_callback(PairsProgress(console, title, pairs_per_step))
         trainer.add_callback(Warnings(console, title))
+        trainer.add_callback(BrokenRows(output / ERRORS_FILE, console, title))
     if checkpoint is not None:
         console.print(f"{title}: going on from {checkpoint}")
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    try:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    except DataError as error:  # from a worker it comes with the worker's traceback around it
+        last = str(error).strip().splitlines()[-1]
+        raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__name__}: ")) from None
     if trainer.is_world_process_zero():
         if prepared.cache is not None:
             prepared.cache.save()
@@ -96,15 +103,15 @@ class Prepared:
 def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
     """Everything up to the first step: data and model read and checked."""
     set_seed(config.seed)
-    folder = MMEBFolder(config.data)
-    settings = data_sets(config, folder)
-    rows: dict[str, list[TrainRow]] = {}
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the workers' fork
+    tables: dict[str, TrainTable] = {}
     skipped: list[Skipped] = []
-    for name, setting in settings.items():
-        rows[name], bad = load_training_rows(
-            folder, name, cap=setting.cap, seed=config.seed, verify_pictures=config.verify_pictures
-        )
+    settings = open_tables(config)
+    for name, (setting, table) in settings.items():
+        tables[name], bad = table.usable(cap=setting.cap, seed=config.seed, verify_pictures=config.verify_pictures)
         skipped += bad
+        if setting.hard_negatives and not table.about.negatives:
+            raise UserError(f"{name}: hard_negatives, but no row has a neg_text or neg_image_path")
     if skipped:
         first = skipped[0]
         console.print(
@@ -118,15 +125,39 @@ def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
         _checkpoint_activations(model)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
     if cache is not None:
-        items = (item for data in rows.values() for row in data for item in (row.query, row.positive))
-        pictures = {path for path in map(folder.image, items) if path is not None}
-        standardise_features(model, cache, sorted(pictures), config.seed)
+        standardise_features(model, cache, pictures_of(list(tables.values())), config.seed)
+    workers = num_workers(config, cached=cache is not None)
+    if cache is not None and workers:
+        processor: Any = model[0].processor
+        processor.feature_cache = cache = None  # a worker's features would never come back to it
     loss = build_loss(config.loss, model)
-    trainer = _trainer(config, model, loss, folder, rows, settings)
+    uses = {
+        name: Use(setting.query_prompt, setting.target_prompt, setting.hard_negatives)
+        for name, (setting, _) in settings.items()
+    }
+    corpus = Corpus(tables)
+    collator = Collator(
+        model.preprocess,
+        corpus,
+        uses=uses,
+        mixed=config.batches == "mixed",
+        errors=RowErrors(config.output / ERRORS_FILE),
+        seed=config.seed,
+        decoded_bytes=DECODED_BYTES // max(workers, 1),
+    )
+    trainer = Trainer(
+        model=model,
+        args=_arguments(config, workers),
+        loss=loss,
+        data_collator=collator,
+        corpus=corpus,
+        task_weights={name: setting.weight for name, (setting, _) in settings.items()},
+        sub_batch=(config.sub_batch or config.batch_size) if config.batches == "mixed" else None,
+    )
     if config.loss.alpha_schedule != "constant":
         trainer.add_callback(AlphaSchedule(loss, config.loss))
     trainer.remove_callback(PrinterCallback)  # it prints dictionaries; what a run reports are our callbacks
-    return Prepared(trainer, model, cache, _record(config, rows, skipped))
+    return Prepared(trainer, model, cache, _record(config, tables, skipped))
 
 
 def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
@@ -138,17 +169,6 @@ def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
         raise UserError(f"loss: {error}") from None
     if config.loss.impl == "triton" and model.device.type != "cuda":
         raise UserError(f"loss.impl triton needs a GPU, and the model is on {model.device}; use auto")
-
-
-def data_sets(config: TrainConfig, folder: MMEBFolder) -> dict[str, DataSetConfig]:
-    """The data sets to train on; all of the folder's where the recipe names none."""
-    known = folder.names("train")
-    if not known:
-        raise UserError(f"{folder.root}: no training data (train/ is empty)")
-    unknown = sorted(set(config.datasets) - set(known))
-    if unknown:
-        raise UserError(f"no data set {', '.join(unknown)} in {folder.root / 'train'}; there are: {', '.join(known)}")
-    return config.datasets or {name: DataSetConfig() for name in known}
 
 
 def _freeze(model: SentenceTransformer, words: list[str]) -> None:
@@ -171,20 +191,11 @@ def _checkpoint_activations(model: SentenceTransformer) -> None:
         raise UserError(f"gradient_checkpointing: {error}") from None
 
 
-def _trainer(
-    config: TrainConfig,
-    model: SentenceTransformer,
-    loss: HardnessWeightedLoss,
-    folder: MMEBFolder,
-    rows: dict[str, list[TrainRow]],
-    settings: dict[str, DataSetConfig],
-) -> Trainer:
-    index = [(name, row) for name, data in rows.items() for row in range(len(data))]
-    dataset = Dataset.from_dict({"dataset": [name for name, _ in index], "row": [row for _, row in index]})
+def _arguments(config: TrainConfig, workers: int) -> SentenceTransformerTrainingArguments:
     mapping = (
         {} if config.projector_learning_rate is None else {PARTS["projector"].pattern: config.projector_learning_rate}
     )
-    arguments = SentenceTransformerTrainingArguments(
+    return SentenceTransformerTrainingArguments(
         output_dir=str(config.output / "checkpoints"),
         per_device_train_batch_size=config.batch_size,
         gradient_accumulation_steps=config.accumulate,
@@ -208,24 +219,10 @@ def _trainer(
         remove_unused_columns=False,
         dataloader_drop_last=True,
         dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_num_workers=workers,
+        dataloader_persistent_workers=workers > 0,
+        dataloader_prefetch_factor=2 if workers else None,
         ddp_find_unused_parameters=False,
-    )
-    collator = Collator(
-        model.preprocess,
-        folder,
-        rows,
-        uses={
-            name: Use(setting.query_prompt, setting.target_prompt, setting.hard_negatives)
-            for name, setting in settings.items()
-        },
-    )
-    return Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=dataset,
-        loss=loss,
-        data_collator=collator,
-        task_weights={name: setting.weight for name, setting in settings.items()},
     )
 
 
@@ -266,11 +263,11 @@ def _resolved(config: TrainConfig) -> dict[str, Any]:
     return resolved
 
 
-def _record(config: TrainConfig, rows: dict[str, list[TrainRow]], skipped: list[Skipped]) -> dict[str, Any]:
+def _record(config: TrainConfig, tables: dict[str, TrainTable], skipped: list[Skipped]) -> dict[str, Any]:
     packages = ("torch", "transformers", "sentence-transformers", "accelerate", "numpy")
     return {
         "config": _resolved(config),
-        "rows": {name: len(data) for name, data in rows.items()},
+        "rows": {name: len(table) for name, table in tables.items()},
         "skipped": [dataclasses.asdict(row) for row in skipped],
         "versions": {
             "llave": __version__,

@@ -1,14 +1,20 @@
 """sentence-transformers' trainer with what contrastive training over many data sets lacks in it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import torch
+from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformerTrainer
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, DataLoader
 
-from llave.data.sampler import OneTaskBatchSampler
+from llave.data.corpus import Corpus
+from llave.data.sampler import GlobalBatchSampler
 from llave.errors import UserError
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
@@ -19,19 +25,30 @@ EMA_FILE = "ema_reward.safetensors"
 
 
 class Trainer(SentenceTransformerTrainer):
-    """sentence-transformers' trainer with batches of one task across all ranks, and checkpoints of an EMA reward."""
+    """sentence-transformers' trainer with global batches across all ranks, and checkpoints of an EMA reward.
+
+    Args:
+        corpus: the training rows; the collator gets their numbers.
+        task_weights: rows per epoch by data set, as a multiple of its size.
+        sub_batch: None makes every global batch of one data set; see :class:`GlobalBatchSampler`.
+    """
 
     def __init__(
         self,
         *,
         loss: HardnessWeightedLoss,
+        corpus: Corpus,
         task_weights: dict[str, float],
+        sub_batch: int | None,
         **kwargs: Any,
     ) -> None:
         self.hardness_loss = loss
+        self.corpus = corpus
         self.task_weights = task_weights
+        self.sub_batch = sub_batch
         self.reward = loss.reward if isinstance(loss.reward, EMAReward) else None
-        super().__init__(loss=loss, **kwargs)
+        numbers = Dataset(pa.table({"row": np.arange(len(corpus), dtype=np.int32)}))
+        super().__init__(loss=loss, train_dataset=numbers, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """With every loss also the similarities within the batch."""
@@ -43,17 +60,43 @@ class Trainer(SentenceTransformerTrainer):
         """None: it would describe the rows' bookkeeping columns as if they were texts."""
 
     def get_batch_sampler(self, dataset: Dataset, batch_size: int, *args: Any, **kwargs: Any) -> BatchSampler:
-        """The sampler of one data set per global batch."""
+        """The sampler of global batches."""
         try:
-            return OneTaskBatchSampler(
-                dataset["dataset"],
+            return GlobalBatchSampler(
+                self.corpus.ids(),
                 batch_size=batch_size,
                 world_size=self.args.world_size,
                 seed=self.args.seed,
                 weights=self.task_weights,
+                sub_batch=self.sub_batch,
             )
         except ValueError as error:
             raise UserError(str(error)) from None
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """With several ranks, epochs that reach the sampler also in a resumed run.
+
+        The trainer tells the epoch to a sampler one wrapper deep; skipping the batches of a resumed epoch adds a
+        second one.
+        """
+        loader = super().get_train_dataloader()
+        shard = loader.batch_sampler
+        if isinstance(shard, BatchSamplerShard):
+            shard.set_epoch = shard.batch_sampler.set_epoch
+        return loader
+
+    def _build_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader[Any]:
+        """With a generator of its own for the workers' seeds, and forked workers.
+
+        They would be drawn from the global one, once per process start: a resumed run would then drop out other
+        units than an uninterrupted one whose workers persist. Forked: a worker that is started anew is sent the
+        collator and with it the model's weights.
+        """
+        loader = super()._build_dataloader(*args, **kwargs)
+        loader.generator = torch.Generator().manual_seed(self.args.seed)
+        if loader.num_workers and sys.platform.startswith("linux"):
+            loader.multiprocessing_context = "fork"
+        return loader
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Also the EMA reward, here so that it is on disk before the trainer's state makes the checkpoint whole."""

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from llave.data.cache import cache_directory
 from llave.errors import UserError
 
-__all__ = ["PACKAGES", "Package", "cache_directory", "fetch_packages"]
+__all__ = ["PACKAGES", "Package", "fetch_packages"]
 
 TIMEOUT = 600  # seconds for one package
 
@@ -63,11 +63,6 @@ PACKAGES = (
         "Names, tags and groups by Emojibase",
     ),
 )
-
-
-def cache_directory() -> Path:
-    """``$LLAVE_CACHE``, or ``~/.cache/llave``."""
-    return Path(os.environ.get("LLAVE_CACHE") or Path.home() / ".cache" / "llave")
 
 
 def fetch_packages(cache: Path | None = None) -> dict[str, Path]:

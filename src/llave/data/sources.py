@@ -1,0 +1,108 @@
+"""Where the training rows of a data set come from: which files, which picture folder, which columns.
+
+A data folder is one of
+- ours: ``train/NAME.parquet`` (or .json, .jsonl, .csv, .tsv) and ``images/``;
+- a copy of the hub's MMEB-train (see :mod:`llave.data.mmeb_train`);
+- anything, where the recipe names each data set's ``file``.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llave.data.mmeb_train import SPLITS, suggestion
+from llave.errors import DataError
+
+__all__ = ["TABLE_SUFFIXES", "Source", "find_source", "source_names"]
+
+TABLE_SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A data set's training rows.
+
+    Args:
+        name: of the data set.
+        files: in the order of their rows.
+        images: the folder that picture paths are relative to.
+        columns: our column -> the file's; empty where the file has ours.
+        salt: tells the pictures of this source from those with the same path in another folder.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    images: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    salt: str = ""
+
+
+def source_names(root: Path, split: str = SPLITS[0]) -> list[str]:
+    """The training data sets that a folder holds, sorted."""
+    return sorted({name for name, _ in _laid_out(root, split)})
+
+
+def find_source(
+    root: Path,
+    name: str,
+    *,
+    file: str | None = None,
+    images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    split: str = SPLITS[0],
+) -> Source:
+    """The source of a data set.
+
+    Args:
+        root: the data folder.
+        file: a table, a folder of tables or a glob, relative to ``root``; None looks in the folder's layout.
+        images: relative to ``root``; None is ``root/images``, or ``root`` for a copy of MMEB-train.
+        columns: our column -> the file's.
+        split: for a copy of MMEB-train.
+
+    Raises:
+        DataError: no such data set or file.
+    """
+    if file is not None:
+        files = _named(root, name, file)
+        folder = root / (images or "images")
+    else:
+        files = [path for other, path in _laid_out(root, split) if other == name]
+        if not files:
+            known = source_names(root, split)
+            raise DataError(
+                f"no data set {name} in {root / 'train' if (root / 'train').is_dir() else root}"
+                f"{suggestion(name, known)}; there are: {', '.join(known) or 'none'}"
+            )
+        if (root / "train").is_dir():
+            files = files[:1]  # of NAME.parquet and NAME.json, the first suffix
+        folder = root / images if images else root / "images" if (root / "train").is_dir() else root
+    return Source(
+        name=name, files=tuple(files), images=folder, columns=dict(columns or {}), salt=str(images) if images else ""
+    )
+
+
+def _laid_out(root: Path, split: str) -> Iterator[tuple[str, Path]]:
+    """(data set, file) of every table that the layout shows."""
+    if (root / "train").is_dir():
+        for suffix in TABLE_SUFFIXES:
+            for path in sorted((root / "train").glob(f"*{suffix}")):
+                yield path.stem, path
+    else:
+        for path in sorted(root.glob(f"*/{split}-*.parquet")):
+            yield path.parent.name, path
+
+
+def _named(root: Path, name: str, file: str) -> list[Path]:
+    path = root / file
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        files = [found for found in sorted(path.iterdir()) if found.suffix in TABLE_SUFFIXES]
+    else:
+        pattern = Path(file)
+        base = Path(pattern.anchor) if pattern.is_absolute() else root
+        files = sorted(base.glob(str(pattern.relative_to(pattern.anchor) if pattern.is_absolute() else pattern)))
+    if not files:
+        raise DataError(f"{name}: no table at {path} (a {', '.join(TABLE_SUFFIXES)} file, a folder or a glob)")
+    return files

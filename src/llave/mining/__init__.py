@@ -1,0 +1,1 @@
+"""Hard negatives: found with a model among a data set's own targets."""
