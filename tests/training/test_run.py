@@ -41,7 +41,7 @@ def weights(model: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_leaves_a_model_and_its_record(data: Path, tmp_path: Path) -> None:
-    output = train(config(data, tmp_path / "run", tensorboard=True))
+    output = train(config(data, tmp_path / "run", track=["tensorboard"]))
     model = SentenceTransformer(str(output), device="cpu")
     assert model.encode(["red circle"]).shape == (1, 384)
     record = json.loads((output / "run.json").read_text())
@@ -59,7 +59,7 @@ def test_a_run_leaves_a_model_and_its_record(data: Path, tmp_path: Path) -> None
     assert torch.equal(trained["vision_tower.stem.weight"], untrained["vision_tower.stem.weight"])
     assert not torch.equal(trained["projector.0.weight"], untrained["projector.0.weight"])
     before = (output / "model.safetensors").stat().st_mtime_ns
-    assert train(config(data, tmp_path / "run", tensorboard=True)) == output  # finished: nothing is done again
+    assert train(config(data, tmp_path / "run", track=["tensorboard"])) == output  # finished: nothing is done again
     assert (output / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="holds a run with another seed"):
         train(config(data, tmp_path / "run", seed=5))
@@ -102,14 +102,14 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, rew
 
 
 def test_a_checkpoint_cut_short_is_not_used(data: Path, tmp_path: Path) -> None:
-    from llave.training.run import _newest_checkpoint
+    from llave.training.record import newest_checkpoint
 
     for step, state in ((2, "{}"), (4, "{"), (6, None)):
         path = tmp_path / f"checkpoint-{step}"
         path.mkdir()
         if state is not None:
             (path / "trainer_state.json").write_text(state)
-    assert _newest_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
     assert not (tmp_path / "checkpoint-6").exists()
 
 

@@ -1,12 +1,6 @@
 """Train a model from a recipe, on ``SentenceTransformerTrainer``."""
 
-import dataclasses
-import importlib.metadata
-import json
-import os
-import platform
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,29 +11,29 @@ from rich.console import Console
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback, set_seed
 
-from llave._version import __version__
 from llave.data.mmeb import MMEBFolder, TrainRow
 from llave.errors import UserError
 from llave.losses.functional import check_matryoshka
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
-from llave.models.load import load_model, save_model, standardise_features, use_feature_cache
-from llave.models.parts import PARTS, matching
+from llave.models.load import load_model, standardise_features, use_feature_cache
+from llave.models.parts import matching
 from llave.models.vision_reuse import FeatureCache
 from llave.terminal import quiet_libraries
-from llave.training.callbacks import MetricsFile, PairsProgress, Warnings
+from llave.training.adapters import add_adapter
+from llave.training.arguments import training_arguments
+from llave.training.callbacks import Clock, MetricsFile, PairsProgress, Warnings
+from llave.training.card import model_card
 from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.evaluation import BEST, Evaluation, check_evaluation, read_score
+from llave.training.export import export_model, recover_directory
+from llave.training.processes import every_parameter_takes_part, layer_class
+from llave.training.record import RUN_FILE, newest_checkpoint, previous_run, run_record, training_seconds, write_json
 from llave.training.rows import Collator, Skipped, Use, load_training_rows
+from llave.training.tracking import prepare_tracking
 from llave.training.trainer import Trainer
 
 __all__ = ["Prepared", "data_sets", "prepare", "train"]
-
-RUN_FILE = "run.json"
-# Where a run may go on although these differ: they do not change what is learned.
-NOT_LEARNED = {
-    "resume", "feature_cache", "tensorboard", "log_steps", "keep_checkpoints", "save_steps", "output", "dry_run",
-    "gradient_checkpointing",
-}  # fmt: skip
 
 
 def train(config: TrainConfig, *, console: Console | None = None, title: str = "train") -> Path:
@@ -52,35 +46,82 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     Raises:
         UserError: unknown data set, a directory of another run, data that cannot be used.
     """
-    console = console or Console(stderr=True)
     quiet_libraries()
+    prepare_tracking(config.track, config.output)
+    benchmark = None if config.evaluate is None else check_evaluation(config.evaluate)
+    arguments = training_arguments(config)
+    first = arguments.process_index == 0
+    console = console or Console(stderr=True)
+    if not first:
+        console = Console(quiet=True)
     output = config.output
-    if config.resume == "never" and (output / RUN_FILE).exists():
+    if config.resume == "never" and (output / RUN_FILE).exists() and first:
         shutil.rmtree(output)
-    previous = _previous_run(config)
+    _wait()
+    previous = previous_run(config)
+    _wait()  # or the first process would write into the directory while another looks at it
     if previous is not None and previous["status"] == "finished":
         console.print(f"{title}: {output} is finished already (--resume never trains it again)")
         return output
 
-    prepared = prepare(config, console, title)
+    prepared = prepare(config, console, title, arguments)
     trainer = prepared.trainer
-    output.mkdir(parents=True, exist_ok=True)
-    _write_json(output / RUN_FILE, {**prepared.record, "status": "running"})
-    pairs_per_step = config.batch_size * trainer.args.world_size
-    checkpoint = _newest_checkpoint(output / "checkpoints")
-    trainer.add_callback(MetricsFile(output / "metrics.jsonl", pairs_per_step))
-    if trainer.is_world_process_zero():
-        trainer.add_callback(PairsProgress(console, title, pairs_per_step))
+    if first:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / RUN_FILE, {**prepared.record, "status": "running"})
+        checkpoint = newest_checkpoint(output / "checkpoints")
+        recover_directory(output / BEST)
+    _wait()
+    if not first:
+        checkpoint = newest_checkpoint(output / "checkpoints")
+    trainer.add_callback(MetricsFile(output / "metrics.jsonl", trainer.clock))
+    if first:
+        trainer.add_callback(PairsProgress(console, title, trainer.clock))
         trainer.add_callback(Warnings(console, title))
+    evaluation = None if benchmark is None else Evaluation(trainer, config, benchmark, trainer.clock)
+    if evaluation is not None:
+        trainer.add_callback(evaluation)
     if checkpoint is not None:
         console.print(f"{title}: going on from {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if trainer.is_world_process_zero():
-        if prepared.cache is not None:
-            prepared.cache.save()
-        save_model(prepared.model, output)
-        _write_json(output / RUN_FILE, {**prepared.record, "status": "finished", "steps": trainer.state.global_step})
+    if first and prepared.cache is not None:
+        prepared.cache.save()
+    _finish(config, prepared, evaluation)
     return output
+
+
+def _finish(config: TrainConfig, prepared: "Prepared", evaluation: Evaluation | None) -> None:
+    """The final model, its card, and the end of run.json."""
+    trainer, output = prepared.trainer, config.output
+    best = read_score(output / BEST) if config.evaluate is not None and config.evaluate.keep_best else None
+    if best is None:
+        export_model(trainer, config, output)
+    if not trainer.is_world_process_zero():
+        return
+    steps = trainer.state.global_step
+    record = {**prepared.record, "status": "finished", "steps": steps, "class": type(prepared.model[0].model).__name__}
+    score = best
+    if best is not None:
+        shutil.copytree(output / BEST, output, dirs_exist_ok=True)
+        record["best"] = {key: best[key] for key in ("step", "metric", "score")}
+    elif evaluation is not None and evaluation.last is not None and evaluation.last["step"] == steps:
+        score = evaluation.last
+    card = model_card(
+        record,
+        name=output.name,
+        dimensions=prepared.model.get_embedding_dimension() or 0,
+        processes=trainer.args.world_size,
+        seconds=training_seconds(output / "metrics.jsonl"),
+        citation=trainer.hardness_loss.citation,
+        score=score,
+    )
+    (output / "README.md").write_text(card, "utf-8")
+    write_json(output / RUN_FILE, record)
+
+
+def _wait() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +134,11 @@ class Prepared:
     record: dict[str, Any]
 
 
-def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
+def prepare(
+    config: TrainConfig, console: Console, title: str, arguments: SentenceTransformerTrainingArguments | None = None
+) -> Prepared:
     """Everything up to the first step: data and model read and checked."""
+    arguments = arguments or training_arguments(config)
     set_seed(config.seed)
     folder = MMEBFolder(config.data)
     settings = data_sets(config, folder)
@@ -111,9 +155,13 @@ def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
             f"{title}: {len(skipped)} unusable rows left out, listed in {config.output / RUN_FILE}; "
             f"the first: {first.file} row {first.row}: {first.reason}"
         )
-    model = load_model(config.model)
+    # Weights that are trained are kept in 32 bits whatever the arithmetic: a step of 1e-5 is lost in 16.
+    base_fits = config.adapter is not None and config.precision != "fp32"
+    model = load_model(config.model, dtype=None if base_fits else torch.float32)
     _check_loss(config, model)
     _freeze(model, config.freeze)
+    if config.adapter is not None:
+        add_adapter(model, config.adapter, config.freeze)
     if config.gradient_checkpointing:
         _checkpoint_activations(model)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
@@ -133,9 +181,13 @@ def prepare(config: TrainConfig, console: Console, title: str) -> Prepared:
         matryoshka_weights=config.loss.matryoshka_weights,
         impl=config.loss.impl,
     )
-    trainer = _trainer(config, model, loss, reward, folder, rows, settings)
+    if arguments.world_size > 1:
+        every_parameter_takes_part(model)
+    if arguments.fsdp:
+        arguments.fsdp_plugin_args.setdefault("transformer_cls_names_to_wrap", layer_class(model))
+    trainer = _trainer(config, arguments, model, loss, reward, folder, rows, settings)
     trainer.remove_callback(PrinterCallback)  # it prints dictionaries; what a run reports are our callbacks
-    return Prepared(trainer, model, cache, _record(config, rows, skipped))
+    return Prepared(trainer, model, cache, run_record(config, rows, skipped))
 
 
 def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
@@ -182,6 +234,7 @@ def _checkpoint_activations(model: SentenceTransformer) -> None:
 
 def _trainer(
     config: TrainConfig,
+    arguments: SentenceTransformerTrainingArguments,
     model: SentenceTransformer,
     loss: HardnessWeightedLoss,
     reward: EMAReward | None,
@@ -191,34 +244,6 @@ def _trainer(
 ) -> Trainer:
     index = [(name, row) for name, data in rows.items() for row in range(len(data))]
     dataset = Dataset.from_dict({"dataset": [name for name, _ in index], "row": [row for _, row in index]})
-    mapping = (
-        {} if config.projector_learning_rate is None else {PARTS["projector"].pattern: config.projector_learning_rate}
-    )
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(config.output / "checkpoints"),
-        per_device_train_batch_size=config.batch_size,
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps,
-        learning_rate=config.learning_rate,
-        learning_rate_mapping=mapping,
-        weight_decay=config.weight_decay,
-        warmup_steps=config.warmup,
-        lr_scheduler_type=config.schedule if config.schedule != "constant" else "constant_with_warmup",
-        seed=config.seed,
-        use_cpu=not torch.accelerator.is_available(),
-        bf16=config.precision == "bf16",
-        fp16=config.precision == "fp16",
-        save_strategy="steps" if config.save_steps else "epoch",
-        save_steps=config.save_steps or 500,
-        save_total_limit=config.keep_checkpoints,
-        logging_steps=config.log_steps,
-        report_to=["tensorboard"] if config.tensorboard else [],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_drop_last=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        ddp_find_unused_parameters=False,
-    )
     collator = Collator(
         model.preprocess,
         folder,
@@ -234,65 +259,8 @@ def _trainer(
         train_dataset=dataset,
         loss=loss,
         data_collator=collator,
+        clock=Clock(config.batch_size * arguments.world_size),
+        only_trained=config.adapter is not None,
         task_weights={name: setting.weight for name, setting in settings.items()},
         reward=reward,
     )
-
-
-def _previous_run(config: TrainConfig) -> dict[str, Any] | None:
-    """The record of a run in the output directory, if it is a run of this configuration."""
-    path = config.output / RUN_FILE
-    if not path.is_file():
-        if config.output.is_dir() and any(config.output.iterdir()):
-            raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
-        return None
-    previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    current = _resolved(config)
-    different = sorted(key for key in current if key not in NOT_LEARNED and previous["config"].get(key) != current[key])
-    if different:
-        raise UserError(
-            f"{config.output}: holds a run with another {', '.join(different)}; "
-            "choose another --output, or --resume never to replace it"
-        )
-    return previous
-
-
-def _newest_checkpoint(directory: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; the trainer's state comes last."""
-    found = [path for path in directory.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
-    for path in sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True):
-        state = path / "trainer_state.json"
-        try:
-            json.loads(state.read_text("utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(path)  # a kill while it was written; it would only be in the way
-        else:
-            return path
-    return None
-
-
-def _resolved(config: TrainConfig) -> dict[str, Any]:
-    resolved: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    return resolved
-
-
-def _record(config: TrainConfig, rows: dict[str, list[TrainRow]], skipped: list[Skipped]) -> dict[str, Any]:
-    packages = ("torch", "transformers", "sentence-transformers", "accelerate", "numpy")
-    return {
-        "config": _resolved(config),
-        "rows": {name: len(data) for name, data in rows.items()},
-        "skipped": [dataclasses.asdict(row) for row in skipped],
-        "versions": {
-            "llave": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
-        "machine": {"platform": platform.platform(), "threads": torch.get_num_threads(), "cpus": os.cpu_count()},
-        "command": sys.argv,
-    }
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
-    partial.replace(path)
