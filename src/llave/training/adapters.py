@@ -100,7 +100,6 @@ def save_merged(
         config, frozen: as given to :func:`add_adapter`.
     """
     fresh = load_model(base, device="cpu", dtype=torch.float32)
-    network: Any = fresh[0].model
     if config.quantize != "none":
         _copy_dequantized(model, fresh)
     plain = AdapterConfig(**{**vars(config), "quantize": "none"})

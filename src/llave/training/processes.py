@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin, PartialState
+from accelerate.state import AcceleratorState
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from llave.errors import UserError
 from llave.models.parts import PARTS
 from llave.training.config import TrainConfig
 
-__all__ = ["every_parameter_takes_part", "launch_options", "layer_class"]
+__all__ = ["every_parameter_takes_part", "launch_options", "layer_class", "shard_on_cpus"]
 
 
 def launch_options(config: TrainConfig) -> dict[str, Any]:
@@ -33,6 +35,18 @@ def launch_options(config: TrainConfig) -> dict[str, Any]:
     if config.sharding != "fsdp":
         options |= _read_json("sharding", Path(config.sharding))
     return {"fsdp": True, "fsdp_config": options}
+
+
+def shard_on_cpus(accelerator: Accelerator, plugin_arguments: dict[str, Any]) -> None:
+    """Switch an accelerator of several CPU processes to FSDP2.
+
+    accelerate does so itself for every kind of GPU; on CPUs it leaves DDP on, without a word.
+    """
+    plugin = FullyShardedDataParallelPlugin(**plugin_arguments)
+    for state in (AcceleratorState._shared_state, PartialState._shared_state):
+        state["distributed_type"] = DistributedType.FSDP
+    AcceleratorState._shared_state["fsdp_plugin"] = plugin
+    assert accelerator.is_fsdp2
 
 
 def layer_class(model: SentenceTransformer) -> str:

@@ -15,6 +15,7 @@ from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
 from llave.training.adapters import load_trained, trained_state
 from llave.training.callbacks import Clock, peak_bytes
+from llave.training.processes import shard_on_cpus
 
 __all__ = ["Trainer"]
 
@@ -55,6 +56,13 @@ class Trainer(SentenceTransformerTrainer):
         model = self.accelerator.unwrap_model(self.model)
         assert isinstance(model, SentenceTransformer)
         return model
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Also FSDP on CPUs, which works (over gloo) though accelerate passes over it without a word."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and not self.is_fsdp_enabled:
+            shard_on_cpus(self.accelerator, self.args.fsdp_plugin_args)
+            self.is_fsdp_enabled = True
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """With every loss also the similarities within the batch, the speed, and the peak memory."""
