@@ -105,7 +105,9 @@ class Evaluation(TrainerCallback):
             assert result is not None
             groups = {f"eval_{name}": value for name, value in result.groups().items()}
             tasks = {f"eval_{name}": task.p_at_1 for name, task in result.tasks.items()}
+            should_log = self.trainer.control.should_log
             self.trainer.log({**tasks, **groups})
+            self.trainer.control.should_log = should_log  # or the step's own record would count as written
 
     def _evaluate(self) -> EvalResult:
         with _undisturbed(self.trainer), self.trainer.accelerator.autocast():
