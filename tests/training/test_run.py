@@ -72,11 +72,17 @@ def load_file_of_nano() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reward", ["self", "ema"])
-def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, reward: str) -> None:
+@pytest.mark.parametrize("kind", ["plain", "ema", "lora", "evaluate"])
+def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, kind: str) -> None:
+    options = {
+        "plain": [],
+        "ema": ["--loss.reward", "ema"],
+        "lora": ["--adapter.rank", "4", "--adapter.dropout", "0.1"],
+        "evaluate": ["--evaluate.benchmark", str(data), "--evaluate.every_steps", "3", "--evaluate.limit", "8"],
+    }[kind]
     arguments = [
         "--data", str(data), "--batch_size", "8", "--max_steps", "14", "--save_steps", "2", "--log_steps", "1",
-        "--loss.reward", reward, "--seed", "3",
+        "--seed", "3", *options,
     ]  # fmt: skip
     command = [sys.executable, "-m", "llave.cli.main", "train", *arguments, "--output"]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
@@ -99,6 +105,9 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, rew
     assert expected.keys() == got.keys()
     for name, value in expected.items():
         assert torch.equal(value, got[name]), name
+    records = [json.loads((output / "run.json").read_text()) for output in (whole, killed)]
+    assert records[0].get("best") == records[1].get("best")
+    assert ("best" in records[0]) is (kind == "evaluate")
 
 
 def test_a_checkpoint_cut_short_is_not_used(data: Path, tmp_path: Path) -> None:
