@@ -186,7 +186,8 @@ def prepare(
     if arguments.fsdp:
         if arguments.world_size == 1:
             raise UserError("sharding needs several processes: torchrun --nproc_per_node N -m llave.cli.main train …")
-        model.base_model_prefix = "0"  # accelerate looks here for the last norm, and would take Normalize for one
+        # accelerate looks for the last norm in what this names; in the whole model it would take Normalize for one.
+        vars(model)["base_model_prefix"] = "0"
         arguments.fsdp_plugin_args.setdefault("transformer_cls_names_to_wrap", layer_class(model))
     trainer = _trainer(config, arguments, model, loss, reward, folder, rows, settings)
     trainer.remove_callback(PrinterCallback)  # it prints dictionaries; what a run reports are our callbacks
