@@ -14,5 +14,7 @@ def quiet_libraries() -> None:
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="sentence_transformers")
+    for name in ("sentence_transformers", "bitsandbytes"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("sentence_transformers", "accelerate", "transformers"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=name)

@@ -25,3 +25,19 @@ def test_as_published(size: str, rate: float) -> None:
     assert (config.loss.temperature, config.loss.alpha) == (0.02, 9.0)
     assert len(config.datasets) == 20
     assert {setting.cap for setting in config.datasets.values()} == {50_000}
+
+
+@pytest.mark.parametrize("name", ["llave_0_5b_lora", "llave_2b_lora", "llave_7b_qlora"])
+def test_adapters_as_published(name: str) -> None:
+    """VLM2Vec-V2's; the text says where they come from, and that nobody ran them."""
+    path = Path(__file__).parents[2] / f"recipes/{name}.yaml"
+    config = parse(TrainConfig, [str(path)], command="train", description="", positional=("recipe",))
+    assert config.adapter is not None
+    assert (config.adapter.rank, config.adapter.alpha, config.adapter.dropout) == (16, 64, 0.1)
+    assert config.adapter.dora is (config.adapter.quantize == "none")
+    assert (config.adapter.quantize == "nf4") is name.endswith("qlora")
+    assert (config.learning_rate, config.schedule) == (5e-5, "linear")
+    assert len(config.datasets) == 20
+    text = " ".join(path.read_text().replace("#", " ").split())
+    for stated in ("VLM2Vec-V2", "2503.04812", "Not run by us", "No score is published"):
+        assert stated in text

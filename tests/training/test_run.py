@@ -41,7 +41,7 @@ def weights(model: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_leaves_a_model_and_its_record(data: Path, tmp_path: Path) -> None:
-    output = train(config(data, tmp_path / "run", tensorboard=True))
+    output = train(config(data, tmp_path / "run", track=["tensorboard"]))
     model = SentenceTransformer(str(output), device="cpu")
     assert model.encode(["red circle"]).shape == (1, 384)
     record = json.loads((output / "run.json").read_text())
@@ -59,7 +59,7 @@ def test_a_run_leaves_a_model_and_its_record(data: Path, tmp_path: Path) -> None
     assert torch.equal(trained["vision_tower.stem.weight"], untrained["vision_tower.stem.weight"])
     assert not torch.equal(trained["projector.0.weight"], untrained["projector.0.weight"])
     before = (output / "model.safetensors").stat().st_mtime_ns
-    assert train(config(data, tmp_path / "run", tensorboard=True)) == output  # finished: nothing is done again
+    assert train(config(data, tmp_path / "run", track=["tensorboard"])) == output  # finished: nothing is done again
     assert (output / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="holds a run with another seed"):
         train(config(data, tmp_path / "run", seed=5))
@@ -76,14 +76,17 @@ def load_file_of_nano() -> dict[str, torch.Tensor]:
     ("options", "step"),
     [
         # 4 batches an epoch: step 6 is inside the second epoch, step 8 at its end.
-        (["--loss.reward", "self"], 6),
+        ([], 6),
         (["--loss.reward", "ema"], 6),
         (["--workers", "2"], 6),
         (["--workers", "2", "--batches", "mixed", "--sub_batch", "4"], 8),
+        (["--adapter.rank", "4", "--adapter.dropout", "0.1"], 6),
+        (["--evaluate.benchmark", "DATA", "--evaluate.every_steps", "3", "--evaluate.limit", "8"], 6),
     ],
-    ids=["self", "ema", "workers", "mixed"],
+    ids=["plain", "ema", "workers", "mixed", "lora", "evaluate"],
 )
 def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, options: list[str], step: int) -> None:
+    options = [str(data) if word == "DATA" else word for word in options]
     arguments = [
         "--data", str(data), "--batch_size", "8", "--max_steps", "14", "--save_steps", "2", "--log_steps", "1",
         "--seed", "3", *options,
@@ -108,17 +111,20 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, opt
     assert expected.keys() == got.keys()
     for name, value in expected.items():
         assert torch.equal(value, got[name]), name
+    records = [json.loads((output / "run.json").read_text()) for output in (whole, killed)]
+    assert records[0].get("best") == records[1].get("best")
+    assert ("best" in records[0]) is ("--evaluate.benchmark" in options)
 
 
 def test_a_checkpoint_cut_short_is_not_used(data: Path, tmp_path: Path) -> None:
-    from llave.training.run import _newest_checkpoint
+    from llave.training.record import newest_checkpoint
 
     for step, state in ((2, "{}"), (4, "{"), (6, None)):
         path = tmp_path / f"checkpoint-{step}"
         path.mkdir()
         if state is not None:
             (path / "trainer_state.json").write_text(state)
-    assert _newest_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
     assert not (tmp_path / "checkpoint-6").exists()
 
 
@@ -230,7 +236,7 @@ def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> Non
 def test_alpha_follows_its_schedule(data: Path, tmp_path: Path, schedule: Any) -> None:
     from rich.console import Console
 
-    from llave.training.run import prepare
+    from llave.training.prepare import prepare
 
     loss = LossConfig(alpha=8.0, alpha_schedule=schedule)
     trainer = prepare(config(data, tmp_path / "run", loss=loss, max_steps=5), Console(quiet=True), "test").trainer

@@ -19,9 +19,10 @@ from llave.data.sources import find_source
 from llave.data.train_table import open_table
 from llave.errors import DataError
 from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.prepare import prepare
 from llave.training.row_errors import RowErrors, read_row_errors
 from llave.training.rows import Collator, Use
-from llave.training.run import prepare, train
+from llave.training.run import train
 from tests.shapes import make_folder
 
 

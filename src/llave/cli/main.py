@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a check found problems; 2 the user can fix it (one line on
 """
 
 import importlib
+import logging
 import os
 import sys
 
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         if name not in COMMANDS:
             raise UserError(f"no command {name!r}; there are: {', '.join(COMMANDS)}")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns when anything imports it
         code: int = importlib.import_module(f"llave.cli.{name}").run(rest)
     except UserError as error:
         sys.stderr.write(f"llave: {error}\n")

@@ -1,31 +1,70 @@
-"""What a run reports while it goes: a JSONL line per log step, and a progress bar with pairs/s."""
+"""What a run reports while it goes: a JSONL line per log step, and a progress bar with its numbers."""
 
 import json
+import resource
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llave.training.row_errors import read_row_errors
 
-__all__ = ["BrokenRows", "MetricsFile", "PairsProgress", "Warnings"]
+__all__ = ["BrokenRows", "Clock", "MetricsFile", "PairsProgress", "Warnings", "describe", "peak_bytes"]
 
 
-class MetricsFile(TrainerCallback):
-    """Append every log record to a JSONL file, with seconds and pairs/s of this process."""
+class Clock(TrainerCallback):
+    """Time, pairs per second and peak memory of a run, without the time that evaluation takes."""
 
-    def __init__(self, path: Path, pairs_per_step: int) -> None:
-        self.path = path
+    def __init__(self, pairs_per_step: int) -> None:
         self.pairs_per_step = pairs_per_step
-        self._start = (0.0, 0)
+        self._start = (time.monotonic(), 0)
+        self._paused = 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._start = (time.monotonic(), state.global_step)
+        self._paused = 0.0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens within does not count as training."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self._paused += time.monotonic() - begin
+
+    def seconds(self) -> float:
+        """Of training, since this process began it."""
+        return time.monotonic() - self._start[0] - self._paused
+
+    def pairs_per_second(self, step: int) -> float:
+        """Mean since this process began."""
+        return (step - self._start[1]) * self.pairs_per_step / self.seconds()
+
+
+def peak_bytes() -> int:
+    """Most memory held so far: allocated on the GPU, or resident in the process on a CPU."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class MetricsFile(TrainerCallback):
+    """Append every log record to a JSONL file."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        self.clock = clock
 
     def on_log(
         self,
@@ -37,10 +76,8 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or logs is None:
             return
-        start, first_step = self._start
-        seconds = time.monotonic() - start
-        pairs = (state.global_step - first_step) * self.pairs_per_step
-        record = {"step": state.global_step, **logs, "seconds": round(seconds, 3), "pairs_per_second": pairs / seconds}
+        record = {"step": state.global_step, **logs, "seconds": round(self.clock.seconds(), 3)}
+        record["pairs_per_second"] = self.clock.pairs_per_second(state.global_step)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
@@ -48,10 +85,10 @@ class MetricsFile(TrainerCallback):
 class PairsProgress(TrainerCallback):
     """A progress bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, console: Console, title: str, pairs_per_step: int) -> None:
+    def __init__(self, console: Console, title: str, clock: Clock) -> None:
         self.console = console
         self.title = title
-        self.pairs_per_step = pairs_per_step
+        self.clock = clock
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -62,25 +99,21 @@ class PairsProgress(TrainerCallback):
             disable=not console.is_terminal,
         )
         self._task: Any = None
-        self._loss = ""
-        self._start = (0.0, 0)
+        self._numbers = ""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._start = (time.monotonic(), state.global_step)
         self._task = self.progress.add_task(
             self.title, total=state.max_steps, completed=state.global_step, rate="0 pairs/s"
         )
         self.progress.start()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        start, first_step = self._start
-        rate = (state.global_step - first_step) * self.pairs_per_step / (time.monotonic() - start)
-        text = f"{rate:.0f} pairs/s{self._loss}"
+        text = f"{self.clock.pairs_per_second(state.global_step):.0f} pairs/s{self._numbers}"
         self.progress.update(self._task, completed=state.global_step, rate=text)
         if not self.console.is_terminal and state.global_step % max(state.max_steps // 5, 1) == 0:
-            self.console.print(f"{self.title}: step {state.global_step}/{state.max_steps}, {text}")
+            self.console.print(f"{self.title}: step {state.global_step}/{state.max_steps}, {text}", soft_wrap=True)
 
     def on_log(
         self,
@@ -91,14 +124,25 @@ class PairsProgress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if logs is not None and "loss" in logs:
-            self._loss = f", loss {float(logs['loss']):.3f}"
-            if "gap" in logs:
-                self._loss += f", gap to hard negatives {float(logs['gap']):.2f}"
+            self._numbers = describe(logs)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.progress.stop()
+
+
+def describe(logs: dict[str, float]) -> str:
+    """A log record in few words: loss, gradient norm, cosines and their gap, memory."""
+    parts = [f"loss {float(logs['loss']):.3f}"]
+    if "grad_norm" in logs:
+        parts.append(f"grad {float(logs['grad_norm']):.2g}")
+    if "gap" in logs:
+        cosines = "/".join(f"{float(logs[name]):.2f}" for name in ("positive", "hard", "easy"))
+        parts.append(f"pos/hard/easy {cosines}, gap {float(logs['gap']):.2f}")
+    if "memory_gib" in logs:
+        parts.append(f"{float(logs['memory_gib']):.1f} GiB")
+    return "".join(f", {part}" for part in parts)
 
 
 class Warnings(TrainerCallback):

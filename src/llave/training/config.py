@@ -6,7 +6,7 @@ from typing import Literal
 
 from llave.errors import UserError
 
-__all__ = ["DataSetConfig", "LossConfig", "TrainConfig"]
+__all__ = ["AdapterConfig", "DataSetConfig", "EvaluateConfig", "LossConfig", "TrainConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,64 @@ class DataSetConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdapterConfig:
+    """Low-rank adapters (LoRA, arXiv 2106.09685) in the language model, instead of training its weights.
+
+    The projector is trained in full beside them, unless ``freeze`` names it; everything else stays as it is.
+
+    Args:
+        rank: of each adapter.
+        alpha: scale; an adapter's output counts alpha / rank.
+        dropout: before each adapter.
+        targets: words of the names of the linear layers that get one, e.g. q_proj; empty is all of the language model.
+        dora: also learn the length of each row of a weight (DoRA, arXiv 2402.09353).
+        quantize: "nf4" keeps the language model's linear layers in 4 bits (QLoRA, arXiv 2305.14314; extra "qlora").
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: list[str] = field(default_factory=list)
+    dora: bool = False
+    quantize: Literal["none", "nf4"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise UserError(f"adapter.rank must be at least 1, got {self.rank}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"adapter.dropout must be in [0, 1), got {self.dropout}")
+        if self.alpha <= 0:
+            raise UserError(f"adapter.alpha must be positive, got {self.alpha}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Precision@1 while training.
+
+    Args:
+        benchmark: "mmeb", or a folder in MMEB's format (its eval/).
+        every_steps: steps between evaluations; 0 is once an epoch. The last step is always evaluated.
+        limit: only this many first rows of each data set.
+        metric: what decides which model is best: "overall", a meta-task, "ind", "ood", or a data set's name.
+        keep_best: keep the best model in output/best, and make it the final one. Without it the scores are only logged.
+        batch_size: items per forward pass.
+    """
+
+    benchmark: str
+    every_steps: int = 0
+    limit: int | None = None
+    metric: str = "overall"
+    keep_best: bool = True
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 0:
+            raise UserError(f"evaluate.every_steps must be at least 0, got {self.every_steps}")
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"evaluate.limit must be at least 1, got {self.limit}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run.
 
@@ -112,6 +170,7 @@ class TrainConfig:
         weight_decay: of AdamW.
         warmup: share of the steps with a rising learning rate.
         schedule: learning rate after the warm-up.
+        adapter: train low-rank adapters instead of the language model's weights; null trains the weights.
         freeze: parts that are not trained: "vision_tower", "projector", or any word of a parameter's name.
         seed: of everything random.
         precision: arithmetic of the forward pass.
@@ -121,7 +180,12 @@ class TrainConfig:
         log_steps: steps between lines of metrics.jsonl.
         resume: "auto" goes on from the newest whole checkpoint in output, "never" starts again.
         feature_cache: file that keeps vision features between runs (nano models); null keeps them in memory.
-        tensorboard: also write TensorBoard files (needs the extra "track").
+        track: where metrics go besides metrics.jsonl: "tensorboard", "wandb", "trackio". All stay on this machine;
+            wandb sends what it wrote only if WANDB_MODE=online says so.
+        evaluate: precision@1 during training, and the best model kept; null evaluates nothing.
+        sharding: how several processes hold the model. "none": each a whole one (DDP). "fsdp": its weights, gradients
+            and optimiser state are spread over them (FSDP2). Else a JSON file of transformers' fsdp_config.
+        deepspeed: a DeepSpeed JSON file, handed on to transformers; null does without.
         dry_run: check data and model, take two steps on a few rows, and say what the whole run would take.
     """
 
@@ -143,6 +207,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     warmup: float = 0.03
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    adapter: AdapterConfig | None = None
     freeze: list[str] = field(default_factory=lambda: ["vision_tower"])
     seed: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -152,7 +217,10 @@ class TrainConfig:
     log_steps: int = 10
     resume: Literal["auto", "never"] = "auto"
     feature_cache: Path | None = None
-    tensorboard: bool = False
+    track: list[Literal["tensorboard", "wandb", "trackio"]] = field(default_factory=list)
+    evaluate: EvaluateConfig | None = None
+    sharding: str = "none"
+    deepspeed: Path | None = None
     dry_run: bool = False
 
     def __post_init__(self) -> None:
@@ -180,6 +248,12 @@ class TrainConfig:
                 raise UserError(f"{name} must be positive, got {rate}")
         if self.loss.mini_batch_size is not None and self.loss.mini_batch_num_tokens is not None:
             raise UserError("loss: give mini_batch_size or mini_batch_num_tokens, not both")
+        if self.sharding != "none" and self.loss.reward == "ema":
+            raise UserError("loss.reward ema needs the whole model in every process; use sharding none")
+        if self.sharding != "none" and self.adapter is not None and self.adapter.quantize != "none":
+            raise UserError("adapter.quantize: 4-bit weights cannot be sharded; use sharding none")
+        if self.deepspeed is not None and self.sharding != "none":
+            raise UserError("give deepspeed or sharding, not both")
         if self.loss.alpha < 0:
             raise UserError(f"alpha must be at least 0, got {self.loss.alpha}")
         if self.loss.name == "focal" and (self.loss.reward != "self" or self.loss.matryoshka_dims):

@@ -1,8 +1,6 @@
 """What a training run would do and take, from two real steps on a few rows."""
 
 import dataclasses
-import resource
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -13,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from llave.training.callbacks import peak_bytes
 from llave.training.config import DataSetConfig, TrainConfig
-from llave.training.run import prepare
+from llave.training.prepare import prepare
 from llave.training.tables import open_tables
 
 __all__ = ["Estimate", "dry_run"]
@@ -71,7 +70,7 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
     }
     clock = _Clock()
     with tempfile.TemporaryDirectory() as directory:
-        short = dataclasses.replace(config, datasets=few, max_steps=2, output=Path(directory), tensorboard=False)
+        short = dataclasses.replace(config, datasets=few, max_steps=2, output=Path(directory), track=[], evaluate=None)
         prepared = prepare(short, console, "dry run")
         trainer = prepared.trainer
         trainer.args.save_strategy = "no"
@@ -86,7 +85,7 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
         steps=steps,
         seconds_per_step=clock.ends[1] - clock.ends[0],
         seconds=steps * (clock.ends[1] - clock.ends[0]),
-        peak_bytes=_peak_bytes(),
+        peak_bytes=peak_bytes(),
         trained=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         parameters=sum(parameter.numel() for parameter in parameters),
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
@@ -115,10 +114,3 @@ def _print(
         f"{estimate.device}: {estimate.seconds_per_step:.2f} s per step, {length} in all, "
         f"peak memory {estimate.peak_bytes / 2**30:.1f} GiB (measured on the second of two steps)"
     )
-
-
-def _peak_bytes() -> int:
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

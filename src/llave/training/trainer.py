@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+import transformers
 from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
-from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from torch.utils.data import BatchSampler, DataLoader
 
 from llave.data.corpus import Corpus
@@ -18,19 +19,25 @@ from llave.data.sampler import GlobalBatchSampler
 from llave.errors import UserError
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
+from llave.training.adapters import load_trained, trained_state
+from llave.training.callbacks import Clock, peak_bytes
+from llave.training.processes import shard_on_cpus
 
 __all__ = ["Trainer"]
 
 EMA_FILE = "ema_reward.safetensors"
+TRAINED_FILE = "trained.safetensors"
 
 
 class Trainer(SentenceTransformerTrainer):
-    """sentence-transformers' trainer with global batches across all ranks, and checkpoints of an EMA reward.
+    """sentence-transformers' trainer with global batches across all ranks, and checkpoints of what is trained.
 
     Args:
         corpus: the training rows; the collator gets their numbers.
+        clock: what counts as training time.
         task_weights: rows per epoch by data set, as a multiple of its size.
         sub_batch: None makes every global batch of one data set; see :class:`GlobalBatchSampler`.
+        only_trained: checkpoints hold the trained parameters alone (adapters), not the whole model.
     """
 
     def __init__(
@@ -38,26 +45,46 @@ class Trainer(SentenceTransformerTrainer):
         *,
         loss: HardnessWeightedLoss,
         corpus: Corpus,
+        clock: Clock,
         task_weights: dict[str, float],
         sub_batch: int | None,
+        only_trained: bool = False,
         **kwargs: Any,
     ) -> None:
         self.hardness_loss = loss
         self.corpus = corpus
+        self.clock = clock
         self.task_weights = task_weights
         self.sub_batch = sub_batch
         self.reward = loss.reward if isinstance(loss.reward, EMAReward) else None
+        self.only_trained = only_trained
         numbers = Dataset(pa.table({"row": np.arange(len(corpus), dtype=np.int32)}))
         super().__init__(loss=loss, train_dataset=numbers, **kwargs)
 
+    @property
+    def sentence_model(self) -> SentenceTransformer:
+        """The model without the wrappers of several processes."""
+        model = self.accelerator.unwrap_model(self.model)
+        assert isinstance(model, SentenceTransformer)
+        return model
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Also FSDP on CPUs, which works (over gloo) though accelerate passes over it without a word."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and not self.is_fsdp_enabled:
+            shard_on_cpus(self.accelerator, self.args.fsdp_plugin_args)
+            self.is_fsdp_enabled = True
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """With every loss also the similarities within the batch."""
+        """With every loss also the similarities within the batch, the speed, and the peak memory."""
         if "loss" in logs:
-            logs = {**logs, **self.hardness_loss.last_similarity()}
+            speed = {"pairs_per_second": self.clock.pairs_per_second(self.state.global_step)}
+            memory = {"memory_gib": peak_bytes() / 2**30}
+            logs = {**logs, **self.hardness_loss.last_similarity(), **speed, **memory}
         super().log(logs, start_time)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """None: it would describe the rows' bookkeeping columns as if they were texts."""
+        """None: it would describe the rows' bookkeeping columns as if they were texts; see ``card``."""
 
     def get_batch_sampler(self, dataset: Dataset, batch_size: int, *args: Any, **kwargs: Any) -> BatchSampler:
         """The sampler of global batches."""
@@ -105,7 +132,28 @@ class Trainer(SentenceTransformerTrainer):
             self.reward.follow()  # as of the last optimiser step; the next forward would call it otherwise
             save_file(self.reward.state_dict(), Path(output_dir) / EMA_FILE)
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if not self.args.should_save:
+            return
+        if not self.only_trained:
+            super()._save(output_dir, state_dict)
+            return
+        directory = Path(str(output_dir or self.args.output_dir))
+        directory.mkdir(parents=True, exist_ok=True)
+        state = {name: value.contiguous() for name, value in trained_state(self.sentence_model).items()}
+        save_file(state, directory / TRAINED_FILE)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """On every process before the trainer's state, which makes the checkpoint whole."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint)
+        if self.is_fsdp_enabled:
+            transformers.Trainer._load_from_checkpoint(self, resume_from_checkpoint, model)
+        elif self.only_trained:
+            load_trained(self.sentence_model, load_file(Path(resume_from_checkpoint) / TRAINED_FILE))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint)
         if self.reward is not None:
             self.reward.load_state_dict(load_file(Path(resume_from_checkpoint) / EMA_FILE))

@@ -1,0 +1,50 @@
+"""A recipe as arguments of the trainer."""
+
+import torch
+from sentence_transformers import SentenceTransformerTrainingArguments
+
+from llave.models.parts import PARTS
+from llave.training.config import TrainConfig
+from llave.training.processes import launch_options
+
+__all__ = ["training_arguments"]
+
+
+def training_arguments(config: TrainConfig) -> SentenceTransformerTrainingArguments:
+    """The arguments; asking them for their device or world size starts the group of processes.
+
+    Raises:
+        UserError: what ``launch_options`` refuses.
+    """
+    mapping = (
+        {} if config.projector_learning_rate is None else {PARTS["projector"].pattern: config.projector_learning_rate}
+    )
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(config.output / "checkpoints"),
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulate,
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps,
+        learning_rate=config.learning_rate,
+        learning_rate_mapping=mapping,
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup,
+        lr_scheduler_type=config.schedule if config.schedule != "constant" else "constant_with_warmup",
+        seed=config.seed,
+        use_cpu=not torch.accelerator.is_available(),
+        bf16=config.precision == "bf16",
+        fp16=config.precision == "fp16",
+        save_strategy="steps" if config.save_steps else "epoch",
+        save_steps=config.save_steps or 500,
+        save_total_limit=config.keep_checkpoints,
+        logging_steps=config.log_steps,
+        report_to=list(config.track),
+        run_name=config.output.name,
+        project="llave",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_drop_last=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,  # every parameter takes part: see processes.py
+        **launch_options(config),
+    )

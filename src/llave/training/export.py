@@ -1,0 +1,61 @@
+"""The model of a run as a plain directory, at any step: gathered from all processes, adapters merged."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from llave.models.load import load_model, save_model
+from llave.training.adapters import save_merged, trained_state
+from llave.training.config import TrainConfig
+from llave.training.trainer import Trainer
+
+__all__ = ["export_model", "recover_directory", "replace_directory"]
+
+
+def export_model(trainer: Trainer, config: TrainConfig, directory: Path) -> None:
+    """Write the model as it is now. Every process calls it; the first one writes.
+
+    The model in training stays as it is, bit for bit.
+    """
+    state = _whole_state(trainer)
+    if not trainer.is_world_process_zero():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    model = trainer.sentence_model
+    if config.adapter is not None:
+        state = trained_state(model) if state is None else state
+        save_merged(model, state, config.model, config.adapter, config.freeze, directory)
+    elif state is None:
+        save_model(model, directory)
+    else:
+        fresh = load_model(config.model, device="cpu", dtype=torch.float32)
+        fresh.load_state_dict(state)
+        save_model(fresh, directory)
+
+
+def replace_directory(new: Path, directory: Path) -> None:
+    """Put a finished directory in the place of another; after a kill :func:`recover_directory` has one or the other."""
+    old = directory.with_name(f"{directory.name}.old")
+    recover_directory(directory)
+    if directory.exists():
+        directory.rename(old)
+    new.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_directory(directory: Path) -> None:
+    """Finish or undo what a kill left of :func:`replace_directory`."""
+    old = directory.with_name(f"{directory.name}.old")
+    if old.exists() and not directory.exists():
+        old.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _whole_state(trainer: Trainer) -> dict[str, Tensor] | None:
+    """All weights on the first process where they are spread over several, None where it has them."""
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        state: dict[str, Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        return state
+    return None

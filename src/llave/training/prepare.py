@@ -1,0 +1,185 @@
+"""A run before its first step: data and model read and checked."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from transformers import PrinterCallback, set_seed
+
+from llave.data.corpus import Corpus
+from llave.data.train_table import Skipped, TrainTable, pictures_of
+from llave.errors import UserError
+from llave.losses.functional import check_matryoshka
+from llave.models.load import load_model, standardise_features, use_feature_cache
+from llave.models.parts import matching
+from llave.models.vision_reuse import FeatureCache
+from llave.training.adapters import add_adapter
+from llave.training.arguments import training_arguments
+from llave.training.callbacks import Clock
+from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.loss import AlphaSchedule, build_loss
+from llave.training.processes import every_parameter_takes_part, layer_class
+from llave.training.record import RUN_FILE, run_record
+from llave.training.row_errors import RowErrors
+from llave.training.rows import DECODED_BYTES, Collator, Use
+from llave.training.tables import num_workers, open_tables
+from llave.training.trainer import Trainer
+
+__all__ = ["ERRORS_FILE", "Prepared", "prepare"]
+
+ERRORS_FILE = "errors.jsonl"
+Settings = dict[str, DataSetConfig]
+Tables = dict[str, TrainTable]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run before its first step. ``record`` is what run.json holds."""
+
+    trainer: Trainer
+    model: SentenceTransformer
+    cache: FeatureCache | None
+    record: dict[str, Any]
+
+
+def prepare(
+    config: TrainConfig, console: Console, title: str, arguments: SentenceTransformerTrainingArguments | None = None
+) -> Prepared:
+    """Everything up to the first step.
+
+    Args:
+        arguments: of the trainer; made from ``config`` if None.
+
+    Raises:
+        UserError: data, a model or options that cannot be used.
+    """
+    arguments = arguments or training_arguments(config)
+    set_seed(config.seed)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the workers' fork
+    settings, tables, skipped = _data(config, console, title)
+    corpus = Corpus(tables)
+    model = _model(config)
+    cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
+    if cache is not None:
+        standardise_features(model, cache, pictures_of(list(tables.values())), config.seed)
+    workers = num_workers(config, cached=cache is not None)
+    if cache is not None and workers:
+        processor: Any = model[0].processor
+        processor.feature_cache = cache = None  # a worker's features would never come back to it
+    loss = build_loss(config.loss, model)
+    _set_processes(arguments, model, workers)
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        loss=loss,
+        data_collator=_collator(config, model, settings, corpus, workers),
+        corpus=corpus,
+        clock=Clock(config.batch_size * config.accumulate * arguments.world_size),
+        only_trained=config.adapter is not None,
+        task_weights={name: setting.weight for name, setting in settings.items()},
+        sub_batch=(config.sub_batch or config.batch_size) if config.batches == "mixed" else None,
+    )
+    if config.loss.alpha_schedule != "constant":
+        trainer.add_callback(AlphaSchedule(loss, config.loss))
+    trainer.remove_callback(PrinterCallback)  # it prints dictionaries; what a run reports are our callbacks
+    return Prepared(trainer, model, cache, run_record(config, tables, skipped))
+
+
+def _data(config: TrainConfig, console: Console, title: str) -> tuple[Settings, Tables, list[Skipped]]:
+    """Settings and usable rows of each data set, and the rows left out."""
+    settings: Settings = {}
+    tables: Tables = {}
+    skipped: list[Skipped] = []
+    for name, (setting, table) in open_tables(config).items():
+        settings[name] = setting
+        tables[name], bad = table.usable(cap=setting.cap, seed=config.seed, verify_pictures=config.verify_pictures)
+        skipped += bad
+        if setting.hard_negatives and not table.about.negatives:
+            raise UserError(f"{name}: hard_negatives, but no row has a neg_text or neg_image_path")
+    if skipped:
+        first = skipped[0]
+        console.print(
+            f"{title}: {len(skipped)} unusable rows left out, listed in {config.output / RUN_FILE}; "
+            f"the first: {first.file} row {first.row}: {first.reason}"
+        )
+    return settings, tables, skipped
+
+
+def _model(config: TrainConfig) -> SentenceTransformer:
+    """The model with its frozen parts, adapters and checkpointing."""
+    # Weights that are trained are kept in 32 bits whatever the arithmetic: a step of 1e-5 is lost in 16.
+    base_fits = config.adapter is not None and config.precision != "fp32"
+    model = load_model(config.model, dtype=None if base_fits else torch.float32)
+    _check_loss(config, model)
+    _freeze(model, config.freeze)
+    if config.adapter is not None:
+        add_adapter(model, config.adapter, config.freeze)
+    if config.gradient_checkpointing:
+        _checkpoint_activations(model)
+    return model
+
+
+def _collator(
+    config: TrainConfig, model: SentenceTransformer, settings: Settings, corpus: Corpus, workers: int
+) -> Collator:
+    return Collator(
+        model.preprocess,
+        corpus,
+        uses={
+            name: Use(setting.query_prompt, setting.target_prompt, setting.hard_negatives)
+            for name, setting in settings.items()
+        },
+        mixed=config.batches == "mixed",
+        errors=RowErrors(config.output / ERRORS_FILE),
+        seed=config.seed,
+        decoded_bytes=DECODED_BYTES // max(workers, 1),
+    )
+
+
+def _set_processes(arguments: SentenceTransformerTrainingArguments, model: SentenceTransformer, workers: int) -> None:
+    """What the trainer's arguments can say only now that the model is known."""
+    arguments.dataloader_num_workers = workers
+    arguments.dataloader_persistent_workers = workers > 0
+    arguments.dataloader_prefetch_factor = 2 if workers else None
+    if arguments.world_size > 1:
+        every_parameter_takes_part(model)
+    if arguments.fsdp:
+        if arguments.world_size == 1:
+            raise UserError("sharding needs several processes: torchrun --nproc_per_node N -m llave.cli.main train …")
+        # accelerate looks for the last norm in what this names; in the whole model it would take Normalize for one.
+        vars(model)["base_model_prefix"] = "0"
+        arguments.fsdp_plugin_args.setdefault("transformer_cls_names_to_wrap", layer_class(model))
+
+
+def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
+    """What the loss would refuse at the first step, before the data is read."""
+    width = model.get_embedding_dimension()
+    try:
+        check_matryoshka(width or 0, config.loss.matryoshka_dims, config.loss.matryoshka_weights)
+    except ValueError as error:
+        raise UserError(f"loss: {error}") from None
+    if config.loss.impl == "triton" and model.device.type != "cuda":
+        raise UserError(f"loss.impl triton needs a GPU, and the model is on {model.device}; use auto")
+
+
+def _freeze(model: SentenceTransformer, words: list[str]) -> None:
+    parameters = dict(model.named_parameters())
+    for word in words:
+        found = matching(word, parameters)
+        if not found:
+            there = sorted({name.removeprefix("0.model.").split(".")[0] for name in parameters})
+            raise UserError(f"freeze: no parameter is part of {word!r}; the model has {', '.join(there)}")
+        for name in found:
+            parameters[name].requires_grad_(False)
+
+
+def _checkpoint_activations(model: SentenceTransformer) -> None:
+    """On the model itself: the trainer's argument for it is changing its name between versions of transformers."""
+    network: Any = model[0].model
+    try:
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise UserError(f"gradient_checkpointing: {error}") from None

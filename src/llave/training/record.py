@@ -1,0 +1,112 @@
+"""What a run keeps about itself: ``run.json``, and which run a directory holds."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llave._version import __version__
+from llave.data.train_table import Skipped, TrainTable
+from llave.errors import UserError
+from llave.training.config import TrainConfig
+
+__all__ = ["RUN_FILE", "newest_checkpoint", "previous_run", "run_record", "training_seconds", "write_json"]
+
+RUN_FILE = "run.json"
+# Where a run may go on although these differ: they do not change what is learned.
+NOT_LEARNED = {
+    "resume", "feature_cache", "track", "log_steps", "keep_checkpoints", "save_steps", "output", "dry_run",
+    "gradient_checkpointing", "workers",
+}  # fmt: skip
+
+
+def previous_run(config: TrainConfig) -> dict[str, Any] | None:
+    """The record of a run in the output directory, if it is a run of this configuration."""
+    path = config.output / RUN_FILE
+    if not path.is_file():
+        if config.output.is_dir() and any(config.output.iterdir()):
+            raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
+        return None
+    previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    current = _resolved(config)
+    different = sorted(key for key in current if key not in NOT_LEARNED and previous["config"].get(key) != current[key])
+    if different:
+        raise UserError(
+            f"{config.output}: holds a run with another {', '.join(different)}; "
+            "choose another --output, or --resume never to replace it"
+        )
+    return previous
+
+
+def newest_checkpoint(directory: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; the trainer's state comes last."""
+    found = [path for path in directory.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    for path in sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True):
+        state = path / "trainer_state.json"
+        try:
+            json.loads(state.read_text("utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(path)  # a kill while it was written; it would only be in the way
+        else:
+            return path
+    return None
+
+
+def _resolved(config: TrainConfig) -> dict[str, Any]:
+    resolved: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return resolved
+
+
+def run_record(config: TrainConfig, tables: dict[str, TrainTable], skipped: list[Skipped]) -> dict[str, Any]:
+    """What run.json says from the first step on."""
+    packages = ["torch", "transformers", "sentence-transformers", "accelerate", "numpy"]
+    if config.adapter is not None:
+        packages += ["peft"] + (["bitsandbytes"] if config.adapter.quantize != "none" else [])
+    return {
+        "config": _resolved(config),
+        "rows": {name: len(table) for name, table in tables.items()},
+        "skipped": [dataclasses.asdict(row) for row in skipped],
+        "versions": {
+            "llave": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "machine": {
+            "platform": platform.platform(),
+            "threads": torch.get_num_threads(),
+            "cpus": os.cpu_count(),
+            "device": _device(),
+        },
+        "command": sys.argv,
+    }
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write it whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+    partial.replace(path)
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)} in each machine"
+    return f"{os.cpu_count()} CPU cores"
+
+
+def training_seconds(metrics: Path) -> float:
+    """Time that training took, over all its parts if it was interrupted."""
+    total = latest = 0.0
+    for line in metrics.read_text("utf-8").splitlines() if metrics.is_file() else []:
+        seconds = float(json.loads(line)["seconds"])
+        if seconds < latest:
+            total += latest
+        latest = seconds
+    return total + latest
