@@ -92,8 +92,8 @@ def test_a_run_leaves_a_plain_model(adapter: AdapterConfig, tmp_path: Path, monk
     towers: list[TowerReuse] = []
 
     class Counted(TowerReuse):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
             towers.append(self)
 
     monkeypatch.setattr(hardness, "TowerReuse", Counted)

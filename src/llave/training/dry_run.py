@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from llave.training.arguments import training_arguments
 from llave.training.callbacks import peak_bytes
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.prepare import prepare
@@ -56,16 +57,18 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
     Raises:
         UserError: whatever the run itself would refuse.
     """
+    arguments = training_arguments(dataclasses.replace(config, track=[]))
     console = console or Console(stderr=True)
+    if arguments.process_index:
+        console = Console(quiet=True)
     tables = open_tables(config)
     settings = {name: setting for name, (setting, _) in tables.items()}
     counts = {name: len(table) for name, (_, table) in tables.items()}
     used = {name: min(count, settings[name].cap or count) for name, count in counts.items()}
     pairs = round(sum(settings[name].weight * number for name, number in used.items()))
+    enough = 2 * config.batch_size * config.accumulate * arguments.world_size
     few: dict[str, DataSetConfig] = {
-        name: dataclasses.replace(
-            setting, cap=min(setting.cap or counts[name], 2 * config.batch_size * config.accumulate)
-        )
+        name: dataclasses.replace(setting, cap=min(setting.cap or counts[name], enough))
         for name, setting in settings.items()
     }
     clock = _Clock()
@@ -79,7 +82,7 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
     parameters = list(prepared.model.parameters())
     steps = config.max_steps
     if steps < 0:
-        steps = max(round(config.epochs * pairs / (config.batch_size * config.accumulate * trainer.args.world_size)), 1)
+        steps = max(round(config.epochs * pairs / (config.batch_size * config.accumulate * arguments.world_size)), 1)
     estimate = Estimate(
         pairs=pairs,
         steps=steps,
