@@ -252,6 +252,22 @@ def test_focal_infonce_by_hand(model: SentenceTransformer) -> None:
     assert module.get_config_dict()["margin"] == 0.3
 
 
+def test_sorted_rows_are_the_rows_of_labels_and_rewards(model: SentenceTransformer) -> None:
+    """Lengths fall, so that every column is reordered; masks by id and the EMA's reward must follow."""
+    queries = ["one two three four five six", "one two three four", "one two", "one"]
+    targets = ["a b c d e f g h", "a b c", "a b c d e", "a"]
+    labels = torch.tensor([[1, 5], [2, 6], [3, 5], [4, 7]])
+    model.eval()
+    for reward in ("self", EMAReward(model), TextReward(model)):
+        plain, sorted_ = (
+            HardnessWeightedLoss(model, temperature=0.1, reward=reward, **options)
+            for options in ({}, {"mini_batch_size": 1})
+        )
+        features = [model.preprocess(column) for column in (queries, targets)]
+        expected = plain([dict(column) for column in features], labels)
+        assert sorted_([dict(column) for column in features], labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_bad_inputs_are_named(model: SentenceTransformer, inputs: list[list[Any]]) -> None:
     features = preprocess(model, inputs)
     loss = HardnessWeightedLoss(model)

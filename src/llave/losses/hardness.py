@@ -108,19 +108,28 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         if isinstance(self.reward, EMAReward) and self.training:
             self.reward.follow()
         self._tower = self._reusable_tower()
-        self._places = [None] * len(features)
-        if self.uses_gradient_cache and self.sort_by_length:
-            ordered = [by_length(column, video_token_id=self._video_token_id()) for column in features]
-            features, self._places = [column for column, _ in ordered], [place for _, place in ordered]
-        if isinstance(self.reward, EmbeddingReward):
-            embedded = [self._embed_reward(self.reward, column) for column in features]
-            self._reward_embeddings = self._in_rows(embedded)
         if self.uses_gradient_cache:
-            self._graphs = self._kept_minibatches(features) if torch.is_grad_enabled() else {}
-            return self.forward_cached(features, labels)
+            return self._forward_cached(features, labels)
+        if isinstance(self.reward, EmbeddingReward):
+            self._reward_embeddings = [self.reward.embed(column) for column in features]
         with nullcontext() if self._tower is None else self._tower.recording(None):
             embeddings = [[self.model(column)["sentence_embedding"]] for column in features]
         return self.calculate_loss(embeddings, labels)
+
+    def _forward_cached(self, features: list[dict[str, Any]], labels: Tensor | None) -> Tensor:
+        """GradCache over samples in order of their lengths; the loss sees them as rows again."""
+        places: list[Tensor | None] = [None] * len(features)
+        if self.sort_by_length:
+            ordered = [by_length(column, video_token_id=self._video_token_id()) for column in features]
+            features, places = [column for column, _ in ordered], [place for _, place in ordered]
+        self._graphs = self._kept_minibatches(features) if torch.is_grad_enabled() else {}
+        self._places = places
+        try:
+            if isinstance(self.reward, EmbeddingReward):
+                self._reward_embeddings = self._in_rows([self._embed_reward(self.reward, c) for c in features])
+            return self.forward_cached(features, labels)
+        finally:
+            self._places = []
 
     def _reusable_tower(self) -> TowerReuse | None:
         tower = reusable_tower(self._network())
@@ -237,8 +246,6 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         return self.reward.of_cosines(cosine_BM, positive_B, self.alpha)
 
     def _embed_reward(self, reward: EmbeddingReward, column: dict[str, Any]) -> Tensor:
-        if not self.uses_gradient_cache:
-            return reward.embed(column)
         ranges = _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens)
         return torch.cat([reward.embed(self._slice(column, begin, end)) for begin, end in ranges])
 
