@@ -21,7 +21,7 @@ COMMANDS = {
     "eval": "precision@1 of a model on a benchmark",
     "analyze": "similarity gap and hardest negatives of a model, as one HTML page",
     "convert": "an original LLaVE checkpoint as a sentence-transformers directory",
-    "bench": "speed, memory and exactness of the loss beside its peers",
+    "bench": "the loss, and a training step, beside their peers: time, memory, exactness",
     "doctor": "what this machine can run, and what is missing",
 }
 
