@@ -83,6 +83,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
 def _finish(config: TrainConfig, prepared: Prepared, evaluation: Evaluation | None) -> None:
     """The final model, its card, and the end of run.json."""
     trainer, output = prepared.trainer, config.output
+    _wait()  # the first process may still be writing best/, and all must agree on whether it is there
     best = read_score(output / BEST) if config.evaluate is not None and config.evaluate.keep_best else None
     if best is None:
         export_model(trainer, config, output)
