@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llave import load_model
 from llave.errors import UserError
-from llave.losses import hardness
+from llave.losses import cached_step
 from llave.models.parts import matching
 from llave.models.tower_reuse import TowerReuse
 from llave.training.adapters import add_adapter, save_merged, trained_state
@@ -96,7 +96,7 @@ def test_a_run_leaves_a_plain_model(adapter: AdapterConfig, tmp_path: Path, monk
             super().__init__(*arguments, **options)
             towers.append(self)
 
-    monkeypatch.setattr(hardness, "TowerReuse", Counted)
+    monkeypatch.setattr(cached_step, "TowerReuse", Counted)
     source = build("llava_onevision", tmp_path)
     config = TrainConfig(
         data=make_folder(tmp_path / "data"),

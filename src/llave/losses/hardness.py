@@ -1,28 +1,25 @@
 """The hardness-weighted loss as a sentence-transformers loss, plain or cached, on one device or many."""
 
-from collections.abc import Hashable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandContext, _minibatch_ranges
 from sentence_transformers.util import all_gather_with_grad
 from torch import Tensor, nn
 
 from llave.losses.batch_similarity import batch_similarity
+from llave.losses.cached_step import CachedStep
 from llave.losses.functional import IMPLEMENTATIONS, TILED, choose_implementation, hardness_weighted_loss
-from llave.losses.minibatch import by_length, create_minibatch
 from llave.losses.reward import CosineReward, EMAReward, EmbeddingReward, RewardFunction
 from llave.losses.tiled import tiled_loss
-from llave.models.tower_reuse import FeatureLRU, TowerReuse, reusable_tower
 
 __all__ = ["HardnessWeightedLoss"]
 
 Reward = Literal["self"] | RewardFunction | CosineReward | EmbeddingReward
 
 
-class HardnessWeightedLoss(CachedLossMixin, nn.Module):
+class HardnessWeightedLoss(CachedStep):
     """LLaVE's loss (arXiv 2503.04812, Eq. 8) for ``SentenceTransformerTrainer``.
 
     Columns: query, positive, then any number of hard negatives. Labels (optional) are integer ids: shape (B,)
@@ -32,20 +29,11 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         model: the model to train.
         temperature: tau.
         alpha: hardness; 0 is InfoNCE.
-        mini_batch_size: embed this many rows at a time (GradCache, arXiv 2101.06983): the same gradients as
-            the plain form with the memory of one mini-batch. None embeds the batch at once.
-        mini_batch_num_tokens: embed as many rows at a time as have this many tokens together, instead of a fixed
-            number of rows: long and short rows then take the same memory.
+        mini_batch_size, mini_batch_num_tokens, reuse_vision, keep_graphs, sort_by_length, vision_cache_gib: GradCache,
+            see :class:`llave.losses.cached_step.CachedStep`. Without the first two the batch is embedded at once.
         gather: under ``torch.distributed``, use the other ranks' pairs as negatives, with gradients.
         reward: ``"self"`` (LLaVE), a function ``(query_BD, target_MD) -> (B, M)``, or one of
             :mod:`llave.losses.reward`.
-        reuse_vision: with GradCache, a frozen vision tower runs once per step instead of twice (the same numbers; the
-            features of one batch stay in memory).
-        keep_graphs: with GradCache, so many mini-batches keep their activations and are embedded once instead of
-            twice. One takes no memory beyond what GradCache needs anyway; more take as much again each.
-        sort_by_length: with GradCache, embed samples of like lengths together, which saves padding.
-        vision_cache_gib: keep a frozen SigLIP-like tower's features across steps, up to so many GiB of the CPU's
-            memory, for data in which pictures recur.
         matryoshka_dims, matryoshka_weights, impl: see :func:`llave.hardness_weighted_loss`.
     """
 
@@ -67,37 +55,27 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
         matryoshka_weights: Sequence[float] | None = None,
         impl: str = "auto",
     ) -> None:
-        super().__init__()
+        super().__init__(
+            model,
+            mini_batch_size=mini_batch_size,
+            mini_batch_num_tokens=mini_batch_num_tokens,
+            reuse_vision=reuse_vision,
+            keep_graphs=keep_graphs,
+            sort_by_length=sort_by_length,
+            vision_cache_gib=vision_cache_gib,
+        )
         if temperature <= 0 or alpha < 0:
             raise ValueError(f"temperature must be > 0 and alpha >= 0, got {temperature} and {alpha}")
-        if mini_batch_size is not None and mini_batch_num_tokens is not None:
-            raise ValueError("give mini_batch_size or mini_batch_num_tokens, not both")
-        for name, value in (("size", mini_batch_size), ("num_tokens", mini_batch_num_tokens)):
-            if value is not None and value < 1:
-                raise ValueError(f"mini_batch_{name} must be at least 1, got {value}")
-        if keep_graphs < 0 or vision_cache_gib < 0:
-            raise ValueError(f"keep_graphs and vision_cache_gib must be >= 0, got {keep_graphs} and {vision_cache_gib}")
         if impl not in IMPLEMENTATIONS:
             raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
-        self.model = model
         self.temperature = temperature
         self.alpha = alpha
-        self.uses_gradient_cache = mini_batch_size is not None or mini_batch_num_tokens is not None
-        self.mini_batch_size = mini_batch_size or 0
-        self.mini_batch_num_tokens = mini_batch_num_tokens
         self.gather = gather
         self.reward = reward
-        self.reuse_vision = reuse_vision
-        self.keep_graphs = keep_graphs
-        self.sort_by_length = sort_by_length
-        self.vision_cache = FeatureLRU(int(vision_cache_gib * 2**30)) if vision_cache_gib else None
         self.matryoshka_dims = matryoshka_dims
         self.matryoshka_weights = matryoshka_weights
         self.impl = impl
         self._reward_embeddings: list[Tensor] | None = None
-        self._tower: TowerReuse | None = None
-        self._graphs: dict[Hashable, Tensor | None] = {}
-        self._places: list[Tensor | None] = []
         self._last_batch: tuple[Tensor, Tensor, int, Tensor | None, Tensor | None] | None = None
 
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
@@ -107,66 +85,25 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             raise ValueError(f"expected at least a query and a positive column, got {len(features)}")
         if isinstance(self.reward, EMAReward) and self.training:
             self.reward.follow()
-        self._tower = self._reusable_tower()
-        if self.uses_gradient_cache:
-            return self._forward_cached(features, labels)
+        return self.step(features, labels)
+
+    def before_loss(self, features: list[dict[str, Any]]) -> None:
+        """The reward embeds what the model embeds, in the same pieces."""
         if isinstance(self.reward, EmbeddingReward):
-            self._reward_embeddings = [self.reward.embed(column) for column in features]
-        with nullcontext() if self._tower is None else self._tower.recording(None):
-            embeddings = [[self.model(column)["sentence_embedding"]] for column in features]
-        return self.calculate_loss(embeddings, labels)
-
-    def _forward_cached(self, features: list[dict[str, Any]], labels: Tensor | None) -> Tensor:
-        """GradCache over samples in order of their lengths; the loss sees them as rows again."""
-        places: list[Tensor | None] = [None] * len(features)
-        if self.sort_by_length:
-            ordered = [by_length(column, video_token_id=self._video_token_id()) for column in features]
-            features, places = [column for column, _ in ordered], [place for _, place in ordered]
-        self._graphs = self._kept_minibatches(features) if torch.is_grad_enabled() else {}
-        self._places = places
-        try:
-            if isinstance(self.reward, EmbeddingReward):
-                self._reward_embeddings = self._in_rows([self._embed_reward(self.reward, c) for c in features])
-            return self.forward_cached(features, labels)
-        finally:
-            self._places = []
-
-    def _reusable_tower(self) -> TowerReuse | None:
-        tower = reusable_tower(self._network())
-        if tower is None or (self.vision_cache is None and not (self.reuse_vision and self.uses_gradient_cache)):
-            return None
-        config = getattr(self._network(), "config", None)
-        return TowerReuse(tower, layers=getattr(config, "vision_feature_layer", None), lru=self.vision_cache)
-
-    def _kept_minibatches(self, features: list[dict[str, Any]]) -> dict[Hashable, Tensor | None]:
-        """Mini-batches that keep their graphs: the first ones, whose backward pass comes first and frees them.
-
-        Never the last: its second pass tells DistributedDataParallel that the gradients are complete.
-        """
-        if isinstance(self.model, nn.parallel.DistributedDataParallel) and self.model.static_graph:
-            return {}  # it wants the same passes every time
-        keys = [
-            (id(column), begin, end)
-            for column in features
-            for begin, end in _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens)
-        ]
-        return dict.fromkeys(keys[:-1][: self.keep_graphs])
+            reward = self.reward
+            embedded = [torch.cat([reward.embed(part) for part in self.minibatches(column)]) for column in features]
+            self._reward_embeddings = self.in_rows(embedded)
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
     ) -> Tensor:
         """Loss of the whole batch from the embeddings of its mini-batches, one list per column."""
-        columns = self._in_rows([_unit(torch.cat(chunks)) for chunks in reps])
+        columns = self.in_rows([_unit(torch.cat(chunks)) for chunks in reps])
         loss = self._loss(columns, self._column_ids(labels, len(columns)))
         if with_backward:
             loss.backward()
             loss = loss.detach()
         return loss
-
-    def _in_rows(self, columns: list[Tensor]) -> list[Tensor]:
-        """Embeddings in the order of the batch's rows."""
-        places = self._places or [None] * len(columns)
-        return [c if place is None else c[place] for c, place in zip(columns, places, strict=True)]
 
     def last_similarity(self) -> dict[str, float]:
         """Positive, hard and easy cosines, gap and accuracy within the last batch; see :func:`batch_similarity`."""
@@ -244,58 +181,6 @@ class HardnessWeightedLoss(CachedLossMixin, nn.Module):
             own = [column[pairs] for column in everyone]
             return self.reward.matrix(own, everyone, cosine_BM, positive_B, self.alpha)
         return self.reward.of_cosines(cosine_BM, positive_B, self.alpha)
-
-    def _embed_reward(self, reward: EmbeddingReward, column: dict[str, Any]) -> Tensor:
-        ranges = _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens)
-        return torch.cat([reward.embed(self._slice(column, begin, end)) for begin, end in ranges])
-
-    def embed_minibatch(
-        self,
-        sentence_feature: dict[str, Any],
-        begin: int,
-        end: int,
-        with_grad: bool,
-        copy_random_state: bool,
-        random_state: RandContext | None = None,
-    ) -> tuple[Tensor, RandContext | None]:
-        """Embed rows of a column; see :class:`CachedLossMixin`."""
-        key = (id(sentence_feature), begin, end)
-        graph = self._graphs.pop(key, None) if with_grad else None
-        if graph is not None:
-            return graph, None
-        keep = not with_grad and key in self._graphs
-        part = self._slice(sentence_feature, begin, end)
-        grad = self._without_sync() if keep else nullcontext() if with_grad else torch.no_grad()
-        again = copy_random_state and not keep  # the backward pass embeds it once more
-        with self._vision(key, with_grad=with_grad, again=again), random_state or nullcontext(), grad:
-            state = RandContext(*part.values()) if copy_random_state else None
-            embedding = self.model(part)["sentence_embedding"]
-        if keep:
-            self._graphs[key] = embedding
-        return embedding, state
-
-    def _vision(self, key: Hashable, *, with_grad: bool, again: bool) -> AbstractContextManager[None]:
-        """How the tower's output is kept and used while a mini-batch is embedded."""
-        if self._tower is None:
-            return nullcontext()
-        if with_grad and key in self._tower:
-            return self._tower.replaying(key)
-        return self._tower.recording(key if again and self.reuse_vision else None)
-
-    def _without_sync(self) -> AbstractContextManager[None]:
-        parallel = isinstance(self.model, nn.parallel.DistributedDataParallel)
-        return self.model.no_sync() if parallel else nullcontext()
-
-    def _slice(self, column: dict[str, Any], begin: int, end: int) -> dict[str, Any]:
-        return create_minibatch(column, begin, end, video_token_id=self._video_token_id())
-
-    def _video_token_id(self) -> int | None:
-        return getattr(getattr(self._network(), "config", None), "video_token_id", None)
-
-    def _network(self) -> nn.Module | None:
-        """The transformers model inside."""
-        model = self.model.module if isinstance(self.model, nn.parallel.DistributedDataParallel) else self.model
-        return getattr(model[0], "model", None)
 
     def _column_ids(self, labels: Tensor | None, num_columns: int) -> list[Tensor] | None:
         """Ids per column: [query, positive, negative, ...], or [target] alone for labels of shape (B,)."""

@@ -1,0 +1,175 @@
+"""Embedding a batch for a loss that needs it whole: at once, or by GradCache without doing more than it must.
+
+GradCache (arXiv 2101.06983) embeds every mini-batch without a gradient, takes the loss of the whole batch, and embeds
+every mini-batch again with the gradient that its embeddings got: the gradients of the plain form with the activations
+of one mini-batch. sentence-transformers has it (:class:`CachedLossMixin`). Here samples of like lengths are embedded
+together, a frozen vision tower runs once instead of twice, and mini-batches whose graph is kept are embedded once.
+"""
+
+from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandContext, _minibatch_ranges
+from torch import Tensor, nn
+
+from llave.losses.minibatch import by_length, create_minibatch
+from llave.models.tower_reuse import FeatureLRU, TowerReuse, reusable_tower
+
+__all__ = ["CachedStep"]
+
+
+class CachedStep(CachedLossMixin, nn.Module):
+    """A loss over the embeddings of a whole batch; a subclass gives ``calculate_loss``.
+
+    Args:
+        model: the model to train.
+        mini_batch_size: embed this many rows at a time. None embeds the batch at once.
+        mini_batch_num_tokens: embed as many rows at a time as have this many tokens together, instead of a fixed
+            number of rows: long and short rows then take the same memory.
+        reuse_vision: a frozen vision tower runs once per step instead of twice (the same numbers; the features of one
+            batch stay in memory).
+        keep_graphs: so many mini-batches keep their activations and are embedded once instead of twice. One takes no
+            memory beyond what GradCache needs anyway; more take as much again each.
+        sort_by_length: embed samples of like lengths together, which saves padding.
+        vision_cache_gib: keep a frozen SigLIP-like tower's features across steps, up to so many GiB of the CPU's
+            memory, for data in which pictures recur.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        *,
+        mini_batch_size: int | None,
+        mini_batch_num_tokens: int | None,
+        reuse_vision: bool,
+        keep_graphs: int,
+        sort_by_length: bool,
+        vision_cache_gib: float,
+    ) -> None:
+        super().__init__()
+        if mini_batch_size is not None and mini_batch_num_tokens is not None:
+            raise ValueError("give mini_batch_size or mini_batch_num_tokens, not both")
+        for name, value in (("size", mini_batch_size), ("num_tokens", mini_batch_num_tokens)):
+            if value is not None and value < 1:
+                raise ValueError(f"mini_batch_{name} must be at least 1, got {value}")
+        if keep_graphs < 0 or vision_cache_gib < 0:
+            raise ValueError(f"keep_graphs and vision_cache_gib must be >= 0, got {keep_graphs} and {vision_cache_gib}")
+        self.model = model
+        self.uses_gradient_cache = mini_batch_size is not None or mini_batch_num_tokens is not None
+        self.mini_batch_size = mini_batch_size or 0
+        self.mini_batch_num_tokens = mini_batch_num_tokens
+        self.reuse_vision = reuse_vision
+        self.keep_graphs = keep_graphs
+        self.sort_by_length = sort_by_length
+        self.vision_cache = FeatureLRU(int(vision_cache_gib * 2**30)) if vision_cache_gib else None
+        self._tower: TowerReuse | None = None
+        self._graphs: dict[Hashable, Tensor | None] = {}
+        self._places: list[Tensor | None] = []
+
+    def step(self, features: list[dict[str, Any]], labels: Tensor | None) -> Tensor:
+        """Loss of a batch of preprocessed columns."""
+        self._tower = self._reusable_tower()
+        if not self.uses_gradient_cache:
+            self.before_loss(features)
+            with nullcontext() if self._tower is None else self._tower.recording(None):
+                embeddings = [[self.model(column)["sentence_embedding"]] for column in features]
+            return self.calculate_loss(embeddings, labels)
+        places: list[Tensor | None] = [None] * len(features)
+        if self.sort_by_length:
+            ordered = [by_length(column, video_token_id=self._video_token_id()) for column in features]
+            features, places = [column for column, _ in ordered], [place for _, place in ordered]
+        self._graphs = self._kept_minibatches(features) if torch.is_grad_enabled() else {}
+        self._places = places
+        try:
+            self.before_loss(features)
+            return self.forward_cached(features, labels)
+        finally:
+            self._places = []
+
+    def before_loss(self, features: list[dict[str, Any]]) -> None:
+        """Called with the columns in the order in which they are embedded; nothing by default."""
+
+    def in_rows(self, columns: list[Tensor]) -> list[Tensor]:
+        """What was made of the columns in their order, as the batch's rows again."""
+        places = self._places or [None] * len(columns)
+        return [column if place is None else column[place] for column, place in zip(columns, places, strict=True)]
+
+    def minibatches(self, column: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The pieces in which a column is embedded."""
+        if not self.uses_gradient_cache:
+            yield column
+            return
+        for begin, end in _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens):
+            yield self._slice(column, begin, end)
+
+    def _reusable_tower(self) -> TowerReuse | None:
+        tower = reusable_tower(self._network())
+        if tower is None or (self.vision_cache is None and not (self.reuse_vision and self.uses_gradient_cache)):
+            return None
+        config = getattr(self._network(), "config", None)
+        return TowerReuse(tower, layers=getattr(config, "vision_feature_layer", None), lru=self.vision_cache)
+
+    def _kept_minibatches(self, features: list[dict[str, Any]]) -> dict[Hashable, Tensor | None]:
+        """Mini-batches that keep their graphs: the first ones, whose backward pass comes first and frees them.
+
+        Never the last: its second pass tells DistributedDataParallel that the gradients are complete.
+        """
+        if isinstance(self.model, nn.parallel.DistributedDataParallel) and self.model.static_graph:
+            return {}  # it wants the same passes every time
+        keys = [
+            (id(column), begin, end)
+            for column in features
+            for begin, end in _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens)
+        ]
+        return dict.fromkeys(keys[:-1][: self.keep_graphs])
+
+    def embed_minibatch(
+        self,
+        sentence_feature: dict[str, Any],
+        begin: int,
+        end: int,
+        with_grad: bool,
+        copy_random_state: bool,
+        random_state: RandContext | None = None,
+    ) -> tuple[Tensor, RandContext | None]:
+        """Embed rows of a column; see :class:`CachedLossMixin`."""
+        key = (id(sentence_feature), begin, end)
+        graph = self._graphs.pop(key, None) if with_grad else None
+        if graph is not None:
+            return graph, None
+        keep = not with_grad and key in self._graphs
+        part = self._slice(sentence_feature, begin, end)
+        grad = self._without_sync() if keep else nullcontext() if with_grad else torch.no_grad()
+        again = copy_random_state and not keep  # the backward pass embeds it once more
+        with self._vision(key, with_grad=with_grad, again=again), random_state or nullcontext(), grad:
+            state = RandContext(*part.values()) if copy_random_state else None
+            embedding = self.model(part)["sentence_embedding"]
+        if keep:
+            self._graphs[key] = embedding
+        return embedding, state
+
+    def _vision(self, key: Hashable, *, with_grad: bool, again: bool) -> AbstractContextManager[None]:
+        """How the tower's output is kept and used while a mini-batch is embedded."""
+        if self._tower is None:
+            return nullcontext()
+        if with_grad and key in self._tower:
+            return self._tower.replaying(key)
+        return self._tower.recording(key if again and self.reuse_vision else None)
+
+    def _without_sync(self) -> AbstractContextManager[None]:
+        parallel = isinstance(self.model, nn.parallel.DistributedDataParallel)
+        return self.model.no_sync() if parallel else nullcontext()
+
+    def _slice(self, column: dict[str, Any], begin: int, end: int) -> dict[str, Any]:
+        return create_minibatch(column, begin, end, video_token_id=self._video_token_id())
+
+    def _video_token_id(self) -> int | None:
+        return getattr(getattr(self._network(), "config", None), "video_token_id", None)
+
+    def _network(self) -> nn.Module | None:
+        """The transformers model inside."""
+        model = self.model.module if isinstance(self.model, nn.parallel.DistributedDataParallel) else self.model
+        return getattr(model[0], "model", None)
