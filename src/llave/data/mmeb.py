@@ -4,9 +4,14 @@ A folder holds ``train/NAME.parquet``, ``eval/NAME.parquet`` (JSON and JSONL wor
 Paths in the rows are relative to ``images/``; ``""`` means no picture. A picture's place in a text is
 ``<|image_1|>``. Source: VLM2Vec, arXiv 2410.05160; the columns are those of TIGER-Lab/MMEB-train and
 TIGER-Lab/MMEB-eval.
+
+Evaluation rows go beyond the original where a column says so: ``qry_video_path`` and ``tgt_video_path`` (relative to
+``videos/``: a file or a folder of frames), ``tgt_gain`` (gains of the first candidates, which then are all relevant).
+Every query also faces the single candidates in ``corpus/NAME.parquet`` (``tgt_text, tgt_img_path, tgt_video_path``).
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +36,9 @@ __all__ = [
 TRAIN_COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 """Required columns; ``neg_text`` and ``neg_image_path`` may follow."""
 EVAL_COLUMNS = ("qry_text", "qry_img_path", "tgt_text", "tgt_img_path")
+"""Required columns; ``qry_video_path``, ``tgt_video_path`` and ``tgt_gain`` may follow."""
+CORPUS_COLUMNS = ("tgt_text", "tgt_img_path")
+"""Required columns of ``corpus/NAME``, one candidate a row; ``tgt_video_path`` may follow."""
 SUFFIXES = (".parquet", ".jsonl", ".json")
 IMAGE_PLACEHOLDER = "<|image_1|>"
 """Where the picture stands in a text. The backbone's chat template puts its own token there, first."""
@@ -39,10 +47,17 @@ Split = str  # "train" | "eval"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to embed: a text, a picture (path relative to ``images/``), or both. Hashable."""
+    """One thing to embed: a text, a picture or a video, alone or with a text. Hashable.
+
+    Args:
+        text: may hold the placeholder of a picture.
+        image: path relative to ``images/``; ``FILE.pdf#page=3`` is a page of a document, from 1.
+        video: path relative to ``videos/``: a file, or a folder of frames.
+    """
 
     text: str = ""
     image: str = ""
+    video: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +71,17 @@ class TrainRow:
 
 @dataclass(frozen=True, slots=True)
 class EvalRow:
-    """A query and its own candidates; the positive is candidate 0."""
+    """A query and its own candidates, the relevant ones first.
+
+    Args:
+        query: what is asked.
+        candidates: of this row alone; those of a task's corpus come on top.
+        gains: relevance of the first candidates, above 0; one of 1 where the data is not graded.
+    """
 
     query: Item
     candidates: tuple[Item, ...]
+    gains: tuple[float, ...] = (1.0,)
 
 
 def strip_placeholder(text: str) -> str:
@@ -68,14 +90,17 @@ def strip_placeholder(text: str) -> str:
 
 
 class PictureFolder(Protocol):
-    """Where the pictures of items are; items of two such places are the same if ``root`` is."""
+    """Where the pictures and videos of items are; items of two such places are the same if ``root`` is."""
 
     @property
     def root(self) -> Path:
         """The folder that picture paths are relative to, or one that stands for it."""
 
     def image(self, item: Item) -> Path | None:
-        """The picture of an item, or None."""
+        """The picture of an item, or None. A page of a document is ``FILE.pdf#page=3``."""
+
+    def video(self, item: Item) -> Path | None:
+        """The video of an item, a file or a folder of frames, or None."""
 
 
 class MMEBFolder:
@@ -109,6 +134,10 @@ class MMEBFolder:
         """The picture of an item, or None."""
         return self.root / "images" / item.image if item.image else None
 
+    def video(self, item: Item) -> Path | None:
+        """The video of an item, a file or a folder of frames, or None."""
+        return self.root / "videos" / item.video if item.video else None
+
     def train(self, name: str) -> list[TrainRow]:
         """All training rows of a data set."""
         return [parse_train(row, where) for where, row in read_rows(self.path("train", name), TRAIN_COLUMNS)]
@@ -116,6 +145,16 @@ class MMEBFolder:
     def eval(self, name: str) -> list[EvalRow]:
         """All evaluation rows of a data set."""
         return [parse_eval(row, where) for where, row in read_rows(self.path("eval", name), EVAL_COLUMNS)]
+
+    def corpus(self, name: str) -> list[Item]:
+        """The candidates that every query of a data set faces; none where there is no ``corpus/NAME``."""
+        if name not in self.names("corpus"):
+            return []
+        rows = read_rows(self.path("corpus", name), CORPUS_COLUMNS)
+        return [
+            _item(row["tgt_text"], row["tgt_img_path"], row.get("tgt_video_path"), f"{where}: target")
+            for where, row in rows
+        ]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -136,11 +175,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
 
 def parse_train(row: dict[str, Any], where: str) -> TrainRow:
     """A training row of checked types; a row without anything to embed is an error."""
-    query = _item(row["qry"], row["qry_image_path"], f"{where}: qry")
-    positive = _item(row["pos_text"], row["pos_image_path"], f"{where}: pos")
-    negative_text, negative_image = row.get("neg_text") or "", row.get("neg_image_path") or ""
-    has_negative = bool(negative_text or negative_image)
-    return TrainRow(query, positive, _item(negative_text, negative_image, f"{where}: neg") if has_negative else None)
+    query = _item(row["qry"], row["qry_image_path"], None, f"{where}: qry")
+    positive = _item(row["pos_text"], row["pos_image_path"], None, f"{where}: pos")
+    text, image = row.get("neg_text") or "", row.get("neg_image_path") or ""
+    return TrainRow(query, positive, _item(text, image, None, f"{where}: neg") if text or image else None)
 
 
 def parse_eval(row: dict[str, Any], where: str) -> EvalRow:
@@ -148,19 +186,33 @@ def parse_eval(row: dict[str, Any], where: str) -> EvalRow:
     texts, images = row["tgt_text"], row["tgt_img_path"]
     if not isinstance(texts, list) or not isinstance(images, list) or len(texts) != len(images) or not texts:
         raise DataError(f"{where}: tgt_text and tgt_img_path must be lists of the same length, the positive first")
+    videos = row.get("tgt_video_path") or [None] * len(texts)
+    gains = row.get("tgt_gain") or [1.0]
+    if not isinstance(videos, list) or len(videos) != len(texts):
+        raise DataError(f"{where}: tgt_video_path must be a list as long as tgt_text")
+    if not isinstance(gains, list) or len(gains) > len(texts) or not all(_is_gain(gain) for gain in gains):
+        raise DataError(f"{where}: tgt_gain must be a list of numbers above 0, at most as long as tgt_text")
     candidates = tuple(
-        _item(text, image, f"{where}: target {i}") for i, (text, image) in enumerate(zip(texts, images, strict=True))
+        _item(text, image, video, f"{where}: target {i}")
+        for i, (text, image, video) in enumerate(zip(texts, images, videos, strict=True))
     )
-    return EvalRow(_item(row["qry_text"], row["qry_img_path"], f"{where}: qry"), candidates)
+    query = _item(row["qry_text"], row["qry_img_path"], row.get("qry_video_path"), f"{where}: qry")
+    return EvalRow(query, candidates, tuple(float(gain) for gain in gains))
 
 
-def _item(text: Any, image: Any, where: str) -> Item:
-    text, image = text or "", image or ""
-    if not isinstance(text, str) or not isinstance(image, str):
-        raise DataError(f"{where}: text and image path must be strings")
-    if not text.strip() and not image:
+def _is_gain(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+
+
+def _item(text: Any, image: Any, video: Any, where: str) -> Item:
+    text, image, video = text or "", image or "", video or ""
+    if not isinstance(text, str) or not isinstance(image, str) or not isinstance(video, str):
+        raise DataError(f"{where}: text and paths must be strings")
+    if not text.strip() and not image and not video:
         raise DataError(f"{where}: neither a text nor a picture")
-    return Item(text, image)
+    if image and video:
+        raise DataError(f"{where}: both a picture and a video")
+    return Item(text, image, video)
 
 
 def load_table(path: Path) -> Sequence[Any]:

@@ -107,6 +107,10 @@ class TrainTable(Sequence[TrainRow]):
             return self.folder / "pictures" / item.image.removeprefix(EMBEDDED)
         return self.source.images / item.image if item.image else None
 
+    def video(self, item: Item) -> Path | None:
+        """None: training rows hold no videos."""
+        return None
+
     def ids(self) -> NDArray[np.int64]:
         """Content ids of query and positive of every row, (N, 2)."""
         return self._ids if self.chosen is None else self._ids[self.chosen]

@@ -52,7 +52,7 @@ class TaskResult:
 
     name: str
     meta_task: str
-    split: Split
+    split: Split | None
     rows: Sequence[ScoredRow]
     skipped: int = 0
     reduced: int = 0

@@ -102,7 +102,7 @@ def _score(
         scored.append(ScoredRow(index, query, candidates, scores, correct))
     if not scored:
         reason = f"; first error: {next(iter(errors.values())).message}" if rows and errors else ""
-        raise DataError(f"{task.folder.path('eval', task.name)}: none of {len(rows)} rows can be scored{reason}")
+        raise DataError(f"{task.where}: none of {len(rows)} rows can be scored{reason}")
     return TaskResult(task.name, task.meta_task, task.split, scored, len(rows) - len(scored), reduced)
 
 

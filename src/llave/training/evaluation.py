@@ -40,7 +40,7 @@ def check_evaluation(config: EvaluateConfig) -> Benchmark:
     """
     benchmark = get_benchmark(config.benchmark)
     tasks = benchmark.tasks
-    known = ["overall", *sorted({task.meta_task for task in tasks} | {task.split for task in tasks})]
+    known = ["overall", *sorted({task.meta_task for task in tasks} | {task.split for task in tasks if task.split})]
     known += [task.name for task in tasks if task.name not in known]
     if config.metric not in known:
         raise UserError(f"evaluate.metric: {config.metric!r} is not one of {', '.join(known)}")

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from llave.data.mmeb import MMEBFolder
 from llave.errors import DataError
-from llave.evaluation.benchmarks.task import META_TASKS, Benchmark, Split, Task
+from llave.evaluation.benchmarks.task import META_TASKS, Benchmark, Split, Task, folder_task
 
 __all__ = ["folder_benchmark"]
 
@@ -40,7 +40,7 @@ def _task(folder: MMEBFolder, name: str, about: dict[str, Any], path: Path) -> T
         raise DataError(f"{path}: {name}: meta must be one of {', '.join(META_TASKS)}, not {meta!r}")
     if split not in ("ind", "ood"):
         raise DataError(f"{path}: {name}: split must be ind or ood, not {split!r}")
-    return Task(name, meta, cast(Split, split), folder)
+    return folder_task(folder, name, meta_task=meta, split=cast(Split, split))
 
 
 def _read(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from llave.data.mmeb import MMEBFolder
 from llave.errors import DataError
-from llave.evaluation.benchmarks.task import Benchmark, Split, Task
+from llave.evaluation.benchmarks.task import Benchmark, Split, folder_task
 
 __all__ = ["MMEB_TASKS", "mmeb_benchmark"]
 
@@ -51,12 +51,12 @@ def mmeb_benchmark(root: str | Path | None = None) -> Benchmark:
     if not (Path(place) / "eval").is_dir():
         raise DataError(f"mmeb: no folder {Path(place) / 'eval'}; {HOW}")
     folder = MMEBFolder(place)
-    tasks = [Task(name, meta, split, folder) for (meta, split), names in MMEB_TASKS.items() for name in names]
+    wanted = [(name, meta, split) for (meta, split), names in MMEB_TASKS.items() for name in names]
     present = set(folder.names("eval"))
-    missing = [task.name for task in tasks if task.name not in present]
+    missing = [name for name, _, _ in wanted if name not in present]
     if missing:
         shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
         raise DataError(
-            f"mmeb: {len(missing)} of {len(tasks)} data sets missing in {folder.root / 'eval'}: {shown}; {HOW}"
+            f"mmeb: {len(missing)} of {len(wanted)} data sets missing in {folder.root / 'eval'}: {shown}; {HOW}"
         )
-    return Benchmark("mmeb", tasks)
+    return Benchmark("mmeb", [folder_task(folder, name, meta_task=meta, split=split) for name, meta, split in wanted])

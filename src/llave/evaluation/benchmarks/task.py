@@ -1,34 +1,65 @@
 """What a benchmark is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from llave.data.mmeb import EvalRow, MMEBFolder
+from llave.data.mmeb import EvalRow, Item, MMEBFolder, PictureFolder
 
-__all__ = ["META_TASKS", "Benchmark", "Split", "Task"]
+__all__ = ["META_TASKS", "Benchmark", "Modality", "Split", "Task", "TaskData", "folder_task"]
 
 Split = Literal["ind", "ood"]
-META_TASKS = ("classification", "vqa", "retrieval", "grounding", "other")
+Modality = Literal["image", "video", "visdoc"]
+META_TASKS = (
+    "classification",
+    "vqa",
+    "retrieval",
+    "grounding",
+    "moment_retrieval",
+    "vidore_v1",
+    "vidore_v2",
+    "visrag",
+    "visdoc_ood",
+    "other",
+)
 """Meta-tasks in the order in which they are printed."""
 
 
 @dataclass(frozen=True, slots=True)
+class TaskData:
+    """Rows, and the candidates that every row faces besides its own (none where candidates are local)."""
+
+    rows: Sequence[EvalRow]
+    corpus: Sequence[Item] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A data set of a benchmark; its rows are read when asked for, and not kept."""
+    """A data set of a benchmark; its rows are read when asked for, and not kept.
+
+    Args:
+        name: as results name it.
+        meta_task: one of :data:`META_TASKS`.
+        split: in or out of distribution of MMEB's training sets, or None where that means nothing.
+        folder: where pictures and videos are.
+        read: reads the rows; raises ``DataError`` for a missing or malformed file.
+        where: the data's place, for messages.
+        modality: what the data set is about.
+        metric: the score that counts, e.g. ``"hit@1"``.
+    """
 
     name: str
     meta_task: str
-    split: Split
-    folder: MMEBFolder
+    split: Split | None
+    folder: PictureFolder
+    read: Callable[[], TaskData]
+    where: str
+    modality: Modality = "image"
+    metric: str = "hit@1"
 
-    def rows(self) -> list[EvalRow]:
-        """All rows.
-
-        Raises:
-            DataError: missing or malformed file.
-        """
-        return self.folder.eval(self.name)
+    def rows(self) -> Sequence[EvalRow]:
+        """All rows, without the corpus."""
+        return self.read().rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +68,25 @@ class Benchmark:
 
     name: str
     tasks: Sequence[Task]
+
+
+def folder_task(
+    folder: MMEBFolder,
+    name: str,
+    *,
+    meta_task: str = "other",
+    split: Split | None = None,
+    modality: Modality = "image",
+    metric: str = "hit@1",
+) -> Task:
+    """A data set of a folder in MMEB's format."""
+    return Task(
+        name=name,
+        meta_task=meta_task,
+        split=split,
+        folder=folder,
+        read=lambda: TaskData(folder.eval(name), folder.corpus(name)),
+        where=str(folder.path("eval", name)),
+        modality=modality,
+        metric=metric,
+    )
