@@ -11,7 +11,7 @@ from llave.ablation.report import summarise
 from llave.ablation.run import Score
 from llave.cli.main import main
 from llave.errors import UserError
-from llave.evaluation.metrics import mean_ci95, paired_permutation_test
+from llave.evaluation.statistics import mean_ci95, paired_permutation_test
 from tests.shapes import make_folder
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from llave.data.mmeb import Item, MMEBFolder
 from llave.evaluation.benchmarks.task import Split
 from llave.evaluation.items import ItemTable
-from llave.evaluation.metrics import Ties, precision_at_1
+from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 
 WORDS = ("cat", "dog", "tree", "house", "boat", "train", "apple", "moon")
@@ -70,9 +70,10 @@ def make_result(tmp_path: Path) -> Callable[..., EvalResult]:
                 numbers = [table.add(folder, Item(f"{name} candidate {i}")) for i in range(len(scores))]
                 query = table.add(folder, Item(f"{name} query {index}"))
                 values = np.array(scores, dtype=np.float32)
-                correct = bool(precision_at_1(values, ties=ties))
-                rows.append(ScoredRow(index, query, np.array(numbers, dtype=np.int32), values, correct))
-            results[name] = TaskResult(name, meta, split, rows)
-        return EvalResult("made", ties, results, table)
+                gains = np.ones(1)
+                ranks = relevant_ranks(values, gains, ties)
+                rows.append(ScoredRow(index, query, np.array(numbers, dtype=np.int32), values, ranks, gains))
+            results[name] = TaskResult(name=name, meta_task=meta, split=split, rows=rows)
+        return EvalResult(benchmark="made", ties=ties, tasks=results, items=table)
 
     return make

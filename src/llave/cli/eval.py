@@ -1,4 +1,4 @@
-"""``llave eval MODEL --benchmark DIR``."""
+"""``llave eval MODEL --benchmark NAME`` and ``llave eval compare A B``."""
 
 import json
 import sys
@@ -17,58 +17,85 @@ class EvalConfig:
 
     Args:
         model: a model directory, a hub id, or "nano".
-        benchmark: a folder in MMEB's format, or "mmeb" (its data in $LLAVE_MMEB).
-        out: results.json, results.md and predictions go here; null writes nothing.
-        ties: "strict" counts a tie with the positive as wrong, "v1" as right (the original MMEB code).
-        batch_size: items per forward pass.
+        benchmark: "mmeb", "mmeb-v2", "video-retrieval", a folder in MMEB's or BEIR's format, or a table (.yaml).
+        root: the data of a named benchmark; null is $LLAVE_MMEB or $LLAVE_MMEB_V2.
+        tasks: only these data sets, meta-tasks, modalities or splits, with commas between; null is all.
+        out: results, leaderboard JSON, report and predictions go here; null writes nothing.
+        compat: "strict", or a released scorer whose quirks are to be matched: "llave" or "vlm2vec".
+        ties: "strict" counts a tie with the positive as wrong, "v1" as right; null is as compat says.
+        processes: that share the encoding: one per GPU, or several on a CPU; 0 is one per GPU.
+        batch_size: items per forward pass at most.
+        tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
+        frames: frames of a video.
         limit: only the first rows of each data set; null is all.
-        cache: directory that keeps embeddings between evaluations; null keeps none.
+        cache: directory that keeps embeddings: a killed run goes on from it; null keeps none.
         device: e.g. cpu or cuda; null is the best there is.
+        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
         json: print the results as JSON instead of tables.
     """
 
     model: str
     benchmark: str
+    root: Path | None = None
+    tasks: str | None = None
     out: Path | None = None
-    ties: Literal["strict", "v1"] = "strict"
+    compat: Literal["strict", "llave", "vlm2vec"] = "strict"
+    ties: Literal["strict", "v1"] | None = None
+    processes: int = 1
     batch_size: int = 64
+    tokens_per_batch: int | None = None
+    frames: int = 8
     limit: int | None = None
     cache: Path | None = None
     device: str | None = None
+    dtype: str | None = None
     json: bool = False
 
 
 def run(argv: list[str]) -> int:
     """Evaluate, print tables or JSON, write files if asked; 1 if an item could not be embedded."""
+    if argv[:1] == ["compare"]:
+        from llave.cli.compare import run as compare
+
+        return compare(argv[1:])
     config = parse(
         EvalConfig,
         argv,
         command="eval",
-        description="Precision@1 as MMEB defines it. Example: llave eval runs/nano --benchmark data/sample",
+        description="Scores as MMEB defines them. "
+        "Example: llave eval runs/nano --benchmark data/sample --out runs/eval. "
+        "`llave eval compare A B` compares two such --out folders, query by query.",
         positional=("model",),
     )
     from rich.console import Console
 
     from llave.evaluation.benchmarks import get_benchmark
-    from llave.evaluation.runner import evaluate, write_results
+    from llave.evaluation.compat import get_compat
+    from llave.evaluation.outputs import write_results
+    from llave.evaluation.runner import evaluate
     from llave.evaluation.tables import dataset_table, group_table
+    from llave.models.about import about_model, eval_dtype
     from llave.models.load import load_model, use_feature_cache
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
-    benchmark = get_benchmark(config.benchmark)
-    model = load_model(config.model, device=config.device)
+    benchmark = get_benchmark(config.benchmark, root=config.root, tasks=config.tasks)
+    model = load_model(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
     use_feature_cache(model)
     result = evaluate(
         model,
         benchmark,
+        compat=get_compat(config.compat),
         ties=config.ties,
+        processes=config.processes,
         batch_size=config.batch_size,
+        tokens_per_batch=config.tokens_per_batch,
+        num_frames=config.frames,
         limit=config.limit,
         cache_dir=config.cache,
     )
     if config.out is not None:
-        write_results(result, config.out)
+        write_results(result, config.out, about_model(model, config.model))
     if config.json:
         sys.stdout.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
     else:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from llave.errors import UserError
-from llave.evaluation.metrics import mean_ci95, paired_permutation_test, smallest_p
 from llave.evaluation.result import EvalResult
 from llave.evaluation.similarity_gap import Gap, similarity_gap
+from llave.evaluation.statistics import mean_ci95, paired_permutation_test, smallest_p
 
 __all__ = ["ModelRun", "aggregate", "mean_or_none"]
 

@@ -1,42 +1,37 @@
-"""Embeddings on disk, so that a second evaluation of the same model encodes nothing twice.
+"""Embeddings on disk, so that nothing is encoded twice: not in a second evaluation, nor after a kill.
 
-A key is the model's fingerprint (weights, structure, tokenizer and processor) plus the content: the text and
-the bytes of the picture. Each flush writes one safetensors shard to a temporary file and renames it, so a
-killed run leaves whole shards only. A shard that cannot be read is ignored with a warning.
+A key is the model's fingerprint (weights, structure, tokenizer, processor, library versions) plus the content: the
+text and the bytes of the picture or video. Every batch is written as one safetensors shard to a temporary file and
+renamed, so that a killed run leaves whole shards only; many small shards are merged into one now and then. A shard
+that cannot be read is ignored with a warning. Vectors are mapped into memory, not read, until they are asked for.
 """
 
 import hashlib
 import os
 import tempfile
 import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
-
-from llave.data.mmeb import Item
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["EmbeddingCache", "content_key", "model_fingerprint"]
+__all__ = ["EmbeddingCache", "model_fingerprint"]
 
 KEY_BYTES = 32
-
-
-def content_key(item: Item, picture: Path | None) -> bytes:
-    """SHA-256 of an item's text and of its picture's bytes.
-
-    Raises:
-        OSError: the picture cannot be read.
-    """
-    digest = hashlib.sha256(f"{len(item.text)}:{item.text}|".encode("utf-8", "surrogatepass"))
-    if picture is not None:
-        digest.update(picture.read_bytes())
-    return digest.digest()
+SMALL_SHARD = 8192
+"""Rows below which a shard is merged with others."""
+MERGE_SHARDS = 256
+LIBRARIES = ("torch", "torchvision", "transformers", "sentence-transformers", "pillow")
+"""Whose versions may change an embedding of the same weights."""
 
 
 def model_fingerprint(model: "SentenceTransformer") -> str:
@@ -53,7 +48,8 @@ def model_fingerprint(model: "SentenceTransformer") -> str:
 
 
 def _settings(model: "SentenceTransformer") -> list[str]:
-    texts = [str(model), repr(sorted(model.prompts.items())), repr(model.default_prompt_name)]
+    texts = [f"{name} {version(name)}" for name in LIBRARIES]
+    texts += [str(model), repr(sorted(model.prompts.items())), repr(model.default_prompt_name)]
     processor: Any = getattr(model, "processor", None) or model.tokenizer
     tokenizer: Any = getattr(processor, "tokenizer", processor)
     texts.append(repr(getattr(processor, "chat_template", None)))
@@ -76,8 +72,10 @@ class EmbeddingCache:
         self.folder = root / fingerprint
         self.folder.mkdir(parents=True, exist_ok=True)
         self._known: dict[bytes, NDArray[np.float32]] = {}
+        self._small: list[Path] = []
         for path in sorted(self.folder.glob("*.safetensors")):
             self._read(path)
+        self._merge()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -86,28 +84,61 @@ class EmbeddingCache:
         """The embedding (D,) of a key, or None."""
         return self._known.get(key)
 
-    def put(self, keys: list[bytes], embeddings: list[NDArray[np.float32]]) -> None:
-        """Keep embeddings (D,) and write them as one shard."""
+    def put(self, keys: Sequence[bytes], embedding_BD: NDArray[np.float32]) -> None:
+        """Keep embeddings; when this returns, they survive a kill."""
         if not keys:
             return
+        self._small.append(self._write(keys, embedding_BD))
+        self._known.update(zip(keys, embedding_BD, strict=True))
+        if len(self._small) >= MERGE_SHARDS:
+            self._merge()
+
+    def _write(self, keys: Sequence[bytes], embedding_BD: NDArray[np.float32]) -> Path:
         packed = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES)
+        path = self.folder / f"{hashlib.sha256(packed.tobytes()).hexdigest()[:32]}.safetensors"
         handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
         os.close(handle)
         try:
-            save_file({"keys": packed.copy(), "embeddings": np.stack(embeddings)}, temporary)
-            os.replace(temporary, self.folder / f"{hashlib.sha256(packed.tobytes()).hexdigest()[:32]}.safetensors")
+            save_file({"keys": packed.copy(), "embeddings": np.ascontiguousarray(embedding_BD)}, temporary)
+            os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        self._known.update(zip(keys, embeddings, strict=True))
+        return path
+
+    def _merge(self) -> None:
+        """Small shards as one. A kill between writing and deleting leaves both, which is the same cache."""
+        if len(self._small) < 2:
+            return
+        loaded = [shard for path in self._small if (shard := _load(path)) is not None]
+        keys = [key.tobytes() for shard_keys, _ in loaded for key in shard_keys]
+        merged = self._write(keys, np.concatenate([embeddings for _, embeddings in loaded]))
+        for path in self._small:
+            if path != merged:
+                path.unlink(missing_ok=True)
+        self._small = []
+        self._read(merged)
 
     def _read(self, path: Path) -> None:
-        try:
-            shard = load_file(path)
-            keys, embeddings = shard["keys"], shard["embeddings"]
-            if keys.shape != (len(embeddings), KEY_BYTES) or embeddings.dtype != np.float32 or embeddings.ndim != 2:
-                raise ValueError(f"unexpected shapes {keys.shape}, {embeddings.shape}")
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            warnings.warn(f"{path}: damaged embedding cache, ignored ({error})", RuntimeWarning, stacklevel=3)
+        shard = _load(path)
+        if shard is None:
             return
+        keys, embeddings = shard
         self._known.update((key.tobytes(), embedding) for key, embedding in zip(keys, embeddings, strict=True))
+        if len(keys) < SMALL_SHARD:
+            self._small.append(path)
+
+
+def _load(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
+    """Keys (N, 32) and embeddings (N, D), mapped into memory; None, with a warning, of a damaged shard."""
+    try:
+        shard = load_file(path)
+        keys, embeddings = shard["keys"].numpy(), shard["embeddings"].numpy()
+        if keys.shape != (len(embeddings), KEY_BYTES) or embeddings.dtype != np.float32 or embeddings.ndim != 2:
+            raise ValueError(f"unexpected shapes {keys.shape}, {embeddings.shape}")
+    except FileNotFoundError:
+        return None  # another evaluation of the same model has merged it
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        warnings.warn(f"{path}: damaged embedding cache, ignored ({error})", RuntimeWarning, stacklevel=3)
+        return None
+    return keys, embeddings

@@ -1,156 +1,177 @@
-"""Encode every unique item once: sorted by kind and length, pictures decoded ahead by threads."""
+"""Encode every unique item of a table once: known ones from the cache, the others in batches of like cost."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Task as ProgressTask
-from rich.text import Text
+from PIL import Image, UnidentifiedImageError
 
-from llave.errors import DataError
-from llave.evaluation.cache import EmbeddingCache, content_key
-from llave.evaluation.items import ItemError, ItemTable
-from llave.models.prompts import ModelInput
+from llave.data.video import NUM_FRAMES
+from llave.evaluation.batches import Estimate, TokenCounter, plan_batches
+from llave.evaluation.cache import EmbeddingCache
+from llave.evaluation.items import ItemError, ItemTable, Source
+from llave.evaluation.progress import encoding_bar
+from llave.evaluation.workers import Encoded, encode_here, encode_in_processes
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["encode_items"]
+__all__ = ["Encoding", "encode_items"]
 
-BATCHES_PER_CHUNK = 4
-"""Batches whose pictures are held decoded at a time; as many again are being decoded meanwhile."""
-DECODERS = 4
+READERS = 8
+TOKENS_PER_BATCH = {"cuda": 65_536, "cpu": 8_192}
+"""Default budget. On a CPU more makes nothing faster; a GPU's memory holds this many at 7B without gradients."""
 
-Loaded = ModelInput | DataError
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Embeddings of a table's items.
+
+    Args:
+        embedding_UD: (U, D) unit vectors, float32; NaN where an item has none.
+        errors: by item number.
+        encoded: items that went through the model; those that were cached or alike did not.
+    """
+
+    embedding_UD: NDArray[np.float32]
+    errors: dict[int, ItemError]
+    encoded: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A hash of the text and the file, one of the file alone, and (height, width) of a picture."""
+
+    key: bytes
+    content: bytes
+    size: tuple[int, int] | None
 
 
 def encode_items(
     model: "SentenceTransformer",
     table: ItemTable,
     *,
-    batch_size: int,
+    batch_size: int = 64,
+    tokens_per_batch: int | None = None,
     cache: EmbeddingCache | None = None,
+    processes: int = 1,
+    num_frames: int = NUM_FRAMES,
     progress: bool = True,
-) -> tuple[NDArray[np.float32], dict[int, ItemError]]:
-    """Embed all items of a table.
+) -> Encoding:
+    """Embed all items of a table; those of equal content once.
 
-    Returns:
-        L2-normalised embeddings (U, D), and the errors of the items that have none (their rows are NaN).
+    Args:
+        batch_size: items of a batch at most.
+        tokens_per_batch: tokens of a batch at most, estimated; None is :data:`TOKENS_PER_BATCH`.
+        cache: keeps every batch as soon as it is encoded.
+        processes: that share the batches; 1 encodes here.
+        num_frames: frames of a video.
+
+    Raises:
+        UserError: see :class:`~llave.evaluation.encoder.Encoder`; a process that died.
     """
-    vectors: dict[int, NDArray[np.float32]] = {}
     errors: dict[int, ItemError] = {}
-    keys = _known(table, cache, vectors, errors) if cache is not None else {}
-    todo = [number for number in range(len(table)) if number not in vectors and number not in errors]
-    with _bar(progress) as bar, ThreadPoolExecutor(DECODERS) as pool:
-        job = bar.add_task("encode", total=len(table), completed=len(table) - len(todo))
-        for numbers, inputs in _loaded(pool, table, _chunks(table, todo, batch_size * BATCHES_PER_CHUNK)):
-            good: list[tuple[int, ModelInput]] = []
-            for number, entry in zip(numbers, inputs, strict=True):
-                if isinstance(entry, DataError):
-                    errors[number] = table.error(number, str(entry))
-                else:
-                    good.append((number, entry))
-            fresh = _encode(model, good, batch_size)
+    with encoding_bar(progress) as bar:
+        measured = _measure(table, num_frames, errors, bar.reading(len(table)))
+        of_key: dict[bytes, int] = {}
+        for number, found in measured.items():
+            of_key.setdefault(found.key, number)
+        vectors = {key: vector for key in of_key if cache is not None and (vector := cache.get(key)) is not None}
+        todo = [number for key, number in of_key.items() if key not in vectors]
+        estimates = _estimate(model, table, todo, measured, num_frames)
+        budget = tokens_per_batch or TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cuda"])
+        batches = [
+            [todo[index] for index in batch]
+            for batch in plan_batches(estimates, max_items=batch_size, max_tokens=budget)
+        ]
+        tokens = dict(zip(todo, (estimate.tokens for estimate in estimates), strict=True))
+        done = bar.encoding(items=len(of_key), known=len(vectors), tokens=sum(tokens.values()))
+        for batch, outcome in _run(model, table, batches, num_frames, processes):
+            good = [(n, vector) for n, vector in zip(batch, outcome, strict=True) if not isinstance(vector, str)]
+            bad = [(n, reason) for n, reason in zip(batch, outcome, strict=True) if isinstance(reason, str)]
+            errors |= {number: table.error(number, reason) for number, reason in bad}
+            fresh = {measured[number].key: vector for number, vector in good}
+            if cache is not None and fresh:
+                cache.put(list(fresh), np.stack(list(fresh.values())))
             vectors |= fresh
-            for number, _ in good:
-                if number not in fresh:
-                    errors[number] = table.error(number, "the model's embedding of this item is zero or not finite")
-            if cache is not None:
-                cache.put([keys[number] for number in fresh], list(fresh.values()))
-            bar.advance(job, len(numbers))
+            done(len(batch), sum(tokens[number] for number in batch))
     width = len(next(iter(vectors.values()))) if vectors else 1
     embedding_UD = np.full((len(table), width), np.nan, dtype=np.float32)
-    for number, vector in vectors.items():
-        embedding_UD[number] = vector
-    return embedding_UD, errors
+    for number, about in measured.items():
+        if about.key in vectors:
+            embedding_UD[number] = vectors[about.key]
+        elif number not in errors:
+            errors[number] = table.error(number, errors[of_key[about.key]].message)
+    return Encoding(embedding_UD, errors, sum(1 for number in todo if number not in errors))
 
 
-def _known(
-    table: ItemTable, cache: EmbeddingCache, vectors: dict[int, NDArray[np.float32]], errors: dict[int, ItemError]
-) -> dict[int, bytes]:
-    """Fill in what the cache has, and return the cache key of every readable item."""
-    keys: dict[int, bytes] = {}
-    for number in range(len(table)):
+def _run(
+    model: "SentenceTransformer", table: ItemTable, batches: Sequence[list[int]], num_frames: int, processes: int
+) -> Iterator[tuple[list[int], list[NDArray[np.float32] | str]]]:
+    """Each batch's item numbers with what became of them."""
+    loading = [(place, [table.source(number) for number in batch]) for place, batch in enumerate(batches)]
+    encoded: Iterator[Encoded]
+    if processes > 1 and len(batches) > 1:
+        encoded = encode_in_processes(model, loading, num_frames, min(processes, len(batches)))
+    else:
+        encoded = encode_here(model, loading, num_frames)
+    for place, found in encoded:
+        yield batches[place], found
+
+
+def _measure(
+    table: ItemTable, num_frames: int, errors: dict[int, ItemError], advance: Callable[[], None]
+) -> dict[int, _Measured]:
+    """Hash and size of every item that can be read."""
+    found: dict[int, _Measured] = {}
+
+    def measure(number: int) -> _Measured | OSError:
         try:
-            keys[number] = content_key(table.item(number), table.path(number))
+            return _inspect(table.source(number), num_frames)
         except OSError as error:
-            errors[number] = table.error(number, f"{table.path(number)}: cannot read ({error.strerror})")
-            continue
-        vector = cache.get(keys[number])
-        if vector is not None:
-            vectors[number] = vector
-    return keys
+            return error
+
+    with ThreadPoolExecutor(READERS) as pool:
+        for number, about in enumerate(pool.map(measure, range(len(table)), chunksize=64)):
+            advance()
+            if isinstance(about, OSError):
+                errors[number] = table.error(number, f"{table.path(number)}: cannot read ({about.strerror})")
+            else:
+                found[number] = about
+    return found
 
 
-def _chunks(table: ItemTable, numbers: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Chunks of one kind, longest texts first, so that a batch that does not fit fails at once."""
-
-    def order(number: int) -> tuple[int, str, str]:
-        item = table.item(number)
-        return -len(item.text), item.text, item.image
-
-    for kind in ("both", "image", "text"):
-        ordered = sorted((n for n in numbers if table.kind(n) == kind), key=order)
-        for start in range(0, len(ordered), size):
-            yield ordered[start : start + size]
+def _inspect(source: Source, num_frames: int) -> _Measured:
+    blocks = source.content(num_frames)
+    text, head = next(blocks), next(blocks, b"")
+    content = hashlib.sha256(head)
+    for block in blocks:
+        content.update(block)
+    size = _picture_size(head) if source.kind == "picture" else None
+    return _Measured(hashlib.sha256(text + content.digest()).digest(), content.digest() if head else b"", size)
 
 
-def _loaded(
-    pool: ThreadPoolExecutor, table: ItemTable, chunks: Iterator[list[int]]
-) -> Iterator[tuple[list[int], list[Loaded]]]:
-    """Each chunk with its inputs, while the next chunk is being decoded."""
-    ahead: tuple[list[int], list[Future[Loaded]]] | None = None
-    for numbers in chunks:
-        following = (numbers, [pool.submit(_load, table, number) for number in numbers])
-        if ahead is not None:
-            yield ahead[0], [future.result() for future in ahead[1]]
-        ahead = following
-    if ahead is not None:
-        yield ahead[0], [future.result() for future in ahead[1]]
-
-
-def _load(table: ItemTable, number: int) -> Loaded:
+def _picture_size(head: bytes) -> tuple[int, int] | None:
+    """Height and width from a file's first block; None of what is no plain picture."""
     try:
-        return table.load(number)
-    except DataError as error:
-        return error
+        with Image.open(io.BytesIO(head)) as image:
+            return image.height, image.width
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None  # loading says why
 
 
-def _encode(
-    model: "SentenceTransformer", good: list[tuple[int, ModelInput]], batch_size: int
-) -> dict[int, NDArray[np.float32]]:
-    """Unit vectors (D,) by item number, without those that are zero or not finite.
-
-    They are normalised again in float32, because half precision leaves norms off by 1e-3.
-    """
-    if not good:
-        return {}
-    embedding = model.encode(
-        [entry for _, entry in good],
-        batch_size=batch_size,
-        convert_to_tensor=True,
-        normalize_embeddings=True,
-        show_progress_bar=False,
-    )
-    embedding_BD: NDArray[np.float32] = embedding.float().cpu().numpy()
-    norm_B = np.linalg.norm(embedding_BD, axis=1)
-    return {
-        number: vector_D / norm
-        for (number, _), vector_D, norm in zip(good, embedding_BD, norm_B, strict=True)
-        if np.isfinite(norm) and norm > 0
-    }
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: ProgressTask) -> Text:
-        return Text(f"{task.speed:,.0f} items/s" if task.speed else "- items/s")
-
-
-def _bar(enabled: bool) -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not enabled or not console.is_terminal)
+def _estimate(
+    model: "SentenceTransformer", table: ItemTable, numbers: Sequence[int], measured: dict[int, _Measured], frames: int
+) -> list[Estimate]:
+    counter = TokenCounter(model, frames)
+    sources = [table.source(number) for number in numbers]
+    texts = counter.texts([source.text for source in sources])
+    return [
+        Estimate(source.kind, counter.media(source.kind, measured[n].size), text, measured[n].content)
+        for n, source, text in zip(numbers, sources, texts, strict=True)
+    ]

@@ -1,131 +1,160 @@
-"""Metrics and statistics as pure array functions.
+"""Ranking metrics as pure array functions of the ranks of relevant candidates.
 
-R rows (queries), C candidates. A metric is a fraction between 0 and 1; an interval is at 95%.
+R queries, C candidates, P relevant candidates of a query (queries with fewer are padded). A rank counts from 1; every
+metric here depends on nothing but the ranks and gains of the relevant candidates, so that no ranking of the others is
+ever sorted or stored. A metric is a fraction between 0 and 1 per query.
+
+Definitions follow VLM2Vec's scorer (MMEB-V2, arXiv 2507.04590), with graded NDCG taken from each candidate's own gain;
+the released scorer pairs gains with the wrong candidates where a query has several.
 """
 
-import itertools
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "Estimate",
+    "CUTOFFS",
+    "METRICS",
     "Ties",
-    "bootstrap_ci95",
-    "mean_ci95",
-    "overlap_coefficient",
-    "paired_permutation_test",
-    "precision_at_1",
-    "smallest_p",
+    "average_precision",
+    "f1",
+    "hit",
+    "metric_values",
+    "ndcg",
+    "pad",
+    "precision",
+    "recall",
+    "reciprocal_rank",
+    "relevant_ranks",
 ]
 
 Ties = Literal["strict", "v1"]
-"""What a negative that scores as high as the positive does: ``strict`` counts it against the model,
-``v1`` lets the first index win, as the original MMEB evaluation does."""
+"""Who wins a tie. ``strict``: the irrelevant candidate (and of two relevant ones the lower gain), because a model that
+maps everything to one point would otherwise be perfect. ``v1``: the relevant one, as the original MMEB evaluation
+decides, where the positive has index 0."""
 
-MAX_EXACT = 16
-"""Pairs up to which the sign-flip test visits every assignment (65,536 of them)."""
-
-
-class Estimate(NamedTuple):
-    """A mean and the half width of its 95% interval; None where one value gives no interval."""
-
-    mean: float
-    half_width: float | None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Lower and upper end, or None."""
-        return None if self.half_width is None else (self.mean - self.half_width, self.mean + self.half_width)
+CUTOFFS = (1, 5, 10)
+Values = NDArray[np.float64]
 
 
-def precision_at_1(scores: ArrayLike, positive: int = 0, ties: Ties = "strict") -> NDArray[np.bool_]:
-    """Whether the positive ranks first, per row.
+def relevant_ranks(scores_C: ArrayLike, gains_P: ArrayLike, ties: Ties = "strict") -> Values:
+    """Ranks (P,) of a query's relevant candidates, which are its first P candidates.
 
-    A score that is not a number never counts for the model.
+    A score that is not a number never counts for the model: the rank of such a relevant candidate is infinite, and such
+    an irrelevant one stands above all.
 
     Args:
-        scores: (C,) for one row, or (R, C) with short rows padded by ``-inf``.
-        positive: index of the positive candidate.
+        scores_C: a score per candidate.
+        gains_P: relevance of the first P candidates; decides between relevant ones of equal score.
         ties: see :data:`Ties`.
-
-    Returns:
-        Booleans of shape () or (R,).
     """
-    table = np.asarray(scores, dtype=np.float64)
-    if table.ndim not in (1, 2) or table.shape[-1] == 0:
-        raise ValueError(f"scores must be (C,) or (R, C) with at least one candidate, not {table.shape}")
+    scores = np.asarray(scores_C, dtype=np.float64)
+    gains = np.asarray(gains_P, dtype=np.float64)
+    if scores.ndim != 1 or gains.ndim != 1 or not 0 < len(gains) <= len(scores):
+        raise ValueError(f"expected (C,) scores and (P,) gains, 0 < P <= C, not {scores.shape} and {gains.shape}")
     if ties not in ("strict", "v1"):
         raise ValueError(f"ties must be 'strict' or 'v1', not {ties!r}")
-    of_positive = table[..., positive]
-    if ties == "strict":
-        first = (of_positive[..., None] > np.delete(table, positive, axis=-1)).all(axis=-1)
-    else:
-        first = table.argmax(axis=-1) == positive
-    return np.asarray(first & ~np.isnan(of_positive))
+    relevant, others = scores[: len(gains)], scores[len(gains) :]
+    if len(gains) == 1:
+        ahead = np.count_nonzero(~(others < relevant) if ties == "strict" else ~(others <= relevant))
+        return np.array([np.inf if np.isnan(relevant[0]) else 1.0 + ahead])
+    below = others[None, :] < relevant[:, None] if ties == "strict" else others[None, :] <= relevant[:, None]
+    in_turn = gains if ties == "strict" else -gains  # which of two relevant candidates of equal score comes first
+    order = np.lexsort((np.arange(len(gains)), in_turn, -np.nan_to_num(relevant, nan=-np.inf)))
+    place = np.empty(len(gains))
+    place[order] = np.arange(len(gains))
+    return np.where(np.isnan(relevant), np.inf, 1.0 + place + np.count_nonzero(~below, axis=1))
 
 
-def mean_ci95(values: ArrayLike) -> Estimate:
-    """Mean of independent values (one per seed) with Student's t interval."""
-    sample = _sample(values)
-    if sample.size == 1:
-        return Estimate(float(sample[0]), None)
-    from scipy.stats import t
-
-    error = sample.std(ddof=1) / np.sqrt(sample.size)
-    return Estimate(float(sample.mean()), float(t.ppf(0.975, sample.size - 1) * error))
+def pad(rows: Sequence[ArrayLike], fill: float) -> Values:
+    """Rows of different length as one array (R, P), short ones filled up."""
+    arrays = [np.asarray(row, dtype=np.float64) for row in rows]
+    padded = np.full((len(arrays), max((len(array) for array in arrays), default=0)), fill)
+    for target, array in zip(padded, arrays, strict=True):
+        target[: len(array)] = array
+    return padded
 
 
-def bootstrap_ci95(correct: ArrayLike, seed: int = 0, resamples: int = 10_000) -> tuple[float, float]:
-    """Percentile bootstrap interval of a proportion over queries.
+def hit(rank_RP: Values, gain_RP: Values, k: int) -> Values:
+    """Whether a relevant candidate is among the first k; at k = 1, MMEB's precision@1."""
+    return np.asarray((rank_RP <= k).any(axis=1), dtype=np.float64)
 
-    Resampling n booleans with replacement draws a binomial, so no resample is materialised. The interval
-    has no width where all queries agree.
+
+def precision(rank_RP: Values, gain_RP: Values, k: int) -> Values:
+    """Share of the first k that is relevant."""
+    return np.asarray((rank_RP <= k).sum(axis=1) / k, dtype=np.float64)
+
+
+def recall(rank_RP: Values, gain_RP: Values, k: int) -> Values:
+    """Share of the relevant candidates that is among the first k."""
+    return np.asarray((rank_RP <= k).sum(axis=1) / _num_relevant(gain_RP), dtype=np.float64)
+
+
+def f1(rank_RP: Values, gain_RP: Values, k: int) -> Values:
+    """Harmonic mean of precision and recall."""
+    p, r = precision(rank_RP, gain_RP, k), recall(rank_RP, gain_RP, k)
+    total = p + r
+    return np.divide(2 * p * r, total, out=np.zeros_like(total), where=total > 0)
+
+
+def reciprocal_rank(rank_RP: Values, gain_RP: Values, k: int) -> Values:
+    """1 / rank of the best relevant candidate, 0 beyond k."""
+    best = rank_RP.min(axis=1)
+    return np.where(best <= k, 1.0 / best, 0.0)
+
+
+def average_precision(rank_RP: Values, gain_RP: Values, k: int) -> Values:
+    """Mean of the precision at each relevant candidate among the first k, over min(P, k)."""
+    rank_RP = np.sort(rank_RP, axis=1)
+    number_P = np.arange(1, rank_RP.shape[1] + 1)
+    total = np.where(rank_RP <= k, number_P / rank_RP, 0.0).sum(axis=1)
+    return np.asarray(total / np.minimum(_num_relevant(gain_RP), k), dtype=np.float64)
+
+
+def ndcg(rank_RP: Values, gain_RP: Values, k: int, form: Literal["linear", "exponential"] = "linear") -> Values:
+    """Discounted gain of the first k over that of the best ranking; ``exponential`` gains are 2^gain - 1."""
+    gain_RP = gain_RP if form == "linear" else np.exp2(gain_RP) - 1.0
+    found = np.where(rank_RP <= k, gain_RP / np.log2(np.minimum(rank_RP, k) + 1.0), 0.0).sum(axis=1)
+    best = -np.sort(-gain_RP, axis=1)[:, :k]
+    ideal = (best / np.log2(np.arange(2, best.shape[1] + 2))).sum(axis=1)
+    return np.asarray(found / ideal, dtype=np.float64)
+
+
+def _ndcg_exponential(rank_RP: Values, gain_RP: Values, k: int) -> Values:
+    return ndcg(rank_RP, gain_RP, k, "exponential")
+
+
+METRICS: dict[str, Callable[[Values, Values, int], Values]] = {
+    "hit": hit,
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+    "map": average_precision,
+    "mrr": reciprocal_rank,
+    "ndcg_linear": ndcg,
+    "ndcg_exponential": _ndcg_exponential,
+}
+"""By the name that MMEB-V2's score files use."""
+
+
+def metric_values(name: str, ranks: Sequence[ArrayLike], gains: Sequence[ArrayLike]) -> Values:
+    """A metric such as ``"ndcg_linear@5"`` for R queries, (R,).
+
+    Args:
+        name: a key of :data:`METRICS`, ``@`` and a cutoff.
+        ranks: (P,) per query, from :func:`relevant_ranks`.
+        gains: (P,) per query, above 0.
+
+    Raises:
+        ValueError: no such metric.
     """
-    sample = _sample(correct)
-    draws = np.random.default_rng(seed).binomial(sample.size, sample.mean(), resamples) / sample.size
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return float(low), float(high)
+    kind, _, cutoff = name.partition("@")
+    if kind not in METRICS or not cutoff.isdigit() or int(cutoff) < 1:
+        raise ValueError(f"no metric {name!r}; there are {', '.join(METRICS)}, each with @K")
+    return METRICS[kind](pad(ranks, np.inf), pad(gains, 0.0), int(cutoff))
 
 
-def paired_permutation_test(a: ArrayLike, b: ArrayLike, seed: int = 0) -> float:
-    """Two-sided p value of the sign-flip test that paired values differ by nothing but chance.
-
-    Exact for up to 16 pairs; beyond, 65,536 random flips. See :func:`smallest_p`.
-    """
-    difference = _sample(a) - _sample(b)
-    if difference.size <= MAX_EXACT:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=difference.size)))
-        extra = 0
-    else:
-        signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(2**MAX_EXACT, difference.size))
-        extra = 1  # the observed assignment belongs to the sample
-    flipped = np.abs(signs @ difference)
-    observed = abs(float(difference.sum()))
-    at_least = np.count_nonzero(flipped >= observed - 1e-12 * max(1.0, observed))
-    return float((at_least + extra) / (len(signs) + extra))
-
-
-def smallest_p(pairs: int) -> float:
-    """The smallest p value that the exact sign-flip test can give: 0.25 for 3 pairs, 0.031 for 6."""
-    return min(1.0, 2.0 ** (1 - pairs))
-
-
-def overlap_coefficient(a: ArrayLike, b: ArrayLike, bins: int = 40) -> float:
-    """Shared area of two normalised histograms over their common range: 0 apart, 1 equal."""
-    first, second = _sample(a), _sample(b)
-    low, high = min(first.min(), second.min()), max(first.max(), second.max())
-    if low == high:
-        return 1.0
-    share_a = np.histogram(first, bins, (low, high))[0] / first.size
-    share_b = np.histogram(second, bins, (low, high))[0] / second.size
-    return float(np.minimum(share_a, share_b).sum())
-
-
-def _sample(values: ArrayLike | Sequence[Any]) -> NDArray[np.float64]:
-    sample = np.asarray(values, dtype=np.float64)
-    if sample.ndim != 1 or sample.size == 0:
-        raise ValueError(f"expected a non-empty list of values, got shape {sample.shape}")
-    return sample
+def _num_relevant(gain_RP: Values) -> NDArray[np.int64]:
+    return np.asarray((gain_RP > 0).sum(axis=1), dtype=np.int64)

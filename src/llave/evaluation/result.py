@@ -7,19 +7,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.evaluation.benchmarks.task import META_TASKS, Split
+from llave.evaluation.benchmarks.task import META_TASKS, MODALITIES, Modality, Split
 from llave.evaluation.items import ItemError, ItemTable
-from llave.evaluation.metrics import Ties, bootstrap_ci95
+from llave.evaluation.metrics import CUTOFFS, METRICS, Ties, metric_values
+from llave.evaluation.statistics import bootstrap_ci95, bootstrap_means, interval95
 
-__all__ = ["GROUP_TITLES", "EvalResult", "ScoredRow", "TaskResult"]
+__all__ = ["GROUP_TITLES", "EvalResult", "ScoredRow", "TaskResult", "group_members"]
 
-GROUP_TITLES = {"vqa": "VQA", "ind": "in distribution", "ood": "out of distribution"}
+GROUP_TITLES = {
+    "vqa": "VQA",
+    "ind": "in distribution",
+    "ood": "out of distribution",
+    "moment_retrieval": "moment retrieval",
+    "vidore_v1": "ViDoRe V1",
+    "vidore_v2": "ViDoRe V2",
+    "visrag": "VisRAG",
+    "visdoc_ood": "VisDoc OOD",
+    "visdoc": "visual documents",
+}
 """Titles of groups where they differ from the group's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredRow:
-    """A query against its own candidates; the positive is candidate 0.
+    """A query against its candidates, the relevant ones first.
 
     Equal candidates are counted once, so there can be fewer than in the data.
 
@@ -28,26 +39,35 @@ class ScoredRow:
         query: the query's number in the item table.
         candidates: (C,) numbers in the item table.
         scores: (C,) cosines.
-        correct: whether the positive ranks first.
+        ranks: (P,) ranks of the relevant candidates, from 1.
+        gains: (P,) their relevance.
     """
 
     row: int
     query: int
     candidates: NDArray[np.int32]
     scores: NDArray[np.float32]
-    correct: bool
+    ranks: NDArray[np.float64]
+    gains: NDArray[np.float64]
+
+    @property
+    def correct(self) -> bool:
+        """Whether a relevant candidate ranks first."""
+        return bool(self.ranks.min() == 1)
 
     @property
     def predicted(self) -> int:
-        """Index of the candidate that ranks first; the best negative where the positive does not."""
-        return 0 if self.correct else 1 + int(self.scores[1:].argmax())
+        """Index of the candidate that ranks first."""
+        if self.correct:
+            return int(self.ranks.argmin())
+        return len(self.gains) + int(self.scores[len(self.gains) :].argmax())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
     """A data set's scored rows, and what items that could not be embedded cost.
 
-    ``skipped`` rows had no query, positive or negative left; ``reduced`` ones were scored against fewer negatives.
+    ``skipped`` rows had no query, relevant or other candidate left; ``reduced`` ones were scored against fewer.
     """
 
     name: str
@@ -56,6 +76,15 @@ class TaskResult:
     rows: Sequence[ScoredRow]
     skipped: int = 0
     reduced: int = 0
+    modality: Modality = "image"
+    metric: str = "hit@1"
+    expected: int | None = None
+    published_name: str = ""
+
+    @property
+    def leaderboard(self) -> str:
+        """The leaderboard's name of the data set."""
+        return self.published_name or self.name
 
     @property
     def queries(self) -> int:
@@ -64,21 +93,35 @@ class TaskResult:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """(R,) whether the positive ranks first, per scored row."""
+        """(R,) whether a relevant candidate ranks first, per scored row."""
         return np.array([row.correct for row in self.rows], dtype=np.bool_)
 
     @property
     def p_at_1(self) -> float:
-        """Share of scored rows whose positive ranks first."""
+        """Share of scored rows with a relevant candidate first."""
         return float(self.correct.mean())
+
+    def values(self, metric: str | None = None) -> NDArray[np.float64]:
+        """(R,) a metric per scored row; by default the one that counts."""
+        return metric_values(metric or self.metric, [row.ranks for row in self.rows], [row.gains for row in self.rows])
+
+    @property
+    def score(self) -> float:
+        """Mean over rows of the metric that counts."""
+        return float(self.values().mean())
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """95% bootstrap interval of P@1 over queries."""
-        return bootstrap_ci95(self.correct)
+        """95% bootstrap interval of the score over queries."""
+        return bootstrap_ci95(self.values())
+
+    def metrics(self) -> dict[str, float]:
+        """Every metric at every cutoff, under the leaderboard's names."""
+        names = [f"{name}@{cutoff}" for name in METRICS for cutoff in CUTOFFS]
+        return {name: float(self.values(name).mean()) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
     """All data sets of one evaluation of one model."""
 
@@ -89,11 +132,17 @@ class EvalResult:
     errors: Sequence[ItemError] = ()
     seconds: float = 0.0
     encoded: int = field(default=0)
+    compat: str = "strict"
 
     @property
     def scores(self) -> dict[str, list[NDArray[np.float32]]]:
-        """Cosines per data set and row; candidate 0 is the positive."""
+        """Cosines per data set and row; the relevant candidates come first."""
         return {name: [row.scores for row in task.rows] for name, task in self.tasks.items()}
+
+    @property
+    def metric(self) -> str:
+        """The metric that counts, or all of them where data sets differ."""
+        return ", ".join(dict.fromkeys(task.metric for task in self.tasks.values()))
 
     @property
     def skipped(self) -> int:
@@ -102,40 +151,53 @@ class EvalResult:
 
     @property
     def reduced(self) -> int:
-        """Rows that were scored against fewer negatives, over all data sets."""
+        """Rows that were scored against fewer candidates, over all data sets."""
         return sum(task.reduced for task in self.tasks.values())
 
     def members(self) -> dict[str, list[str]]:
-        """Data sets of each group: the meta-tasks and splits that occur, then ``overall``."""
-        groups = {
-            **{meta: [t.name for t in self.tasks.values() if t.meta_task == meta] for meta in META_TASKS},
-            **{split: [t.name for t in self.tasks.values() if t.split == split] for split in ("ind", "ood")},
-            "overall": list(self.tasks),
-        }
-        return {group: names for group, names in groups.items() if names}
+        """Data sets of each group, see :func:`group_members`."""
+        return group_members({name: (t.modality, t.meta_task, t.split) for name, t in self.tasks.items()})
 
     def groups(self) -> dict[str, float]:
-        """P@1 per group: the plain mean over its data sets, whatever their sizes, as MMEB defines it."""
+        """Score per group: the plain mean over its data sets, whatever their sizes, as MMEB defines it."""
+        score = {name: task.score for name, task in self.tasks.items()}
+        return {group: float(np.mean([score[name] for name in names])) for group, names in self.members().items()}
+
+    def group_intervals(self) -> dict[str, tuple[float, float]]:
+        """95% bootstrap interval of each group's score: queries are drawn again within every data set."""
+        draws = {name: bootstrap_means(task.values(), seed) for seed, (name, task) in enumerate(self.tasks.items())}
         return {
-            group: float(np.mean([self.tasks[name].p_at_1 for name in names]))
+            group: interval95(np.mean([draws[name] for name in names], axis=0))
             for group, names in self.members().items()
         }
 
     @property
     def overall(self) -> float:
-        """Plain mean of P@1 over data sets."""
-        return self.groups()["overall"]
+        """Plain mean of the scores over data sets."""
+        return float(np.mean([task.score for task in self.tasks.values()]))
+
+    def incomparable(self) -> list[str]:
+        """Why data sets cannot be compared with published scores: other numbers of queries."""
+        return [
+            f"{task.name}: {task.queries:,} queries, the published benchmark has {task.expected:,}"
+            for task in self.tasks.values()
+            if task.expected is not None and task.queries != task.expected
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the rows; fractions between 0 and 1."""
         return {
             "benchmark": self.benchmark,
-            "metric": "P@1",
+            "metric": "P@1" if self.metric == "hit@1" else self.metric,
+            "compat": self.compat,
             "ties": self.ties,
             "overall": self.overall,
             "meta": self.groups(),
+            "meta_ci95": {group: list(interval) for group, interval in self.group_intervals().items()},
             "datasets": {
                 task.name: {
+                    "metric": task.metric,
+                    "score": task.score,
                     "p_at_1": task.p_at_1,
                     "queries": task.queries,
                     "skipped": task.skipped,
@@ -144,37 +206,46 @@ class EvalResult:
                     "ci95_over": "queries",
                     "meta": task.meta_task,
                     "split": task.split,
+                    "modality": task.modality,
+                    "metrics": task.metrics(),
                 }
                 for task in self.tasks.values()
             },
+            "incomparable": self.incomparable(),
             "errors": [{"file": error.file, "message": error.message} for error in self.errors],
             "items": len(self.items),
             "encoded": self.encoded,
             "seconds": round(self.seconds, 3),
         }
 
-    def to_markdown(self) -> str:
-        """Two tables: data sets, and groups. Percentages."""
-        lines = [f"# {self.benchmark}: P@1", ""]
-        lines += ["| data set | meta-task | split | P@1 % | 95% interval | queries | skipped |"]
-        lines += ["|---|---|---|---:|---:|---:|---:|"]
-        for task in self.tasks.values():
-            low, high = task.ci95
-            lines.append(
-                f"| {_cell(task.name)} | {task.meta_task} | {task.split} | {100 * task.p_at_1:.1f} "
-                f"| {100 * low:.1f} to {100 * high:.1f} | {task.queries} | {task.skipped} |"
-            )
-        lines += ["", "| group | data sets | P@1 % |", "|---|---:|---:|"]
-        members = self.members()
-        for group, value in self.groups().items():
-            lines.append(f"| {GROUP_TITLES.get(group, group)} | {len(members[group])} | {100 * value:.1f} |")
-        lines += ["", f"Ties: {self.ties}. Intervals: bootstrap over queries. Groups: plain mean over data sets."]
-        if self.errors:
-            cost = f"{self.skipped} rows were skipped, {self.reduced} scored with fewer negatives"
-            lines += ["", f"{len(self.errors)} items could not be embedded; {cost}:", ""]
-            lines += [f"- {_cell(error.file)}: {_cell(error.message)}" for error in self.errors]
-        return "\n".join(lines) + "\n"
 
+def group_members(about: Mapping[str, tuple[str, str, str | None]]) -> dict[str, list[str]]:
+    """Data sets of each group.
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    Of one modality: its meta-tasks and splits that occur, then ``overall``. Of several: each modality, then its
+    meta-tasks as ``video/retrieval``, the splits, then ``overall``.
+
+    Args:
+        about: modality, meta-task and split of every data set.
+    """
+
+    def chosen(*, modality: str | None = None, meta: str | None = None, split: str | None = None) -> list[str]:
+        return [
+            name
+            for name, (its_modality, its_meta, its_split) in about.items()
+            if modality in (None, its_modality) and meta in (None, its_meta) and split in (None, its_split)
+        ]
+
+    several = len({modality for modality, _, _ in about.values()}) > 1
+    groups: dict[str, list[str]] = {}
+    for modality in MODALITIES:
+        if several:
+            groups[modality] = chosen(modality=modality)
+        for meta in META_TASKS:
+            groups[f"{modality}/{meta}" if several else meta] = [
+                *groups.get(meta, []),
+                *chosen(modality=modality, meta=meta),
+            ]
+    groups |= {split: chosen(split=split) for split in ("ind", "ood")}
+    groups["overall"] = list(about)
+    return {group: names for group, names in groups.items() if names}

@@ -1,126 +1,167 @@
 """Evaluate a model on a benchmark: every unique item is encoded once, every row is scored by cosine."""
 
-import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llave.data.mmeb import Item
+from llave.data.video import NUM_FRAMES
 from llave.errors import DataError
 from llave.evaluation.benchmarks.task import Benchmark, Task
 from llave.evaluation.cache import EmbeddingCache, model_fingerprint
-from llave.evaluation.encoding import encode_items
-from llave.evaluation.items import ItemError, ItemTable
-from llave.evaluation.metrics import Ties, precision_at_1
+from llave.evaluation.compat import STRICT, Compat
+from llave.evaluation.encoding import Encoding, encode_items
+from llave.evaluation.items import ItemTable
+from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
+from llave.evaluation.scoring import row_scores
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["evaluate", "write_results"]
+__all__ = ["evaluate"]
 
-NumberedRow = tuple[int, NDArray[np.int32]]
-"""A query's number and its candidates' numbers, each candidate once, the positive first."""
+
+@dataclass(frozen=True, slots=True)
+class _NumberedRow:
+    """A query's number, its candidates' (each once, the relevant ones first), and the gains of the relevant ones."""
+
+    index: int
+    query: int
+    candidates: NDArray[np.int32]
+    gains: NDArray[np.float64]
 
 
 def evaluate(
     model: "SentenceTransformer",
     benchmark: Benchmark,
     *,
-    ties: Ties = "strict",
+    compat: Compat = STRICT,
+    ties: Ties | None = None,
     batch_size: int = 64,
+    tokens_per_batch: int | None = None,
+    processes: int = 1,
+    num_frames: int = NUM_FRAMES,
     limit: int | None = None,
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> EvalResult:
-    """P@1 of a model on every data set of a benchmark.
+    """Scores of a model on every data set of a benchmark.
 
-    An item that cannot be embedded is listed in ``errors``. A row whose query or positive it is, is skipped; where it
-    is a negative, the row is scored without it. Both are counted.
+    An item that cannot be embedded is listed in ``errors``. A row whose query it is, or all whose relevant candidates
+    are such, is skipped; otherwise the row is scored without it. Both are counted.
 
     Args:
-        ties: what a negative that scores as high as the positive does.
-        batch_size: items per forward pass.
-        limit: only this many first rows of each data set.
-        cache_dir: keep embeddings here, for the next evaluation of the same weights.
+        compat: quirks of a released scorer, to compare with its numbers.
+        ties: who wins a tie, where it is not as ``compat`` says.
+        batch_size: items per forward pass at most.
+        tokens_per_batch: tokens per forward pass at most, estimated; None fits the device.
+        processes: that share the encoding; the scores are those of one.
+        num_frames: frames of a video.
+        limit: only this many first rows of each data set. A corpus stays whole.
+        cache_dir: keep embeddings here; a killed evaluation goes on from them.
         progress: show a bar on stderr, if that is a terminal.
 
     Raises:
         DataError: a malformed data set, or one of which no row can be scored.
+        UserError: the model refuses everything, or a process died.
     """
     started = time.perf_counter()
-    table = ItemTable()
-    rows = {task.name: _number(task, table, limit) for task in benchmark.tasks}
+    compat = compat if ties is None else replace(compat, ties=ties)
+    table = ItemTable(compat)
+    rows = {task.name: _number(task, table, compat, limit) for task in benchmark.tasks}
     cache = EmbeddingCache(cache_dir, model_fingerprint(model)) if cache_dir is not None else None
-    known = len(cache) if cache is not None else 0
-    embedding_UD, errors = encode_items(model, table, batch_size=batch_size, cache=cache, progress=progress)
-    encoded = len(table) - len(errors) if cache is None else len(cache) - known
-    tasks = {task.name: _score(task, rows[task.name], embedding_UD, errors, ties) for task in benchmark.tasks}
-    listed = [errors[number] for number in sorted(errors)]
-    return EvalResult(benchmark.name, ties, tasks, table, listed, time.perf_counter() - started, encoded)
+    encoding = encode_items(
+        model,
+        table,
+        batch_size=batch_size,
+        tokens_per_batch=tokens_per_batch,
+        cache=cache,
+        processes=processes,
+        num_frames=num_frames,
+        progress=progress,
+    )
+    device = "cuda" if model.device.type == "cuda" else "cpu"
+    return EvalResult(
+        benchmark=benchmark.name,
+        compat=compat.name,
+        ties=compat.ties,
+        tasks={task.name: _score(task, rows[task.name], encoding, compat, device) for task in benchmark.tasks},
+        items=table,
+        errors=[encoding.errors[number] for number in sorted(encoding.errors)],
+        seconds=time.perf_counter() - started,
+        encoded=encoding.encoded,
+    )
 
 
-def write_results(result: EvalResult, out_dir: Path) -> None:
-    """Write ``results.json``, ``results.md`` and, per data set, ``predictions/NAME.json``."""
-    predictions = out_dir / "predictions"
-    predictions.mkdir(parents=True, exist_ok=True)
-    (out_dir / "results.json").write_text(_dump(result.to_json()), "utf-8")
-    (out_dir / "results.md").write_text(result.to_markdown(), "utf-8")
-    for task in result.tasks.values():
-        rows = [_prediction(result, row) for row in task.rows]
-        (predictions / f"{task.name}.json").write_text(_dump(rows), "utf-8")
+def _number(task: Task, table: ItemTable, compat: Compat, limit: int | None) -> list[_NumberedRow]:
+    data = task.read()
+    named: dict[str, Item] = {}
+
+    def number(items: Sequence[Item]) -> list[int]:
+        if compat.picture_names and task.picture_names:
+            items = [named.setdefault(item.image, item) for item in items]
+        return [table.add(task.folder, item) for item in items]
+
+    corpus = np.array(list(dict.fromkeys(number(data.corpus))), dtype=np.int32)
+    rows: list[_NumberedRow] = []
+    for index, row in enumerate(data.rows[:limit]):
+        own = number(row.candidates)
+        gains: dict[int, float] = {}
+        for candidate, gain in zip(own, row.gains, strict=False):
+            gains[candidate] = max(gain, gains.get(candidate, 0.0))  # of one that is listed twice the higher counts
+        candidates = np.array(list(dict.fromkeys([*gains, *own])), dtype=np.int32)
+        if len(corpus):
+            candidates = np.concatenate([candidates, corpus[~np.isin(corpus, candidates)]])
+        query = table.add(task.folder, row.query)
+        rows.append(_NumberedRow(index, query, candidates, np.array(list(gains.values()))))
+    return rows
 
 
-def _number(task: Task, table: ItemTable, limit: int | None) -> list[NumberedRow]:
-    numbered: list[NumberedRow] = []
-    for row in task.rows()[:limit]:
-        candidates = dict.fromkeys(table.add(task.folder, candidate) for candidate in row.candidates)
-        numbered.append((table.add(task.folder, row.query), np.array(list(candidates), dtype=np.int32)))
-    return numbered
-
-
-def _score(
-    task: Task,
-    rows: list[NumberedRow],
-    embedding_UD: NDArray[np.float32],
-    errors: dict[int, ItemError],
-    ties: Ties,
-) -> TaskResult:
-    scored: list[ScoredRow] = []
-    broken = np.array(sorted(errors), dtype=np.int32)
+def _score(task: Task, rows: Sequence[_NumberedRow], encoding: Encoding, compat: Compat, device: str) -> TaskResult:
+    broken = np.array(sorted(encoding.errors), dtype=np.int32)
+    usable: list[_NumberedRow] = []
     reduced = 0
-    for index, (query, given) in enumerate(rows):
-        candidates = given[~np.isin(given, broken)] if len(broken) else given
-        lost = len(given) - len(candidates)
-        if query in errors or given[0] in errors or (lost and len(candidates) == 1):
+    for row in rows:
+        if not len(broken):
+            usable.append(row)
+            continue
+        good = ~np.isin(row.candidates, broken)
+        gains = row.gains[good[: len(row.gains)]]
+        left = row.candidates[good]
+        lost = len(row.candidates) - len(left)
+        if row.query in encoding.errors or not len(gains) or (lost and len(left) == len(gains)):
             continue
         reduced += lost > 0
-        scores = embedding_UD[candidates] @ embedding_UD[query]
-        correct = bool(precision_at_1(scores, ties=ties))
-        scored.append(ScoredRow(index, query, candidates, scores, correct))
-    if not scored:
-        reason = f"; first error: {next(iter(errors.values())).message}" if rows and errors else ""
+        usable.append(_NumberedRow(row.index, row.query, left, gains))
+    if not usable:
+        reason = f"; first error: {next(iter(encoding.errors.values())).message}" if rows and encoding.errors else ""
         raise DataError(f"{task.where}: none of {len(rows)} rows can be scored{reason}")
-    return TaskResult(task.name, task.meta_task, task.split, scored, len(rows) - len(scored), reduced)
-
-
-def _prediction(result: EvalResult, row: ScoredRow) -> dict[str, Any]:
-    def shown(number: int) -> dict[str, str]:
-        item = result.items.item(number)
-        return {"text": item.text, "image": item.image}
-
-    return {
-        "row": row.row,
-        "correct": row.correct,
-        "query": shown(row.query),
-        "positive": shown(int(row.candidates[0])),
-        "predicted": shown(int(row.candidates[row.predicted])),
-        "positive_score": float(row.scores[0]),
-        "predicted_score": float(row.scores[row.predicted]),
-    }
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    scored: list[ScoredRow] = []
+    scores = row_scores(
+        encoding.embedding_UD,
+        [row.query for row in usable],
+        [row.candidates for row in usable],
+        [len(row.gains) for row in usable],
+        device=device,
+    )
+    for row, scores_C in zip(usable, scores, strict=True):
+        ranks = relevant_ranks(scores_C, row.gains, compat.ties)
+        scored.append(ScoredRow(row.index, row.query, row.candidates, scores_C.astype(np.float32), ranks, row.gains))
+    return TaskResult(
+        name=task.name,
+        meta_task=task.meta_task,
+        split=task.split,
+        rows=scored,
+        skipped=len(rows) - len(scored),
+        reduced=reduced,
+        modality=task.modality,
+        metric=task.metric,
+        expected=task.expected,
+        published_name=task.published_name,
+    )

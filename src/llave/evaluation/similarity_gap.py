@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llave.data.mmeb import Item
-from llave.evaluation.metrics import overlap_coefficient
-from llave.evaluation.result import EvalResult, TaskResult
+from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
+from llave.evaluation.statistics import overlap_coefficient
 
 __all__ = ["Gap", "HardNegative", "hardest_negatives", "similarity_gap"]
 
@@ -60,7 +60,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class HardNegative:
-    """A negative that scores high against a query; pictures are file paths or None."""
+    """A negative that scores high against a query; pictures and videos are file paths or None."""
 
     row: int
     query: Item
@@ -85,11 +85,11 @@ def _gap(task: TaskResult) -> Gap:
     hards: list[NDArray[np.float32]] = []
     easies: list[NDArray[np.float32]] = []
     for row in task.rows:
-        negatives = np.sort(row.scores[1:])
+        negatives = np.sort(row.scores[len(row.gains) :])
         count = min(NEGATIVES, len(negatives) // 2)
         hards.append(negatives[len(negatives) - count :])
         easies.append(negatives[:count])
-    positives = np.array([row.scores[0] for row in task.rows], dtype=np.float32)
+    positives = np.array([_positive(row) for row in task.rows], dtype=np.float32)
     return Gap(positives, np.concatenate(hards), np.concatenate(easies))
 
 
@@ -102,14 +102,15 @@ def hardest_negatives(result: EvalResult, per_task: int = 12) -> dict[str, list[
 
 
 def _hardest(result: EvalResult, task: TaskResult, count: int) -> list[HardNegative]:
-    rows = [row for row in task.rows if len(row.scores) > 1]
-    rows.sort(key=lambda row: float(row.scores[0] - row.scores[1:].max()))
+    rows = [row for row in task.rows if len(row.scores) > len(row.gains)]
+    rows.sort(key=_margin)
     unique = {row.query: row for row in reversed(rows)}  # of equal queries the hardest row stays
     items = result.items
     found: list[HardNegative] = []
-    for row in sorted(unique.values(), key=lambda row: float(row.scores[0] - row.scores[1:].max()))[:count]:
-        place = 1 + int(row.scores[1:].argmax())
-        positive, negative = int(row.candidates[0]), int(row.candidates[place])
+    for row in sorted(unique.values(), key=_margin)[:count]:
+        place = int(row.scores[: len(row.gains)].argmax())
+        hardest = len(row.gains) + int(row.scores[len(row.gains) :].argmax())
+        positive, negative = int(row.candidates[place]), int(row.candidates[hardest])
         found.append(
             HardNegative(
                 row=row.row,
@@ -119,8 +120,17 @@ def _hardest(result: EvalResult, task: TaskResult, count: int) -> list[HardNegat
                 positive_image=items.path(positive),
                 negative=items.item(negative),
                 negative_image=items.path(negative),
-                positive_score=float(row.scores[0]),
-                negative_score=float(row.scores[place]),
+                positive_score=float(row.scores[place]),
+                negative_score=float(row.scores[hardest]),
             )
         )
     return found
+
+
+def _positive(row: ScoredRow) -> float:
+    """Of several relevant candidates the best one counts."""
+    return float(row.scores[: len(row.gains)].max())
+
+
+def _margin(row: ScoredRow) -> float:
+    return _positive(row) - float(row.scores[len(row.gains) :].max())

@@ -1,42 +1,66 @@
 """Results as tables for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
+from llave.evaluation.compare import Difference
+from llave.evaluation.outputs import group_title, metric_title
 from llave.evaluation.result import GROUP_TITLES, EvalResult
 
-__all__ = ["comparison_table", "dataset_table", "group_table"]
+__all__ = ["comparison_table", "dataset_table", "difference_table", "group_table"]
 
 
 def dataset_table(result: EvalResult) -> Table:
-    """P@1, interval and number of queries per data set, in percent."""
-    table = Table(title=f"{result.benchmark}: P@1 per data set", caption="95% interval: bootstrap over queries")
+    """Score, interval and number of queries per data set, in percent."""
+    table = Table(title=f"{result.benchmark}: data sets", caption="95% interval: bootstrap over queries")
     for heading in ("data set", "meta-task", "split"):
         table.add_column(heading)
-    for heading in ("P@1 %", "95% interval", "queries", "skipped"):
+    for heading in ("metric", "score %", "95% interval", "queries", "skipped"):
         table.add_column(heading, justify="right")
     for task in result.tasks.values():
         low, high = task.ci95
-        interval = f"{100 * low:.1f} to {100 * high:.1f}"
-        numbers = (f"{100 * task.p_at_1:.1f}", interval, f"{task.queries:,}", str(task.skipped))
-        table.add_row(task.name, task.meta_task, task.split, *numbers)
+        numbers = (f"{100 * task.score:.1f}", f"{100 * low:.1f} to {100 * high:.1f}", f"{task.queries:,}")
+        about = (task.name, GROUP_TITLES.get(task.meta_task, task.meta_task), task.split or "")
+        table.add_row(*about, metric_title(task.metric), *numbers, str(task.skipped))
     return table
 
 
 def group_table(result: EvalResult) -> Table:
-    """Mean P@1 per meta-task and split, in percent."""
+    """Mean score per group, in percent."""
     table = Table(title=f"{result.benchmark}: mean over data sets", caption=f"ties: {result.ties}")
     table.add_column("group")
-    table.add_column("data sets", justify="right")
-    table.add_column("queries", justify="right")
-    table.add_column("P@1 %", justify="right")
-    members = result.members()
+    for heading in ("data sets", "queries", "score %", "95% interval"):
+        table.add_column(heading, justify="right")
+    members, intervals = result.members(), result.group_intervals()
     for group, value in result.groups().items():
         queries = sum(result.tasks[name].queries for name in members[group])
-        title = GROUP_TITLES.get(group, group)
-        table.add_row(title, str(len(members[group])), f"{queries:,}", f"{100 * value:.1f}")
+        low, high = intervals[group]
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        table.add_row(group_title(group), str(len(members[group])), f"{queries:,}", f"{100 * value:.1f}", interval)
+    return table
+
+
+def difference_table(differences: Sequence[Difference], title: str) -> Table:
+    """B minus A per row, in points."""
+    table = Table(title=title, caption="points; 95% interval: bootstrap over queries; p: sign-flip test over queries")
+    table.add_column("")
+    for heading in ("A %", "B %", "B - A", "95% interval", "p", "queries", "won", "lost"):
+        table.add_column(heading, justify="right")
+    for each in differences:
+        low, high = each.ci95
+        table.add_row(
+            group_title(each.name),
+            f"{100 * each.a:.1f}",
+            f"{100 * each.b:.1f}",
+            f"{100 * each.difference:+.1f}",
+            f"{100 * low:+.1f} to {100 * high:+.1f}",
+            "" if each.p is None else f"{each.p:.3f}",
+            f"{each.queries:,}",
+            f"{each.won:,}",
+            f"{each.lost:,}",
+        )
     return table
 
 

@@ -115,7 +115,9 @@ class _Models:
             folder = self.config.cache or cache_directory() / "embeddings"
             self._loaded[name] = (model, EmbeddingCache(folder, model_fingerprint(model)))
         model, cache = self._loaded[name]
-        return encode_items(model, items, batch_size=self.config.batch_size, cache=cache, progress=progress)[0]
+        return encode_items(
+            model, items, batch_size=self.config.batch_size, cache=cache, progress=progress
+        ).embedding_UD
 
     def device(self, name: str) -> Any:
         """Where the model is."""

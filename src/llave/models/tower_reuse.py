@@ -15,9 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FeatureLRU", "TowerReuse", "reusable_tower"]
+__all__ = ["FeatureLRU", "TowerReuse", "once_per_row", "reusable_tower", "vision_tower"]
 
 TOWERS = ("vision_tower", "vision_model", "visual")
+
+
+def vision_tower(network: nn.Module | None) -> nn.Module | None:
+    """The part of a backbone that sees pictures, or None."""
+    return next((part for name in TOWERS if isinstance(part := getattr(network, name, None), nn.Module)), None)
 
 
 def reusable_tower(network: nn.Module | None) -> nn.Module | None:
@@ -25,7 +30,7 @@ def reusable_tower(network: nn.Module | None) -> nn.Module | None:
 
     Qwen-VL's tower contains its projector, and is reusable only if that is frozen too.
     """
-    tower = next((part for name in TOWERS if isinstance(part := getattr(network, name, None), nn.Module)), None)
+    tower = vision_tower(network)
     if tower is None or draws_random_numbers(tower) or any(parameter.requires_grad for parameter in tower.parameters()):
         return None
     return tower
@@ -35,6 +40,24 @@ def draws_random_numbers(module: nn.Module) -> bool:
     """Whether leaving the module out would change what is drawn after it."""
     rates = (part.p if isinstance(part, nn.Dropout) else getattr(part, "dropout", 0) for part in module.modules())
     return module.training and any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
+def once_per_row(forward: Callable[..., Any], pixel_values: Tensor, **options: Any) -> Any:
+    """What ``forward(pixel_values, **options)`` returns, run once on each of the rows that differ.
+
+    A picture in several items of a batch is seen once, and so is a small picture whose only tile is the picture itself.
+    For towers that take ``pixel_values`` (N, C, H, W), like :class:`FeatureLRU`.
+    """
+    of_rows = {name: value for name, value in options.items() if _is_rows(value, len(pixel_values))}
+    place: dict[Hashable, int] = {}
+    keys = _content_keys([pixel_values, *of_rows.values()])
+    inverse = [place.setdefault(key, len(place)) for key in keys]
+    if len(place) == len(keys):
+        return forward(pixel_values, **options)
+    first = [inverse.index(number) for number in range(len(place))]
+    parts = {name: value[first] for name, value in of_rows.items()}
+    output = forward(pixel_values[first], **{**options, **parts})
+    return _replaced(output, [tensor[inverse] for tensor in _tensors(output)])
 
 
 class FeatureLRU:
@@ -96,11 +119,12 @@ class TowerReuse:
         tower: the vision tower.
         layers: the hidden states that the backbone reads (``config.vision_feature_layer``); those of all other layers
             are not kept. None: the backbone reads the output alone.
-        lru: features of earlier steps.
+        lru: runs the tower on the pictures that need it: :class:`FeatureLRU` (features of earlier steps) or
+            :func:`once_per_row`.
     """
 
     def __init__(
-        self, tower: nn.Module, *, layers: int | Sequence[int] | None = None, lru: FeatureLRU | None = None
+        self, tower: nn.Module, *, layers: int | Sequence[int] | None = None, lru: Callable[..., Any] | None = None
     ) -> None:
         self.tower = tower
         self.calls = 0

@@ -1,32 +1,103 @@
-"""Benchmarks by name or by folder."""
+"""Benchmarks by name, by table, or by folder."""
 
+import os
+from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
-from llave.errors import UserError
+from llave.data.mmeb import MMEBFolder
+from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks.folder import folder_benchmark
-from llave.evaluation.benchmarks.mmeb import mmeb_benchmark
-from llave.evaluation.benchmarks.task import Benchmark, Task
+from llave.evaluation.benchmarks.places import Place
+from llave.evaluation.benchmarks.readers import READ
+from llave.evaluation.benchmarks.spec import BenchmarkSpec, TaskSpec, read_spec
+from llave.evaluation.benchmarks.task import Benchmark, Task, TaskData
 
-__all__ = ["Benchmark", "Task", "get_benchmark"]
+__all__ = ["NAMES", "Benchmark", "Task", "TaskData", "get_benchmark", "get_spec"]
+
+T = TypeVar("T")
+NAMES = ("mmeb", "mmeb-v2", "video-retrieval")
+"""Benchmarks that come with llave; each is a table in ``tables/``."""
+VARIABLES = {"mmeb": "LLAVE_MMEB", "mmeb-v2": "LLAVE_MMEB_V2", "video-retrieval": "LLAVE_MMEB_V2"}
 
 
-def get_benchmark(name_or_path: str | Path, *, root: str | Path | None = None) -> Benchmark:
-    """The benchmark of a name (``"mmeb"``) or of a folder in MMEB's format.
+def get_benchmark(name_or_path: str | Path, *, root: str | Path | None = None, tasks: str | None = None) -> Benchmark:
+    """The benchmark of a name, of a table (``.yaml``), or of a folder in MMEB's or BEIR's format.
 
     Args:
-        name_or_path: ``"mmeb"``, or a folder with ``eval/NAME.parquet``, ``images/`` and an optional
-            ``benchmark.json``.
-        root: where MMEB's data lies; the variable ``LLAVE_MMEB`` otherwise.
+        name_or_path: one of :data:`NAMES`; a table of one's own, see ``llave.evaluation.benchmarks.spec``; or a folder
+            with ``eval/NAME.parquet``, ``images/`` and an optional ``benchmark.json``, or with ``corpus``, ``queries``
+            and ``qrels``.
+        root: where a named benchmark's or a table's data lies; the variables ``LLAVE_MMEB`` and ``LLAVE_MMEB_V2``, or
+            the table's folder, otherwise.
+        tasks: comma-separated names, meta-tasks, modalities or splits to keep; None is all.
 
     Raises:
-        UserError: an unknown name.
+        UserError: an unknown name, or nothing left.
         DataError: missing or malformed data.
     """
     name = str(name_or_path)
-    if name == "mmeb":
-        return mmeb_benchmark(root)
-    if name == "mmeb-v2":
-        raise UserError("the benchmark mmeb-v2 is not there yet; there are: mmeb, or a folder in MMEB's format")
-    if not Path(name).is_dir():
-        raise UserError(f"{name}: neither a benchmark (mmeb) nor a folder in MMEB's format")
-    return folder_benchmark(Path(name))
+    path = Path(name)
+    if name in NAMES:
+        place = root or os.environ.get(VARIABLES[name])
+        how = f"get it with `llave data download {name} --out DIR`, and name DIR by --root or {VARIABLES[name]}"
+        if not place:
+            raise DataError(f"{name}: no folder with its data given; {how}")
+        return _benchmark(get_spec(name), Place(Path(place), how), tasks)
+    if path.suffix in (".yaml", ".yml"):
+        return _benchmark(read_spec(path), Place(Path(root or path.parent)), tasks)
+    if not path.is_dir():
+        raise UserError(f"{name}: neither a benchmark ({', '.join(NAMES)}) nor a table (.yaml) nor a folder")
+    if not (path / "eval").is_dir() and any(path.glob("qrels*")):
+        page = TaskSpec(name=path.resolve().name, reader="beir", modality="visdoc", metric="ndcg_linear@5", rows=".")
+        return _benchmark(BenchmarkSpec(page.name, [], [page]), Place(path), tasks)
+    folder = folder_benchmark(path)
+    return Benchmark(
+        folder.name,
+        _chosen(folder.name, {task.name: (task, _words(task.meta_task, task)) for task in folder.tasks}, tasks),
+    )
+
+
+def get_spec(name: str) -> BenchmarkSpec:
+    """The table of a benchmark that comes with llave."""
+    return read_spec(Path(str(files(__package__) / "tables" / f"{name}.yaml")))
+
+
+def _benchmark(spec: BenchmarkSpec, place: Place, tasks: str | None) -> Benchmark:
+    chosen = _chosen(spec.name, {about.name: (about, _words(about.meta, about)) for about in spec.tasks}, tasks)
+    missing = [what for about in chosen if (what := place.missing(about)) is not None]
+    if missing:
+        more = f" (and {len(missing) - 1} more of {len(chosen)} data sets)" if len(missing) > 1 else ""
+        raise DataError(f"{missing[0]}{more}{place.advice}; or choose data sets that are there with --tasks")
+    return Benchmark(spec.name, [_task(about, place) for about in chosen])
+
+
+def _task(spec: TaskSpec, place: Place) -> Task:
+    return Task(
+        name=spec.name,
+        meta_task=spec.meta,
+        split=spec.split,
+        folder=MMEBFolder(place.root) if spec.reader == "mmeb" else place,
+        read=lambda: READ[spec.reader](spec, place),
+        where=str(place.rows_folder(spec)),
+        modality=spec.modality,
+        metric=spec.metric,
+        expected=spec.queries,
+        picture_names=spec.picture_names,
+        published_name=spec.leaderboard,
+    )
+
+
+def _words(meta: str, about: TaskSpec | Task) -> set[str]:
+    """What a data set can be chosen by."""
+    return {about.name, meta, about.modality} | ({about.split} if about.split else set())
+
+
+def _chosen(name: str, known: Mapping[str, tuple[T, set[str]]], tasks: str | None) -> list[T]:
+    wanted = {word.strip() for word in (tasks or "").split(",") if word.strip()}
+    every = {word for _, words in known.values() for word in words}
+    unknown = sorted(wanted - every)
+    if unknown:
+        raise UserError(f"--tasks: no {unknown[0]!r} in {name}; there are: {', '.join(sorted(every))}")
+    return [about for about, words in known.values() if not wanted or words & wanted]

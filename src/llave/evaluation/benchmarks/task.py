@@ -6,10 +6,11 @@ from typing import Literal
 
 from llave.data.mmeb import EvalRow, Item, MMEBFolder, PictureFolder
 
-__all__ = ["META_TASKS", "Benchmark", "Modality", "Split", "Task", "TaskData", "folder_task"]
+__all__ = ["META_TASKS", "MODALITIES", "Benchmark", "Modality", "Split", "Task", "TaskData", "folder_task"]
 
 Split = Literal["ind", "ood"]
 Modality = Literal["image", "video", "visdoc"]
+MODALITIES: tuple[Modality, ...] = ("image", "video", "visdoc")
 META_TASKS = (
     "classification",
     "vqa",
@@ -46,6 +47,9 @@ class Task:
         where: the data's place, for messages.
         modality: what the data set is about.
         metric: the score that counts, e.g. ``"hit@1"``.
+        expected: queries of the published benchmark, or None; with another number a score cannot be compared.
+        published_name: in the leaderboard's files, where it differs.
+        picture_names: a scorer of old names candidates by their picture alone (see ``llave.evaluation.compat``).
     """
 
     name: str
@@ -56,6 +60,9 @@ class Task:
     where: str
     modality: Modality = "image"
     metric: str = "hit@1"
+    expected: int | None = None
+    picture_names: bool = False
+    published_name: str = ""
 
     def rows(self) -> Sequence[EvalRow]:
         """All rows, without the corpus."""

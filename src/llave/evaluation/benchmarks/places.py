@@ -1,0 +1,142 @@
+"""Where a benchmark's rows and media are on this machine."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llave.data.mmeb import Item, load_table
+from llave.errors import DataError
+from llave.evaluation.benchmarks.spec import TaskSpec
+
+__all__ = ["Place", "picture_file", "read_table"]
+
+TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
+VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".webp", ".gif")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder of a benchmark; paths of pictures and videos are relative to it.
+
+    ``how`` says how to get what is missing.
+    """
+
+    root: Path
+    how: str = ""
+
+    def image(self, item: Item) -> Path | None:
+        """The picture of an item, or None."""
+        return self.root / item.image if item.image else None
+
+    def video(self, item: Item) -> Path | None:
+        """The video of an item, or None."""
+        return self.root / item.video if item.video else None
+
+    def missing(self, spec: TaskSpec) -> str | None:
+        """What is not there of a data set's rows and media, in words; None if nothing."""
+        rows = self.rows_folder(spec)
+        if spec.reader == "mmeb":
+            found = any((self.root / "eval" / f"{spec.name}{suffix}").is_file() for suffix in TABLES)
+            return None if found else f"{spec.name}: no {spec.name}.parquet in {self.root / 'eval'}"
+        if not rows.exists():
+            return f"{spec.name}: no rows at {rows}"
+        if spec.media and spec.reader != "beir" and not self.media(spec).is_dir():
+            return f"{spec.name}: no {spec.modality} files at {self.media(spec)}"
+        return None
+
+    def media(self, spec: TaskSpec) -> Path:
+        """The folder of a data set's pictures, videos or frames."""
+        return self.root / spec.media
+
+    def rows_folder(self, spec: TaskSpec) -> Path:
+        """The file or folder of a data set's rows."""
+        if spec.reader == "mmeb":
+            return self.root / "eval" / spec.name
+        nested = self.root / "rows" / spec.rows
+        return nested if nested.exists() or not (self.root / spec.rows).exists() else self.root / spec.rows
+
+    def rows(self, spec: TaskSpec, configs: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """``("FILE row N", row)`` of a data set's tables; ``row["{config}"]`` is its configuration.
+
+        Args:
+            configs: instead of the data set's own.
+
+        Raises:
+            DataError: no table, or one that cannot be read.
+        """
+        for config in configs if configs is not None else spec.configs or [""]:
+            for path in self.tables(spec, config):
+                for number, row in enumerate(read_table(path)):
+                    where = f"{path} row {number}"
+                    if not isinstance(row, dict):
+                        raise DataError(f"{where}: expected an object")
+                    yield where, {**row, "{config}": config}
+
+    def tables(self, spec: TaskSpec, config: str = "") -> list[Path]:
+        """Files of a configuration and of the data set's split, as the hub lays them out, sorted.
+
+        ``CONFIG/test-00000-of-00001.parquet``, ``data/CONFIG-test.jsonl``, ``CONFIG.json`` and the like; a file that no
+        split is named in counts for every split.
+        """
+        place = self.rows_folder(spec)
+        if place.is_file():
+            return [place]
+        found = sorted(path for path in place.rglob("*") if path.suffix in TABLES and not path.name.startswith("."))
+        if config:
+            found = [path for path in found if _is_of(path.relative_to(place), config)]
+        of_split = (
+            [path for path in found if _is_of(path.relative_to(place), spec.hub_split)] if spec.hub_split else found
+        )
+        if not found:
+            of = f" of configuration {config}" if config else ""
+            raise DataError(f"{spec.name}: no table{of} in {place} ({', '.join(TABLES)}){self.advice}")
+        return of_split or found
+
+    @property
+    def advice(self) -> str:
+        """The way out, to end a message with."""
+        return f"; {self.how}" if self.how else ""
+
+    def video_path(self, spec: TaskSpec, name: str) -> str:
+        """A video's path relative to the folder: a folder of frames, or a film beside them or under ``videos``."""
+        frames = self.media(spec) / name
+        if frames.exists():
+            return f"{spec.media}/{name}"
+        for folder in (spec.media, spec.media.replace("/frames/", "/videos/")):
+            for suffix in VIDEOS:
+                if (self.root / folder / f"{name}{suffix}").is_file():
+                    return f"{folder}/{name}{suffix}"
+        return f"{spec.media}/{name}"  # encoding lists it as missing
+
+
+def picture_file(name: str, naming: str) -> str:
+    """File name of a corpus's picture: ``ID.png``, or the released bundle's shortened name with a hash."""
+    if naming == "plain":
+        return name if Path(name).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") else f"{name}.png"
+    stem, suffix = os.path.splitext(name)
+    return f"{stem[:50]}_{hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]}{suffix}"
+
+
+def _is_of(path: Path, word: str) -> bool:
+    """Whether a path names a configuration or split: as a folder, or as a part of the file's name."""
+    stem = path.name.split(".")[0]
+    return word in path.parts[:-1] or stem == word or stem.startswith((f"{word}-", f"{word}_")) or f"-{word}" in stem
+
+
+def read_table(path: Path) -> Sequence[Any]:
+    """Rows of a table, CSV and TSV included, unchecked.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if path.suffix in (".csv", ".tsv"):
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path}: cannot read ({error})") from None
+    return load_table(path)

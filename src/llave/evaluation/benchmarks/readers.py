@@ -1,0 +1,252 @@
+"""From the rows of a data set, in one of a few forms, to queries and candidates.
+
+=============  =======================================================================================================
+``mmeb``       MMEB's evaluation rows; instructions are in the texts (columns of TIGER-Lab/MMEB-eval)
+``instructed`` the same with instructions in ``qry_inst`` and ``tgt_inst`` (MMEB-V2's pictures)
+``labels``     a video and its label; all labels are candidates, or the row's own in the column ``candidates``
+``questions``  a video, a question and its options; the options are candidates
+``captions``   a text and its video; all videos are candidates
+``moments``    a text about a video, and a folder of its clips: ``query/``, ``positive…/`` and others
+``clips``      a text, with a picture or a video or alone, and lists of right and wrong clips
+``beir``       queries, a corpus of pages, and relevance judgements
+=============  =======================================================================================================
+"""
+
+import string
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from llave.data.mmeb import IMAGE_PLACEHOLDER, EvalRow, Item, MMEBFolder
+from llave.errors import DataError
+from llave.evaluation.benchmarks.beir import read_beir
+from llave.evaluation.benchmarks.places import Place
+from llave.evaluation.benchmarks.spec import Reader, TaskSpec
+from llave.evaluation.benchmarks.task import TaskData
+
+__all__ = ["READ", "join"]
+
+Row = Mapping[str, Any]
+
+
+def join(*parts: str) -> str:
+    """Instruction and text with one space between."""
+    return " ".join(part.strip() for part in parts if part.strip())
+
+
+def _mmeb(spec: TaskSpec, place: Place) -> TaskData:
+    folder = MMEBFolder(place.root)
+    return TaskData(folder.eval(spec.name), folder.corpus(spec.name))
+
+
+def _instructed(spec: TaskSpec, place: Place) -> TaskData:
+    rows: list[EvalRow] = []
+    for where, row in place.rows(spec, spec.configs or [spec.name]):
+        query_image = _picture(row, "qry_img_path", spec, where)
+        texts, images = _strings(row, "tgt_text", where), _strings(row, "tgt_img_path", where)
+        images = images or [""] * len(texts)
+        if len(texts) != len(images):
+            raise DataError(f"{where}: tgt_text and tgt_img_path differ in length")
+        query = (
+            f"{_string(row, 'qry_inst', where)} {_string(row, 'qry_text', where)}".replace(" \n", "\n") + spec.ending
+        )
+        if query_image and IMAGE_PLACEHOLDER not in query:
+            query = f"{IMAGE_PLACEHOLDER}\n{query}"
+        instruction = str(row.get("tgt_inst") or "")
+        candidates = tuple(
+            Item(f"{instruction} {text}".replace(" \n", "\n") if instruction else text, _under(spec.media, image))
+            for text, image in zip(texts, images, strict=True)
+        )
+        rows.append(EvalRow(Item(query, query_image), candidates))
+    return TaskData(rows)
+
+
+def _labels(spec: TaskSpec, place: Place) -> TaskData:
+    rows: list[EvalRow] = []
+    local = "candidates" in spec.columns
+    for where, row in _first(place.rows(spec), spec.first):
+        label = _text(row, spec, "label", where)
+        video = Item(spec.query, "", place.video_path(spec, _text(row, spec, "video", where)))
+        others = [text for text in _strings(row, spec.columns["candidates"], where) if text != label] if local else []
+        rows.append(EvalRow(video, (Item(label), *map(Item, others))))
+    return TaskData(rows, () if local else tuple(map(Item, _all_labels(spec, place, rows))))
+
+
+def _all_labels(spec: TaskSpec, place: Place, rows: list[EvalRow]) -> list[str]:
+    """The labels of ``labels/NAME.txt``; without it those that occur, if they are as many as there must be."""
+    path = place.root / "labels" / f"{spec.name}.txt"
+    if path.is_file():
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    found = sorted({row.candidates[0].text for row in rows})
+    if spec.labels is not None and len(found) < spec.labels:
+        raise DataError(
+            f"{spec.name}: {len(found)} of its {spec.labels} labels occur in the rows; list all in {path}, one a line"
+        )
+    return found
+
+
+def _questions(spec: TaskSpec, place: Place) -> TaskData:
+    """``ask``: ``lettered`` (a list "(A) …" under "Options:"), ``lines``, ``words``, or ``question`` alone.
+
+    ``answers``: ``plain`` options, ``lettered`` ("(A) …") or ``unlettered`` ("A. …" without "A."). The right one is a
+    number from 0, a letter, or the option's text.
+    """
+    rows: list[EvalRow] = []
+    for where, row in _first(place.rows(spec), spec.first):
+        options = spec.options or _options(row, spec, where)
+        lettered = [f"({letter}) {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False)]
+        question = _text(row, spec, "question", where)
+        shown = {
+            "question": question,
+            "lettered": "\n".join([question, "Options:", *lettered]),
+            "lines": "\n".join([question, *options]),
+            "words": question + " ".join(options),
+        }
+        candidates = {
+            "plain": options,
+            "lettered": lettered,
+            "unlettered": [option.partition(". ")[2].strip(". ") or option for option in options],
+        }
+        right = _right(row.get(spec.columns["answer"]), options, where)
+        texts = candidates[spec.answers]
+        ordered = [texts[right], *(text for number, text in enumerate(texts) if number != right)]
+        video = place.video_path(spec, _text(row, spec, "video", where))
+        rows.append(EvalRow(Item(join(spec.query, shown[spec.ask]), "", video), tuple(map(Item, ordered))))
+    return TaskData(rows)
+
+
+def _captions(spec: TaskSpec, place: Place) -> TaskData:
+    rows: list[EvalRow] = []
+    videos: dict[str, Item] = {}
+    for where, row in _first(place.rows(spec), spec.first):
+        name = _text(row, spec, "video", where)
+        stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in FILMS else name
+        video = videos.setdefault(stem, Item(spec.target, "", place.video_path(spec, stem)))
+        texts = row.get(spec.columns["text"])
+        captions = [texts] if isinstance(texts, str) else list(texts or [])
+        if not captions or not all(isinstance(caption, str) for caption in captions):
+            raise DataError(f"{where}: {spec.columns['text']} must be a text or a list of texts")
+        chosen = captions if spec.every_caption else captions[:1]
+        rows += [EvalRow(Item(join(spec.query, caption)), (video,)) for caption in chosen]
+    return TaskData(rows, tuple(videos.values()))
+
+
+def _moments(spec: TaskSpec, place: Place) -> TaskData:
+    rows: list[EvalRow] = []
+    for where, row in _first(place.rows(spec), spec.first):
+        name = PurePosixPath(_text(row, spec, "video", where)).stem
+        folder = place.media(spec) / name
+        clips = sorted(path.name for path in folder.glob("*") if path.is_dir() and path.name != "query")
+        right = [clip for clip in clips if clip.startswith("positive")]
+        if not right:
+            raise DataError(f"{where}: no folder positive* in {folder}{place.advice}")
+        ordered = [*right, *(clip for clip in clips if clip not in right)]
+        candidates = tuple(Item(spec.target, "", f"{spec.media}/{name}/{clip}") for clip in ordered)
+        text = join(spec.query, _text(row, spec, "text", where))
+        query = Item(text, "", f"{spec.media}/{name}/query")
+        rows.append(EvalRow(query, candidates, (1.0,) * len(right)))
+    return TaskData(rows)
+
+
+def _clips(spec: TaskSpec, place: Place) -> TaskData:
+    rows: list[EvalRow] = []
+
+    def clip(path: str) -> str:
+        return place.video_path(spec, f"video_frames/{path.replace('/', '_').split('.mp4')[0]}")
+
+    for where, row in _first(place.rows(spec), spec.first):
+        text, shown = _text(row, spec, "text", where), str(row.get(spec.columns["input"]) or "")
+        if PurePosixPath(shown).suffix in FILMS:
+            query = Item(join(spec.query_with_video, text), "", clip(shown))
+        elif PurePosixPath(shown).suffix in (".jpg", ".png"):
+            query = Item(join(spec.query_with_picture, text), f"{spec.media}/query_{shown}")
+        else:
+            query = Item(join(spec.query, text))
+        right, wrong = (
+            [str(entry[spec.columns["path"]]) for entry in row.get(spec.columns[key]) or []]
+            for key in ("positives", "negatives")
+        )
+        if not right:
+            raise DataError(f"{where}: no right clip in {spec.columns['positives']}")
+        candidates = tuple(Item(spec.target, "", clip(path)) for path in [*right, *wrong])
+        rows.append(EvalRow(query, candidates, (1.0,) * len(right)))
+    return TaskData(rows)
+
+
+FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+
+READ: dict[Reader, Callable[[TaskSpec, Place], TaskData]] = {
+    "mmeb": _mmeb,
+    "instructed": _instructed,
+    "labels": _labels,
+    "questions": _questions,
+    "captions": _captions,
+    "moments": _moments,
+    "clips": _clips,
+    "beir": read_beir,
+}
+
+
+def _first(rows: Any, count: int | None) -> Any:
+    for number, row in enumerate(rows):
+        if number == count:
+            return
+        yield row
+
+
+def _text(row: Row, spec: TaskSpec, role: str, where: str) -> str:
+    """A column by its role; a pattern such as ``v_{name}`` is filled in from other columns."""
+    column = spec.columns.get(role)
+    if column is None:
+        raise DataError(f"{spec.name}: columns names no {role}")
+    if "{" in column:
+        names = [name for _, name, _, _ in string.Formatter().parse(column) if name]
+        values = {name: row["{config}"] if name == "config" else _string(row, name, where) for name in names}
+        return str(column.format(**values))
+    return _string(row, column, where)
+
+
+def _string(row: Row, column: str, where: str) -> str:
+    if column not in row:
+        raise DataError(f"{where}: missing column {column}; it has {', '.join(name for name in row if name[0] != '{')}")
+    value = row[column]
+    return "" if value is None else str(value)
+
+
+def _strings(row: Row, column: str, where: str) -> list[str]:
+    value = row.get(column)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise DataError(f"{where}: {column} must be a list")
+    return ["" if entry is None else str(entry) for entry in value]
+
+
+def _options(row: Row, spec: TaskSpec, where: str) -> list[str]:
+    column = spec.columns["options"]
+    if isinstance(column, list):
+        return [_string(row, name, where) for name in column]
+    found = _strings(row, column, where)
+    if not found:
+        raise DataError(f"{where}: no options in {column}")
+    return found
+
+
+def _right(answer: Any, options: list[str], where: str) -> int:
+    """Index of the right option."""
+    text = str(answer)
+    if text in options:
+        return options.index(text)
+    if text.isdigit() and int(text) < len(options):
+        return int(text)
+    if len(text) == 1 and text in string.ascii_uppercase[: len(options)]:
+        return string.ascii_uppercase.index(text)
+    raise DataError(f"{where}: the answer {text!r} is none of the options, nor a number or letter of one")
+
+
+def _under(folder: str, path: str) -> str:
+    return f"{folder}/{path}" if folder and path else path
+
+
+def _picture(row: Row, column: str, spec: TaskSpec, where: str) -> str:
+    return _under(spec.media, _string(row, column, where))

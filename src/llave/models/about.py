@@ -1,0 +1,32 @@
+"""What a report says of a model, and the type of its weights in an evaluation."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["about_model", "eval_dtype"]
+
+
+def about_model(model: "SentenceTransformer", name: str) -> dict[str, Any]:
+    """Name, backbone, size in billions of parameters, dimension, length and type of weights, as leaderboards ask."""
+    network: Any = getattr(model[0], "model", model)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {
+        "model_name": name,
+        "model_backbone": type(network).__name__,
+        "model_size": round(parameters / 1e9, 3),
+        "embedding_dimension": model.get_embedding_dimension(),
+        "max_length_tokens": model.max_seq_length,
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+    }
+
+
+def eval_dtype(wanted: str | None, device: str | None) -> str | None:
+    """The wanted type; bfloat16 on a GPU that has it, and None, the checkpoint's own, elsewhere."""
+    import torch
+
+    if wanted is not None:
+        return wanted
+    on_gpu = torch.cuda.is_available() if device is None else device.startswith("cuda")
+    return "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else None
