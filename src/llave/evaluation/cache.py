@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from llave.data.media import media_bytes
 from llave.data.mmeb import Item
+from llave.data.video import NUM_FRAMES
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -28,14 +30,15 @@ KEY_BYTES = 32
 
 
 def content_key(item: Item, picture: Path | None) -> bytes:
-    """SHA-256 of an item's text and of its picture's bytes.
+    """SHA-256 of an item's text and of its picture's, page's or video's content.
 
     Raises:
         OSError: the picture cannot be read.
     """
     digest = hashlib.sha256(f"{len(item.text)}:{item.text}|".encode("utf-8", "surrogatepass"))
     if picture is not None:
-        digest.update(picture.read_bytes())
+        for block in media_bytes(picture, num_frames=NUM_FRAMES if item.video else None):
+            digest.update(block)
     return digest.digest()
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from llave.errors import DataError
 from llave.evaluation.cache import EmbeddingCache, content_key
 from llave.evaluation.items import ItemError, ItemTable
-from llave.models.prompts import ModelInput
+from llave.models.prompts import ModelInput, require_video
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -40,7 +40,12 @@ def encode_items(
 
     Returns:
         L2-normalised embeddings (U, D), and the errors of the items that have none (their rows are NaN).
+
+    Raises:
+        UserError: there are videos, and the model takes none.
     """
+    if any(table.item(number).video for number in range(len(table))):
+        require_video(model)
     vectors: dict[int, NDArray[np.float32]] = {}
     errors: dict[int, ItemError] = {}
     keys = _known(table, cache, vectors, errors) if cache is not None else {}
@@ -89,11 +94,11 @@ def _known(
 def _chunks(table: ItemTable, numbers: Sequence[int], size: int) -> Iterator[list[int]]:
     """Chunks of one kind, longest texts first, so that a batch that does not fit fails at once."""
 
-    def order(number: int) -> tuple[int, str, str]:
+    def order(number: int) -> tuple[int, str, str, str]:
         item = table.item(number)
-        return -len(item.text), item.text, item.image
+        return -len(item.text), item.text, item.image, item.video
 
-    for kind in ("both", "image", "text"):
+    for kind in ("video+text", "video", "both", "image", "text"):
         ordered = sorted((n for n in numbers if table.kind(n) == kind), key=order)
         for start in range(0, len(ordered), size):
             yield ordered[start : start + size]

@@ -32,8 +32,8 @@ class ItemTable:
 
     def add(self, folder: PictureFolder, item: Item) -> int:
         """The number of an item, a new one if it was not seen before."""
-        seen = Item(strip_placeholder(item.text), item.image)
-        key = (folder.root if seen.image else None, seen)
+        seen = Item(strip_placeholder(item.text), item.image, item.video)
+        key = (folder.root if seen.image or seen.video else None, seen)
         number = self._numbers.setdefault(key, len(self._sources))
         if number == len(self._sources):
             self._sources.append((folder, seen))
@@ -44,9 +44,9 @@ class ItemTable:
         return self._sources[number][1]
 
     def path(self, number: int) -> Path | None:
-        """The file of the item's picture, or None."""
+        """The file of the item's picture or video, or None."""
         folder, item = self._sources[number]
-        return folder.image(item)
+        return folder.image(item) or folder.video(item)
 
     def load(self, number: int) -> ModelInput:
         """What the model takes, the picture decoded.
@@ -58,8 +58,10 @@ class ItemTable:
         return to_model_input(item, folder)
 
     def kind(self, number: int) -> str:
-        """``"text"``, ``"image"`` or ``"both"``."""
+        """``"text"``, ``"image"``, ``"both"``, ``"video"`` or ``"video+text"``."""
         item = self.item(number)
+        if item.video:
+            return "video+text" if item.text else "video"
         return "text" if not item.image else "both" if item.text else "image"
 
     def error(self, number: int, message: str) -> ItemError:
