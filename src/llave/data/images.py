@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from llave.data.pages import MAX_PAGE_PIXELS, load_page, split_page
 from llave.errors import DataError
 
 __all__ = ["MAX_PIXELS", "load_image", "to_rgb"]
@@ -22,12 +23,19 @@ def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> I
     """Decode the picture at a path, or in bytes, to 8-bit RGB with EXIF rotation applied.
 
     Args:
-        source: a file path, or the encoded bytes.
-        max_pixels: pictures with more pixels than this are refused before they are decoded.
+        source: a file path, ``FILE.pdf#page=3`` (a page, from 1, drawn at 144 dpi), or the encoded bytes.
+        max_pixels: pictures with more pixels than this are refused before they are decoded; a page is drawn smaller.
 
     Raises:
         DataError: missing, truncated, too large, or not a picture; the message names the file.
+        UserError: a page, and pypdfium2 is not installed.
     """
+    if not isinstance(source, bytes):
+        document, page = split_page(source)
+        if page is not None:
+            return load_page(document, page, max_pixels=min(max_pixels, MAX_PAGE_PIXELS))
+        if document.suffix.lower() == ".pdf":
+            raise DataError(f"{source}: a document; name a page of it: {document.name}#page=1")
     name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:

@@ -64,12 +64,15 @@ def load_model(
         if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
             raise UserError(f"{path}: no model here (neither config.json nor modules.json)")
         if not (path / "modules.json").is_file():
-            transformer = Transformer(name, model_kwargs=model_kwargs)
+            transformer = _take_video(Transformer(name, model_kwargs=model_kwargs))
             pooling = Pooling(transformer.get_embedding_dimension(), "lasttoken")
             return SentenceTransformer(modules=[transformer, pooling, Normalize()], device=device)
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"{name}: no such directory")
-    return SentenceTransformer(name, device=device, model_kwargs=model_kwargs)
+    opened = SentenceTransformer(name, device=device, model_kwargs=model_kwargs)
+    if isinstance(opened[0], Transformer):
+        _take_video(opened[0])
+    return opened
 
 
 def save_model(model: SentenceTransformer, directory: Path) -> None:
@@ -144,10 +147,20 @@ def _assemble(model: nano.NanoModel, processor: nano.NanoProcessor, device: str 
         state = {name: value.contiguous() for name, value in model.state_dict().items()}
         save_file(state, f"{directory}/model.safetensors", metadata={"format": "pt"})
         processor.save_pretrained(directory)
-        transformer = Transformer(directory, max_seq_length=256)
+        transformer = _take_video(Transformer(directory, max_seq_length=256))
     transformer.model.vision_tower.requires_grad_(False)
     pooling = Pooling(transformer.get_embedding_dimension(), "mean")  # as MiniLM was trained
     return SentenceTransformer(modules=[transformer, pooling, Normalize()], device=device)
+
+
+def _take_video(transformer: Transformer) -> Transformer:
+    """Tell sentence-transformers that a nano model takes videos: it looks for a video processor, and frames are
+    pictures here. Also for directories that were saved without."""
+    if isinstance(transformer.processor, nano.NanoProcessor):
+        config: Any = transformer.modality_config
+        config.setdefault("video", dict(config["image"]))
+        transformer.input_formatter.supported_modalities = list(config)
+    return transformer
 
 
 def use_feature_cache(model: SentenceTransformer, path: Path | None = None) -> FeatureCache | None:

@@ -10,8 +10,10 @@ The classes are registered with transformers' Auto classes when this module is i
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -26,6 +28,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from llave.errors import UserError
 from llave.models.nano_vision import FEATURE_DIM, EfficientNetLite0
 from llave.models.vision_reuse import FeatureCache
 
@@ -173,7 +176,11 @@ class NanoModel(PreTrainedModel):
 
 
 class NanoProcessor(ProcessorMixin):
-    """Tokenizer and picture processor; one placeholder per picture becomes ``image_seq_length`` tokens."""
+    """Tokenizer and picture processor; one placeholder per picture becomes ``image_seq_length`` tokens.
+
+    A video is its frames, each as many tokens as a picture, before the pictures and the text of its sample. They are
+    put there here and not by the chat template, so that directories saved before take videos too.
+    """
 
     attributes: ClassVar = ["image_processor", "tokenizer"]
 
@@ -197,18 +204,37 @@ class NanoProcessor(ProcessorMixin):
         self,
         images: Any = None,
         text: str | list[str] | None = None,
+        videos: Any = None,
         text_kwargs: dict[str, Any] | None = None,
         images_kwargs: dict[str, Any] | None = None,
         common_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Token ids of ``text`` and, where there are pictures, ``pixel_values`` (or their cached features)."""
+        """Token ids of ``text`` and, where there are pictures, ``pixel_values`` (or their cached features).
+
+        Args:
+            images: pictures of each text, or a flat list.
+            text: with one placeholder per picture.
+            videos: for each text its videos, each of frames as PIL pictures or a uint8 array (F, H, W, 3).
+
+        Raises:
+            UserError: frames of another form, or more of them than the model's tokens.
+        """
         shared = {"return_tensors": "pt", **(common_kwargs or {})}
         texts = [text] if isinstance(text, str) else list(text or [])
+        pictures = _flat(images)
+        if videos is not None:
+            frames = [[frame for video in of_text for frame in video_frames(video)] for of_text in videos]
+            of_texts = images if images is not None else [[] for _ in texts]
+            pictures = [
+                picture for of_text, more in zip(frames, of_texts, strict=True) for picture in (*of_text, *_flat(more))
+            ]
+            texts = [IMAGE_TOKEN * len(of_text) + " " + t for of_text, t in zip(frames, texts, strict=True)]
         texts = [t.replace(IMAGE_TOKEN, IMAGE_TOKEN * self.image_seq_length) for t in texts]
         tokens = {"padding": True, "truncation": True, **(text_kwargs or {}), **shared}
         data = dict(self.tokenizer(texts, **tokens))
-        pictures = _flat(images)
+        if videos is not None:
+            self._check_room(texts, data["input_ids"])
         if pictures:
             if self.feature_cache is not None:
                 data["pixel_values"] = self.feature_cache.features(pictures)
@@ -216,10 +242,42 @@ class NanoProcessor(ProcessorMixin):
                 data["pixel_values"] = self.pixels(pictures, **(images_kwargs or {}))
         return BatchFeature(data)
 
+    def _check_room(self, texts: list[str], input_ids: Any) -> None:
+        """Truncation may cost words, never frames."""
+        place = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        for text, ids in zip(texts, input_ids, strict=True):
+            wanted = text.count(IMAGE_TOKEN)
+            kept = sum(int(token) == place for token in ids)
+            if kept < wanted:
+                each = self.image_seq_length
+                raise UserError(
+                    f"{wanted // each} frames and pictures of {each} tokens each, and the model takes {kept // each}; "
+                    "pass fewer frames"
+                )
+
     def pixels(self, pictures: list[Any], **kwargs: Any) -> Tensor:
         """Pictures as (N, 3, H, W) float32."""
         pixel: Tensor = self.image_processor(pictures, **{**kwargs, "return_tensors": "pt"})["pixel_values"]
         return pixel
+
+
+def video_frames(video: Any) -> list[Image.Image]:
+    """The frames of a video as pictures.
+
+    Args:
+        video: PIL pictures, or a uint8 array or tensor (F, H, W, 3) or (F, 3, H, W).
+
+    Raises:
+        UserError: something else.
+    """
+    if isinstance(video, (list, tuple)) and all(isinstance(frame, Image.Image) for frame in video):
+        return [frame.convert("RGB") for frame in video]
+    frames = np.asarray(video)
+    if frames.ndim == 4 and frames.shape[1] == 3 and frames.shape[3] != 3:
+        frames = frames.transpose(0, 2, 3, 1)
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+        raise UserError(f"a video must be uint8 (F, H, W, 3), not {frames.dtype} {frames.shape}; see llave.data.video")
+    return [Image.fromarray(frame) for frame in frames]
 
 
 def _flat(images: Any) -> list[Any]:

@@ -1,38 +1,79 @@
 """From an MMEB item to what ``SentenceTransformer.encode`` takes."""
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from llave.data.images import load_image
 from llave.data.mmeb import Item, PictureFolder, strip_placeholder
-from llave.errors import DataError
+from llave.data.video import NUM_FRAMES, load_video
+from llave.errors import DataError, UserError
 
-__all__ = ["ModelInput", "model_input", "to_model_input"]
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["ModelInput", "model_input", "require_video", "stack_frames", "to_model_input"]
 
 ModelInput = str | Image.Image | dict[str, Any]
+_MEDIA_NAME = re.compile(r"(?s)https?://|data:|.*\.[A-Za-z0-9]{2,4}$")
+"""Bare texts that sentence-transformers would fetch or open as a picture or film; in a dict they are texts."""
 
 
-def to_model_input(item: Item, folder: PictureFolder) -> ModelInput:
-    """Text, picture or both, the picture decoded.
+def to_model_input(item: Item, folder: PictureFolder, *, num_frames: int = NUM_FRAMES) -> ModelInput:
+    """Text, picture or video, or a text with either; the picture or the frames decoded.
+
+    Args:
+        item: what to embed.
+        folder: where its picture or video is.
+        num_frames: at most this many frames of a video.
 
     Raises:
-        DataError: a picture that cannot be decoded, or nothing to embed.
+        DataError: a picture or video that cannot be decoded, or nothing to embed.
     """
-    path = folder.image(item)
-    return model_input(item.text, None if path is None else load_image(path))
+    path, film = folder.image(item), folder.video(item)
+    image = None if path is None else load_image(path)
+    video = None if film is None else load_video(film, num_frames=num_frames)
+    return model_input(item.text, image, video=video)
 
 
-def model_input(text: str, image: Image.Image | None, *, prompt: str = "") -> ModelInput:
-    """Combine a prompt, an MMEB text and a decoded picture.
+def model_input(
+    text: str, image: Image.Image | None, *, video: Sequence[Image.Image] | None = None, prompt: str = ""
+) -> ModelInput:
+    """Combine a prompt, an MMEB text and a decoded picture or the frames of a video.
 
     Raises:
-        DataError: neither a text nor a picture.
+        DataError: nothing of all that, or both a picture and a video.
     """
     text = (prompt + strip_placeholder(text)).strip()
+    if video:
+        if image is not None:
+            raise DataError("an item has both a picture and a video")
+        frames = stack_frames(video)
+        return {"video": frames, "text": text} if text else {"video": frames}
     if image is None:
         if not text:
             raise DataError("an item has neither a text nor a picture")
-        return text
+        return {"text": text} if _MEDIA_NAME.match(text) else text
     # The picture first: templates that keep the order of the parts (Qwen-VL, SmolVLM) were trained that way.
     return {"image": image, "text": text} if text else image
+
+
+def stack_frames(frames: Sequence[Image.Image]) -> NDArray[np.uint8]:
+    """RGB frames as (F, H, W, 3); those of another size are brought to the first one's."""
+    size = frames[0].size
+    return np.stack([np.asarray(frame if frame.size == size else frame.resize(size)) for frame in frames])
+
+
+def require_video(model: "SentenceTransformer") -> None:
+    """Refuse a model that takes no video, before anything is decoded: nothing stands in for what it cannot see.
+
+    Raises:
+        UserError: the model takes no video.
+    """
+    if not model.supports("video"):
+        takes = sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message")
+        raise UserError(f"this model takes no video, only {', '.join(takes)}; choose one that does, or other data sets")

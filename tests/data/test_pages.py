@@ -1,0 +1,123 @@
+"""Pages of real PDF documents as pictures."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pypdfium2 as pdfium
+import pytest
+from PIL import Image
+
+from llave.data.images import load_image
+from llave.data.media import media_bytes
+from llave.data.pages import load_page, page_paths, split_page
+from llave.errors import DataError, UserError
+
+COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
+LOCKED = b"""%PDF-1.4
+1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
+2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj
+3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>> endobj
+4 0 obj <</Filter/Standard/V 1/R 2/P -4/O<OWNER>/U<USER>>> endobj
+trailer <</Root 1 0 R/Size 5/Encrypt 4 0 R/ID[<00><00>]>>
+%%EOF"""
+"""A document whose password is not the empty one."""
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    """Three pages of 1 x 2 inches, each of one colour."""
+    first, *rest = (Image.new("RGB", (72, 144), colour) for colour in COLOURS)
+    path = tmp_path / "a b.pdf"
+    first.save(path, save_all=True, append_images=rest, resolution=72)
+    return path
+
+
+def near(colour: object, wanted: tuple[int, ...]) -> bool:
+    assert isinstance(colour, tuple)
+    return all(abs(a - b) < 12 for a, b in zip(colour, wanted, strict=True))
+
+
+def test_paths_of_pages() -> None:
+    assert split_page("a/b.pdf#page=3") == (Path("a/b.pdf"), 3)
+    assert split_page(Path("A.PDF#page=12")) == (Path("A.PDF"), 12)
+    for plain in ("a.pdf", "a.png#page=3", "a.pdf#page=", "a.pdf#page=-1", "#page=1", "a#page=1.png"):
+        assert split_page(plain) == (Path(plain), None)
+
+
+def test_a_page_is_a_picture(document: Path) -> None:
+    for number, colour in enumerate(COLOURS, 1):
+        page = load_image(f"{document}#page={number}")
+        assert page.size == (144, 288)  # 144 dots per inch
+        assert page.mode == "RGB"
+        assert near(page.getpixel((70, 140)), colour)
+    assert load_image(Path(f"{document}#page=2")).tobytes() == load_page(document, 2).tobytes()
+    assert load_page(document, 1, dpi=72).size == (72, 144)
+
+
+def test_a_large_page_is_drawn_smaller(document: Path, tmp_path: Path) -> None:
+    small = load_page(document, 1, max_pixels=5000)
+    assert 4500 < small.width * small.height <= 5000
+    poster = pdfium.PdfDocument.new()
+    poster.new_page(14400, 14400)
+    poster.save(tmp_path / "poster.pdf")
+    drawn = load_page(tmp_path / "poster.pdf", 1)
+    assert 15_000_000 < drawn.width * drawn.height <= 16_000_000
+    assert drawn.getpixel((5, 5)) == (255, 255, 255)
+
+
+def test_what_is_wrong_is_named(document: Path, tmp_path: Path) -> None:
+    for page in (0, 4):
+        with pytest.raises(DataError, match=rf"a b\.pdf: no page {page}; the document has pages 1 to 3"):
+            load_image(f"{document}#page={page}")
+    with pytest.raises(DataError, match=r"name a page of it: a b\.pdf#page=1"):
+        load_image(document)
+    with pytest.raises(DataError, match=r"gone\.pdf: no such document"):
+        load_image(tmp_path / "gone.pdf#page=1")
+    (tmp_path / "broken.pdf").write_bytes(document.read_bytes()[:200])
+    (tmp_path / "text.pdf").write_text("no document")
+    for name in ("broken", "text"):
+        with pytest.raises(DataError, match=rf"{name}\.pdf: not a PDF"):
+            load_page(tmp_path / f"{name}.pdf", 1)
+    (tmp_path / "locked.pdf").write_bytes(LOCKED.replace(b"OWNER", b"41" * 32).replace(b"USER", b"42" * 32))
+    with pytest.raises(DataError, match=r"locked\.pdf: encrypted"):
+        load_page(tmp_path / "locked.pdf", 1)
+
+
+def test_the_pages_of_a_folder(document: Path, tmp_path: Path) -> None:
+    below = tmp_path / "more"
+    below.mkdir()
+    Image.new("RGB", (9, 9)).save(below / "z.PDF", format="PDF")
+    (tmp_path / "notes.txt").write_text("")
+    assert page_paths(tmp_path) == [*(f"a b.pdf#page={n}" for n in (1, 2, 3)), "more/z.PDF#page=1"]
+    assert all(load_image(tmp_path / path).width for path in page_paths(tmp_path))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="none: no PDF in this folder"):
+        page_paths(tmp_path / "none")
+
+
+def test_threads_take_turns(document: Path) -> None:
+    numbers = [1, 2, 3] * 20
+    with ThreadPoolExecutor(8) as pool:
+        pages = list(pool.map(lambda number: load_page(document, number), numbers))
+    for number, page in zip(numbers, pages, strict=True):
+        assert near(page.getpixel((70, 140)), COLOURS[number - 1])
+
+
+def test_keys_tell_pages_apart(document: Path, tmp_path: Path) -> None:
+    def key(name: str) -> bytes:
+        return b"".join(media_bytes(Path(name)))
+
+    first = key(f"{document}#page=1")
+    assert first != key(f"{document}#page=2")
+    copy = tmp_path / "copy.pdf"
+    copy.write_bytes(document.read_bytes())
+    assert key(f"{copy}#page=1") == first
+    copy.write_bytes(document.read_bytes() + b"\n%")
+    assert key(f"{copy}#page=1") != first
+
+
+def test_without_the_extra_the_message_says_what_to_install(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)  # as if it were not installed
+    with pytest.raises(UserError, match=r"pip install 'llave\[media\]'"):
+        load_image(f"{document}#page=1")
