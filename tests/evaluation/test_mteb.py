@@ -40,7 +40,7 @@ def readable(benchmark_root: Path) -> Path:
     return benchmark_root
 
 
-def scores(model: MTEBModel, task: Any, **settings: Any) -> dict[str, Any]:
+def scores(model: Any, task: Any, **settings: Any) -> dict[str, Any]:
     result = mteb.evaluate(model, task, cache=None, encode_kwargs=dict(QUIET), co2_tracker=False, **settings)
     (of_split,) = result.task_results[0].scores.values()
     return dict(of_split[0])
@@ -63,8 +63,6 @@ def test_pictures_reach_the_model(model: MTEBModel, readable: Path, picture: Dra
     found = embed(model, {"id": list("abcde"), "image": pictures}, task=metadata, query=False)
     np.testing.assert_allclose(found, model.model.encode(pictures), atol=1e-5)  # type: ignore[arg-type]
     assert np.abs(found[0] - found[1]).max() > 1e-2
-    stock = mteb.models.SentenceTransformerEncoderWrapper(model.model)
-    assert stock.mteb_model_meta.modalities == ["text"]  # the reason for all this; our subclass may go when it is not
 
 
 def test_batches_may_mix_texts_pictures_and_both(model: MTEBModel, readable: Path, picture: Draw) -> None:
@@ -151,6 +149,46 @@ def test_mmeb_tasks_score_as_our_own_evaluation(model: MTEBModel, readable: Path
         assert found["main_score"] == found["hit_rate_at_1"] == pytest.approx(np.mean([row.correct for row in rows]))
     spread = [np.mean([row.correct for row in result.rows]) for result in own.tasks.values()]
     assert min(spread) < max(spread)  # the scores compared are not all alike
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """Pictures with the same text find themselves among others with the same text; and a picture and its copy."""
+    for name in ("images", "eval"):
+        (tmp_path / name).mkdir()
+    for name in Colours.names:
+        Image.new("RGB", (32, 32), name).save(tmp_path / "images" / f"{name}.png")
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "images" / "copy.png")
+
+    def row(picture: str, targets: list[str], text: str) -> dict[str, Any]:
+        target = {"tgt_text": [text] * len(targets), "tgt_img_path": [f"{name}.png" for name in targets]}
+        return {"qry_text": "this", "qry_img_path": f"{picture}.png", **target}
+
+    found = [row(name, [name, *(other for other in Colours.names if other != name)], "that") for name in Colours.names]
+    tied = [row("red", ["red", "copy"], ""), row("red", ["copy", "red"], "")]
+    (tmp_path / "eval" / "found.json").write_text(json.dumps(found))
+    (tmp_path / "eval" / "tied.json").write_text(json.dumps(tied))
+    return tmp_path
+
+
+def test_what_mteb_makes_of_a_local_model(model: MTEBModel, colours: Path) -> None:
+    """The reason for our wrapper: when this fails, mteb has learnt to look."""
+    task = mmeb_task(colours, "found")
+    assert scores(model, task)["main_score"] == 1
+    assert scores(model.model, task)["main_score"] == pytest.approx(1 / len(Colours.names), abs=1e-4)
+
+
+def test_models_of_mteb_run_on_our_tasks_of_one_kind(model: MTEBModel, readable: Path) -> None:
+    theirs = mteb.models.SentenceTransformerEncoderWrapper(model.model)
+    theirs.mteb_model_meta = theirs.mteb_model_meta.model_copy(update={"modalities": ["text", "image"]})
+    for task in mmeb_tasks(readable):
+        assert scores(theirs, task)["ndcg_at_5"] == pytest.approx(scores(model, task)["ndcg_at_5"], abs=1e-4)
+
+
+def test_ties_are_where_the_numbers_differ(model: MTEBModel, colours: Path) -> None:
+    own = evaluate(model.model, get_benchmark(colours), progress=False)
+    assert own.tasks["tied"].p_at_1 == 0
+    assert scores(model, mmeb_task(colours, "tied"))["main_score"] == 0.5
 
 
 def test_candidates_are_encoded_once(readable: Path) -> None:

@@ -1,9 +1,9 @@
 """A model as mteb runs it, with its pictures.
 
-``mteb.evaluate(SentenceTransformer(path), …)`` takes a local model for one of texts: it drops the pictures, gives two
-different ones the same embedding, and still prints a score. It also files every local model under one name and
-revision, so that a retrained model is answered with the scores of the old one from mteb's cache. Here modalities are
-the model's own, and the revision is a hash of its weights.
+``mteb.evaluate(SentenceTransformer(path), …)`` takes a local model for one of texts: it refuses tasks of pictures, and
+scores tasks of pictures with texts by the texts alone, with nothing but a line in the log. It also files every local
+model under one name and revision, so that a retrained model is answered with the scores of the old one from mteb's
+cache. Here modalities are the model's own, and the revision is a hash of its weights.
 """
 
 import warnings
