@@ -22,6 +22,7 @@ from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.mteb import MMEBTask, MTEBModel, mmeb_task, mmeb_tasks, mteb_model
 from llave.evaluation.runner import evaluate
 from tests.evaluation.conftest import WORDS
+from tests.models.tiny_backbones import build
 
 Draw = Callable[[int], Image.Image]
 QUIET: Any = {"show_progress_bar": False, "batch_size": 4}
@@ -88,6 +89,16 @@ def test_metadata(model: MTEBModel, nano_untouched: SentenceTransformer, readabl
     assert mteb_model(nano_untouched).mteb_model_meta.name == "local/model"
     with pytest.raises(UserError, match="organisation/name"):
         mteb_model(nano_untouched, name="nano")
+
+
+def test_a_vision_language_model_with_chat_template(tmp_path: Path, readable: Path, picture: Draw) -> None:
+    model = mteb_model(build("qwen2_5_vl", tmp_path / "qwen"), device="cpu")
+    assert model.mteb_model_meta.modalities == ["text", "image", "video"]
+    columns = {"id": list("abc"), "text": ["only text", "", "with it"], "image": [None, picture(1), picture(2)]}
+    found = embed(model, columns, task=mmeb_task(readable, "alike").metadata)
+    items: list[Any] = ["only text", picture(1), {"image": picture(2), "text": "with it"}]
+    np.testing.assert_allclose(found, model.model.encode(items), atol=1e-5)
+    assert len(np.unique(found.round(2), axis=0)) == 3
 
 
 def test_other_weights_are_another_revision(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
