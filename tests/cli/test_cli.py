@@ -20,6 +20,7 @@ from llave.cli.data import CheckConfig, DownloadConfig, SampleConfig, SummaryCon
 from llave.cli.doctor import DoctorConfig
 from llave.cli.eval import EvalConfig
 from llave.cli.main import COMMANDS, main
+from llave.cli.mteb import MtebConfig
 from llave.cli.parsing import parse
 from llave.cli.quickstart import NANO_RECIPE, QuickstartConfig
 from llave.mining.config import MineConfig
@@ -73,6 +74,7 @@ def test_help_and_version_do_not_wait_for_torch(argv: list[str]) -> None:
         ("quickstart", QuickstartConfig),
         ("train", TrainConfig),
         ("eval", EvalConfig),
+        ("mteb", MtebConfig),
         ("analyze", AnalyzeConfig),
         ("bench loss", BenchLossConfig),
         ("doctor", DoctorConfig),

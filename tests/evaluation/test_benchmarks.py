@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from llave.errors import DataError, UserError
-from llave.evaluation.benchmarks import get_benchmark
-from llave.evaluation.benchmarks.mmeb import MMEB_TASKS
+from llave.evaluation.benchmarks import get_benchmark, get_spec
 
 
 def test_folder_with_and_without_a_description(benchmark_root: Path) -> None:
@@ -47,12 +46,22 @@ def test_malformed_description(tmp_path: Path, about: object, message: str) -> N
 
 
 def test_mmeb_has_36_data_sets_in_the_published_proportions() -> None:
-    names = [name for group in MMEB_TASKS.values() for name in group]
-    assert len(names) == len(set(names)) == 36
-    sizes: Counter[str] = Counter()
-    for (meta, split), group in MMEB_TASKS.items():
-        sizes.update({meta: len(group), split: len(group)})
+    tasks = get_spec("mmeb").tasks
+    assert len(tasks) == 36
+    sizes = Counter(task.meta for task in tasks) + Counter(task.split for task in tasks)
     assert sizes == {"classification": 10, "vqa": 10, "retrieval": 12, "grounding": 4, "ind": 20, "ood": 16}
+
+
+def test_mmeb_v2_has_78_data_sets_in_the_published_proportions() -> None:
+    tasks = get_spec("mmeb-v2").tasks
+    assert Counter(task.modality for task in tasks) == {"image": 36, "video": 18, "visdoc": 24}
+    assert [task.name for task in tasks if task.modality == "image"] == [task.name for task in get_spec("mmeb").tasks]
+    video = Counter(task.meta for task in tasks if task.modality == "video")
+    assert video == {"classification": 5, "vqa": 5, "retrieval": 5, "moment_retrieval": 3}
+    visdoc = Counter(task.meta for task in tasks if task.modality == "visdoc")
+    assert visdoc == {"vidore_v1": 10, "vidore_v2": 4, "visrag": 6, "visdoc_ood": 4}
+    assert {task.metric for task in tasks if task.modality == "visdoc"} == {"ndcg_linear@5"}
+    assert {task.metric for task in tasks if task.modality != "visdoc"} == {"hit@1"}
 
 
 def test_mmeb_says_what_is_missing_and_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,21 +69,42 @@ def test_mmeb_says_what_is_missing_and_how_to_get_it(tmp_path: Path, monkeypatch
     with pytest.raises(DataError, match="LLAVE_MMEB"):
         get_benchmark("mmeb")
     monkeypatch.setenv("LLAVE_MMEB", str(tmp_path))
-    with pytest.raises(DataError, match="hf download TIGER-Lab/MMEB-eval"):
+    with pytest.raises(DataError, match="llave data download mmeb --out DIR"):
         get_benchmark("mmeb")
     (tmp_path / "eval").mkdir()
-    names = [name for group in MMEB_TASKS.values() for name in group]
+    names = [task.name for task in get_spec("mmeb").tasks]
     for name in names[1:]:
         (tmp_path / "eval" / f"{name}.json").write_text("[]")
-    with pytest.raises(DataError, match=r"1 of 36 data sets missing in .*: ImageNet-1K;") as caught:
+    with pytest.raises(DataError, match=r"ImageNet-1K: no ImageNet-1K.parquet in .*eval; get it") as caught:
         get_benchmark("mmeb")
     assert "\n" not in str(caught.value)
+    assert len(get_benchmark("mmeb", tasks="ood").tasks) == 16
     (tmp_path / "eval" / "ImageNet-1K.json").write_text("[]")
     assert len(get_benchmark("mmeb", root=tmp_path).tasks) == 36
 
 
-def test_unknown_names() -> None:
-    with pytest.raises(UserError, match="mmeb-v2 is not there yet"):
-        get_benchmark("mmeb-v2")
+def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither a benchmark"):
         get_benchmark("no/such/folder")
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "a.json").write_text("[]")
+    with pytest.raises(UserError, match="--tasks: no 'b' in .*; there are: a, image, ind, other"):
+        get_benchmark(tmp_path, tasks="b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "expected"),
+        ("{groups: [{tasks: {a: {reader: captions, colour: red}}}]}", "a: unknown key 'colour'; there are: answers"),
+        ("{groups: [{tasks: {a: {rows: x}}}]}", "a: needs a reader: mmeb"),
+        ("{groups: [{tasks: {a: {reader: beir, meta: fun}}}]}", "a: meta must be one of"),
+        ("{groups: [{tasks: {a: {reader: beir, metric: accuracy}}}]}", "a: metric must be one of"),
+        ("{groups: [{tasks: {a: {reader: beir}}}, {tasks: {a: {reader: beir}}}]}", "two data sets are called 'a'"),
+        ("{groups: [", "cannot read"),
+    ],
+)
+def test_malformed_tables(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(DataError, match=message):
+        get_benchmark(tmp_path / "own.yaml")

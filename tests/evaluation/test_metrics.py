@@ -1,16 +1,13 @@
-"""Metrics on hand-written scores."""
+"""Ranks and metrics, on hand-written cases and against slow definitions."""
+
+import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llave.evaluation.metrics import (
-    bootstrap_ci95,
-    mean_ci95,
-    overlap_coefficient,
-    paired_permutation_test,
-    precision_at_1,
-    smallest_p,
-)
+from llave.evaluation.metrics import CUTOFFS, METRICS, metric_values, relevant_ranks
 
 INF = float("inf")
 NAN = float("nan")
@@ -19,69 +16,94 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("row", "strict", "v1"),
     [
-        ([0.9, 0.1, 0.2], True, True),
-        ([0.1, 0.9, 0.2], False, False),
-        ([0.5, 0.5, 0.2], False, True),  # a tie
-        ([0.5, 0.2, 0.5], False, True),
-        ([0.0, 0.0, 0.0], False, True),  # a collapsed model
-        ([0.3], True, True),
-        ([0.3, -INF, -INF], True, True),  # padding
-        ([NAN, 0.1, 0.2], False, False),
-        ([0.5, NAN, 0.2], False, False),
-        ([NAN], False, False),
+        ([0.9, 0.1, 0.2], 1, 1),
+        ([0.1, 0.9, 0.2], 3, 3),
+        ([0.5, 0.5, 0.2], 2, 1),  # a tie
+        ([0.5, 0.2, 0.5], 2, 1),
+        ([0.0, 0.0, 0.0], 3, 1),  # a collapsed model
+        ([0.3], 1, 1),
+        ([0.3, -INF, -INF], 1, 1),
+        ([NAN, 0.1, 0.2], INF, INF),
+        ([0.5, NAN, 0.2], 2, 2),
+        ([NAN], INF, INF),
     ],
 )
-def test_precision_at_1_of_a_row(row: list[float], strict: bool, v1: bool) -> None:
-    assert bool(precision_at_1(row)) is strict
-    assert bool(precision_at_1(row, ties="v1")) is v1
+def test_rank_of_one_positive(row: list[float], strict: float, v1: float) -> None:
+    assert relevant_ranks(row, [1.0]).tolist() == [strict]
+    assert relevant_ranks(row, [1.0], "v1").tolist() == [v1]
 
 
-def test_precision_at_1_of_padded_rows_and_another_positive() -> None:
-    scores = [[0.9, 0.8, -INF], [0.2, 0.3, 0.1], [0.4, 0.4, 0.4]]
-    assert precision_at_1(scores).tolist() == [True, False, False]
-    assert precision_at_1(scores, positive=1).tolist() == [False, True, False]
-    assert precision_at_1(scores, positive=0, ties="v1").tolist() == [True, False, True]
-    assert precision_at_1(scores, positive=1, ties="v1").tolist() == [False, True, False]  # the first index wins
+def test_ranks_of_several() -> None:
+    scores = [0.9, 0.5, 0.5, 0.8, 0.5, 0.1]  # the first three are relevant
+    assert relevant_ranks(scores, [1, 2, 1]).tolist() == [1, 5, 4]  # the lower gain first, after the irrelevant 0.5
+    assert relevant_ranks(scores, [1, 2, 1], "v1").tolist() == [1, 3, 4]
+    assert relevant_ranks([NAN, 0.2, 0.1], [1, 1]).tolist() == [INF, 1]
 
 
-def test_precision_at_1_refuses_what_it_cannot_rank() -> None:
-    with pytest.raises(ValueError, match="at least one candidate"):
-        precision_at_1([])
+def test_what_cannot_be_ranked() -> None:
+    with pytest.raises(ValueError, match="0 < P <= C"):
+        relevant_ranks([], [])
     with pytest.raises(ValueError, match="ties"):
-        precision_at_1([0.1], ties="lenient")  # type: ignore[arg-type]
+        relevant_ranks([0.1], [1.0], "lenient")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no metric 'hit'; there are hit"):
+        metric_values("hit", [[1]], [[1]])
 
 
-def test_mean_ci95_against_the_table_of_t() -> None:
-    estimate = mean_ci95([1.0, 2.0, 3.0])
-    assert estimate.mean == pytest.approx(2.0)
-    assert estimate.half_width == pytest.approx(4.302653 * 1.0 / np.sqrt(3), rel=1e-6)  # t(0.975, 2 degrees)
-    assert mean_ci95([0.4]) == (0.4, None)
-    assert mean_ci95([0.4]).interval is None
-    with pytest.raises(ValueError, match="non-empty"):
-        mean_ci95([])
+def test_graded_ndcg_of_a_perfect_ranking_is_one() -> None:
+    """The released scorer gives 0.882 or 0.840 here, by the hash seed."""
+    ranks = relevant_ranks([0.9, 0.8, 0.7, 0.1], [2, 1, 1])
+    for name in ("ndcg_linear@5", "ndcg_exponential@5"):
+        assert metric_values(name, [ranks], [[2, 1, 1]])[0] == pytest.approx(1.0)
+    swapped = [2.0, 1.0, 3.0]  # the best page second
+    assert metric_values("ndcg_linear@5", [swapped], [[2, 1, 1]])[0] == pytest.approx(
+        (1 + 2 / math.log2(3) + 1 / 2) / (2 + 1 / math.log2(3) + 1 / 2)
+    )
 
 
-def test_bootstrap_ci95_is_near_the_normal_interval_and_repeatable() -> None:
-    correct = np.arange(1000) % 4 == 0
-    low, high = bootstrap_ci95(correct)
-    half = 1.96 * np.sqrt(0.25 * 0.75 / 1000)
-    assert (low, high) == (pytest.approx(0.25 - half, abs=0.003), pytest.approx(0.25 + half, abs=0.003))
-    assert bootstrap_ci95(correct) == (low, high)
-    assert bootstrap_ci95([True, True]) == (1.0, 1.0)
+def _slow(name: str, ranking: list[int], gains: dict[int, float], k: int) -> float:
+    """The textbook's definitions on a whole ranking."""
+    top = ranking[:k]
+    hits = [candidate in gains for candidate in top]
+    if name == "hit":
+        return float(any(hits))
+    precision, recall = sum(hits) / k, sum(hits) / len(gains)
+    if name == "precision":
+        return precision
+    if name == "recall":
+        return recall
+    if name == "f1":
+        return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    if name == "mrr":
+        return next((1 / (place + 1) for place, right in enumerate(hits) if right), 0.0)
+    if name == "map":
+        found = [sum(hits[: place + 1]) / (place + 1) for place, right in enumerate(hits) if right]
+        return sum(found) / min(len(gains), k)
+    value = (lambda gain: gain) if name == "ndcg_linear" else (lambda gain: 2**gain - 1)
+    dcg = sum(value(gains.get(candidate, 0)) / math.log2(place + 2) for place, candidate in enumerate(top))
+    best = sorted(gains.values(), reverse=True)[:k]
+    return dcg / sum(value(gain) / math.log2(place + 2) for place, gain in enumerate(best))
 
 
-def test_paired_permutation_test_counts_sign_flips() -> None:
-    assert paired_permutation_test([1, 2, 3], [0, 0, 0]) == 2 / 8  # only +++ and --- reach 6
-    assert paired_permutation_test([3, 0], [0, 1]) == 1.0  # |3 - 1| = 2 is the smaller of the two possible sums
-    assert paired_permutation_test([0.3, 0.4], [0.3, 0.4]) == 1.0
-    assert paired_permutation_test([1, 2, -1], [0, 0, 0]) == 6 / 8  # |sum| >= 2 but for two of the eight
-    assert paired_permutation_test(np.ones(6), np.zeros(6)) == smallest_p(6) == 2 / 64
-    assert paired_permutation_test(np.ones(20), np.zeros(20)) < 1e-3
-    assert (smallest_p(1), smallest_p(3)) == (1.0, 0.25)
-
-
-def test_overlap_coefficient() -> None:
-    assert overlap_coefficient([0.1, 0.2], [0.8, 0.9]) == 0.0
-    assert overlap_coefficient([0.1, 0.5, 0.9], [0.9, 0.1, 0.5]) == pytest.approx(1.0)
-    assert overlap_coefficient([0.0, 1.0], [0.0, 0.5]) == pytest.approx(0.5)
-    assert overlap_coefficient([0.3, 0.3], [0.3]) == 1.0
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=1, max_size=6),
+            st.integers(0, 12),
+            st.integers(0, 10_000),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_metrics_equal_slow_definitions(rows: list[tuple[list[float], int, int]]) -> None:
+    ranks, expected = [], {f"{name}@{k}": [] for name in METRICS for k in CUTOFFS}
+    for gains, others, seed in rows:
+        scores = np.random.default_rng(seed).permutation(len(gains) + others).astype(float)
+        ranks.append(relevant_ranks(scores, gains))
+        ranking = np.argsort(-scores).tolist()
+        for name in METRICS:
+            for k in CUTOFFS:
+                expected[f"{name}@{k}"].append(_slow(name, ranking, dict(enumerate(gains)), k))
+    for name, values in expected.items():
+        np.testing.assert_allclose(metric_values(name, ranks, [gains for gains, _, _ in rows]), values, err_msg=name)

@@ -10,8 +10,9 @@ from sentence_transformers import SentenceTransformer
 from llave.errors import DataError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.cache import EmbeddingCache, model_fingerprint
+from llave.evaluation.outputs import write_results
 from llave.evaluation.result import EvalResult
-from llave.evaluation.runner import evaluate, write_results
+from llave.evaluation.runner import evaluate
 from llave.models.prompts import to_model_input
 
 
@@ -127,10 +128,26 @@ def test_written_results(result: EvalResult, tmp_path: Path) -> None:
     assert (stored["datasets"]["alike"]["skipped"], stored["datasets"]["alike"]["reduced"]) == (0, 1)
     assert "0 rows were skipped, 1 scored with fewer negatives" in (tmp_path / "results.md").read_text()
     assert stored["errors"][0]["file"].endswith("corrupt.png")
-    predictions = json.loads((tmp_path / "predictions" / "names_ood.json").read_text())
+    lines = (tmp_path / "predictions" / "names_ood.jsonl").read_text().splitlines()
+    predictions = [json.loads(line) for line in lines]
     assert sum(row["correct"] for row in predictions) / len(predictions) == pytest.approx(
         stored["datasets"]["names_ood"]["p_at_1"]
     )
     assert predictions[0]["query"] == {"text": "Name it.", "image": "cat.png"}
-    assert predictions[0]["correct"] == (predictions[0]["predicted"]["text"] == "cat")
-    assert "| alike | other | ind |" in (tmp_path / "results.md").read_text()
+    assert predictions[0]["correct"] == (predictions[0]["best"][0]["text"] == "cat")
+    assert [row["relevant"][0]["rank"] == 1 for row in predictions] == [row["correct"] for row in predictions]
+    assert "| alike | other | ind | P@1 |" in (tmp_path / "results.md").read_text()
+
+
+def test_leaderboard_layout(result: EvalResult, tmp_path: Path) -> None:
+    write_results(result, tmp_path, {"model_name": "nano", "embedding_dimension": 384})
+    board = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert set(board["metadata"]) >= {"model_name", "model_backbone", "embedding_dimension", "report_generated_date"}
+    assert set(board["metrics"]) == {"image", "video", "visdoc"}
+    scores = json.loads((tmp_path / "image" / "alike_score.json").read_text())
+    assert board["metrics"]["image"]["alike"] == scores
+    assert scores["hit@1"] == pytest.approx(result.tasks["alike"].p_at_1)
+    assert {
+        f"{name}@{k}" for name in ("hit", "precision", "recall", "f1", "map", "mrr", "ndcg_linear") for k in (1, 5, 10)
+    } <= (set(scores))
+    assert (scores["num_pred"], scores["num_data"]) == (8, 8)

@@ -17,6 +17,7 @@ from llave.evaluation.cache import EmbeddingCache
 from llave.evaluation.items import ItemError, ItemTable, Source
 from llave.evaluation.progress import encoding_bar
 from llave.evaluation.workers import Encoded, encode_here, encode_in_processes
+from llave.models.prompts import require_video
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -73,8 +74,11 @@ def encode_items(
         num_frames: frames of a video.
 
     Raises:
-        UserError: see :class:`~llave.evaluation.encoder.Encoder`; a process that died.
+        UserError: see :class:`~llave.evaluation.encoder.Encoder`; a process that died; videos for a model that takes
+            none.
     """
+    if any(table.item(number).video for number in range(len(table))):
+        require_video(model)
     errors: dict[int, ItemError] = {}
     with encoding_bar(progress) as bar:
         measured = _measure(table, num_frames, errors, bar.reading(len(table)))

@@ -41,14 +41,23 @@ def to_model_input(item: Item, folder: PictureFolder, *, num_frames: int = NUM_F
 
 
 def model_input(
-    text: str, image: Image.Image | None, *, video: Sequence[Image.Image] | None = None, prompt: str = ""
+    text: str,
+    image: Image.Image | None,
+    *,
+    video: Sequence[Image.Image] | None = None,
+    prompt: str = "",
+    verbatim: bool = False,
 ) -> ModelInput:
     """Combine a prompt, an MMEB text and a decoded picture or the frames of a video.
+
+    Args:
+        verbatim: the text is taken as it is, without the prompt.
 
     Raises:
         DataError: nothing of all that, or both a picture and a video.
     """
-    text = (prompt + strip_placeholder(text)).strip()
+    if not verbatim:
+        text = (prompt + strip_placeholder(text)).strip()
     if video:
         if image is not None:
             raise DataError("an item has both a picture and a video")

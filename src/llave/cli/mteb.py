@@ -1,0 +1,135 @@
+"""``llave mteb MODEL TASK[,TASK …] --out DIR``."""
+
+import difflib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llave.cli.parsing import parse
+from llave.errors import UserError
+
+__all__ = ["MtebConfig", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MtebConfig:
+    """Tasks of mteb.
+
+    Args:
+        model: a model directory, a hub id, or "nano".
+        tasks: names of tasks or benchmarks of mteb, with commas between; a folder in MMEB's format is one, too.
+        out: mteb's result files go here; what is there of the same weights is not run again.
+        name: organisation/name in the results; null takes the hub id, or local/ and the directory's name.
+        instructions: "mmeb" writes MMEB's instructions before the items, for models trained with them.
+        batch_size: items per forward pass.
+        device: e.g. cpu or cuda; null is the best there is.
+        json: print the scores as JSON instead of a table.
+    """
+
+    model: str
+    tasks: str
+    out: Path
+    name: str | None = None
+    instructions: Literal["mmeb"] | None = None
+    batch_size: int = 32
+    device: str | None = None
+    json: bool = False
+
+
+def run(argv: list[str]) -> int:
+    """Run the tasks, print their main scores, and leave mteb's files in ``out``."""
+    config = parse(
+        MtebConfig,
+        argv,
+        command="mteb",
+        description="mteb's tasks with their data from the Hugging Face hub, the pictures included. Examples: "
+        "llave mteb runs/nano STL10ZeroShot,CIRRIT2IRetrieval --out runs/mteb; llave mteb runs/nano 'MIEB(lite)' "
+        "--out runs/mteb; llave mteb runs/nano data/sample --out runs/mteb (local). `mteb available-tasks` lists names",
+        positional=("model", "tasks"),
+    )
+    import llave.evaluation.mteb  # noqa: F401  # says how to install mteb
+
+    return _run(config)
+
+
+def _run(config: MtebConfig) -> int:
+    import datasets
+    import mteb
+
+    from llave.evaluation.mteb import mteb_model
+    from llave.models.load import use_feature_cache
+    from llave.terminal import quiet_libraries
+
+    quiet_libraries()
+    tasks = _tasks(config.tasks)
+    model = mteb_model(config.model, name=config.name, instructions=config.instructions, device=config.device)
+    use_feature_cache(model.model)
+    _check_modalities(model.mteb_model_meta.modalities, tasks)
+    shown = sys.stderr.isatty()
+    if not shown:
+        datasets.disable_progress_bars()
+    try:
+        result = mteb.evaluate(
+            model,
+            tasks,
+            cache=mteb.ResultCache(config.out),
+            co2_tracker=False,
+            encode_kwargs={"batch_size": config.batch_size, "show_progress_bar": shown},
+            show_progress_bar=shown,
+        )
+    except OSError as error:  # the hub's and datasets' errors among them
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"cannot get the data of a task: {reason}") from None
+    metric = {task.metadata.name: task.metadata.main_score for task in tasks}
+    rows = [(done.task_name, metric[done.task_name], done.get_score()) for done in result.task_results]
+    if config.json:
+        found = {name: {"metric": of, "score": score} for name, of, score in rows}
+        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{model.mteb_model_meta.name} in mteb", caption=f"all scores: {config.out}/results")
+    for heading in ("task", "metric"):
+        table.add_column(heading)
+    table.add_column("score %", justify="right")
+    for name, of, score in rows:
+        table.add_row(name, of, f"{100 * score:.1f}")
+    Console().print(table)
+    return 0
+
+
+def _tasks(names: str) -> list[Any]:
+    """The tasks of all names; ``MTEB(eng, v2)`` is one name."""
+    import mteb
+
+    from llave.evaluation.mteb import mmeb_tasks
+
+    tasks: list[Any] = []
+    for name in (part.strip() for part in re.split(r",(?![^(]*\))", names)):
+        if Path(name).is_dir():
+            tasks += mmeb_tasks(name)
+            continue
+        benchmarks = [benchmark.name for benchmark in mteb.get_benchmarks()]
+        if name in benchmarks:
+            tasks += mteb.get_benchmark(name).tasks
+            continue
+        try:
+            tasks.append(mteb.get_task(name))
+        except KeyError:
+            known = [*benchmarks, *(task.metadata.name for task in mteb.get_tasks())]
+            close = ", ".join(difflib.get_close_matches(name, known)) or "see `mteb available-tasks`"
+            raise UserError(f"mteb has no task or benchmark {name!r}; alike: {close}") from None
+    return tasks
+
+
+def _check_modalities(of_model: Sequence[str], tasks: list[Any]) -> None:
+    """mteb itself runs a task of pictures and texts with the texts alone."""
+    unfit = [task.metadata.name for task in tasks if not set(task.metadata.modalities) <= set(of_model)]
+    if unfit:
+        more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
+        raise UserError(f"the model takes {', '.join(of_model)} alone; these take more: {', '.join(unfit[:3])}{more}")
