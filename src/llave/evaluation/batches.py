@@ -1,5 +1,6 @@
 """Batches of items that cost about the same, from cheap estimates of their length in tokens."""
 
+import copy
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,10 +53,13 @@ class TokenCounter:
         """Tokens of each text."""
         if not texts:
             return []
-        if not getattr(self._tokenizer, "is_fast", False):
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
             return [len(text) // CHARACTERS_PER_TOKEN for text in texts]
-        encoded = self._tokenizer(list(texts), add_special_tokens=False, verbose=False, truncation=False)
-        return [len(numbers) for numbers in encoded["input_ids"]]
+        counting = copy.deepcopy(backend)  # a call would change how the model's own truncates and pads
+        counting.no_truncation()
+        counting.no_padding()
+        return [len(encoded.ids) for encoded in counting.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def media(self, kind: str, size: tuple[int, int] | None) -> int:
         """Tokens of a picture of (height, width), or of a video of such frames."""
