@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from rich.text import Text
 from llave.errors import DataError
 from llave.evaluation.cache import EmbeddingCache, content_key
 from llave.evaluation.items import ItemError, ItemTable
-from llave.models.prompts import ModelInput, require_video
+from llave.models.prompts import ModelInput, num_frames_of, require_video
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -59,7 +60,10 @@ def encode_items(
                     errors[number] = table.error(number, str(entry))
                 else:
                     good.append((number, entry))
-            fresh = _encode(model, good, batch_size)
+            good.sort(key=lambda pair: num_frames_of(pair[1]))
+            fresh: dict[int, NDArray[np.float32]] = {}
+            for _, alike in groupby(good, key=lambda pair: num_frames_of(pair[1])):
+                fresh |= _encode(model, list(alike), batch_size)
             vectors |= fresh
             for number, _ in good:
                 if number not in fresh:
