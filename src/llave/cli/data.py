@@ -32,12 +32,15 @@ class SampleConfig:
         seed: everything is a function of it.
         max_queries: at most this many queries in each evaluation set.
         cache: where the downloaded packages are kept; null is ~/.cache/llave.
+        animated: also OUT/animated with text-to-video and video-to-text data sets, from this many of the four packages
+            of animated emoji (about 180 MB each); an existing sample gets it without being rebuilt.
     """
 
     out: Path
     seed: int = 0
     max_queries: int = 1000
     cache: Path | None = None
+    animated: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +112,20 @@ def _sample(argv: list[str]) -> int:
         positional=("out",),
     )
     from llave.data.sample.build import build_sample
+    from llave.data.sample.fetch import ANIMATIONS
 
+    if not 0 <= config.animated <= len(ANIMATIONS):
+        raise UserError(f"--animated: there are {len(ANIMATIONS)} packages of animations, not {config.animated}")
     summary = build_sample(config.out, seed=config.seed, max_queries=config.max_queries, cache=config.cache)
     sys.stdout.write(f"{summary}\n")
+    if config.animated:
+        from llave.data.sample.animated import add_animated
+
+        try:
+            animated = add_animated(config.out, packages=ANIMATIONS[: config.animated], cache=config.cache)
+            sys.stdout.write(f"{animated}\n")
+        except UserError as error:
+            sys.stderr.write(f"llave: no animations: {error}\n")
     return 0
 
 
