@@ -14,6 +14,8 @@ __all__ = ["Estimate", "TokenCounter", "plan_batches"]
 CHARACTERS_PER_TOKEN = 4
 FRAME_SHARE = 4
 """A frame of a video is pooled to about a quarter of a picture's tokens."""
+VIDEOS_PER_BATCH = 16
+"""At most: a loaded video of 8 frames can hold 15 MB, and two batches are loaded at a time."""
 UNKNOWN_SIZE = (1684, 1190)
 """Height and width of what is not opened to be measured: a page in A4 at 144 dpi."""
 
@@ -91,11 +93,12 @@ def plan_batches(estimates: Sequence[Estimate], *, max_items: int, max_tokens: i
     for kind in ("video", "picture", "text"):
         chosen = [index for index, estimate in enumerate(estimates) if estimate.kind == kind]
         chosen.sort(key=lambda index: _order(estimates[index]))
+        most = min(max_items, VIDEOS_PER_BATCH) if kind == "video" else max_items
         batch: list[int] = []
         longest = 0
         for index in chosen:
             longest = max(longest, estimates[index].tokens)
-            if batch and (len(batch) == max_items or longest * (len(batch) + 1) > max_tokens):
+            if batch and (len(batch) == most or longest * (len(batch) + 1) > max_tokens):
                 yield batch
                 batch, longest = [], estimates[index].tokens
             batch.append(index)
