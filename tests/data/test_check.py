@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llave.data.check import check_folder, summarise
+from tests.data.films import frames
 from tests.shapes import make_folder
 
 PICTURE = "<|image_1|>"
@@ -82,3 +83,36 @@ def test_missing_columns_and_unreadable_files(tmp_path: Path) -> None:
         ("t2i.json", 2, "missing-column"),
         ("naming.json", None, "empty"),
     ]
+
+
+def test_videos_and_pages(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    (root / "videos").mkdir()
+    first, *rest = frames(3)
+    first.save(root / "videos" / "a.gif", save_all=True, append_images=rest)
+    (root / "videos" / "broken.gif").write_bytes((root / "videos" / "a.gif").read_bytes()[:40])
+    first.save(root / "images" / "d.pdf", save_all=True, append_images=rest)
+    page = {"tgt_text": [PICTURE, PICTURE], "tgt_img_path": ["d.pdf#page=1", "d.pdf#page=3"]}
+    query = {"qry_text": "a", "qry_img_path": ""}
+    none = {"tgt_text": ["", ""], "tgt_img_path": ["", ""]}
+    path = root / "eval" / "media.json"
+    rows: list[dict[str, Any]] = [
+        {"qry_text": "", "qry_img_path": "", "qry_video_path": "a.gif", **page},
+        {**query, **page, "tgt_img_path": ["d.pdf#page=4", "e.pdf#page=1"]},
+        {**query, **none, "tgt_video_path": ["a.gif", "broken.gif"]},
+        {**query, **none, "tgt_video_path": ["gone", "../images/d.pdf"]},
+        {**query, **page, "tgt_video_path": ["a.gif", ""]},
+        {**query, **none, "tgt_video_path": ["a.gif"]},
+    ]
+    path.write_text(json.dumps(rows))
+    found = [(problem.row, problem.kind) for problem in check_folder(root, progress=False)]
+    assert found == [
+        (1, "broken-image"),
+        (1, "missing-image"),
+        (2, "broken-video"),
+        (3, "missing-video"),
+        (3, "escaping-path"),
+        (4, "two-media"),
+        (5, "unequal-lengths"),
+    ]
+    assert (1, "broken-image") not in [(p.row, p.kind) for p in check_folder(root, decode=False, progress=False)]

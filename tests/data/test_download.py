@@ -16,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from llave.cli.main import main
-from llave.data.download import FolderFiles, HubFiles, download_mmeb_train
+from llave.data.download import download_mmeb_train
+from llave.data.hub import FolderFiles, HubFiles
 from llave.data.mmeb_train import REPOSITORY, TASKS, check_subsets
 from llave.data.sources import find_source
 from llave.data.train_table import open_table
@@ -120,7 +121,7 @@ QUIET = Console(quiet=True)
 def test_from_the_hub_only_what_is_wanted_and_only_once(hub: tuple[str, Path, list[str]], tmp_path: Path) -> None:
     endpoint, _, asked = hub
     out = tmp_path / "out"
-    files = HubFiles(endpoint=endpoint)
+    files = HubFiles(REPOSITORY, endpoint=endpoint)
     (found,) = download_mmeb_train(out, files, subsets=["MSCOCO_t2i"], console=QUIET)
     assert (found.rows, found.pictures, found.missing) == (4, 4, 0)
     assert not (out / "MSCOCO").exists()
@@ -131,18 +132,18 @@ def test_from_the_hub_only_what_is_wanted_and_only_once(hub: tuple[str, Path, li
     assert path.is_file()
     got = [line for line in asked if line.startswith("GET /datasets")]
     assert len(got) == 2
-    download_mmeb_train(out, HubFiles(endpoint=endpoint), subsets=["MSCOCO_t2i"], console=QUIET)
+    download_mmeb_train(out, HubFiles(REPOSITORY, endpoint=endpoint), subsets=["MSCOCO_t2i"], console=QUIET)
     assert [line for line in asked if line.startswith("GET /datasets")] == got
     (out / "images_zip" / "MSCOCO.zip").unlink()  # unpacked already: not fetched for the second data set either
     download_mmeb_train(
-        out, HubFiles(endpoint=endpoint), console=QUIET, subsets=["MSCOCO"], split="diverse_instruction"
+        out, HubFiles(REPOSITORY, endpoint=endpoint), console=QUIET, subsets=["MSCOCO"], split="diverse_instruction"
     )
     assert len([line for line in asked if line.startswith("GET /datasets")]) == 3
 
 
 def test_content_that_is_not_what_the_hub_states(hub: tuple[str, Path, list[str]], tmp_path: Path) -> None:
     endpoint, root, _ = hub
-    files = HubFiles(endpoint=endpoint)
+    files = HubFiles(REPOSITORY, endpoint=endpoint)
     path = root / "MSCOCO" / "original-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(UserError, match=r"original-00000-of-00001\.parquet: not the content that the hub states"):
@@ -151,7 +152,7 @@ def test_content_that_is_not_what_the_hub_states(hub: tuple[str, Path, list[str]
 
 def test_without_a_network(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot fetch TIGER-Lab/MMEB-train .*--source DIR") as error:
-        HubFiles(endpoint="http://127.0.0.1:9")
+        HubFiles(REPOSITORY, endpoint="http://127.0.0.1:9")
     assert "\n" not in str(error.value)
 
 

@@ -81,7 +81,7 @@ def test_rows_without_use_are_left_out_and_listed(tmp_path: Path) -> None:
     usable, skipped = table.usable(verify_pictures=True)
     assert {entry.row: entry.reason.split(": ")[-1] for entry in skipped} == {
         0: "no such picture",
-        3: "text and image path must be strings",
+        3: "text and paths must be strings",
         4: "a text is not valid Unicode (surrogates not allowed)",
         5: "neither a text nor a picture",
         15: "no such picture",  # as the hard negative

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from llave.data.film import read_film
 from llave.data.media import media_bytes
 from llave.data.mmeb import Item, MMEBFolder
 from llave.data.video import VideoLimits, frame_paths, load_video, sample_indices
+from llave.data.video_limits import Budget
 from llave.errors import DataError, UserError
-from llave.models.prompts import to_model_input
+from llave.models.prompts import num_frames_of, stack_frames, to_model_input
 from tests.data.films import SIZE, frames, index_of, write_film
 
 COUNT = 23
@@ -62,22 +64,22 @@ def test_the_frames_of_a_film(tmp_path: Path, name: str, options: dict[str, str]
 def test_a_long_film_is_sought_not_decoded(tmp_path: Path) -> None:
     """2 frames of 400 with a key frame every 10: far fewer than 400 may be decoded."""
     path = write_film(tmp_path / "long.mp4", frames(400), g="10", bf="0", sc_threshold="0")
-    few = VideoLimits(num_frames=400)
-    first, last = load_video(path, num_frames=2, limits=few)
+    first, last = load_video(path, num_frames=2)
     assert (index_of(first, 400) < 3, index_of(last, 400) > 396) == (True, True)
-    from llave.data import video
+    budget = Budget(path, VideoLimits())
+    assert len(read_film(path, lambda count: sample_indices(count, 8), budget)) == 8
+    assert 8 <= budget.num_decoded < 150
 
-    budgets: list[video._Budget] = []
 
-    class Watched(video._Budget):
-        def __init__(self, path: Path, limits: VideoLimits) -> None:
-            super().__init__(path, limits)
-            budgets.append(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(video, "_Budget", Watched)
-        load_video(path, num_frames=8)
-    assert 8 <= budgets[0]._decoded < 150
+def test_a_large_frame_is_scaled_down(tmp_path: Path) -> None:
+    wide = [Image.new("RGB", (1600, 800), (9, 9, 9))] * 3
+    wide[0].save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (1600, 800), (200, 9, 9))])
+    (tmp_path / "shots").mkdir()
+    wide[0].save(tmp_path / "shots" / "0.png")
+    for source in (write_film(tmp_path / "a.mp4", wide), tmp_path / "a.gif", tmp_path / "shots"):
+        for frame in load_video(source):
+            assert frame.size == (1097, 548)  # the same shape, at most 768 * 28 * 28 pixels
+        assert load_video(source, limits=VideoLimits(kept_pixels=10**7))[0].size == (1600, 800)
 
 
 @pytest.mark.parametrize(("name", "options"), [("a.gif", {}), ("a.webp", {"lossless": True}), ("a.png", {})])
@@ -292,5 +294,7 @@ def test_an_item_becomes_a_model_input(tmp_path: Path) -> None:
     assert isinstance(both, dict)
     assert both["text"] == "what happens?"
     assert both["video"].shape == (2, 48, 64, 3)  # the second frame was brought to the first one's size
+    assert [num_frames_of(entry) for entry in (alone, both, "text", {"text": "a.mp4"})] == [8, 2, 0, 0]
+    assert stack_frames(frames(1)).shape == (2, 48, 64, 3)  # one frame, twice
     with pytest.raises(DataError, match=r"gone\.mp4: no such video"):
         to_model_input(Item(video="gone.mp4"), folder)

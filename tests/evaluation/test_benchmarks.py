@@ -88,7 +88,7 @@ def test_unknown_names(tmp_path: Path) -> None:
         get_benchmark("no/such/folder")
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "a.json").write_text("[]")
-    with pytest.raises(UserError, match="--tasks: no 'b' in .*; there are: a, image, ind, other"):
+    with pytest.raises(UserError, match=r"--tasks: no 'b' in .*; there are: a, image, ind, other"):
         get_benchmark(tmp_path, tasks="b")
 
 

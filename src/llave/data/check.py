@@ -11,9 +11,11 @@ from rich.progress import track
 from llave.data.images import load_image
 from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, TRAIN_COLUMNS, MMEBFolder, load_table, strip_placeholder
 from llave.data.mmeb_train import SPLITS
+from llave.data.pages import split_page
 from llave.data.raw_rows import iterate
 from llave.data.sources import Source, find_source, source_names
 from llave.data.train_table import open_table
+from llave.data.video import load_video
 from llave.errors import DataError
 
 __all__ = ["Problem", "check_folder", "summarise"]
@@ -52,13 +54,13 @@ def check_folder(root: str | Path, *, decode: bool = True, progress: bool = True
     if not train or (root / "eval").is_dir():
         folder = MMEBFolder(root)
         tables += [(folder.path("eval", name), root / "images", _eval_row) for name in folder.names("eval")]
-    pictures: dict[Path, _Pictures] = {}
+    pictures: dict[Path, _Media] = {}
     problems: list[Problem] = []
     for path, images, check in track(
         tables, description="checking", console=Console(stderr=True), disable=not progress, transient=True
     ):
         number = -1
-        known = pictures.setdefault(images, _Pictures(images, decode))
+        known = pictures.setdefault(images, _Media(images, decode))
         try:
             for number, row in enumerate(iterate(path) if check is _train_row else load_table(path)):
                 problems += [Problem(str(path), number, kind, message) for kind, message in check(row, known)]
@@ -120,34 +122,38 @@ Finding = tuple[str, str]
 """(kind, message)"""
 
 
-class _Pictures:
-    """Remembers what is wrong with each picture, so that each is looked at once."""
+class _Media:
+    """Remembers what is wrong with each picture and video, so that each is looked at once."""
 
-    def __init__(self, root: Path, decode: bool) -> None:
-        self.root = root
+    def __init__(self, images: Path, decode: bool) -> None:
+        self.folders = {"image": images, "video": images.parent / "videos"}
         self.decode = decode
-        self.known: dict[str, Finding | None] = {}
+        self.known: dict[tuple[str, str], Finding | None] = {}
 
-    def problem(self, path: str) -> Finding | None:
-        if path not in self.known:
-            self.known[path] = self._look(path)
-        return self.known[path]
+    def problem(self, kind: str, path: str) -> Finding | None:
+        """What is wrong with an ``"image"`` or a ``"video"``, or None."""
+        if (kind, path) not in self.known:
+            self.known[kind, path] = self._look(kind, path)
+        return self.known[kind, path]
 
-    def _look(self, path: str) -> Finding | None:
+    def _look(self, kind: str, path: str) -> Finding | None:
+        word = {"image": "picture", "video": "video"}[kind]
         parts = PurePosixPath(path)
         if parts.is_absolute() or ".." in parts.parts:
-            return "escaping-path", f"picture path {path!r} leads out of images/"
-        if not (self.root / path).is_file():
-            return "missing-image", f"no picture {path!r} in {self.root}"
+            return "escaping-path", f"{word} path {path!r} leads out of {kind}s/"
+        file = self.folders[kind] / path
+        there = split_page(file)[0].is_file() if kind == "image" else file.exists()
+        if not there:
+            return f"missing-{kind}", f"no {word} {path!r} in {self.folders[kind]}"
         if self.decode:
             try:
-                load_image(self.root / path)
+                load_image(file) if kind == "image" else load_video(file)
             except DataError as error:
-                return "broken-image", str(error)
+                return f"broken-{kind}", str(error)
         return None
 
 
-def _train_row(row: Any, pictures: _Pictures) -> Iterator[Finding]:
+def _train_row(row: Any, pictures: _Media) -> Iterator[Finding]:
     yield from (columns := list(_columns(row, TRAIN_COLUMNS)))
     if columns:
         return
@@ -163,11 +169,11 @@ def _train_row(row: Any, pictures: _Pictures) -> Iterator[Finding]:
             yield "negative-is-positive", "the hard negative equals the positive"
 
 
-def _eval_row(row: Any, pictures: _Pictures) -> Iterator[Finding]:
+def _eval_row(row: Any, pictures: _Media) -> Iterator[Finding]:
     yield from (columns := list(_columns(row, EVAL_COLUMNS)))
     if columns:
         return
-    yield from _item("query", row["qry_text"], row["qry_img_path"], pictures)
+    yield from _item("query", row["qry_text"], row["qry_img_path"], pictures, row.get("qry_video_path"))
     texts, images = row["tgt_text"], row["tgt_img_path"]
     if not isinstance(texts, list) or not isinstance(images, list):
         yield "wrong-type", "tgt_text and tgt_img_path must be lists"
@@ -178,10 +184,15 @@ def _eval_row(row: Any, pictures: _Pictures) -> Iterator[Finding]:
     if not texts:
         yield "empty-positive", "no candidates, so no positive"
         return
-    first_seen: dict[tuple[Any, Any], int] = {}
-    for number, candidate in enumerate(zip(texts, images, strict=True)):
+    videos = row.get("tgt_video_path") or [None] * len(texts)
+    if not isinstance(videos, list) or len(videos) != len(texts):
+        yield "unequal-lengths", "tgt_video_path must be a list as long as tgt_text"
+        return
+    first_seen: dict[tuple[Any, Any, Any], int] = {}
+    for number, candidate in enumerate(zip(texts, images, videos, strict=True)):
         role = "positive" if number == 0 else f"candidate {number}"
-        yield from _item(role, *candidate, pictures)
+        text, image, video = candidate
+        yield from _item(role, text, image, pictures, video)
         first = first_seen.setdefault(candidate, number)
         if first == 0 and number:
             yield "candidate-is-positive", f"candidate {number} equals the positive"
@@ -198,17 +209,20 @@ def _columns(row: Any, columns: tuple[str, ...]) -> Iterator[Finding]:
         yield "missing-column", f"missing column {', '.join(missing)}; it has {', '.join(map(str, row))}"
 
 
-def _item(role: str, text: Any, image: Any, pictures: _Pictures) -> Iterator[Finding]:
-    text, image = "" if text is None else text, "" if image is None else image
-    if not isinstance(text, str) or not isinstance(image, str):
-        yield "wrong-type", f"{role}: text and picture path must be strings"
+def _item(role: str, text: Any, image: Any, pictures: _Media, video: Any = None) -> Iterator[Finding]:
+    text, image, video = ("" if value is None else value for value in (text, image, video))
+    if not isinstance(text, str) or not isinstance(image, str) or not isinstance(video, str):
+        yield "wrong-type", f"{role}: text and paths must be strings"
         return
-    if not strip_placeholder(text) and not image:
+    if not strip_placeholder(text) and not image and not video:
         yield f"empty-{role.split()[0]}", f"{role}: neither a text nor a picture"
     if IMAGE_PLACEHOLDER in text and not image:
         yield "placeholder-without-image", f"{role}: the text has {IMAGE_PLACEHOLDER} but there is no picture"
     if image and IMAGE_PLACEHOLDER not in text:
         yield "image-without-placeholder", f"{role}: a picture, but no {IMAGE_PLACEHOLDER} in the text"
-    problem = pictures.problem(image) if image else None
-    if problem is not None:
-        yield problem[0], f"{role}: {problem[1]}"
+    if image and video:
+        yield "two-media", f"{role}: both a picture and a video"
+    for kind, path in (("image", image), ("video", video)):
+        problem = pictures.problem(kind, path) if path else None
+        if problem is not None:
+            yield problem[0], f"{role}: {problem[1]}"

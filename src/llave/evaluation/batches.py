@@ -1,5 +1,6 @@
 """Batches of items that cost about the same, from cheap estimates of their length in tokens."""
 
+import copy
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ __all__ = ["Estimate", "TokenCounter", "plan_batches"]
 CHARACTERS_PER_TOKEN = 4
 FRAME_SHARE = 4
 """A frame of a video is pooled to about a quarter of a picture's tokens."""
+VIDEOS_PER_BATCH = 16
+"""At most: a loaded video of 8 frames can hold 15 MB, and two batches are loaded at a time."""
 UNKNOWN_SIZE = (1684, 1190)
 """Height and width of what is not opened to be measured: a page in A4 at 144 dpi."""
 
@@ -52,10 +55,13 @@ class TokenCounter:
         """Tokens of each text."""
         if not texts:
             return []
-        if not getattr(self._tokenizer, "is_fast", False):
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
             return [len(text) // CHARACTERS_PER_TOKEN for text in texts]
-        encoded = self._tokenizer(list(texts), add_special_tokens=False, verbose=False, truncation=False)
-        return [len(numbers) for numbers in encoded["input_ids"]]
+        counting = copy.deepcopy(backend)  # a call would change how the model's own truncates and pads
+        counting.no_truncation()
+        counting.no_padding()
+        return [len(encoded.ids) for encoded in counting.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def media(self, kind: str, size: tuple[int, int] | None) -> int:
         """Tokens of a picture of (height, width), or of a video of such frames."""
@@ -91,11 +97,12 @@ def plan_batches(estimates: Sequence[Estimate], *, max_items: int, max_tokens: i
             content, text = estimates[index].content, estimates[index].text
             longest_text[content] = max(text, longest_text.get(content, 0))
         chosen.sort(key=lambda index: _order(estimates[index], longest_text))
+        most = min(max_items, VIDEOS_PER_BATCH) if kind == "video" else max_items
         batch: list[int] = []
         longest = 0
         for index in chosen:
             longest = max(longest, estimates[index].tokens)
-            if batch and (len(batch) == max_items or longest * (len(batch) + 1) > max_tokens):
+            if batch and (len(batch) == most or longest * (len(batch) + 1) > max_tokens):
                 yield batch
                 batch, longest = [], estimates[index].tokens
             batch.append(index)

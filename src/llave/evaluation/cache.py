@@ -7,6 +7,7 @@ that cannot be read is ignored with a warning. Vectors are mapped into memory, n
 """
 
 import hashlib
+import json
 import os
 import tempfile
 import warnings
@@ -56,13 +57,20 @@ def _settings(model: "SentenceTransformer") -> list[str]:
     parts = (processor, getattr(processor, "image_processor", None))
     texts += [part.to_json_string() for part in parts if part is not None and hasattr(part, "to_json_string")]
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    texts.append(backend.to_str() if backend is not None else repr(tokenizer))
+    texts.append(_rules(backend) if backend is not None else repr(tokenizer))
+    texts.append(f"{model.max_seq_length} {tokenizer.padding_side} {tokenizer.truncation_side}")
     for module in model.modules():
         config: Any = getattr(module, "config", None)
         if config is not None and hasattr(config, "to_json_string"):
             texts.append(config.to_json_string())
             break
     return texts
+
+
+def _rules(backend: Any) -> str:
+    """A fast tokenizer without its truncation and padding, which every call sets anew."""
+    rules = json.loads(backend.to_str())
+    return json.dumps({key: value for key, value in rules.items() if key not in ("truncation", "padding")})
 
 
 class EmbeddingCache:

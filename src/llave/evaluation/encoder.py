@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llave.errors import UserError
-from llave.models.prompts import ModelInput
+from llave.models.prompts import ModelInput, num_frames_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,17 +37,17 @@ class Encoder:
         Raises:
             UserError: the model refuses every input of a batch, or there is no memory for a single one.
         """
-        if not inputs:
-            return []
+        found: dict[int, Vector] = {}
         with self._towers():
-            step = self.fits or len(inputs)
-            found = [
-                vector for start in range(0, len(inputs), step) for vector in self._some(inputs[start : start + step])
-            ]
-        reasons = {vector for vector in found if isinstance(vector, str)}
-        if len(found) > 1 and all(isinstance(vector, str) and vector.startswith(REFUSED) for vector in found):
-            raise UserError(f"the model refuses every item of a batch, first: {sorted(reasons)[0]}")
-        return found
+            for places in _by_frames(inputs):
+                step = self.fits or len(places)
+                for start in range(0, len(places), step):
+                    part = places[start : start + step]
+                    found |= zip(part, self._some([inputs[place] for place in part]), strict=True)
+        vectors = [found[place] for place in range(len(inputs))]
+        if len(vectors) > 1 and all(isinstance(vector, str) and vector.startswith(REFUSED) for vector in vectors):
+            raise UserError(f"the model refuses every item of a batch, first: {vectors[0]}")
+        return vectors
 
     def _some(self, inputs: Sequence[ModelInput]) -> list[Vector]:
         import torch
@@ -94,6 +94,14 @@ class Encoder:
         reuse = None if tower is None else TowerReuse(tower, layers=layers, lru=once_per_row)
         with nullcontext() if reuse is None else reuse.recording(None):
             yield
+
+
+def _by_frames(inputs: Sequence[ModelInput]) -> Iterator[list[int]]:
+    """Places of inputs with equally many frames: LLaVA-OneVision takes only such videos together."""
+    groups: dict[int, list[int]] = {}
+    for place, entry in enumerate(inputs):
+        groups.setdefault(num_frames_of(entry), []).append(place)
+    yield from groups.values()
 
 
 REFUSED = "the model does not take this item"

@@ -154,12 +154,18 @@ def _assemble(model: nano.NanoModel, processor: nano.NanoProcessor, device: str 
 
 
 def _take_video(transformer: Transformer) -> Transformer:
-    """Tell sentence-transformers that a nano model takes videos: it looks for a video processor, and frames are
-    pictures here. Also for directories that were saved without."""
+    """Let a model take the frames of a video as they come.
+
+    sentence-transformers thinks that a nano model takes none: it looks for a video processor, and frames are pictures
+    here. Qwen3-VL's processor would choose among them once more, and silently leave out half of eight.
+    """
+    config: Any = transformer.modality_config
     if isinstance(transformer.processor, nano.NanoProcessor):
-        config: Any = transformer.modality_config
         config.setdefault("video", dict(config["image"]))
         transformer.input_formatter.supported_modalities = list(config)
+    elif getattr(getattr(transformer.processor, "video_processor", None), "do_sample_frames", False):
+        arguments: Any = transformer.processing_kwargs
+        arguments["video"] = {"do_sample_frames": False, **arguments.get("video", {})}
     return transformer
 
 

@@ -16,7 +16,7 @@ from llave.errors import DataError, UserError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["ModelInput", "model_input", "require_video", "stack_frames", "to_model_input"]
+__all__ = ["ModelInput", "model_input", "num_frames_of", "require_video", "stack_frames", "to_model_input"]
 
 ModelInput = str | Image.Image | dict[str, Any]
 _MEDIA_NAME = re.compile(r"(?s)https?://|data:|.*\.[A-Za-z0-9]{2,4}$")
@@ -72,9 +72,20 @@ def model_input(
 
 
 def stack_frames(frames: Sequence[Image.Image]) -> NDArray[np.uint8]:
-    """RGB frames as (F, H, W, 3); those of another size are brought to the first one's."""
+    """RGB frames as (F, H, W, 3), F at least 2; those of another size are brought to the first one's.
+
+    A single frame is shown twice: Qwen's models see frames in pairs, and Qwen3-VL's processor refuses half of one.
+    """
+    frames = [*frames, frames[0]] if len(frames) == 1 else frames
     size = frames[0].size
     return np.stack([np.asarray(frame if frame.size == size else frame.resize(size)) for frame in frames])
+
+
+def num_frames_of(entry: ModelInput) -> int:
+    """Frames of a model input, 0 without a video. LLaVA-OneVision takes only videos of equal length in a batch, and
+    SmolVLM embeds a shorter one differently beside a longer one: batch by it."""
+    video = entry.get("video") if isinstance(entry, dict) else None
+    return 0 if video is None else len(video)
 
 
 def require_video(model: "SentenceTransformer") -> None:

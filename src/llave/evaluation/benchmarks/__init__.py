@@ -14,7 +14,7 @@ from llave.evaluation.benchmarks.readers import READ
 from llave.evaluation.benchmarks.spec import BenchmarkSpec, TaskSpec, read_spec
 from llave.evaluation.benchmarks.task import Benchmark, Task, TaskData
 
-__all__ = ["NAMES", "Benchmark", "Task", "TaskData", "get_benchmark", "get_spec"]
+__all__ = ["NAMES", "Benchmark", "Task", "TaskData", "choose_tasks", "get_benchmark", "get_spec"]
 
 T = TypeVar("T")
 NAMES = ("mmeb", "mmeb-v2", "video-retrieval")
@@ -51,7 +51,7 @@ def get_benchmark(name_or_path: str | Path, *, root: str | Path | None = None, t
         raise UserError(f"{name}: neither a benchmark ({', '.join(NAMES)}) nor a table (.yaml) nor a folder")
     if not (path / "eval").is_dir() and any(path.glob("qrels*")):
         page = TaskSpec(name=path.resolve().name, reader="beir", modality="visdoc", metric="ndcg_linear@5", rows=".")
-        return _benchmark(BenchmarkSpec(page.name, [], [page]), Place(path), tasks)
+        return _benchmark(BenchmarkSpec(page.name, [page]), Place(path), tasks)
     folder = folder_benchmark(path)
     return Benchmark(
         folder.name,
@@ -64,8 +64,17 @@ def get_spec(name: str) -> BenchmarkSpec:
     return read_spec(Path(str(files(__package__) / "tables" / f"{name}.yaml")))
 
 
+def choose_tasks(spec: BenchmarkSpec, tasks: str | None) -> list[TaskSpec]:
+    """The data sets of a table whose name, meta-task, modality or split is listed; all without a list.
+
+    Raises:
+        UserError: a word that chooses nothing.
+    """
+    return _chosen(spec.name, {about.name: (about, _words(about.meta, about)) for about in spec.tasks}, tasks)
+
+
 def _benchmark(spec: BenchmarkSpec, place: Place, tasks: str | None) -> Benchmark:
-    chosen = _chosen(spec.name, {about.name: (about, _words(about.meta, about)) for about in spec.tasks}, tasks)
+    chosen = choose_tasks(spec, tasks)
     missing = [what for about in chosen if (what := place.missing(about)) is not None]
     if missing:
         more = f" (and {len(missing) - 1} more of {len(chosen)} data sets)" if len(missing) > 1 else ""

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from llave.data.mmeb import MMEBFolder
 from llave.errors import DataError
-from llave.evaluation.benchmarks.task import META_TASKS, Benchmark, Split, Task, folder_task
+from llave.evaluation.benchmarks.task import META_TASKS, MODALITIES, Benchmark, Split, Task, folder_task
+from llave.evaluation.metrics import METRICS
 
 __all__ = ["folder_benchmark"]
 
@@ -14,8 +15,9 @@ __all__ = ["folder_benchmark"]
 def folder_benchmark(root: Path) -> Benchmark:
     """The data sets in ``eval/``, described by ``benchmark.json`` where there is one.
 
-    ``benchmark.json`` is ``{"name": …, "tasks": {NAME: {"meta": "vqa", "split": "ind"}}}``. A data set that
-    it does not describe is of meta-task ``other``, and out of distribution if its name ends in ``_ood``.
+    ``benchmark.json`` is ``{"name": …, "tasks": {NAME: {"meta": "vqa", "split": "ind"}}}``; ``modality`` (image, video
+    or visdoc) and ``metric`` may follow. A data set that it does not describe is of meta-task ``other``, of pictures,
+    and out of distribution if its name ends in ``_ood``.
 
     Raises:
         DataError: nothing in ``eval/``, or a ``benchmark.json`` that is malformed or names a missing data set.
@@ -40,7 +42,12 @@ def _task(folder: MMEBFolder, name: str, about: dict[str, Any], path: Path) -> T
         raise DataError(f"{path}: {name}: meta must be one of {', '.join(META_TASKS)}, not {meta!r}")
     if split not in ("ind", "ood"):
         raise DataError(f"{path}: {name}: split must be ind or ood, not {split!r}")
-    return folder_task(folder, name, meta_task=meta, split=cast(Split, split))
+    modality, metric = about.get("modality", "image"), about.get("metric", "hit@1")
+    if modality not in MODALITIES:
+        raise DataError(f"{path}: {name}: modality must be one of {', '.join(MODALITIES)}, not {modality!r}")
+    if str(metric).partition("@")[0] not in METRICS:
+        raise DataError(f"{path}: {name}: metric must be one of {', '.join(METRICS)} with @K, not {metric!r}")
+    return folder_task(folder, name, meta_task=meta, split=cast(Split, split), modality=modality, metric=metric)
 
 
 def _read(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from llave.data.mmeb import Item, load_table
 from llave.errors import DataError
 from llave.evaluation.benchmarks.spec import TaskSpec
 
-__all__ = ["Place", "picture_file", "read_table"]
+__all__ = ["Place", "is_of", "picture_file", "read_table"]
 
 TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".webp", ".gif")
@@ -44,13 +44,17 @@ class Place:
             return None if found else f"{spec.name}: no {spec.name}.parquet in {self.root / 'eval'}"
         if not rows.exists():
             return f"{spec.name}: no rows at {rows}"
-        if spec.media and spec.reader != "beir" and not self.media(spec).is_dir():
+        if spec.media and spec.reader != "beir" and not any(folder.is_dir() for folder in self._folders(spec)):
             return f"{spec.name}: no {spec.modality} files at {self.media(spec)}"
         return None
 
     def media(self, spec: TaskSpec) -> Path:
         """The folder of a data set's pictures, videos or frames."""
         return self.root / spec.media
+
+    def _folders(self, spec: TaskSpec) -> tuple[Path, Path]:
+        """The folder of media, and the one of films where the former is of frames."""
+        return self.media(spec), self.root / spec.media.replace("/frames/", "/videos/")
 
     def rows_folder(self, spec: TaskSpec) -> Path:
         """The file or folder of a data set's rows."""
@@ -87,9 +91,9 @@ class Place:
             return [place]
         found = sorted(path for path in place.rglob("*") if path.suffix in TABLES and not path.name.startswith("."))
         if config:
-            found = [path for path in found if _is_of(path.relative_to(place), config)]
+            found = [path for path in found if is_of(path.relative_to(place), config)]
         of_split = (
-            [path for path in found if _is_of(path.relative_to(place), spec.hub_split)] if spec.hub_split else found
+            [path for path in found if is_of(path.relative_to(place), spec.hub_split)] if spec.hub_split else found
         )
         if not found:
             of = f" of configuration {config}" if config else ""
@@ -106,10 +110,10 @@ class Place:
         frames = self.media(spec) / name
         if frames.exists():
             return f"{spec.media}/{name}"
-        for folder in (spec.media, spec.media.replace("/frames/", "/videos/")):
+        for folder in self._folders(spec):
             for suffix in VIDEOS:
-                if (self.root / folder / f"{name}{suffix}").is_file():
-                    return f"{folder}/{name}{suffix}"
+                if (folder / f"{name}{suffix}").is_file():
+                    return f"{folder.relative_to(self.root).as_posix()}/{name}{suffix}"
         return f"{spec.media}/{name}"  # encoding lists it as missing
 
 
@@ -121,7 +125,7 @@ def picture_file(name: str, naming: str) -> str:
     return f"{stem[:50]}_{hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]}{suffix}"
 
 
-def _is_of(path: Path, word: str) -> bool:
+def is_of(path: Path, word: str) -> bool:
     """Whether a path names a configuration or split: as a folder, or as a part of the file's name."""
     stem = path.name.split(".")[0]
     return word in path.parts[:-1] or stem == word or stem.startswith((f"{word}-", f"{word}_")) or f"-{word}" in stem

@@ -19,7 +19,7 @@ from llave.errors import DataError
 from llave.evaluation.benchmarks.task import META_TASKS, MODALITIES, Modality, Split
 from llave.evaluation.metrics import METRICS
 
-__all__ = ["BenchmarkSpec", "Reader", "TaskSpec", "read_spec"]
+__all__ = ["Archive", "BenchmarkSpec", "Reader", "TaskSpec", "read_spec"]
 
 Reader = Literal["mmeb", "instructed", "labels", "questions", "captions", "moments", "clips", "beir"]
 READERS = get_args(Reader)
@@ -86,13 +86,31 @@ class TaskSpec:
     leaderboard: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """Media of the benchmark's repository, packed.
+
+    Args:
+        media: data sets whose ``media`` begins with this need it (or whose reader is called so).
+        files: the archive in the repository, or its pieces in order.
+        into: where it is unpacked.
+        strip: a first folder of its names that is left out.
+    """
+
+    media: str
+    files: list[str]
+    into: str
+    strip: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class BenchmarkSpec:
-    """A table's name, the hub's data sets that hold its media, and its tasks."""
+    """A table's name, its tasks, the hub's data set that holds its media, and the archives there."""
 
     name: str
-    hub: list[str]
     tasks: list[TaskSpec]
+    hub: str = ""
+    archives: list[Archive] = field(default_factory=list)
 
 
 KEYS = {each.name for each in fields(TaskSpec)} - {"name"}
@@ -122,7 +140,11 @@ def read_spec(path: Path) -> BenchmarkSpec:
     twice = {task.name for task in tasks if sum(task.name == other.name for other in tasks) > 1}
     if twice:
         raise DataError(f"{path}: two data sets are called {sorted(twice)[0]!r}")
-    return BenchmarkSpec(str(content.get("name") or path.stem), list(content.get("hub") or []), tasks)
+    try:
+        archives = [Archive(media=str(media), **about) for media, about in (content.get("archives") or {}).items()]
+    except (AttributeError, TypeError) as error:
+        raise DataError(f"{path}: archives must be {{MEDIA: {{files: […], into: …}}}} ({error})") from None
+    return BenchmarkSpec(str(content.get("name") or path.stem), tasks, str(content.get("hub") or ""), archives)
 
 
 def _own(group: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""Chosen frames of a film, through PyAV: local, bounded, and without decoding what lies between.
+
+Packets are counted without decoding. Then each frame is sought from the key frame before it, or, where packets and
+frames do not correspond, the film is decoded in order. Only the frames asked for are held.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from llave.data.video_limits import Budget
+from llave.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+__all__ = ["read_film"]
+
+DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,h264,hevc"
+"""Containers that hold their own frames. Playlists (hls, dash, concat, …), which name other files, are not here."""
+SEALED = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
+"""FFmpeg reads from our file handle and may open nothing else: no file, no address."""
+TOLERANCE = 1.0  # seconds by which a whole film may end before its header says
+
+
+def read_film(path: Path, choose: Callable[[int], list[int]], budget: Budget) -> list[Image.Image]:
+    """Frames of the first video stream, upright and in RGB.
+
+    Args:
+        path: the file.
+        choose: the frames to take of so many.
+        budget: what it may cost.
+
+    Raises:
+        DataError: not a film, truncated, corrupt or beyond a limit.
+        UserError: PyAV is not installed.
+    """
+    with _film(path, budget) as film:
+        timeline = film.timeline()
+    with _film(path, budget) as film:
+        frames = film.sought(timeline, choose(len(timeline.times)))
+    if frames is None:
+        count = len(timeline.times)
+        with _film(path, budget) as film:
+            frames, decoded = film.in_order(choose(count))
+        if decoded != count:  # a packet is not always a frame; now the number is known
+            with _film(path, budget) as film:
+                frames, _ = film.in_order(choose(decoded))
+    if not frames:
+        raise DataError(f"{path}: no frame in this video; replace the file")
+    return frames
+
+
+@contextmanager
+def _film(path: Path, budget: Budget) -> Iterator["_Film"]:
+    """The film, opened at its start. FFmpeg's errors become ours."""
+    av = _av()
+    try:
+        with path.open("rb") as file, av.open(file, options=SEALED) as container:
+            if not container.streams.video:
+                raise DataError(f"{path}: no video in this file")
+            yield _Film(container, budget)
+    except (av.error.FFmpegError, OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: not a whole video that FFmpeg can read ({reason}); replace the file") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Timeline:
+    """Presentation times of a film's frames, and of those from which decoding can start, in order; None: unknown."""
+
+    times: list[int | None]
+    keys: list[int]
+
+
+class _Film:
+    """Reads the first video stream of an open container."""
+
+    def __init__(self, container: "InputContainer", budget: Budget) -> None:
+        self.container = container
+        self.stream = container.streams.video[0]
+        self.stream.thread_type = "AUTO"
+        self.budget = budget
+
+    def timeline(self) -> _Timeline:
+        """Read all packets, decode none.
+
+        Raises:
+            DataError: the file ends before its header says, as far as its format tells (mp4, mov, mkv, webm, avi).
+        """
+        times: list[int | None] = []
+        keys: list[int] = []
+        packets, end = 0, 0.0
+        for packet in self.container.demux():
+            self.budget.tick()
+            if packet.size and packet.time_base is not None and packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream is self.stream and packet.size:
+                packets += 1
+                self.budget.count(packets)
+                if not packet.is_discard:
+                    times.append(packet.pts)
+                if packet.is_keyframe and packet.pts is not None:
+                    keys.append(packet.pts)
+        container = self.container
+        length = None if container.duration is None else (container.duration + (container.start_time or 0)) / 1e6
+        measured = {"mov", "matroska"} & set(container.format.name.split(","))  # others estimate it
+        if packets < self.stream.frames or (measured and length is not None and end < length - TOLERANCE):
+            raise DataError(
+                f"{self.budget.path}: ends at {end:.1f} s, after {packets} frames, before its header says; "
+                "download it again"
+            )
+        return _Timeline(sorted(times, key=lambda time: (time is None, time or 0)), sorted(keys))
+
+    def sought(self, timeline: _Timeline, indices: Iterable[int]) -> list[Image.Image] | None:
+        """The frames at these places of the timeline; None where frames cannot be found by their packets' times."""
+        times = timeline.times
+        if None in times or len(set(times)) < len(times):
+            return None
+        kept, frames, position = [], self._frames(), None
+        for index in indices:
+            wanted = times[index]
+            assert wanted is not None
+            key = max((time for time in timeline.keys if time <= wanted), default=None)
+            if position is not None and key is not None and key > position:
+                try:
+                    self.container.seek(key, stream=self.stream)
+                except OSError:  # FFmpeg's errors are of this kind too: a format without an index
+                    return None
+                frames = self._frames()
+            frame = next((frame for frame in frames if frame.pts is None or frame.pts >= wanted), None)
+            if frame is None or frame.pts != wanted or frame.is_corrupt:
+                return None
+            position = wanted
+            kept.append(self._picture(frame))
+        return kept
+
+    def in_order(self, indices: Iterable[int]) -> tuple[list[Image.Image], int]:
+        """The frames at ``indices`` of the whole film, and how many it has."""
+        wanted, kept, decoded = set(indices), [], 0
+        for frame in self._frames():
+            if decoded in wanted:
+                kept.append(self._picture(frame))
+            decoded += 1
+        return kept, decoded
+
+    def _frames(self) -> Iterator[Any]:
+        for frame in self.container.decode(self.stream):
+            self.budget.decoded(frame.width, frame.height)
+            yield frame
+
+    def _picture(self, frame: Any) -> Image.Image:
+        if frame.is_corrupt:
+            raise DataError(f"{self.budget.path}: a corrupt frame at {frame.time} s; replace the file")
+        picture = self.budget.kept(frame.to_image())
+        return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+
+
+def _av() -> Any:
+    try:
+        import av
+        import av.error
+    except ImportError:
+        raise UserError("films need the package av: pip install 'llave[media]'") from None
+    return av

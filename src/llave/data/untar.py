@@ -1,0 +1,99 @@
+"""Unpack a tar file that is not trusted, whole or in parts: nothing outside the folder, no more bytes than allowed."""
+
+import io
+import shutil
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from llave.data.unzip import MAX_FILE_BYTES, MAX_TOTAL_BYTES, PIECE
+from llave.errors import DataError
+
+__all__ = ["unpack_tar"]
+
+
+def unpack_tar(
+    parts: Sequence[Path],
+    folder: Path,
+    *,
+    strip: str = "",
+    max_file_bytes: int = MAX_FILE_BYTES,
+    max_total_bytes: int = MAX_TOTAL_BYTES,
+) -> int:
+    """Unpack into ``folder``; a file that is there with its size is left, so a second call goes on.
+
+    Args:
+        parts: the archive, or the pieces that it was cut into, in order.
+        strip: a first folder that is left out of the names.
+        max_file_bytes: of one unpacked file.
+        max_total_bytes: of all of them.
+
+    Returns:
+        The number of files in the archive.
+
+    Raises:
+        DataError: not a tar file, a damaged one, or a member that is not allowed.
+    """
+    number = total = 0
+    try:
+        with io.BufferedReader(_Joined(parts), PIECE) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+            for member in archive:
+                if member.isdir():
+                    continue
+                path = PurePosixPath(member.name.removeprefix("./"))
+                if path.is_absolute() or ".." in path.parts or "\\" in member.name or not path.parts:
+                    raise DataError(f"{parts[0]}: {member.name!r} leads out of the folder")
+                if not member.isreg():
+                    raise DataError(f"{parts[0]}: {member.name!r} is a link or a device")
+                total += member.size
+                if member.size > max_file_bytes or total > max_total_bytes:
+                    raise DataError(f"{parts[0]}: {member.name!r} is over the limit of bytes")
+                inner = path.relative_to(strip) if strip and path.parts[0] == strip else path
+                _write(archive, member, folder / inner)
+                number += 1
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"{parts[0]}: cannot unpack ({error})") from None
+    return number
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    """Through a temporary name, so that a file with its own name is whole."""
+    if target.is_file() and target.stat().st_size == member.size:
+        return
+    source = archive.extractfile(member)
+    assert source is not None  # a regular file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    with source, partial.open("wb") as sink:
+        shutil.copyfileobj(source, sink, PIECE)
+    if partial.stat().st_size != member.size:
+        raise DataError(f"{member.name}: the archive ends within it")
+    partial.replace(target)
+
+
+class _Joined(io.RawIOBase):
+    """Files read one after the other."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._waiting = list(paths)
+        self._open: io.BufferedReader | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview[int]") -> int:  # type: ignore[override]
+        while True:
+            if self._open is None:
+                if not self._waiting:
+                    return 0
+                self._open = self._waiting.pop(0).open("rb")
+            count = self._open.readinto(buffer)
+            if count:
+                return count
+            self._open.close()
+            self._open = None
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+        super().close()
