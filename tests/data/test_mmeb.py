@@ -53,8 +53,26 @@ def test_errors_name_file_and_row(tmp_path: Path) -> None:
     (root / "train" / "bad.json").write_text("{")
     with pytest.raises(DataError, match=r"bad\.json: cannot read"):
         MMEBFolder(root).train("bad")
-    (root / "eval" / "bad.json").write_text(
-        json.dumps([{"qry_text": "a", "qry_img_path": "", "tgt_text": ["b"], "tgt_img_path": []}])
-    )
-    with pytest.raises(DataError, match="must be lists of the same length"):
-        MMEBFolder(root).eval("bad")
+    for targets, pictures, message in (
+        (["b"], [], "must be lists of the same length"),
+        (["b", ["c"]], ["", ""], "row 0: target 1: text and paths must be strings"),
+        (["b", ""], ["", ""], "row 0: target 1: neither a text nor a picture"),
+    ):
+        row = {"qry_text": "a", "qry_img_path": "", "tgt_text": targets, "tgt_img_path": pictures}
+        (root / "eval" / "bad.json").write_text(json.dumps([row]))
+        with pytest.raises(DataError, match=message):
+            MMEBFolder(root).eval("bad")
+
+
+def test_rows_share_the_candidates_that_they_have_in_common(tmp_path: Path) -> None:
+    (tmp_path / "eval").mkdir()
+    made = {"qry_text": "a", "qry_img_path": ""}
+    rows = [
+        {**made, "tgt_text": ["b", "c"], "tgt_img_path": ["", None]},
+        {**made, "tgt_text": ["c", "b"], "tgt_img_path": [None, "b.png"]},
+    ]
+    (tmp_path / "eval" / "one.json").write_text(json.dumps(rows))
+    first, second = MMEBFolder(tmp_path).eval("one")
+    assert first.candidates == (Item("b"), Item("c"))
+    assert second.candidates == (Item("c"), Item("b", "b.png"))
+    assert first.candidates[1] is second.candidates[0]  # MMEB lists 36 million, of which few are different

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from rich.table import Table
 
+from llave.bench.eval import BASE as OURS
+from llave.bench.eval import EvalMeasurement
 from llave.bench.loss import Measurement
 from llave.bench.train import BASE as PEER
 from llave.bench.train import REPAIRED, StepMeasurement
 
-__all__ = ["loss_markdown", "loss_plot", "loss_table", "train_markdown", "train_table"]
+__all__ = ["eval_markdown", "eval_table", "loss_markdown", "loss_plot", "loss_table", "train_markdown", "train_table"]
 
 COLUMNS = ("N", "variant", "ms", "fastest to slowest", "× auto", "peak MiB", "error, easy", "error, hard")
 RANGE = 3
@@ -121,4 +123,46 @@ def _train_cells(measurement: StepMeasurement, found: Sequence[StepMeasurement])
         f"{peers[0] / measurement.seconds:.2f}" if peers else "",
         f"{(measurement.peak_bytes or 0) / 2**20:,.0f}",
         _error(measurement.error),
+    )
+
+
+EVAL_COLUMNS = (
+    "variant", "s", "fastest to slowest", "× llave", "CPU s", "× llave, CPU", "reading", "encoding", "scoring",
+    "items", "tokens", "tiles", "cosine error",
+)  # fmt: skip
+EVAL_SHOWN = ("variant", "s", "× llave", "CPU s", "× llave, CPU", "items", "tokens", "tiles", "cosine error")
+
+
+def eval_table(found: Sequence[EvalMeasurement], title: str) -> Table:
+    """For a terminal."""
+    table = Table(title=title, caption="× llave: time as a multiple of llave's; tokens: padding included")
+    for name in EVAL_SHOWN:
+        table.add_column(name, justify="left" if name == "variant" else "right")
+    for measurement in found:
+        cells = dict(zip(EVAL_COLUMNS, _eval_cells(measurement, found), strict=True))
+        table.add_row(*(cells[name] for name in EVAL_SHOWN))
+    return table
+
+
+def eval_markdown(found: Sequence[EvalMeasurement], title: str) -> str:
+    """For a page."""
+    lines = [title, "", f"| {' | '.join(EVAL_COLUMNS)} |", "|---|" + "---:|" * (len(EVAL_COLUMNS) - 1)]
+    lines += [f"| {' | '.join(_eval_cells(measurement, found))} |" for measurement in found]
+    return "\n".join(lines) + "\n"
+
+
+def _eval_cells(measurement: EvalMeasurement, found: Sequence[EvalMeasurement]) -> tuple[str, ...]:
+    base = next(m for m in found if m.variant == OURS)
+    if measurement.seconds is None or measurement.cpu_seconds is None or not base.seconds or not base.cpu_seconds:
+        return measurement.variant, f"fails: {measurement.failed}", *[""] * (len(EVAL_COLUMNS) - 2)
+    return (
+        measurement.variant,
+        f"{measurement.seconds:.1f}",
+        f"{measurement.fastest:.1f} to {measurement.slowest:.1f}",
+        f"{measurement.seconds / base.seconds:.2f}",
+        f"{measurement.cpu_seconds:.1f}",
+        f"{measurement.cpu_seconds / base.cpu_seconds:.2f}",
+        *(f"{seconds or 0:.2f}" for seconds in (measurement.reading, measurement.encoding, measurement.scoring)),
+        *(f"{count:,}" for count in (measurement.items, measurement.tokens, measurement.tiles)),
+        _error(measurement.difference),
     )

@@ -1,4 +1,4 @@
-"""``llave bench loss | train``."""
+"""``llave bench loss | train | eval``."""
 
 import json
 import sys
@@ -9,12 +9,13 @@ from typing import Any, Literal
 from llave.cli.parsing import parse
 from llave.errors import UserError
 
-__all__ = ["BenchLossConfig", "BenchTrainConfig", "run"]
+__all__ = ["BenchEvalConfig", "BenchLossConfig", "BenchTrainConfig", "run"]
 
 USAGE = """usage: llave bench COMMAND [options]
 
   loss      time, memory and exactness of the loss beside its peers
   train     a training step beside sentence-transformers' CachedMultipleNegativesRankingLoss
+  eval      an evaluation beside VLM2Vec's way, SentenceTransformer.encode and mteb
 
 llave bench COMMAND --help explains each
 """
@@ -76,9 +77,40 @@ class BenchTrainConfig:
     out: Path | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class BenchEvalConfig:
+    """A measurement of a whole evaluation: reading rows, encoding, scoring.
+
+    Args:
+        folder: in MMEB's format, e.g. what `llave data sample` makes.
+        limit: first rows of each data set.
+        candidates: first candidates of each row; null is all.
+        shape: of the random LLaVA-OneVision, as in bench train.
+        batch_size: of mteb and SentenceTransformer.encode; ours takes its defaults.
+        rounds: timed rounds; in each every variant runs once.
+        only: measure variants whose name contains this, beside ours.
+        threads: CPU threads; null leaves torch's choice.
+        device: cpu or cuda; null is cuda where there is one.
+        dtype: type of the weights.
+        out: directory for eval_DEVICE.json and eval_DEVICE.md; null writes nothing.
+    """
+
+    folder: Path
+    limit: int = 8
+    candidates: int | None = 6
+    shape: Literal["tiny", "0.5b"] = "tiny"
+    batch_size: int = 16
+    rounds: int = 5
+    only: str = ""
+    threads: int | None = None
+    device: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    out: Path | None = None
+
+
 def run(argv: list[str]) -> int:
     """Run a sub-command."""
-    commands = {"loss": _loss, "train": _train}
+    commands = {"loss": _loss, "train": _train, "eval": _eval}
     if not argv or argv[0] in {"-h", "--help"}:
         sys.stdout.write(USAGE)
         return 0
@@ -136,6 +168,52 @@ def _train(argv: list[str]) -> int:
     if config.out is not None:
         content = {"title": title, "rounds": config.rounds, "measurements": [asdict(m) for m in found]}
         _write(config.out, "train", content, train_markdown(found, title))
+    return 0
+
+
+def _eval(argv: list[str]) -> int:
+    config = parse(
+        BenchEvalConfig,
+        argv,
+        command="bench eval",
+        description="Variants interleaved in one process, after a warm-up; median of the rounds. Scores are compared "
+        "before any time is told. Example: llave bench eval --folder data/sample --threads 2",
+    )
+    if config.rounds < 1 or config.limit < 1 or config.batch_size < 1 or (config.candidates or 2) < 2:
+        raise UserError("rounds, limit and batch_size must be at least 1, and candidates at least 2")
+    import tempfile
+    from dataclasses import asdict
+
+    import torch
+    from rich.console import Console
+
+    from llave.bench.eval import measure_eval
+    from llave.bench.shaped_model import SHAPES, shaped_model
+    from llave.bench.tables import eval_markdown, eval_table
+    from llave.terminal import quiet_libraries
+
+    quiet_libraries()
+    name = _prepare_device(config.threads, config.device)
+    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with tempfile.TemporaryDirectory() as directory:
+        model = shaped_model(SHAPES[config.shape], Path(directory), device=device, dtype=getattr(torch, config.dtype))
+    found = measure_eval(
+        model.eval(),
+        config.folder,
+        limit=config.limit,
+        candidates=config.candidates,
+        batch_size=config.batch_size,
+        rounds=config.rounds,
+        only=config.only,
+    )
+    title = (
+        f"evaluation, {config.limit} rows of each data set with {config.candidates or 'all their'} candidates, "
+        f"{config.dtype}, shape {config.shape}, {name}, torch {torch.__version__}, median of {config.rounds}"
+    )
+    Console().print(eval_table(found, title))
+    if config.out is not None:
+        content = {"title": title, "rounds": config.rounds, "measurements": [asdict(m) for m in found]}
+        _write(config.out, f"eval_{device.type}", content, eval_markdown(found, title))
     return 0
 
 

@@ -144,7 +144,8 @@ class MMEBFolder:
 
     def eval(self, name: str) -> list[EvalRow]:
         """All evaluation rows of a data set."""
-        return [parse_eval(row, where) for where, row in read_rows(self.path("eval", name), EVAL_COLUMNS)]
+        known: dict[tuple[str, str, str | None], Item] = {}
+        return [parse_eval(row, where, known) for where, row in read_rows(self.path("eval", name), EVAL_COLUMNS)]
 
     def corpus(self, name: str) -> list[Item]:
         """The candidates that every query of a data set faces; none where there is no ``corpus/NAME``."""
@@ -181,8 +182,15 @@ def parse_train(row: dict[str, Any], where: str) -> TrainRow:
     return TrainRow(query, positive, _item(text, image, None, f"{where}: neg") if text or image else None)
 
 
-def parse_eval(row: dict[str, Any], where: str) -> EvalRow:
-    """An evaluation row of checked types, with at least one candidate."""
+def parse_eval(
+    row: dict[str, Any], where: str, known: dict[tuple[str, str, str | None], Item] | None = None
+) -> EvalRow:
+    """An evaluation row of checked types, with at least one candidate.
+
+    Args:
+        known: candidates of earlier rows; those of this one are added. Rows share theirs, which are then made once.
+    """
+    known = {} if known is None else known
     texts, images = row["tgt_text"], row["tgt_img_path"]
     if not isinstance(texts, list) or not isinstance(images, list) or len(texts) != len(images) or not texts:
         raise DataError(f"{where}: tgt_text and tgt_img_path must be lists of the same length, the positive first")
@@ -192,12 +200,18 @@ def parse_eval(row: dict[str, Any], where: str) -> EvalRow:
         raise DataError(f"{where}: tgt_video_path must be a list as long as tgt_text")
     if not isinstance(gains, list) or len(gains) > len(texts) or not all(_is_gain(gain) for gain in gains):
         raise DataError(f"{where}: tgt_gain must be a list of numbers above 0, at most as long as tgt_text")
-    candidates = tuple(
-        _item(text, image, video, f"{where}: target {i}")
-        for i, (text, image, video) in enumerate(zip(texts, images, videos, strict=True))
-    )
+    candidates: list[Item] = []
+    for index, key in enumerate(zip(texts, images, videos, strict=True)):
+        try:
+            item = known.get(key)
+        except TypeError:  # a list where a string belongs
+            item = None
+        if item is None:
+            item = _item(*key, f"{where}: target {index}")
+            known[key] = item
+        candidates.append(item)
     query = _item(row["qry_text"], row["qry_img_path"], row.get("qry_video_path"), f"{where}: qry")
-    return EvalRow(query, candidates, tuple(float(gain) for gain in gains))
+    return EvalRow(query, tuple(candidates), tuple(float(gain) for gain in gains))
 
 
 def _is_gain(value: Any) -> bool:

@@ -133,6 +133,8 @@ class EvalResult:
     seconds: float = 0.0
     encoded: int = field(default=0)
     compat: str = "strict"
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of reading, encoding and scoring."""
 
     @property
     def scores(self) -> dict[str, list[NDArray[np.float32]]]:

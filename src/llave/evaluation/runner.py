@@ -75,6 +75,7 @@ def evaluate(
     compat = compat if ties is None else replace(compat, ties=ties)
     table = ItemTable(compat)
     rows = {task.name: _number(task, table, compat, limit) for task in benchmark.tasks}
+    read = time.perf_counter()
     cache = EmbeddingCache(cache_dir, model_fingerprint(model)) if cache_dir is not None else None
     encoding = encode_items(
         model,
@@ -86,16 +87,20 @@ def evaluate(
         num_frames=num_frames,
         progress=progress,
     )
+    encoded = time.perf_counter()
     device = "cuda" if model.device.type == "cuda" else "cpu"
+    tasks = {task.name: _score(task, rows[task.name], encoding, compat, device) for task in benchmark.tasks}
+    done = time.perf_counter()
     return EvalResult(
         benchmark=benchmark.name,
         compat=compat.name,
         ties=compat.ties,
-        tasks={task.name: _score(task, rows[task.name], encoding, compat, device) for task in benchmark.tasks},
+        tasks=tasks,
         items=table,
         errors=[encoding.errors[number] for number in sorted(encoding.errors)],
-        seconds=time.perf_counter() - started,
+        seconds=done - started,
         encoded=encoding.encoded,
+        phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
     )
 
 
