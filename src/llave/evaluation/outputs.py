@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from llave.evaluation.result import GROUP_TITLES, EvalResult, ScoredRow, TaskResult
+from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
+from llave.evaluation.titles import group_title, metric_title
 
-__all__ = ["group_title", "leaderboard", "markdown", "metric_title", "write_results"]
+__all__ = ["leaderboard", "markdown", "write_results"]
 
 METADATA = (
     "model_name",
@@ -93,18 +94,6 @@ def markdown(result: EvalResult) -> str:
         lines += ["", f"{len(result.errors)} items could not be embedded; {cost}:", ""]
         lines += [f"- {_cell(error.file)}: {_cell(error.message)}" for error in result.errors]
     return "\n".join(lines) + "\n"
-
-
-def group_title(group: str) -> str:
-    """A group in words: ``video/vqa`` is "video: VQA"."""
-    modality, _, meta = group.rpartition("/")
-    title = GROUP_TITLES.get(meta, meta)
-    return f"{GROUP_TITLES.get(modality, modality)}: {title}" if modality else title
-
-
-def metric_title(metric: str) -> str:
-    """The metric in words; MMEB calls hit@1 precision@1."""
-    return "P@1" if metric == "hit@1" else metric.replace("ndcg_linear", "NDCG")
 
 
 def _scores(task: TaskResult) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from llave.data.mmeb import Item
 from llave.evaluation.aggregate import ModelRun, aggregate
 from llave.evaluation.inline import inline_svg, thumbnail
 from llave.evaluation.plots import COLOURS, cosine_limits, group_bars, histograms, save_figure
-from llave.evaluation.result import GROUP_TITLES
 from llave.evaluation.similarity_gap import Gap, HardNegative, hardest_negatives, similarity_gap
 from llave.evaluation.summary import summarise
+from llave.evaluation.titles import group_title
 
 __all__ = ["write_gap_report", "write_plots"]
 
@@ -65,7 +65,7 @@ def write_gap_report(
         first=next(iter(results["models"].values())),
         paired=results.get("paired"),
         summary=summarise(results),
-        group_titles=GROUP_TITLES,
+        group_title=group_title,
         bars=inline_svg(group_bars(results, title=False), "bars", _bars_description(results)),
         histograms={name: _histograms(name, gaps, number) for number, name in enumerate(run.results[0].tasks)},
         colours=COLOURS,
@@ -106,7 +106,7 @@ def _histograms(dataset: str, gaps: Mapping[str, Mapping[str, Gap]], number: int
 def _bars_description(results: Mapping[str, Any]) -> str:
     parts = []
     for name, model in results["models"].items():
-        means = {GROUP_TITLES.get(group, group): _percent(about["p_at_1"]) for group, about in model["meta"].items()}
+        means = {group_title(group): _percent(about["p_at_1"]) for group, about in model["meta"].items()}
         values = [f"{group} {mean}" for group, mean in means.items()]
         parts.append(f"{name}: {', '.join(values)}")
     return f"Bars of P@1 in percent. {'; '.join(parts)}."
