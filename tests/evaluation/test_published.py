@@ -1,4 +1,4 @@
-"""Published figures: copied without slips, named as llave names them, and set only beside what they are comparable with."""
+"""Published figures: copied without slips, named as llave names them, beside what they are comparable with."""
 
 from collections.abc import Mapping
 

@@ -23,7 +23,7 @@ class PublishedRow:
 
     Args:
         model: its name.
-        source: a paper's table, a board, or "self-reported"; "not recorded" where we noted none.
+        source: a paper's table, a board, or "self-reported"; "source not recorded" where we noted none.
         groups: scores by group, named as in :meth:`EvalResult.groups`.
         datasets: scores by metric and data set.
         note: what a reader must know of these figures.
@@ -58,12 +58,12 @@ def published_groups(result: EvalResult) -> dict[str, str]:
 
 def not_comparable(result: EvalResult) -> list[str]:
     """Why an evaluation is not measured as the published scores are."""
-    reasons = result.incomparable()
+    reasons = []
     if result.compat == "strict":
-        reasons.append("scored as strict does; published scores come from scorers that --compat llave or vlm2vec match")
+        reasons.append("scored as strict does; --compat llave and vlm2vec match the scorers behind published figures")
     if result.skipped or result.reduced:
         reasons.append(f"{result.skipped:,} rows skipped, {result.reduced:,} scored against fewer candidates")
-    return reasons
+    return reasons + result.incomparable()
 
 
 @cache
