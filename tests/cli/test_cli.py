@@ -226,13 +226,18 @@ def test_train_then_eval(data: Path, model: Path, tmp_path: Path, capsys: pytest
     capsys.readouterr()
     assert main(["eval", str(model), "--benchmark", str(data), "--json", "--out", str(tmp_path / "out")]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((tmp_path / "out" / "results.json").read_text())
+    stored = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert stored.pop("model")["model_name"] == str(model)
+    assert printed == stored
     assert printed["datasets"]["t2i"]["queries"] == 16
     assert printed["ties"] == "strict"
     assert "| t2i" in (tmp_path / "out" / "results.md").read_text()
-    assert len(json.loads((tmp_path / "out" / "predictions" / "t2i.json").read_text())) == 16
-    assert main(["eval", str(model), "--benchmark", str(data), "--limit", "3"]) == 0
-    assert "P@1 per data set" in capsys.readouterr().out
+    assert len((tmp_path / "out" / "predictions" / "t2i.jsonl").read_text().splitlines()) == 16
+    assert main(["eval", str(model), "--benchmark", str(data), "--limit", "3", "--out", str(tmp_path / "few")]) == 0
+    said = capsys.readouterr().out
+    assert "mean over data sets" in said
+    assert f"report: {tmp_path / 'few' / 'report.html'}\n" in said
+    assert "t2i" in (tmp_path / "few" / "report.html").read_text()
     # A picture under two names ties with itself: wrong by default, right in the original's counting.
     twins = tmp_path / "twins"
     shutil.copytree(data, twins)

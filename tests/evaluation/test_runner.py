@@ -125,7 +125,8 @@ def test_cache_tells_models_apart(nano_untouched: SentenceTransformer, tmp_path:
 
 
 def test_written_results(result: EvalResult, tmp_path: Path) -> None:
-    write_results(result, tmp_path)
+    assert write_results(result, tmp_path) == tmp_path / "report.html"
+    assert "names_ood" in (tmp_path / "report.html").read_text()
     stored = json.loads((tmp_path / "results.json").read_text())
     assert stored["overall"] == pytest.approx(result.overall)
     assert (stored["datasets"]["alike"]["skipped"], stored["datasets"]["alike"]["reduced"]) == (0, 1)

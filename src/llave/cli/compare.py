@@ -17,11 +17,13 @@ class CompareConfig:
     Args:
         a: the baseline: an --out folder of llave eval.
         b: the model: another one, of the same benchmark.
+        html: a page with the differences goes here; null writes none.
         json: print JSON instead of tables.
     """
 
     a: Path
     b: Path
+    html: Path | None = None
     json: bool = False
 
 
@@ -38,15 +40,20 @@ def run(argv: list[str]) -> int:
     from rich.console import Console
 
     from llave.evaluation.compare import compare_results
+    from llave.evaluation.compare_report import write_comparison
     from llave.evaluation.tables import difference_table
 
     comparison = compare_results(config.a, config.b)
+    if config.html is not None:
+        write_comparison(config.html, comparison, str(config.a), str(config.b))
     if config.json:
         sys.stdout.write(json.dumps(comparison.to_json(), indent=2, ensure_ascii=False) + "\n")
         return 0
     console = Console()
     console.print(difference_table(comparison.datasets, "data sets"))
     console.print(difference_table(comparison.groups, "means over data sets"))
+    if config.html is not None:
+        console.print(f"report: {config.html}", soft_wrap=True, markup=False, highlight=False)
     if comparison.only:
         sys.stderr.write(f"llave: only in one of the two: {', '.join(comparison.only)}\n")
     return 0

@@ -20,7 +20,7 @@ class EvalConfig:
         benchmark: "mmeb", "mmeb-v2", "video-retrieval", a folder in MMEB's or BEIR's format, or a table (.yaml).
         root: the data of a named benchmark; null is $LLAVE_MMEB or $LLAVE_MMEB_V2.
         tasks: only these data sets, meta-tasks, modalities or splits, with commas between; null is all.
-        out: results, leaderboard JSON, report and predictions go here; null writes nothing.
+        out: results, leaderboard JSON, an HTML report and predictions go here; null writes nothing.
         compat: "strict", or a released scorer whose quirks are to be matched: "llave" or "vlm2vec".
         ties: "strict" counts a tie with the positive as wrong, "v1" as right; null is as compat says.
         processes: that share the encoding: one per GPU, or several on a CPU; 0 is one per GPU.
@@ -94,14 +94,15 @@ def run(argv: list[str]) -> int:
         limit=config.limit,
         cache_dir=config.cache,
     )
-    if config.out is not None:
-        write_results(result, config.out, about_model(model, config.model))
+    report = None if config.out is None else write_results(result, config.out, about_model(model, config.model))
     if config.json:
         sys.stdout.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
     else:
         console = Console()
         console.print(dataset_table(result))
         console.print(group_table(result))
+        if report is not None:
+            console.print(f"report: {report}", soft_wrap=True, markup=False, highlight=False)
     for error in result.errors:
         sys.stderr.write(f"llave: left out {error.file}: {error.message}\n")
     return 1 if result.errors else 0

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from llave.data.images import load_image
+from llave.data.video import load_video
 from llave.evaluation.plots import INK, style
 
 __all__ = ["inline_svg", "thumbnail"]
@@ -38,13 +39,14 @@ def inline_svg(figure: Figure, prefix: str, description: str) -> Markup:
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1))
 
 
-def thumbnail(path: Path, side: int = 144) -> str:
-    """A picture as a WebP data URI, at most ``side`` pixels wide and high.
+def thumbnail(path: Path, side: int = 144, *, video: bool = False) -> str:
+    """A picture, or the first frame of a video, as a WebP data URI, at most ``side`` pixels wide and high.
 
     Raises:
-        DataError: a picture that cannot be decoded.
+        DataError: a file that cannot be decoded.
+        UserError: a page or a film, and the package that reads it is not installed.
     """
-    image = load_image(path)
+    image = load_video(path, num_frames=1)[0] if video else load_image(path)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=78)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from llave.evaluation.result import GROUP_TITLES, EvalResult, ScoredRow, TaskResult
+from llave.evaluation.eval_report import write_eval_report
+from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
+from llave.evaluation.titles import group_title, metric_title
 
-__all__ = ["group_title", "leaderboard", "markdown", "metric_title", "write_results"]
+__all__ = ["leaderboard", "markdown", "write_results"]
 
 METADATA = (
     "model_name",
@@ -25,16 +27,17 @@ SHOWN = 3
 """Candidates that a prediction lists, best first."""
 
 
-def write_results(result: EvalResult, out_dir: Path, about: Mapping[str, Any] | None = None) -> None:
-    """Write what follows, and nothing else, to a folder.
+def write_results(result: EvalResult, out_dir: Path, about: Mapping[str, Any] | None = None) -> Path:
+    """Write what follows, and nothing else, to a folder; the path of the report.
 
     - ``results.json``, ``results.md``: scores, intervals, errors;
+    - ``report.html``: the same as a page, with the worst queries and published figures;
     - ``leaderboard.json``: MMEB's leaderboard's layout;
     - ``MODALITY/NAME_score.json``: every metric of a data set, where VLM2Vec's report script looks for it;
     - ``predictions/NAME.jsonl``: per row the query, its relevant candidates with ranks, and the best candidates.
 
     Args:
-        about: the model, for the leaderboard: ``model_name``, ``embedding_dimension`` and the like.
+        about: the model, for leaderboard and report: ``model_name``, ``embedding_dimension`` and the like.
     """
     predictions = out_dir / "predictions"
     predictions.mkdir(parents=True, exist_ok=True)
@@ -47,6 +50,9 @@ def write_results(result: EvalResult, out_dir: Path, about: Mapping[str, Any] | 
         with (predictions / f"{task.name}.jsonl").open("w", encoding="utf-8") as file:
             for row in task.rows:
                 file.write(json.dumps(_prediction(result, task, row), ensure_ascii=False) + "\n")
+    report = out_dir / "report.html"
+    write_eval_report(report, result, about)
+    return report
 
 
 def leaderboard(result: EvalResult, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,18 +99,6 @@ def markdown(result: EvalResult) -> str:
         lines += ["", f"{len(result.errors)} items could not be embedded; {cost}:", ""]
         lines += [f"- {_cell(error.file)}: {_cell(error.message)}" for error in result.errors]
     return "\n".join(lines) + "\n"
-
-
-def group_title(group: str) -> str:
-    """A group in words: ``video/vqa`` is "video: VQA"."""
-    modality, _, meta = group.rpartition("/")
-    title = GROUP_TITLES.get(meta, meta)
-    return f"{GROUP_TITLES.get(modality, modality)}: {title}" if modality else title
-
-
-def metric_title(metric: str) -> str:
-    """The metric in words; MMEB calls hit@1 precision@1."""
-    return "P@1" if metric == "hit@1" else metric.replace("ndcg_linear", "NDCG")
 
 
 def _scores(task: TaskResult) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from llave.evaluation.result import GROUP_TITLES
 from llave.evaluation.similarity_gap import Gap
+from llave.evaluation.titles import group_title
 
 __all__ = ["COLOURS", "INK", "cosine_limits", "cosine_title", "group_bars", "histograms", "save_figure", "style"]
 
@@ -108,7 +108,7 @@ def group_bars(results: Mapping[str, Any], *, title: bool = True) -> Figure:
                     axes.errorbar(value, place, xerr=half, color=INK, capsize=2, linewidth=1, fmt="none")
             for bar, end, value in zip(bars, reach, values, strict=True):
                 axes.text(end + 1, bar.get_y() + bar.get_height() / 2, f"{value:.1f}", va="center", fontsize=8)
-        axes.set_yticks(range(len(groups)), [GROUP_TITLES.get(group, group) for group in groups])
+        axes.set_yticks(range(len(groups)), [group_title(group) for group in groups])
         axes.invert_yaxis()
         axes.set_xlim(0, 112)
         axes.set_xticks(range(0, 101, 20))

@@ -12,20 +12,7 @@ from llave.evaluation.items import ItemError, ItemTable
 from llave.evaluation.metrics import CUTOFFS, METRICS, Ties, metric_values
 from llave.evaluation.statistics import bootstrap_ci95, bootstrap_means, interval95
 
-__all__ = ["GROUP_TITLES", "EvalResult", "ScoredRow", "TaskResult", "group_members"]
-
-GROUP_TITLES = {
-    "vqa": "VQA",
-    "ind": "in distribution",
-    "ood": "out of distribution",
-    "moment_retrieval": "moment retrieval",
-    "vidore_v1": "ViDoRe V1",
-    "vidore_v2": "ViDoRe V2",
-    "visrag": "VisRAG",
-    "visdoc_ood": "VisDoc OOD",
-    "visdoc": "visual documents",
-}
-"""Titles of groups where they differ from the group's name."""
+__all__ = ["EvalResult", "ScoredRow", "TaskResult", "group_members"]
 
 
 @dataclass(frozen=True, slots=True)

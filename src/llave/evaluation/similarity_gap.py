@@ -60,7 +60,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class HardNegative:
-    """A negative that scores high against a query; pictures and videos are file paths or None."""
+    """A negative that scores high against a query; pictures and videos are file paths or None.
+
+    ``rank`` is that of the best positive among so many ``candidates``.
+    """
 
     row: int
     query: Item
@@ -71,6 +74,8 @@ class HardNegative:
     negative_image: Path | None
     positive_score: float
     negative_score: float
+    rank: float
+    candidates: int
 
 
 def similarity_gap(result: EvalResult) -> dict[str, Gap]:
@@ -122,6 +127,8 @@ def _hardest(result: EvalResult, task: TaskResult, count: int) -> list[HardNegat
                 negative_image=items.path(negative),
                 positive_score=float(row.scores[place]),
                 negative_score=float(row.scores[hardest]),
+                rank=float(row.ranks.min()),
+                candidates=len(row.scores),
             )
         )
     return found

@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from llave.evaluation.compare import Difference
-from llave.evaluation.outputs import group_title, metric_title
-from llave.evaluation.result import GROUP_TITLES, EvalResult
+from llave.evaluation.result import EvalResult
+from llave.evaluation.titles import group_title, metric_title
 
 __all__ = ["comparison_table", "dataset_table", "difference_table", "group_table"]
 
@@ -22,7 +22,7 @@ def dataset_table(result: EvalResult) -> Table:
     for task in result.tasks.values():
         low, high = task.ci95
         numbers = (f"{100 * task.score:.1f}", f"{100 * low:.1f} to {100 * high:.1f}", f"{task.queries:,}")
-        about = (task.name, GROUP_TITLES.get(task.meta_task, task.meta_task), task.split or "")
+        about = (task.name, group_title(task.meta_task), task.split or "")
         table.add_row(*about, metric_title(task.metric), *numbers, str(task.skipped))
     return table
 
@@ -78,7 +78,7 @@ def comparison_table(results: Mapping[str, Any]) -> Table:
         table.add_column("p", justify="right")
     first = next(iter(results["models"].values()))
     for group, about in first["meta"].items():
-        cells = [GROUP_TITLES.get(group, group), f"{about['queries']:,}"]
+        cells = [group_title(group), f"{about['queries']:,}"]
         cells += [_estimate(model["meta"][group]) for model in results["models"].values()]
         if paired:
             difference = paired["groups"][group]

@@ -9,7 +9,7 @@ __all__ = ["about_model", "eval_dtype"]
 
 
 def about_model(model: "SentenceTransformer", name: str) -> dict[str, Any]:
-    """Name, backbone, size in billions of parameters, dimension, length and type of weights, as leaderboards ask."""
+    """Name, backbone, size in billions of parameters, dimension, length, device and type of weights."""
     network: Any = getattr(model[0], "model", model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {
@@ -18,6 +18,7 @@ def about_model(model: "SentenceTransformer", name: str) -> dict[str, Any]:
         "model_size": round(parameters / 1e9, 3),
         "embedding_dimension": model.get_embedding_dimension(),
         "max_length_tokens": model.max_seq_length,
+        "device": str(model.device),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
     }
 
