@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -71,7 +72,7 @@ def encode_items(
         batch_size: items of a batch at most.
         tokens_per_batch: tokens of a batch at most, estimated; None is :data:`TOKENS_PER_BATCH`.
         cache: keeps every batch as soon as it is encoded.
-        processes: that share the batches; 1 encodes here.
+        processes: that share the batches; 1 encodes here, 0 is one per GPU.
         num_frames: frames of a video.
 
     Raises:
@@ -121,6 +122,7 @@ def _run(
     """Each batch's item numbers with what became of them."""
     loading = [(place, [table.source(number) for number in batch]) for place, batch in enumerate(batches)]
     encoded: Iterator[Encoded]
+    processes = processes or torch.cuda.device_count()
     if processes > 1 and len(batches) > 1:
         encoded = encode_in_processes(model, loading, num_frames, min(processes, len(batches)))
     else:

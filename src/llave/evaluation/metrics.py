@@ -21,6 +21,7 @@ __all__ = [
     "average_precision",
     "f1",
     "hit",
+    "metric_table",
     "metric_values",
     "ndcg",
     "pad",
@@ -137,6 +138,12 @@ METRICS: dict[str, Callable[[Values, Values, int], Values]] = {
     "ndcg_exponential": _ndcg_exponential,
 }
 """By the name that MMEB-V2's score files use."""
+
+
+def metric_table(ranks: Sequence[ArrayLike], gains: Sequence[ArrayLike]) -> dict[str, Values]:
+    """Every metric at every one of :data:`CUTOFFS` for R queries, (R,) each; arguments as of :func:`metric_values`."""
+    rank_RP, gain_RP = pad(ranks, np.inf), pad(gains, 0.0)
+    return {f"{name}@{k}": metric(rank_RP, gain_RP, k) for name, metric in METRICS.items() for k in CUTOFFS}
 
 
 def metric_values(name: str, ranks: Sequence[ArrayLike], gains: Sequence[ArrayLike]) -> Values:

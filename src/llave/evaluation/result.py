@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from llave.evaluation.benchmarks.task import META_TASKS, MODALITIES, Modality, Split
 from llave.evaluation.items import ItemError, ItemTable
-from llave.evaluation.metrics import CUTOFFS, METRICS, Ties, metric_values
+from llave.evaluation.metrics import Ties, metric_table, metric_values
 from llave.evaluation.statistics import bootstrap_ci95, bootstrap_means, interval95
 
 __all__ = ["EvalResult", "ScoredRow", "TaskResult", "group_members"]
@@ -104,8 +104,8 @@ class TaskResult:
 
     def metrics(self) -> dict[str, float]:
         """Every metric at every cutoff, under the leaderboard's names."""
-        names = [f"{name}@{cutoff}" for name in METRICS for cutoff in CUTOFFS]
-        return {name: float(self.values(name).mean()) for name in names}
+        table = metric_table([row.ranks for row in self.rows], [row.gains for row in self.rows])
+        return {name: float(values.mean()) for name, values in table.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
