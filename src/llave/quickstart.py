@@ -25,7 +25,13 @@ __all__ = ["quickstart"]
 
 
 def quickstart(
-    recipe: TrainConfig, out: Path, *, seeds: Sequence[int], data_seed: int = 0, console: Console | None = None
+    recipe: TrainConfig,
+    out: Path,
+    *,
+    seeds: Sequence[int],
+    data_seed: int = 0,
+    limit: int | None = None,
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate and compare; what is done already is skipped. Returns the content of ``results.json``.
 
@@ -37,6 +43,7 @@ def quickstart(
         out: run directory.
         seeds: one pair of models each.
         data_seed: of the sample data set.
+        limit: only the first rows of each evaluation data set.
     """
     console = console or Console(stderr=True)
     quiet_libraries()
@@ -63,7 +70,7 @@ def quickstart(
             console.print(f"3/4 evaluate {name}, seed {seed}")
             model = load_model(output)
             cache = use_feature_cache(model, features)
-            results[name].append(evaluate(model, benchmark, cache_dir=out / "cache" / "embeddings"))
+            results[name].append(evaluate(model, benchmark, limit=limit, cache_dir=out / "cache" / "embeddings"))
             if cache is not None:
                 cache.save()
     console.print("4/4 report")

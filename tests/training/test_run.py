@@ -71,19 +71,19 @@ def load_file_of_nano() -> dict[str, torch.Tensor]:
     return load_model("nano", device="cpu")[0].model.state_dict()
 
 
+EVALUATED = ["--evaluate.benchmark", "DATA", "--evaluate.every_steps", "3", "--evaluate.limit", "8"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "step"),
     [
         # 4 batches an epoch: step 6 is inside the second epoch, step 8 at its end.
-        ([], 6),
-        (["--loss.reward", "ema"], 6),
-        (["--workers", "2"], 6),
-        (["--workers", "2", "--batches", "mixed", "--sub_batch", "4"], 8),
-        (["--adapter.rank", "4", "--adapter.dropout", "0.1"], 6),
-        (["--evaluate.benchmark", "DATA", "--evaluate.every_steps", "3", "--evaluate.limit", "8"], 6),
+        (["--workers", "2", "--batches", "mixed", "--sub_batch", "4"], 6),
+        (["--adapter.rank", "4", "--adapter.dropout", "0.1"], 8),
+        (["--loss.reward", "ema", *EVALUATED], 6),
     ],
-    ids=["plain", "ema", "workers", "mixed", "lora", "evaluate"],
+    ids=["mixed and workers", "lora", "ema and evaluate"],
 )
 def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, options: list[str], step: int) -> None:
     options = [str(data) if word == "DATA" else word for word in options]
@@ -92,7 +92,7 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, opt
         "--seed", "3", *options,
     ]  # fmt: skip
     command = [sys.executable, "-m", "llave.cli.main", "train", *arguments, "--output"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole = tmp_path / "whole"
     subprocess.run([*command, str(whole)], check=True, env=environment, capture_output=True)
     killed = tmp_path / "killed"

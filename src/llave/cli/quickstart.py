@@ -48,6 +48,7 @@ class QuickstartConfig:
         batch_size: pairs per step.
         epochs: passes over the training data.
         max_steps: stop each training after so many steps; -1 is no limit.
+        limit: evaluate the first rows of each data set only, for a first look; null is all.
     """
 
     out: Path = Path("runs/quickstart")
@@ -59,6 +60,7 @@ class QuickstartConfig:
     batch_size: int = NANO_RECIPE.batch_size
     epochs: float = NANO_RECIPE.epochs
     max_steps: int = NANO_RECIPE.max_steps
+    limit: int | None = None
 
 
 def run(argv: list[str]) -> int:
@@ -82,7 +84,7 @@ def run(argv: list[str]) -> int:
         max_steps=config.max_steps,
     )
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    quickstart(recipe, config.out, seeds=list(seeds), data_seed=config.data_seed)
+    quickstart(recipe, config.out, seeds=list(seeds), data_seed=config.data_seed, limit=config.limit)
     out = config.out
     sys.stdout.write(
         f"""
