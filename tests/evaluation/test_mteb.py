@@ -81,7 +81,7 @@ def test_batches_may_mix_texts_pictures_and_both(model: MTEBModel, readable: Pat
 
 def test_metadata(model: MTEBModel, nano_untouched: SentenceTransformer, readable: Path) -> None:
     meta = model.mteb_model_meta
-    assert meta.modalities == ["text", "image"]
+    assert meta.modalities == ["text", "image", "video"]
     assert (meta.name, meta.embed_dim, meta.max_tokens, meta.similarity_fn_name) == ("llave/nano", 384, 256, "cosine")
     assert meta.n_parameters == sum(weight.numel() for weight in nano_untouched.parameters())
     assert meta.use_instructions is False
