@@ -8,6 +8,7 @@ import pytest
 
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark, get_spec
+from llave.evaluation.benchmarks.places import Place
 
 
 def test_folder_with_and_without_a_description(benchmark_root: Path) -> None:
@@ -108,3 +109,14 @@ def test_malformed_tables(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "own.yaml").write_text(text)
     with pytest.raises(DataError, match=message):
         get_benchmark(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize("layout", ["{name}.jsonl", "{name}-test.jsonl", "{name}/test-00000-of-00001.jsonl"])
+def test_a_data_set_does_not_take_the_rows_of_one_whose_name_begins_alike(tmp_path: Path, layout: str) -> None:
+    rows = tmp_path / "rows" / "ziyjiang" / "MMEB_Test_Instruct"
+    for name in ("MSCOCO", "MSCOCO_t2i", "MSCOCO_i2t"):
+        path = rows / layout.format(name=name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    (spec,) = [task for task in get_spec("mmeb-v2").tasks if task.name == "MSCOCO"]
+    assert Place(tmp_path).tables(spec, "MSCOCO") == [rows / layout.format(name="MSCOCO")]

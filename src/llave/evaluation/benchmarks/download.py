@@ -10,7 +10,7 @@ from llave.data.hub import DONE, Done, Files, fetch_checked
 from llave.data.untar import unpack_tar
 from llave.data.unzip import unpack
 from llave.errors import DataError, UserError
-from llave.evaluation.benchmarks.places import Place, is_of
+from llave.evaluation.benchmarks.places import Place, is_of, of_config
 from llave.evaluation.benchmarks.spec import Archive, BenchmarkSpec, TaskSpec
 
 __all__ = ["Fetched", "download_benchmark"]
@@ -77,8 +77,10 @@ def _rows(task: TaskSpec, files: Files, out: Path, done: Done) -> int:
     )
     count = 0
     for config in configs:
-        named = [path for path in files.listing if path.endswith(TABLES) and (not config or is_of(_pure(path), config))]
         split = "test" if mmeb else task.hub_split
+        named = [path for path in files.listing if path.endswith(TABLES)]
+        if config:
+            named = [path.as_posix() for path in of_config([_pure(path) for path in named], config, split)]
         chosen = [path for path in named if split and is_of(_pure(path), split)] or named
         if not chosen:
             raise UserError(f"{task.name}: no table of {config or 'its rows'} in {task.rows or 'MMEB-eval'}")

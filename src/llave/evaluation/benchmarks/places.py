@@ -12,7 +12,7 @@ from llave.data.mmeb import Item, load_table
 from llave.errors import DataError
 from llave.evaluation.benchmarks.spec import TaskSpec
 
-__all__ = ["Place", "is_of", "picture_file", "read_table"]
+__all__ = ["Place", "is_of", "of_config", "picture_file", "read_table"]
 
 TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".webp", ".gif")
@@ -91,7 +91,8 @@ class Place:
             return [place]
         found = sorted(path for path in place.rglob("*") if path.suffix in TABLES and not path.name.startswith("."))
         if config:
-            found = [path for path in found if is_of(path.relative_to(place), config)]
+            names = of_config([path.relative_to(place) for path in found], config, spec.hub_split)
+            found = [place / name for name in names]
         of_split = (
             [path for path in found if is_of(path.relative_to(place), spec.hub_split)] if spec.hub_split else found
         )
@@ -123,6 +124,13 @@ def picture_file(name: str, naming: str) -> str:
         return name if Path(name).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") else f"{name}.png"
     stem, suffix = os.path.splitext(name)
     return f"{stem[:50]}_{hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]}{suffix}"
+
+
+def of_config(paths: Sequence[Path], config: str, split: str) -> list[Path]:
+    """The paths of a configuration; one that is called so wins over one whose name only begins so (MSCOCO_t2i)."""
+    exact = {config, *(f"{config}{mark}{split}" for mark in "-_")}
+    called = [path for path in paths if config in path.parts[:-1] or path.name.split(".")[0] in exact]
+    return called or [path for path in paths if is_of(path, config)]
 
 
 def is_of(path: Path, word: str) -> bool:
