@@ -21,6 +21,7 @@ from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.mteb import MMEBTask, MTEBModel, mmeb_task, mmeb_tasks, mteb_model
 from llave.evaluation.runner import evaluate
+from llave.models.load import build_nano
 from tests.evaluation.conftest import WORDS
 from tests.models.tiny_backbones import build
 
@@ -325,3 +326,9 @@ def test_mistakes_are_named(tmp_path: Path, readable: Path) -> None:
     (tmp_path / "eval" / "one.json").write_text(json.dumps([row]))
     with pytest.raises(UserError, match="has videos"):
         mmeb_task(tmp_path, "one")
+
+
+def test_the_name_of_a_model_that_was_saved(tmp_path: Path) -> None:
+    opened = build_nano(device="cpu")
+    opened.save_pretrained(str(tmp_path / "m"))  # writes a card, whose title is no name
+    assert mteb_model(opened).mteb_model_meta.name == "local/model"
