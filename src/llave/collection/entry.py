@@ -1,8 +1,12 @@
 """One thing to embed, before it is loaded, whatever it was found in."""
 
+import datetime
+import decimal
 import hashlib
 import io
 import json
+import math
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +19,10 @@ from llave.data.images import load_image
 from llave.data.media import media_bytes
 from llave.data.pages import split_page
 from llave.data.video import load_video
+from llave.errors import DataError
 from llave.models.prompts import ModelInput, model_input
 
-__all__ = ["BadEntry", "Entry", "Kind", "Measured", "Scalar", "scalar", "stamp_of"]
+__all__ = ["BadEntry", "Entry", "Kind", "Measured", "Scalar", "legible", "scalar", "stamp_of"]
 
 Kind = Literal["text", "image", "video", "page"]
 Scalar = str | float | bool | None
@@ -61,6 +66,11 @@ class Entry:
     name: str = ""
     stamp: str = ""
     fields: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (self.key, self.name):
+            if legible(name) != name:
+                raise DataError(f"{name!r:.80} is not in Unicode; rename it")
 
     @property
     def kind(self) -> Kind:
@@ -124,13 +134,26 @@ def stamp_of(file: Path, text: str) -> str:
     return f"{stat.st_size}:{stat.st_mtime_ns}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
+def legible(text: str) -> str:
+    """Without halves of characters, as a caption that was cut off has them; neither a model nor a store takes them."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
 def scalar(value: Any) -> Scalar:
-    """A field as it is kept: text, number, truth value or nothing; anything else as JSON."""
-    if value is None or isinstance(value, str | bool | float):
+    """A field as it is kept: text, finite number, truth value or nothing; a time in ISO form, anything else as JSON."""
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        return float(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str):
+        return legible(value)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, int | float | decimal.Decimal):
+        try:
+            number = float(value)
+        except OverflowError:
+            return str(value)
+        return number if math.isfinite(number) else None
+    return legible(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _load_video(source: Path | bytes, num_frames: int) -> list[Image.Image]:
