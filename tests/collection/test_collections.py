@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from llave.collection.collection import Collection, Columns, open_collection
-from llave.collection.entry import BadEntry, Entry
+from llave.collection.entry import BadEntry, Entry, chunks
 from llave.errors import UserError
 from tests.data.films import frames, write_film
 
@@ -288,3 +288,37 @@ def test_a_name_that_is_not_unicode(tmp_path: Path, picture: Draw) -> None:
     (found,) = open_collection(tmp_path)
     assert isinstance(found, BadEntry)
     assert "not in Unicode" in found.message
+
+
+def archive_of(path: Path, *texts: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for number, text in enumerate(texts):
+            add(archive, f"{number}.txt", text.encode())
+
+
+def test_archives_of_several_folders(tmp_path: Path) -> None:
+    """Each is read where it lies, though their names are equal."""
+    for name in ("one", "two"):
+        archive_of(tmp_path / name / "part.tar", name)
+    found = entries(open_collection(tmp_path / "*" / "part.tar"))
+    assert {key: entry.text for key, entry in found.items()} == {"one/part/0": "one", "two/part/0": "two"}
+
+
+def test_an_archive_with_brackets_and_a_folder_named_as_one(tmp_path: Path) -> None:
+    archive_of(tmp_path / "a[1].tar", "a")
+    assert entries(open_collection(tmp_path / "a[1].tar")).keys() == {"a[1]/0"}
+    (tmp_path / "folder.tar").mkdir()
+    (tmp_path / "folder.tar" / "x.txt").write_text("x")
+    assert entries(open_collection(tmp_path / "folder.tar")).keys() == {"x.txt"}
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")  # to read it would wait for ever
+    assert list(open_collection(tmp_path)) == []
+
+
+def test_a_chunk_holds_few_bytes() -> None:
+    found: list[Entry | BadEntry] = [Entry(key=str(number), image=bytes(100 * 2**20)) for number in range(4)]
+    found += [Entry(key=str(number), text="x") for number in range(4, 10)]
+    assert [len(chunk) for chunk in chunks(found, 5)] == [3, 5, 2]

@@ -1,14 +1,17 @@
 """An index follows its folder: new, changed, renamed and removed files, other sources, other models, kills."""
 
 import dataclasses
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +147,41 @@ def test_an_empty_folder_removes_nothing(index: Index, nano_untouched: SentenceT
         build(index, nano_untouched, folder)
     assert index.count() == 8
     assert build(index, nano_untouched, folder, allow_empty=True).removed == 8
+
+
+def test_what_cannot_be_seen_is_not_gone(index: Index, nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+    """A cut archive says nothing of the items behind the cut."""
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for number in range(9):
+            member = tarfile.TarInfo(f"{number}.txt")
+            member.size = 2000
+            archive.addfile(member, io.BytesIO(f"text {number} ".ljust(2000).encode()))
+    assert build(index, nano_untouched, path).added == 9
+    path.write_bytes(path.read_bytes()[:9000])
+    report = build(index, nano_untouched, path)
+    assert "items after this place are missing" in report.errors["a.tar"]
+    assert report.removed == 0
+    assert index.count() == 9
+
+
+def test_a_folder_that_cannot_be_read(
+    index: Index, nano_untouched: SentenceTransformer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests may run as root, whom no folder refuses; so scandir does."""
+    build(index, nano_untouched, folder)
+    scandir = os.scandir
+
+    def refusing(path: Path) -> Any:
+        if Path(path).name == "sub":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    report = build(index, nano_untouched, folder)
+    assert "cannot read this folder" in report.errors["sub/"]
+    assert counts(report) == (0, 0, 0, 5, 0)
+    assert index.count() == 8
 
 
 def test_another_model_is_refused(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:

@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 from llave.bulk.manifest import Manifest, write_atomically
 from llave.bulk.precision import columns, truncate
 from llave.collection.collection import open_collection
-from llave.collection.entry import BadEntry, Entry, Measured
+from llave.collection.entry import BadEntry, Entry, Measured, chunks
 from llave.evaluation.entries import EntryEncoder
 
 if TYPE_CHECKING:
@@ -65,8 +64,7 @@ class ShardWriter:
         entries: list[Entry] = []
         vectors: list[Any] = []
         errors: list[Bad] = []
-        found = self._collection.read(self._manifest.parts[number])
-        while chunk := list(islice(found, CHUNK)):
+        for chunk in chunks(self._collection.read(self._manifest.parts[number]), CHUNK):
             for entry, vector_D in self._embed(chunk, errors, advance):
                 entries.append(entry)
                 vectors.append(vector_D)

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,18 +22,25 @@ from llave.data.video import load_video
 from llave.errors import DataError
 from llave.models.prompts import ModelInput, model_input
 
-__all__ = ["BadEntry", "Entry", "Kind", "Measured", "Scalar", "legible", "scalar", "stamp_of"]
+__all__ = ["BadEntry", "Entry", "Kind", "Measured", "Scalar", "chunks", "legible", "scalar", "stamp_of"]
 
 Kind = Literal["text", "image", "video", "page"]
 Scalar = str | float | bool | None
+CHUNK_BYTES = 256 * 1024**2
+"""Of pictures and films that come as bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadEntry:
-    """What could not be read: its name in the collection, and why."""
+    """What could not be read: its name in the collection, and why.
+
+    Args:
+        hides: more than itself, such as all files of a folder; nobody can say that those are gone.
+    """
 
     key: str
     message: str
+    hides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,21 @@ class Entry:
                 yield f"|frames={num_frames}".encode()
         elif self.file is not None:
             yield from media_bytes(self.file, num_frames=None if self.video is None else num_frames)
+
+
+def chunks(entries: Iterable[Entry | BadEntry], size: int) -> Iterator[list[Entry | BadEntry]]:
+    """``size`` entries each, fewer where their bytes fill the memory."""
+    chunk: list[Entry | BadEntry] = []
+    held = 0
+    for entry in entries:
+        chunk.append(entry)
+        if isinstance(entry, Entry):
+            held += sum(len(media) for media in (entry.image, entry.video) if isinstance(media, bytes))
+        if len(chunk) == size or held >= CHUNK_BYTES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
 
 
 def stamp_of(file: Path, text: str) -> str:

@@ -2,16 +2,15 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from llave.collection.collection import Collection
-from llave.collection.entry import BadEntry, Entry, Measured, Scalar
+from llave.collection.entry import BadEntry, Entry, Measured, Scalar, chunks
 from llave.data.pages import split_page
 from llave.errors import UserError
 from llave.evaluation.entries import EntryEncoder
@@ -119,12 +118,13 @@ class _Run:
         self.fields = dict(index.store.fields())
         self.report = BuildReport()
         self.seen: set[str] = set()
+        self.hidden = False
 
     def __call__(self, collection: Collection, allow_empty: bool) -> BuildReport:
         self.bar.start(collection.size())
-        for chunk in _chunks(collection, CHUNK):
+        for chunk in chunks(collection, CHUNK):
             self._chunk(chunk)
-        gone = [known for known in self.known if known not in self.seen]
+        gone = [] if self.hidden else [known for known in self.known if known not in self.seen]
         if gone and not self.seen and not allow_empty:
             raise UserError(
                 f"{self.source}: nothing to embed there, while the index holds {len(gone):,} items of it; if they are "
@@ -139,6 +139,7 @@ class _Run:
         for entry in chunk:
             if isinstance(entry, BadEntry):
                 self.report.errors[entry.key] = entry.message
+                self.hidden |= entry.hides
                 continue
             entry = dataclasses.replace(entry, fields=_clean(entry.fields))
             identity = row_id(self.source, entry.key)
@@ -268,9 +269,3 @@ def _clean(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Fields under names that are columns; those that an index has itself get a ``_``."""
     names = {name: field_name(name) for name in fields}
     return {f"{clean}_" if clean.lower() in TAKEN else clean: fields[name] for name, clean in names.items()}
-
-
-def _chunks(entries: Iterable[Entry | BadEntry], size: int) -> Iterator[list[Entry | BadEntry]]:
-    iterator = iter(entries)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
