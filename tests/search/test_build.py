@@ -47,7 +47,7 @@ def index(tmp_path: Path, nano_untouched: SentenceTransformer) -> Index:
     return Index.create(tmp_path / "index", index_info(nano_untouched, "nano"))
 
 
-def build(index: Index, model: SentenceTransformer, source: Path, **options: bool) -> BuildReport:
+def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
     return build_index(index, model, open_collection(source), source, progress=False, **options)
 
 
@@ -136,6 +136,37 @@ def test_ids_are_unique_and_fields_of_one_type(
     assert counts(report) == (1, 0, 0, 0, 0)
     assert "unique" in report.errors["1 (again)"]
     assert "a string, but a number" in report.errors["2"]
+
+
+def test_a_map_that_was_not_made_is_made_later(
+    index: Index, nano_untouched: SentenceTransformer, folder: Path, picture: Draw
+) -> None:
+    """As after a kill between the last row and the map."""
+    build(index, nano_untouched, folder)
+    first = index.map()
+    picture(8).save(folder / "p8.png")
+    picture(9).save(folder / "p0.png")
+    assert counts(build(index, nano_untouched, folder, make_map=False)) == (1, 1, 0, 7, 0)
+    assert counts(build(index, nano_untouched, folder)) == (0, 0, 0, 9, 0)
+    second = index.map()
+    assert first is not None
+    assert second is not None
+    assert len(second.ids) == 9
+    made = (index.path / "map.arrow").stat().st_mtime_ns
+    build(index, nano_untouched, folder)
+    assert (index.path / "map.arrow").stat().st_mtime_ns == made  # once is enough
+    (index.path / "map.arrow").write_bytes(b"ARROW1")
+    assert index.map() is None
+    build(index, nano_untouched, folder)
+    assert index.map() is not None
+
+
+def test_an_index_that_has_become_empty(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    build(index, nano_untouched, folder, exact_below=1)
+    for file in folder.rglob("*.*"):
+        file.unlink()
+    assert build(index, nano_untouched, folder, exact_below=1, allow_empty=True).removed == 8
+    assert index.search(np.ones(384, np.float32)) == []
 
 
 def test_an_empty_folder_removes_nothing(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Bring an index up to date with a collection: only what is new or has changed goes through the model."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,7 +99,8 @@ def build_index(
             )
             run = _Run(index, encoder, source, check_content, bar)
             report = run(collection, allow_empty)
-            _finish(index, report, bar, exact_below=exact_below, make_map=make_map, seed=seed)
+            _write_errors(index.path / "errors.jsonl", report.errors)
+            _finish(index, bar, exact_below=exact_below, make_map=make_map, seed=seed)
             return report
     except Timeout:
         raise UserError(f"{index.path}: another process writes to this index; wait until it is done") from None
@@ -238,23 +240,33 @@ class _Run:
         self.report.errors[entry.key] = reason
 
 
-def _finish(
-    index: Index, report: BuildReport, bar: IndexingBar, *, exact_below: int, make_map: bool, seed: int
-) -> None:
-    _write_errors(index.path / "errors.jsonl", report.errors)
+def _finish(index: Index, bar: IndexingBar, *, exact_below: int, make_map: bool, seed: int) -> None:
     bar.stage("compact")
     index.store.optimize(exact_below=exact_below, settings=index.info.settings)
-    if index.store.stats().approximate:
+    stats = index.store.stats()
+    if stats.approximate and stats.rows:
         bar.stage("measure recall")
         index.info = dataclasses.replace(index.info, settings=find_settings(index, seed=seed))
         index.store.use(index.info.settings)
         index.save()
-    old = index.map()
-    if not make_map or (old is not None and not (report.added or report.changed or report.removed)):
+    if not make_map:
+        return
+    old, state = index.map(), _state(index)
+    if old is not None and old.state == state:
         return
     bar.stage("map")
     ids, vector_ND = index.store.vectors(limit=None)
-    write_map(index.path, ids, project(vector_ND, seed=seed))
+    write_map(index.path, ids, project(vector_ND, seed=seed), state=state)
+
+
+def _state(index: Index) -> str:
+    """A hash of what the vectors are of. What a run did does not tell whether its map is of now: the run before may
+    have been killed before its map, or have been told to make none."""
+    columns = index.store.column(["id", "content"])
+    digest = hashlib.sha256()
+    for row_id, content in sorted(zip(columns["id"], columns["content"], strict=True)):
+        digest.update(f"{row_id} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def _write_errors(path: Path, errors: dict[str, str]) -> None:

@@ -143,7 +143,7 @@ class LanceStore:
         """See :class:`~llave.search.store.VectorStore`."""
         self.use(settings)
         rows, indices = self._table.count_rows(), {index.name for index in self._table.list_indices()}
-        if rows >= exact_below:
+        if rows >= max(1, exact_below):
             if "id_idx" not in indices:
                 self._table.create_index("id", config=BTree(), name="id_idx")
             stats = self._table.index_stats("vector_idx") if "vector_idx" in indices else None
