@@ -143,12 +143,12 @@ class _Run:
                 self.report.errors[entry.key] = entry.message
                 self.hidden |= entry.hides
                 continue
-            entry = dataclasses.replace(entry, fields=_clean(entry.fields))
             identity = row_id(self.source, entry.key)
             if identity in self.seen:
                 self.report.errors[f"{entry.key} (again)"] = "a second item of this id; ids must be unique"
                 continue
             try:
+                entry = dataclasses.replace(entry, fields=_clean(entry.fields))
                 self.fields |= new_fields(self.fields, [entry.fields])
             except UserError as error:
                 self.report.errors[entry.key] = str(error)
@@ -264,8 +264,8 @@ def _state(index: Index) -> str:
     have been killed before its map, or have been told to make none."""
     columns = index.store.column(["id", "content"])
     digest = hashlib.sha256()
-    for row_id, content in sorted(zip(columns["id"], columns["content"], strict=True)):
-        digest.update(f"{row_id} {content}\n".encode())
+    for identity, content in sorted(zip(columns["id"], columns["content"], strict=True)):
+        digest.update(f"{identity} {content}\n".encode())
     return digest.hexdigest()
 
 
@@ -278,6 +278,19 @@ def _write_errors(path: Path, errors: dict[str, str]) -> None:
 
 
 def _clean(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Fields under names that are columns; those that an index has itself get a ``_``."""
-    names = {name: field_name(name) for name in fields}
-    return {f"{clean}_" if clean.lower() in TAKEN else clean: fields[name] for name, clean in names.items()}
+    """Fields under names that are columns; those that an index has itself get a ``_``.
+
+    Raises:
+        UserError: two of one name.
+    """
+    names: dict[str, str] = {}
+    for name in fields:
+        column = field_name(name)
+        column = f"{column}_" if column.lower() in TAKEN else column
+        if column in names:
+            raise UserError(
+                f"fields {names[column]!r} and {name!r} would both be {column!r}; rename one, or leave it out "
+                "(--columns.fields)"
+            )
+        names[column] = name
+    return {column: fields[name] for column, name in names.items()}
