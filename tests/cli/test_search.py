@@ -68,12 +68,30 @@ def test_errors_are_one_line(index: Path, tmp_path: Path, capsys: Captured) -> N
             *common,
         ],
         "at least 1 hit": ["search", "x", "--limit", "0", *common],
+        "no item '\\udcff'": ["search", "--like", "\udcff", *common],
+        "queries 0": ["index", "check", str(index), "--queries", "0"],
+        "seed -1": ["index", "nano", str(tmp_path / "things"), "--seed", "-1", *common],
     }
     for message, words in cases.items():
         assert main(words) == 2, message
         captured = capsys.readouterr()
         assert message in captured.err
         assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_model_that_has_moved(index: Path, capsys: Captured) -> None:
+    info = index / "index.json"
+    info.write_text(info.read_text().replace('"nano"', '"/nowhere/model"'))
+    assert main(["search", "x", "--index", str(index), "--device", "cpu"]) == 2
+    assert "/nowhere/model: no such directory" in (error := capsys.readouterr().err)
+    assert "say --model, if it has moved" in error
+    assert main(["search", "x", "--index", str(index), "--device", "cpu", "--model", "nano"]) == 0
+
+
+def test_the_page_of_like_shows_what_is_meant(index: Path, tmp_path: Path) -> None:
+    page = tmp_path / "like.html"
+    assert main(["search", "--like", "p3.png", "--index", str(index), "--html", str(page), "--limit", "8"]) == 0
+    assert sum(tag == "img" for tag, _ in parse(page).tags) == 8  # seven other pictures, and itself
 
 
 def test_a_bad_item_is_reported(index: Path, tmp_path: Path, capsys: Captured) -> None:

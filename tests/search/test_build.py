@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from llave.data.images import load_image
 from llave.errors import UserError
 from llave.models.load import build_nano
 from llave.search.build import BuildReport, build_index
+from llave.search.filters import parse_filter
 from llave.search.index import Index, IndexInfo, index_info
 from llave.search.query import combine, embed_query
 from tests.data.films import frames
@@ -213,6 +215,41 @@ def test_a_folder_that_cannot_be_read(
     assert "cannot read this folder" in report.errors["sub/"]
     assert counts(report) == (0, 0, 0, 5, 0)
     assert index.count() == 8
+
+
+def test_names_of_fields(index: Index, nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+    """Letters of any script are letters, and no field takes another one's place."""
+    table = tmp_path / "t.jsonl"
+    rows = [{"id": 1, "text": "a", "год": 2000, "имя": "x", "Path": "p"}, {"id": 2, "text": "b", "год": 1990}]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert counts(build(index, nano_untouched, table)) == (2, 0, 0, 0, 0)
+    assert [field.name for field in index.fields()] == ["год", "имя", "Path_"]
+    assert index.count(parse_filter("год >= 1995 and имя = x and Path_ = p")) == 1
+    table.write_text('{"id": 1, "text": "a", "a b": 1, "a-b": 2}\n{"id": 2, "text": "b"}\n')
+    report = build(index, nano_untouched, table, allow_empty=True)
+    assert "'a b' and 'a-b' would both be 'a_b'" in report.errors["1"]
+
+
+def test_more_hits_than_there_are(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    """LanceDB makes room for all that are asked for; with an approximate index, that ended the process."""
+    build(index, nano_untouched, folder, exact_below=1)
+    query_D = np.ones(384, np.float32)
+    assert len(index.search(query_D, limit=10**9)) == 8
+    assert len(index.search(query_D, limit=10**30, offset=3)) == 5
+    assert index.search(query_D, limit=5, offset=10**30) == []
+
+
+def test_rows_of_an_unknown_model_are_refused(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    build(index, nano_untouched, folder)
+    info = index.path / "index.json"
+    kept = info.read_text()
+    info.unlink()
+    with pytest.raises(UserError, match="holds 8 items of an index that is not in"):
+        Index.create(index.path, index.info)
+    info.write_text(kept)
+    shutil.rmtree(index.path / "lance")
+    with pytest.raises(UserError, match="gone"):
+        Index.open(index.path)
 
 
 def test_another_model_is_refused(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:

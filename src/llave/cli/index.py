@@ -97,6 +97,8 @@ def run(argv: list[str]) -> int:
         "and speed.",
         positional=("model", "input"),
     )
+    if config.frames < 1 or config.seed < 0:
+        raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
     from llave.collection.collection import open_collection
     from llave.models.about import eval_dtype
     from llave.models.load import load_model
@@ -179,6 +181,8 @@ def _check(argv: list[str]) -> int:
     from llave.search.check import WANTED_RECALL, check_index
     from llave.search.index import Index
 
+    if config.queries < 1 or config.k < 1 or config.seed < 0:
+        raise UserError(f"queries {config.queries}, k {config.k}, seed {config.seed}: at least 1, 1 and 0")
     index = Index.open(config.index)
     if not index.count():
         raise UserError(f"{config.index}: has no items")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from llave.collection.entry import legible
 from llave.errors import UserError
 from llave.search.fields import check_conditions, new_fields
 from llave.search.filters import Condition, Filter
@@ -185,7 +186,7 @@ def _row(found: Mapping[str, Any], fields: Iterable[str]) -> Row:
     return Row(
         **{name: found[name] or "" for name in TEXTS},
         thumbnail=found.get("thumbnail") or b"",
-        fields={name: found[name] for name in fields},
+        fields={name: found.get(name) for name in fields},  # a writer may have added one since the search
         vector_D=None if vector is None else np.asarray(vector, np.float32),
     )
 
@@ -211,5 +212,5 @@ def _one_of(column: str, values: Sequence[str | float | bool]) -> str:
 
 def _sql(value: str | float | bool) -> str:
     if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
+        return "'" + legible(value).replace("'", "''") + "'"
     return str(value).lower() if isinstance(value, bool) else repr(value)
