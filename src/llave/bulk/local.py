@@ -1,7 +1,10 @@
 """A bulk run on this machine: here, or in processes that share the parts."""
 
 import queue
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from llave.bulk.manifest import Manifest
@@ -18,7 +21,7 @@ Step = tuple[int, int, int]
 """Items that went through the model since the last step; vectors and errors of a shard that was finished, else 0."""
 
 
-def run_here(manifest: Manifest, model: "SentenceTransformer", todo: Sequence[int], **batches: Any) -> Iterator[Step]:
+def run_here(manifest: Manifest, model: "SentenceTransformer", todo: Iterable[int], **batches: Any) -> Iterator[Step]:
     """Write the shards of the parts in ``todo``, one after the other."""
     writer = ShardWriter(manifest, model, **batches)
     for number in todo:
@@ -50,8 +53,9 @@ def run_in_processes(
         for device in devices
     ]
     try:
-        for process in started:
-            process.start()
+        with _deaf_to_interrupts():
+            for process in started:
+                process.start()
         for number in [*todo, *[None] * processes]:
             waiting.put(number)
         for _ in todo:
@@ -66,6 +70,19 @@ def run_in_processes(
             process.join()
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What starts here leaves Ctrl-C, which reaches every process of a terminal, to the one that started it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _next(done: Any, processes: Sequence[Any]) -> Step | str:
     while True:
         try:
@@ -78,6 +95,21 @@ def _next(done: Any, processes: Sequence[Any]) -> Step | str:
                         f"a process ended with code {process.exitcode} (no memory left?); finished shards are kept, so "
                         "the same command goes on"
                     ) from None
+
+
+def _until_alone(waiting: Any) -> Iterator[int]:
+    """Numbers of parts as long as the parent lives: after its kill, another run may be at work."""
+    import torch.multiprocessing as multiprocessing
+
+    parent: Any = multiprocessing.parent_process()
+    while parent.is_alive():
+        try:
+            number = waiting.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            continue
+        if number is None:
+            return
+        yield number
 
 
 def _work(
@@ -97,7 +129,7 @@ def _work(
     quiet_libraries()
     torch.set_num_threads(threads)
     try:
-        for step in run_here(manifest, model.to(device).eval(), iter(waiting.get, None), **batches):  # type: ignore[arg-type]
+        for step in run_here(manifest, model.to(device).eval(), _until_alone(waiting), **batches):
             done.put(step)
     except UserError as error:
         done.put(str(error))

@@ -72,6 +72,8 @@ class ShardWriter:
         lines = "".join(json.dumps(error, ensure_ascii=False) + "\n" for error in errors)
         if errors:
             write_atomically(self._manifest.errors(number), lines.encode("utf-8", "replace"))
+        else:
+            self._manifest.errors(number).unlink(missing_ok=True)  # of a run that was killed before the vectors
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         write_atomically(self._manifest.shard(number), buffer.getvalue())
