@@ -1,6 +1,7 @@
 """``llave index`` and ``llave search`` as a person uses them."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,31 @@ def test_errors_are_one_line(index: Path, tmp_path: Path, capsys: Captured) -> N
         captured = capsys.readouterr()
         assert message in captured.err
         assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_disk_that_takes_nothing(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    """Here a file stands where a folder would be."""
+    source = str(tmp_path / "things" / "t.jsonl")
+    (tmp_path / "file").write_text("")
+    for words in (
+        ["index", "nano", source, "--index", str(tmp_path / "file")],
+        ["index", "nano", source, "--index", str(tmp_path / "file" / "x")],
+        ["search", "--like", "p3.png", "--index", str(index), "--html", str(tmp_path)],
+    ):
+        assert main(words) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_names_cannot_move_the_cursor(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    source = tmp_path / "odd"
+    source.mkdir()
+    (source / "a\x1b[2J\nb.png").write_bytes(b"broken")
+    (source / os.fsdecode(b"caf\xe9.png")).write_bytes(b"broken")
+    assert main(["index", "nano", str(source), "--index", str(index), "--device", "cpu", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["errors"]) == 2
+    assert "\x1b" not in captured.err
+    assert len(captured.err.splitlines()) == 3
 
 
 def test_a_model_that_has_moved(index: Path, capsys: Captured) -> None:

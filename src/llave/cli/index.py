@@ -104,7 +104,7 @@ def run(argv: list[str]) -> int:
     from llave.models.load import load_model
     from llave.search.build import build_index
     from llave.search.index import Index, index_info
-    from llave.terminal import quiet_libraries
+    from llave.terminal import printable, quiet_libraries
 
     quiet_libraries()
     collection = open_collection(config.input, config.columns)
@@ -138,11 +138,11 @@ def run(argv: list[str]) -> int:
         seed=config.seed,
     )
     if config.json:
-        sys.stdout.write(json.dumps(vars(report), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(vars(report)) + "\n")
     else:
         sys.stdout.write(f"{config.index}: {index.count():,} items; {report}\n")
     for key, reason in list(report.errors.items())[:10]:
-        sys.stderr.write(f"llave: left out {key}: {reason}\n")
+        sys.stderr.write(f"llave: left out {printable(key)}: {printable(reason)}\n")
     if report.errors:
         sys.stderr.write(f"llave: all {len(report.errors):,} errors: {config.index / 'errors.jsonl'}\n")
     return 1 if report.errors else 0
