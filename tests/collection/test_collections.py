@@ -12,11 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from llave.collection.collection import Collection, Columns, open_collection
 from llave.collection.entry import BadEntry, Entry, chunks
-from llave.errors import UserError
+from llave.errors import DataError, UserError
 from tests.data.films import frames, write_film
 
 Draw = Callable[[int], Image.Image]
@@ -316,6 +316,20 @@ def test_an_archive_with_brackets_and_a_folder_named_as_one(tmp_path: Path) -> N
 def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")  # to read it would wait for ever
     assert list(open_collection(tmp_path)) == []
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+def test_a_broken_avif(tmp_path: Path, picture: Draw) -> None:
+    """Whose decoder has errors of another kind than all others."""
+    picture(1).save(tmp_path / "a.avif")
+    whole = (tmp_path / "a.avif").read_bytes()
+    for broken in (whole[:-40] + bytes(40), whole.replace(b"iloc", b"ilox")):
+        (tmp_path / "a.avif").write_bytes(broken)
+        (entry,) = open_collection(tmp_path)
+        assert isinstance(entry, Entry)
+        entry.measure(8)
+        with pytest.raises(DataError, match=r"a\.avif: cannot decode"):
+            entry.load(8)
 
 
 def test_a_chunk_holds_few_bytes() -> None:

@@ -50,7 +50,13 @@ def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> I
         raise DataError(f"{name}: no such picture") from None
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a picture that Pillow can read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        RuntimeError,
+        Image.DecompressionBombError,
+    ) as error:  # AVIF: RuntimeError
         raise DataError(f"{name}: cannot decode ({error})") from None
 
 

@@ -123,6 +123,8 @@ class EntryEncoder:
             loaded = entry.load(self._num_frames)
         except UserError as error:
             return _Loaded(error=str(error))
+        except Exception as error:  # a decoder's own, or a file that went away meanwhile
+            return _Loaded(error=f"{entry.name or entry.key}: cannot load ({error})")
         return _Loaded(loaded, _thumbnail(loaded) if self._thumbnails else b"")
 
     def _encode(self, batch: list[int], loading: "list[Future[_Loaded]]", results: list[Embedded]) -> None:
