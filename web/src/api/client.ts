@@ -38,6 +38,21 @@ function askForKey(again: boolean): Promise<string | null> {
   return waiting;
 }
 
+/** A full queue or a model that still loads: the server says when to come back. */
+const BUSY = new Set([429, 503]);
+const ATTEMPTS = 4;
+const LONGEST_PAUSE_S = 5;
+
+function wait(seconds: number, abort?: AbortSignal | null): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    abort?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(abort.reason as Error);
+    });
+  });
+}
+
 async function errorOf(response: Response): Promise<ApiError> {
   let message = `The server answered ${response.status} ${response.statusText}`.trim();
   try {
@@ -52,7 +67,7 @@ async function errorOf(response: Response): Promise<ApiError> {
 
 /** The response to a request that carries the key; throws ApiError, or AbortError when `signal` fires. */
 export async function send(path: string, init: RequestInit = {}): Promise<Response> {
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     const key = apiKey.value;
     const headers = new Headers(init.headers);
     if (key !== null) headers.set("Authorization", `Bearer ${key}`);
@@ -64,6 +79,11 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
       throw new ApiError(navigator.onLine ? "The server does not answer." : "This device is offline.", 0);
     }
     if (response.ok) return response;
+    const pause = Number(response.headers.get("Retry-After"));
+    if (BUSY.has(response.status) && pause > 0 && attempt < ATTEMPTS) {
+      await wait(Math.min(pause, LONGEST_PAUSE_S), init.signal);
+      continue;
+    }
     if (response.status !== 401) throw await errorOf(response);
     // Another request may have got the key while this one was on its way.
     const got = key === apiKey.value ? await askForKey(key !== null) : apiKey.value;

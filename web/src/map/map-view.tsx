@@ -116,7 +116,7 @@ function Loaded({ data }: { data: MapData }) {
           </select>
         </label>
         <button type="button" class="button map-seen" disabled={seen.length === 0} onClick={() => select(seen)}>
-          List the {count(seen.length)} in view
+          List {count(seen.length)} in view
         </button>
       </div>
       {missing ? (

@@ -1,3 +1,4 @@
+import { apiKey, send } from "../api/client";
 import { ask, query, type View } from "../state/query";
 import { indexInfo } from "../state/index-info";
 import { theme, toggleTheme } from "../state/theme";
@@ -26,6 +27,32 @@ function ThemeButton() {
   );
 }
 
+/**
+ * The report has a policy of its own (its styles are inline), so it is a page of its own. Where the server wants a key,
+ * a link cannot carry it: the report is fetched with it and saved, for it needs nothing but itself.
+ */
+function GalleryLink() {
+  const save = async (event: Event): Promise<void> => {
+    if (apiKey.value === null) return;
+    event.preventDefault();
+    const url = URL.createObjectURL(await (await send("/gallery")).blob());
+    Object.assign(document.createElement("a"), { href: url, download: "hardest-negatives.html" }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  };
+  return (
+    <a
+      class="tab"
+      href="/gallery"
+      target="_blank"
+      rel="noopener"
+      title="The gallery of hardest negatives"
+      onClick={(event) => void save(event)}
+    >
+      Negatives <Icon name="external" />
+    </a>
+  );
+}
+
 export function Header() {
   const index = indexInfo.value;
   const info = index.state === "ready" ? index.info : null;
@@ -48,11 +75,7 @@ export function Header() {
             <Tab view="compare">Compare</Tab>
           </>
         )}
-        {info?.gallery === true && (
-          <a class="tab" href="/gallery" target="_blank" rel="noopener" title="The gallery of hardest negatives">
-            Negatives <Icon name="external" />
-          </a>
-        )}
+        {info?.gallery === true && <GalleryLink />}
         <ThemeButton />
       </nav>
     </header>
