@@ -1,42 +1,121 @@
-import os, subprocess, sys, time, shutil, urllib.request
+"""Chromium, and three servers of the untrained nano model: with an index, with a key besides, and without an index."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
-from playwright.sync_api import sync_playwright
-from tests.serving.page.things import make_things
+from filelock import FileLock
+from llave.serving.app import AppOptions
+from llave.serving.engine import Engine
+from llave.serving.gates.auth import Keys
+from playwright.sync_api import Browser, sync_playwright
+from sentence_transformers import SentenceTransformer
+
+from llave.collection.folder import FolderCollection
+from llave.evaluation.cache import model_fingerprint
+from llave.search.build import build_index
+from llave.search.index import Index, IndexInfo
+from tests.serving.page.things import KEY, make_things
 from tests.serving.page.visitor import Visitor
+from tests.serving.running import running
 
-def start(port, things, **env):
-    p = subprocess.Popen([sys.executable, "/tmp/mock/mock.py", str(port)], env={**os.environ, "MOCK_DIR": str(things), **env})
-    for _ in range(200):
-        try: urllib.request.urlopen(f"http://127.0.0.1:{port}/"); break
-        except Exception: time.sleep(.2)
-    return p
+BUILDER = Path(__file__).parents[3] / "web" / "build.py"
+REPORT = "<!doctype html><html lang=en><title>Hardest negatives</title><style>h1 {color: red}</style><h1>Hardest</h1>"
+
 
 @pytest.fixture(scope="session")
-def things(tmp_path_factory): return make_things(tmp_path_factory.mktemp("things"))
+def built(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The page as its source is now; two processes do not build it at once."""
+    with FileLock(tmp_path_factory.getbasetemp().parent / "page.lock"):
+        done = subprocess.run([sys.executable, BUILDER, "--if-stale"], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.fail(f"the page cannot be built: {done.stderr[-2000:]}")
+
+
 @pytest.fixture(scope="session")
-def site(things):
-    p = start(8811, things); yield "http://127.0.0.1:8811"; p.kill()
+def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is indexed."""
+    return make_things(tmp_path_factory.mktemp("things"))
+
+
 @pytest.fixture(scope="session")
-def locked_site(things):
-    p = start(8812, things, MOCK_KEY="page-tests-have-a-key"); yield "http://127.0.0.1:8812"; p.kill()
-@pytest.fixture(scope="session")
-def bare_site(things):
-    p = start(8813, things, MOCK_NOINDEX="1"); yield "http://127.0.0.1:8813"; p.kill()
-@pytest.fixture(scope="session")
-def browser():
-    with sync_playwright() as p:
-        b = p.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"]); yield b; b.close()
+def index(nano_untouched: SentenceTransformer, things: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """A real index of the things."""
+    dimension = nano_untouched.get_embedding_dimension()
+    assert dimension is not None
+    info = IndexInfo(model="nano", fingerprint=model_fingerprint(nano_untouched), dimension=dimension)
+    made = Index.create(tmp_path_factory.mktemp("index"), info)
+    report = build_index(made, nano_untouched, FolderCollection(things), things, progress=False)
+    assert report.added == 69, report.errors
+    return made
+
+
+@pytest.fixture(scope="package")
+def engine(nano_untouched: SentenceTransformer, built: None) -> Engine:
+    """The page is built before any server looks for it."""
+    return Engine(nano_untouched, name="nano")
+
+
+@pytest.fixture(scope="package")
+def site(engine: Engine, index: Index, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with an index and a report."""
+    report = tmp_path_factory.mktemp("report") / "gallery.html"
+    report.write_text(REPORT)
+    with running(engine, AppOptions(index=index, gallery=report)) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="package")
+def locked_site(engine: Engine, index: Index) -> Iterator[str]:
+    """A server that wants ``KEY``."""
+    with running(engine, AppOptions(index=index, keys=Keys([KEY]))) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="package")
+def bare_site(engine: Engine) -> Iterator[str]:
+    """A server without an index."""
+    with running(engine, AppOptions()) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. It ends with these tests: Playwright keeps an event loop running in this thread meanwhile."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed: sh tests/install_browser.sh")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
 @pytest.fixture
-def visit(browser, request):
-    made = []
-    def go(url, **options):
-        c = browser.new_context(viewport={"width": 1280, "height": 900}, **options) if "viewport" not in options else browser.new_context(**options)
-        c.set_default_timeout(5000)
-        v = Visitor(c.new_page(), url); made.append((c, v)); return v
-    yield go
-    allowed = [m for k in request.node.iter_markers("problems") for m in k.args]
-    for c, v in made:
-        bad = [p for p in v.problems + v.violations() if not any(a in p for a in allowed)]
-        c.close(); assert not bad
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visitor]]:
+    """Opens a fresh window at a server. Afterwards: no error in the console, no violation of the policy, and no
+    request elsewhere, but for what the test's mark ``problems`` allows."""
+    allowed = [text for mark in request.node.iter_markers("problems") for text in mark.args]
+    visitors: list[Visitor] = []
+
+    def open_window(url: str, **options: Any) -> Visitor:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(10_000)
+        visitors.append(Visitor(context.new_page(), url))
+        return visitors[-1]
+
+    yield open_window
+    for visitor in visitors:
+        problems = [*visitor.problems, *visitor.violations()]
+        visitor.page.context.close()
+        assert not [text for text in problems if not any(fine in text for fine in allowed)]
+
+
 @pytest.fixture
-def visitor(visit, site): return visit(site)
+def visitor(visit: Callable[..., Visitor], site: str) -> Visitor:
+    """At the server with an index."""
+    return visit(site)

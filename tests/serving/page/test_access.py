@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.serving.page.things import EVIL_NAME
+from tests.serving.page.things import EVIL_NAME, KEY
 from tests.serving.page.visitor import Visitor
 
 pytestmark = pytest.mark.browser
 
 AXE = Path(__file__).parents[3] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
-KEY = "page-tests-have-a-key"
 
 Visit = Callable[..., Visitor]
 

@@ -104,7 +104,9 @@ def test_filters_of_every_type_and_their_chips(visitor: Visitor) -> None:
     large.locator("summary").click()
     large.get_by_role("checkbox", name="no").check()
     expect(visitor.page.get_by_text("Nothing in the index passes these filters")).to_be_visible()
-    expect(visitor.chips).to_have_text(["“a shape”", "colour: red", "size ≥ 50", "shape: bar", "large: no", "Clear all"])
+    expect(visitor.chips).to_have_text(
+        ["“a shape”", "colour: red", "size ≥ 50", "shape: bar", "large: no", "Clear all"]
+    )
     visitor.page.reload()
     expect(visitor.chips).to_have_count(6)
     visitor.page.get_by_role("button", name="Remove large: no").click()

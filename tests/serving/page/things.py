@@ -7,6 +7,7 @@ from PIL import Image
 
 from tests.shapes import COLOURS, SHAPES, draw
 
+KEY = "page-tests-have-a-key"
 EVIL_TEXT = "<img src=x onerror=\"document.title='broken in'\"> from a text"
 EVIL_NAME = "<img src=x onerror=document.title='broken in'>.png"
 TEXTS = {

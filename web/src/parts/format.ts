@@ -10,11 +10,19 @@ export const plural = (n: number, one: string, many = `${one}s`): string => `${c
 
 export const fileName = (path: string): string => path.split("/").at(-1) ?? path;
 
-/** What an item is called: its text, else its file. */
-export const titleOf = ({ text, path, id }: Item): string => text.trim() || fileName(path) || id;
+/** Fields that name an item, as people's tables call them; an index appends "_" to names that are its own. */
+const NAMING = ["title", "name", "name_", "caption", "label"];
+
+function named({ fields }: Item): string {
+  const name = NAMING.map((field) => fields[field]).find((value) => typeof value === "string" && value.trim() !== "");
+  return typeof name === "string" ? name.trim() : "";
+}
+
+/** What an item is called: its text, else a field that names it, else its file. */
+export const titleOf = (item: Item): string => item.text.trim() || named(item) || fileName(item.path) || item.id;
 
 /** The alternative text of its picture. */
-export const altOf = ({ text, path, kind }: Item): string => text.trim() || path || kind;
+export const altOf = (item: Item): string => item.text.trim() || named(item) || item.path || item.kind;
 
 export const valueText = (value: Value | null): string =>
   value === null ? "–" : typeof value === "boolean" ? (value ? "yes" : "no") : String(value);

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 
 import type { IndexInfo, Item } from "../api/types";
-import { plural } from "../parts/format";
+import { fileName, plural, titleOf } from "../parts/format";
 import { sampleItems } from "../state/index-info";
 import { ask, query } from "../state/query";
 import { Gallery } from "./gallery";
@@ -14,7 +14,7 @@ const shortEnough = (text: string): boolean => text.length >= 3 && text.length <
 
 /** Texts of items first, for they read like queries; then values of the fields. */
 function examplesFrom(info: IndexInfo, sample: Item[]): string[] {
-  const texts = sample.map(({ text }) => text.trim());
+  const texts = sample.filter((item) => titleOf(item) !== fileName(item.path)).map(titleOf);
   const values = info.fields.flatMap(({ type, values }) =>
     type === "string" && values ? values.slice(0, 3).map(({ value }) => String(value)) : [],
   );
