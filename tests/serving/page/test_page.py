@@ -205,3 +205,11 @@ def test_by_keyboard_alone(visitor: Visitor) -> None:
     page.keyboard.press("/")
     page.keyboard.press("Escape")
     assert visitor.page.evaluate("document.activeElement.matches('.bar-input')")
+
+
+def test_the_report_opens_under_its_own_policy(visitor: Visitor) -> None:
+    visitor.go()
+    with visitor.page.expect_popup() as opened:
+        visitor.page.get_by_role("link", name="Negatives").click()
+    heading = opened.value.get_by_role("heading", name="Hardest")
+    expect(heading).to_have_css("color", "rgb(255, 0, 0)")

@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, Response
+from playwright.sync_api import ConsoleMessage, Locator, Page, Response
 
 __all__ = ["Visitor"]
 
@@ -34,9 +34,13 @@ class Visitor:
         self.problems: list[str] = []
         self.searches: list[dict[str, Any]] = []
         page.add_init_script(WATCH_POLICY)
-        page.on("console", lambda message: message.type == "error" and self.problems.append(message.text))
+        page.on("console", self._hear)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("request", lambda request: self._see(request.url, request.method, request.post_data_json))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.problems.append(message.text)
 
     def _see(self, url: str, method: str, body: Any) -> None:
         if not url.startswith((self.url + "/", "data:", "blob:" + self.url)):
@@ -88,7 +92,7 @@ class Visitor:
 
     def paste(self, file: Path) -> None:
         self.page.evaluate(
-            "(data) => document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))",
+            "(data) => dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))",
             self.transfer(file),
         )
 

@@ -1,5 +1,5 @@
 /** The page's one reaction to a picture: the query in a view that searches, an entry where pictures are compared. */
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 
 import { indexInfo } from "../state/index-info";
 import { readPicture } from "../state/picture";
@@ -7,6 +7,11 @@ import { askImage, query } from "../state/query";
 
 /** Why the last picture was not taken. */
 export const pictureProblem = signal<string | null>(null);
+
+effect(() => {
+  query.value; // the user has gone on
+  pictureProblem.value = null;
+});
 
 /** The comparison puts itself here while it is on the page. */
 export const pictureSink = signal<((url: string, name: string) => void) | null>(null);

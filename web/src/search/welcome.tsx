@@ -12,12 +12,14 @@ const EXAMPLES = 7;
 
 const shortEnough = (text: string): boolean => text.length >= 3 && text.length <= 32;
 
-/** Texts of items first, for they read like queries; then values of the fields. */
+/** Names of items first, for they read like queries; then values of the fields that tell most apart. */
 function examplesFrom(info: IndexInfo, sample: Item[]): string[] {
   const texts = sample.filter((item) => titleOf(item) !== fileName(item.path)).map(titleOf);
-  const values = info.fields.flatMap(({ type, values }) =>
-    type === "string" && values ? values.slice(0, 3).map(({ value }) => String(value)) : [],
-  );
+  const values = info.fields
+    .filter(({ type }) => type === "string")
+    .map(({ values }) => values ?? [])
+    .sort((a, b) => b.length - a.length)
+    .flatMap((counted) => counted.slice(0, 2).map(({ value }) => String(value)));
   const found = [...new Set([...texts.filter(shortEnough).slice(0, EXAMPLES - 2), ...values.filter(shortEnough)])];
   return found.slice(0, EXAMPLES);
 }

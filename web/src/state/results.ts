@@ -90,7 +90,7 @@ function clear(): void {
 /** Runs for the life of the page. */
 export function startSearch(): void {
   let last = "";
-  let lastText = "";
+  let before = query.peek();
   effect(() => {
     const { view: _view, ...asked } = query.value;
     const chosen = selection.value;
@@ -101,10 +101,11 @@ export function startSearch(): void {
     last = key;
     clearTimeout(timer);
     if (!ready || (chosen === null && !asks.value)) return clear();
-    // Only typing waits; a click is one decision.
-    const typed = asked.text !== lastText && asked.text !== "";
-    lastText = asked.text;
-    if (!typed) return void load(0);
+    // Typing and sliding go on; a click is one decision.
+    const typed = asked.text !== before.text && asked.text !== "";
+    const slid = asked.weight !== null && before.weight !== null && asked.weight !== before.weight;
+    before = query.value;
+    if (!typed && !slid) return void load(0);
     timer = setTimeout(() => void load(0), DEBOUNCE_MS);
   });
 }
