@@ -1,5 +1,5 @@
 import type { Item } from "../api/types";
-import { score as scoreText, titleOf, valueText } from "../parts/format";
+import { fileName, score as scoreText, titleOf, valueText } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { Thumb } from "../parts/thumb";
 import { askLike } from "../state/query";
@@ -37,7 +37,8 @@ export function Card({ item, stop, onFocus, onOpen, kinds }: Props) {
           )}
         </span>
         <span class="card-line">
-          <span class="card-title">{title}</span>
+          {/* The card shows a text already; where it comes from is what is left to say. */}
+          <span class="card-title">{item.thumbnail === null && item.text !== "" ? fileName(item.path) : title}</span>
           {item.score !== null && <span class="card-score">{scoreText(item.score)}</span>}
         </span>
         {item.score !== null && (
