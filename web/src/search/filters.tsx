@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 
 import type { Condition, Field, IndexInfo, Value } from "../api/types";
+import { groups, isCut } from "../parts/fields";
 import { count, valueText } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { query, setCondition } from "../state/query";
@@ -9,9 +10,9 @@ import { query, setCondition } from "../state/query";
 /** More values than this get a search box and a box that scrolls. */
 const MANY = 8;
 
-type Counted = { value: Value; count: number };
+type Counted = { value: Value; count: number | null };
 
-function Checkboxes({ name, values }: { name: string; values: Counted[] }) {
+function Checkboxes({ name, values: listed }: { name: string; values: Counted[] }) {
   const [find, setFind] = useState("");
   const condition = query.value.filter[name];
   const chosen = Array.isArray(condition) ? condition : [];
@@ -19,6 +20,9 @@ function Checkboxes({ name, values }: { name: string; values: Counted[] }) {
     const next = chosen.includes(value) ? chosen.filter((other) => other !== value) : [...chosen, value];
     setCondition(name, next.length > 0 ? next : null);
   };
+  // A value that the server does not list, for it lists the most frequent ones alone.
+  const others = chosen.filter((value) => !listed.some((known) => known.value === value));
+  const values: Counted[] = [...others.map((value) => ({ value, count: null })), ...listed];
   const wanted = find.trim().toLowerCase();
   // A chosen value stays in sight whatever is looked for.
   const shown = values.filter(({ value }) => chosen.includes(value) || valueText(value).toLowerCase().includes(wanted));
@@ -28,10 +32,16 @@ function Checkboxes({ name, values }: { name: string; values: Counted[] }) {
         <input
           class="filter-find"
           type="search"
-          placeholder={`Find in ${count(values.length)} values`}
+          placeholder={isCut(listed) ? "Find, or type and press Enter" : `Find in ${count(values.length)} values`}
           aria-label={`Find a value of ${name}`}
           value={find}
           onInput={(event) => setFind(event.currentTarget.value)}
+          onKeyDown={(event) => {
+            if (event.key !== "Enter" || find.trim() === "") return;
+            const [only] = shown.length === 1 ? shown : [];
+            if (only || isCut(listed)) toggle(only?.value ?? find.trim());
+            setFind("");
+          }}
         />
       )}
       <ul class="filter-values">
@@ -40,11 +50,11 @@ function Checkboxes({ name, values }: { name: string; values: Counted[] }) {
             <label>
               <input type="checkbox" checked={chosen.includes(value)} onChange={() => toggle(value)} />
               <span class="filter-value">{valueText(value)}</span>
-              <span class="filter-count">{count(n)}</span>
+              {n !== null && <span class="filter-count">{count(n)}</span>}
             </label>
           </li>
         ))}
-        {shown.length === 0 && <li class="quiet">No such value</li>}
+        {shown.length === 0 && <li class="quiet">{isCut(listed) ? "Not among the frequent ones" : "No such value"}</li>}
       </ul>
     </>
   );
@@ -92,11 +102,13 @@ function Group({ name, open, children }: { name: string; open: boolean; children
 
 /** A boolean's values may come without counts. */
 const booleanValues = ({ values }: Field): Counted[] =>
-  values && values.length > 0 ? values : [true, false].map((value) => ({ value, count: 0 }));
+  values && values.length > 0 ? values : [true, false].map((value) => ({ value, count: null }));
 
 export function Filters({ info }: { info: IndexInfo }) {
   const kinds = Object.entries(info.kinds).map(([value, n]) => ({ value, count: n }));
-  const fields = info.fields.filter(({ type, values }) => type !== "string" || (values?.length ?? 0) > 0);
+  const useful = info.fields.filter(({ type, values }) => type !== "string" || (values?.length ?? 0) > 0);
+  // Names and numbers of single items come last, folded: there is little to choose among.
+  const fields = [...useful.filter(groups), ...useful.filter((field) => !groups(field))];
   const [open, setOpen] = useState(false);
   const active = Object.keys(query.value.filter).length;
   if (kinds.length < 2 && fields.length === 0) return null;
@@ -118,7 +130,7 @@ export function Filters({ info }: { info: IndexInfo }) {
           </Group>
         )}
         {fields.map((field, at) => (
-          <Group key={field.name} name={field.name} open={at < 3}>
+          <Group key={field.name} name={field.name} open={at < 3 && groups(field)}>
             {field.type === "number" ? (
               <Range field={field} />
             ) : (

@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 
 import type { IndexInfo, Item } from "../api/types";
+import { groups } from "../parts/fields";
 import { fileName, plural, titleOf } from "../parts/format";
 import { sampleItems } from "../state/index-info";
 import { ask, query } from "../state/query";
@@ -16,7 +17,7 @@ const shortEnough = (text: string): boolean => text.length >= 3 && text.length <
 function examplesFrom(info: IndexInfo, sample: Item[]): string[] {
   const texts = sample.filter((item) => titleOf(item) !== fileName(item.path)).map(titleOf);
   const values = info.fields
-    .filter(({ type }) => type === "string")
+    .filter((field) => field.type === "string" && groups(field))
     .map(({ values }) => values ?? [])
     .sort((a, b) => b.length - a.length)
     .flatMap((counted) => counted.slice(0, 2).map(({ value }) => String(value)));
