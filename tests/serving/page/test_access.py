@@ -56,9 +56,9 @@ def test_without_an_index_texts_and_pictures_are_compared(visit: Visit, bare_sit
     visitor.page.keyboard.press("Enter")
     expect(table.get_by_role("row")).to_have_count(5)
     expect(table.get_by_role("row").nth(4).get_by_role("cell").first).to_have_text("1.000")
-    visitor.drop(things / "red" / "circle_96.png")
-    expect(table.get_by_role("row").last.get_by_role("img", name="circle_96.png")).to_be_visible()
-    visitor.page.get_by_role("button", name="Remove circle_96.png").click()
+    visitor.drop(things / "drawn" / "red_circle_96.png")
+    expect(table.get_by_role("row").last.get_by_role("img", name="red_circle_96.png")).to_be_visible()
+    visitor.page.get_by_role("button", name="Remove red_circle_96.png").click()
     expect(table.get_by_role("row")).to_have_count(5)
 
 

@@ -25,8 +25,8 @@ def make_things(root: Path) -> Path:
     for colour in COLOURS:
         for shape in SHAPES:
             for size in SIZES:
-                name = f"{colour}/{shape}_{size}.png"
-                (root / colour).mkdir(parents=True, exist_ok=True)
+                name = f"drawn/{colour}_{shape}_{size}.png"
+                (root / "drawn").mkdir(parents=True, exist_ok=True)
                 on_white = Image.new("RGB", (192, 192), "white")
                 on_white.paste(draw(colour, shape).resize((size, size)), ((192 - size) // 2, (192 - size) // 2))
                 on_white.save(root / name)

@@ -130,7 +130,7 @@ export function Filters({ info }: { info: IndexInfo }) {
           </Group>
         )}
         {fields.map((field, at) => (
-          <Group key={field.name} name={field.name} open={at < 3 && groups(field)}>
+          <Group key={field.name} name={field.name} open={field.type !== "string" || (at < 3 && groups(field))}>
             {field.type === "number" ? (
               <Range field={field} />
             ) : (
