@@ -23,7 +23,7 @@ except ImportError:
 __all__ = ["LanceStore"]
 
 TABLE = "items"
-TEXTS = ("id", "source", "key", "kind", "text", "name", "file", "stamp", "content", "digest")
+TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 OWN = (*TEXTS, "thumbnail", "vector")
 TYPES: dict[FieldType, pa.DataType] = {"string": pa.string(), "number": pa.float64(), "boolean": pa.bool_()}
 SQL_TYPES: dict[FieldType, str] = {"string": "string", "number": "double", "boolean": "boolean"}
