@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": "precision@1 of a model on a benchmark",
     "mteb": "mteb's tasks and benchmarks (MIEB, ViDoRe, …) with one of our models",
     "analyze": "similarity gap and hardest negatives of a model, as one HTML page",
+    "serve": "embeddings and search over HTTP: OpenAI's and Cohere's requests, with pictures and videos; a page",
     "convert": "an original LLaVE checkpoint as a sentence-transformers directory",
     "bench": "the loss, and a training step, beside their peers: time, memory, exactness",
     "doctor": "what this machine can run, and what is missing",
