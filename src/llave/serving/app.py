@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,11 +55,11 @@ class AppOptions:
         remote: fetches addresses; None refuses them.
     """
 
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     num_frames: int = 8
     index: "Index | None" = None
     gallery: Path | None = None
-    keys: Keys = Keys(())
+    keys: Keys = field(default_factory=lambda: Keys(()))
     hosts: Sequence[str] | None = None
     cors_origins: Sequence[str] = ()
     remote: Remote | None = None
@@ -148,9 +148,7 @@ def _watch(service: Service) -> None:
     metrics.watch("llave_admitted_tokens", "Their tokens, estimated.", lambda: held["tokens"])
     metrics.watch("llave_decoded_bytes", "Decoded pictures and frames.", lambda: service.media.memory.held)
     metrics.watch("llave_requests_in_flight", "Requests being answered.", lambda: service.in_flight)
-    metrics.watch(
-        "llave_ready", "1 if requests are taken.", lambda: service.engine is not None and not service.draining
-    )
+    metrics.watch("llave_ready", "1 if requests are taken.", lambda: float(service.is_ready))
 
 
 def _add_gates(app: FastAPI, service: Service, options: AppOptions) -> None:

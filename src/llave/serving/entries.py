@@ -75,11 +75,9 @@ def before(instruction: str) -> str:
 
 def _of_item(place: str, item: object, modality: str, tokens: Tokens, prompt: str) -> Entry:
     if isinstance(item, str):
-        if modality == "text":
-            return Entry(place, item, prompt=prompt)
-        return (
-            Entry(place, image=item, prompt=prompt) if modality == "image" else Entry(place, video=item, prompt=prompt)
-        )
+        if modality == "image":
+            return Entry(place, image=item, prompt=prompt)
+        return Entry(place, video=item, prompt=prompt) if modality == "video" else Entry(place, item, prompt=prompt)
     if isinstance(item, ObjectInput):
         return Entry(place, item.text or "", item.image, item.video, prompt)
     if isinstance(item, ContentObject):

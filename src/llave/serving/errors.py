@@ -109,16 +109,14 @@ def error_response(
     return JSONResponse({"error": error}, status_code=status, headers=dict(headers or {}))
 
 
-def first_problem(error: ValidationError, root: str = "") -> ApiError:
+def first_problem(error: ValidationError) -> ApiError:
     """The first problem of a body as a 400 that names its place; the value itself is not repeated."""
     found = _deepest(error.errors(include_url=False, include_context=False, include_input=False))
     place = _place(found["loc"])
     if found["type"] == "json_invalid":
-        return bad_request(
-            "the body is not JSON that this server reads: " + found["msg"].removeprefix("Invalid JSON: ")
-        )
+        return bad_request("the body is not JSON: " + found["msg"].removeprefix("Invalid JSON: "), code="invalid_json")
     message = found["msg"].removeprefix("Value error, ")
-    return bad_request(f"{place}: {message}" if place else message, root + place or None)
+    return bad_request(f"{place}: {message}" if place else message, place or None)
 
 
 def _deepest(errors: list[ErrorDetails]) -> ErrorDetails:

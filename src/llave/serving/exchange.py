@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response
-from starlette.types import Message
+from starlette.types import Receive
 
 from llave.serving.errors import ApiError, ErrorBody, first_problem
 from llave.serving.gates.log import DEADLINE
@@ -107,6 +107,6 @@ async def within(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
     return task.result()
 
 
-async def _gone(receive: Callable[[], Coroutine[Any, Any, Message]]) -> None:
+async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -7,6 +7,7 @@ from llave.data.video_limits import VideoLimits
 __all__ = ["Limits"]
 
 MIB = 1 << 20
+VIDEOS = VideoLimits(num_bytes=24 * MIB, num_frames=3600, pixels=1920 * 1200, seconds=15.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,7 @@ class Limits:
     text_characters: int = 200_000
     media_bytes: int = 20 * MIB
     pixels: int = 20_000_000
-    videos: VideoLimits = VideoLimits(
-        num_bytes=24 * MIB, num_frames=3600, pixels=1920 * 1200, seconds=15.0, kept_pixels=768 * 28 * 28
-    )
+    videos: VideoLimits = VIDEOS
     remote_seconds: float = 10.0
     queue_items: int = 4096
     queue_tokens: int = 1_000_000

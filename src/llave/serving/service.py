@@ -35,6 +35,11 @@ class Service:
     draining: bool = False
     in_flight: int = 0
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are taken."""
+        return self.engine is not None and not self.draining
+
     def model(self) -> tuple[Engine, Batcher]:
         """The model and its queue.
 
