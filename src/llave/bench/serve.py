@@ -1,7 +1,7 @@
-"""Our server beside a plain one: FastAPI and ``model.encode`` (:mod:`llave.bench.serve_peer`).
+"""Our server beside plain ones: FastAPI and ``model.encode`` (:mod:`llave.bench.serve_peer`).
 
-Both are processes of their own on this machine, with the same model and as many threads. In every round each of them
-meets each number of clients, in an order of its own; the other one idles. No request is sent twice, so that nothing
+All are processes of their own on this machine, with the same model and as many threads. In every round each of them
+meets each number of clients, in an order of its own; the others idle. No request is sent twice, so that nothing
 could be answered from memory. The vectors are compared before any time is told.
 """
 
@@ -31,9 +31,10 @@ from rich.progress import track
 from llave.bench.http_client import closed_loop, post, prepared
 from llave.errors import UserError
 
-__all__ = ["OURS", "PLAIN", "ServeMeasurement", "measure_serve", "picture_requests", "text_requests"]
+__all__ = ["OURS", "PEERS", "ServeMeasurement", "measure_serve", "picture_requests", "text_requests"]
 
-OURS, PLAIN = "llave serve", "FastAPI + encode"
+OURS, IN_LOOP, IN_THREADS = "llave serve", "FastAPI + encode, async", "FastAPI + encode, threads"
+PEERS = {IN_LOOP: "loop", IN_THREADS: "threads"}
 START_SECONDS = 180
 NEAR = 1e-4
 WORDS = (
@@ -46,7 +47,7 @@ WORDS = (
 class ServeMeasurement:
     """One server, kind of item and number of clients; medians of the rounds, with the ends for ``rate``.
 
-    ``ratio`` is the median of the rounds' own ratios to the plain server.
+    ``ratio`` is the median of the rounds' own ratios to the faster of the two plain servers.
     """
 
     variant: str
@@ -92,13 +93,13 @@ def measure_serve(
     threads: int = 2,
     progress: bool = True,
 ) -> list[ServeMeasurement]:
-    """Measure both servers.
+    """Measure the servers.
 
     Args:
         clients: numbers of closed-loop clients.
         kinds: of items, ``"texts"`` and ``"pictures"``.
         seconds: of each measurement.
-        threads: of torch, in both.
+        threads: of torch, in each.
 
     Raises:
         UserError: a server that does not start, or vectors that differ.
@@ -108,7 +109,7 @@ def measure_serve(
     rates: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     latencies: dict[tuple[str, str, int], list[list[float]]] = defaultdict(list)
     with ExitStack() as stack:
-        ports = {name: stack.enter_context(_running(name, model, threads)) for name in (OURS, PLAIN)}
+        ports = {name: stack.enter_context(_running(name, model, threads)) for name in (OURS, *PEERS)}
         for kind in kinds:
             asyncio.run(_compare(ports, [next(requests[kind]) for _ in range(8)]))
             for port in ports.values():
@@ -119,11 +120,11 @@ def measure_serve(
             range(rounds), "rounds", console=console, transient=True, disable=not (progress and console.is_terminal)
         ):
             for kind, number in cells:
-                for name in shuffle.sample([OURS, PLAIN], 2):
+                for name in shuffle.sample(list(ports), len(ports)):
                     rate, times = asyncio.run(closed_loop(ports[name], number, requests[kind], seconds))
                     rates[name, kind, number].append(rate)
                     latencies[name, kind, number].append(times)
-    return [_summary(name, kind, number, rates, latencies) for kind, number in cells for name in (OURS, PLAIN)]
+    return [_summary(name, kind, number, rates, latencies) for kind, number in cells for name in (OURS, *PEERS)]
 
 
 def _summary(
@@ -135,7 +136,8 @@ def _summary(
 ) -> ServeMeasurement:
     found = rates[name, kind, number]
     quantiles = [np.quantile(times, (0.5, 0.95)) * 1000 for times in latencies[name, kind, number]]
-    ratios = [ours / plain for ours, plain in zip(found, rates[PLAIN, kind, number], strict=True)]
+    plain = [max(pair) for pair in zip(*(rates[peer, kind, number] for peer in PEERS), strict=True)]
+    ratios = [rate / best for rate, best in zip(found, plain, strict=True)]
     return ServeMeasurement(
         variant=name,
         kind=kind,
@@ -157,9 +159,10 @@ async def _compare(ports: dict[str, int], requests: Sequence[bytes]) -> None:
         writer.close()
         vectors = [base64.b64decode(answer["data"][0]["embedding"]) for answer in answers]
         found[name] = np.stack([np.frombuffer(vector, "<f4") for vector in vectors])
-    difference = float(np.abs(found[OURS] - found[PLAIN]).max())
-    if difference > NEAR:
-        raise UserError(f"the two servers' vectors differ by {difference:.0e}; no times")
+    for name in PEERS:
+        difference = float(np.abs(found[OURS] - found[name]).max())
+        if difference > NEAR:
+            raise UserError(f"{name}: its vectors differ from ours by {difference:.0e}; no times")
 
 
 @contextmanager
@@ -167,7 +170,8 @@ def _running(name: str, model: str, threads: int) -> Iterator[int]:
     """A server in a process of its own; yields its port once it is ready."""
     port = _free_port()
     serve = ["llave.cli.main", "serve", model, "--port", str(port), "--threads", str(threads), "--drain_seconds", "0"]
-    words = serve if name == OURS else ["llave.bench.serve_peer", model, str(port), str(threads)]
+    peer = ["llave.bench.serve_peer", model, str(port), str(threads), PEERS.get(name, "")]
+    words = serve if name == OURS else peer
     process = subprocess.Popen([sys.executable, "-m", *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         _wait(process, name, port)

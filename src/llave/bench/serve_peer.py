@@ -1,8 +1,8 @@
 """The server that one writes in an afternoon: FastAPI, and ``model.encode`` in each request.
 
-``python -m llave.bench.serve_peer MODEL PORT THREADS``. It answers the same requests as ours with the same vectors,
-so that the two differ in nothing but how requests come to the model. FastAPI runs the handler in its pool of threads.
-``encode`` is not made for several threads at a time (its tokenizer is borrowed), so it stands behind a lock.
+``python -m llave.bench.serve_peer MODEL PORT THREADS loop|threads``. It answers the same requests as ours with the same
+vectors, so that the two differ in nothing but how requests come to the model. ``encode`` is not made for several
+threads at a time (its tokenizer is borrowed), so it stands behind a lock.
 """
 
 import base64
@@ -33,8 +33,12 @@ class Body(BaseModel):
     encoding_format: str = "float"
 
 
-def create_peer(model: Any) -> FastAPI:
-    """The application."""
+def create_peer(model: Any, *, in_loop: bool) -> FastAPI:
+    """The application.
+
+    Args:
+        in_loop: an ``async def`` handler, which blocks the event loop; else FastAPI's threads, one at a time in encode.
+    """
     app = FastAPI()
     lock = threading.Lock()
 
@@ -42,8 +46,7 @@ def create_peer(model: Any) -> FastAPI:
     def ready() -> dict[str, str]:
         return {"status": "ready"}
 
-    @app.post("/v1/embeddings")
-    def embeddings(body: Body) -> dict[str, Any]:
+    def answer(body: Body) -> dict[str, Any]:
         items = [body.input] if isinstance(body.input, str) else body.input
         inputs = [item if isinstance(item, str) else _picture(item["image"]) for item in items]
         with lock:
@@ -53,6 +56,17 @@ def create_peer(model: Any) -> FastAPI:
             for index, vector_D in enumerate(vectors_ND)
         ]
         return {"object": "list", "data": data, "model": body.model}
+
+    if in_loop:
+
+        @app.post("/v1/embeddings")
+        async def embeddings_in_loop(body: Body) -> dict[str, Any]:
+            return answer(body)
+    else:
+
+        @app.post("/v1/embeddings")
+        def embeddings(body: Body) -> dict[str, Any]:
+            return answer(body)
 
     return app
 
@@ -67,13 +81,13 @@ def _form(vector_D: Any, encoding_format: str) -> Any:
     return vector_D.tolist()
 
 
-def main(name: str, port: int, threads: int) -> None:
+def main(name: str, port: int, threads: int, way: str) -> None:
     """Load and serve."""
     quiet_libraries()
     torch.set_num_threads(threads)
     model = load_model(name, dtype=eval_dtype(None, None)).eval()
-    uvicorn.run(create_peer(model), host="127.0.0.1", port=port, log_level="error", access_log=False)
+    uvicorn.run(create_peer(model, in_loop=way == "loop"), host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -55,12 +55,14 @@ class BatchPlan:
     Args:
         tokens: of a batch, padding included.
         items: of a batch, by kind.
-        padding: tokens of padding that cost less than another forward pass.
+        padding: tokens of padding that cost no more than another forward pass.
+        padding_share: of a batch's own tokens, up to which padding is accepted besides.
     """
 
     tokens: int
     items: dict[str, int]
-    padding: int = 128
+    padding: int = 64
+    padding_share: float = 0.1
 
 
 def choose(items: Sequence[Item], plan: BatchPlan) -> list[int]:
@@ -74,7 +76,7 @@ def choose(items: Sequence[Item], plan: BatchPlan) -> list[int]:
         tokens = items[place].tokens
         longest_then, total_then = max(longest, tokens), total + tokens
         padded = longest_then * (len(batch) + 1)
-        if batch and (padded > plan.tokens or padded - total_then > max(plan.padding, total_then // 4)):
+        if batch and (padded > plan.tokens or padded - total_then > max(plan.padding, total_then * plan.padding_share)):
             break
         batch.append(place)
         longest, total = longest_then, total_then

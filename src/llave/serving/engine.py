@@ -26,6 +26,9 @@ NO_MEMORY = "no memory for this item"
 PICTURES_ON_CPU = 16
 """More in a batch are no faster on a CPU, and the next text would wait for them."""
 VIDEOS = 4
+PADDING = {"cpu": (64, 0.1), "cuda": (4096, 0.5)}
+"""Tokens and share of padding in a batch. A forward pass of the nano model costs as much as about 45 more tokens on a
+CPU; a GPU has idle units until thousands."""
 log = logging.getLogger("llave.serving")
 
 
@@ -114,6 +117,7 @@ class Engine:
         return BatchPlan(
             limits.batch_tokens or TOKENS_PER_BATCH.get(kind, TOKENS_PER_BATCH["cuda"]),
             {"text": limits.batch_items, "picture": min(pictures, limits.batch_items), "video": VIDEOS},
+            *(PADDING["cpu"] if kind == "cpu" else PADDING["cuda"]),
         )
 
     def encode(self, kind: str, inputs: list[ModelInput]) -> list[Vector]:

@@ -34,6 +34,15 @@ class Url(_Strict):
     detail: str | None = None
 
 
+def _kind_of_address(value: Any) -> str:
+    return "<string>" if isinstance(value, str) else "<url>"
+
+
+Address = Annotated[
+    Annotated[Url, Tag("<url>")] | Annotated[StrictStr, Tag("<string>")], Discriminator(_kind_of_address)
+]
+
+
 class TextPart(_Strict):
     """A text."""
 
@@ -45,7 +54,7 @@ class ImageUrlPart(_Strict):
     """A picture by its address."""
 
     type: Literal["image_url"]
-    image_url: Url | StrictStr
+    image_url: Address
 
 
 class ImageBase64Part(_Strict):
@@ -59,7 +68,7 @@ class VideoUrlPart(_Strict):
     """A video by its address."""
 
     type: Literal["video_url"]
-    video_url: Url | StrictStr
+    video_url: Address
 
 
 class VideoBase64Part(_Strict):
@@ -69,8 +78,32 @@ class VideoBase64Part(_Strict):
     video_base64: StrictStr
 
 
+def _kind_of_part(value: Any) -> str | None:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return f"<{kind}>" if kind in {"text", "image_url", "image_base64", "video_url", "video_base64"} else None
+
+
 Part = Annotated[
-    TextPart | ImageUrlPart | ImageBase64Part | VideoUrlPart | VideoBase64Part, Field(discriminator="type")
+    Annotated[TextPart, Tag("<text>")]
+    | Annotated[ImageUrlPart, Tag("<image_url>")]
+    | Annotated[ImageBase64Part, Tag("<image_base64>")]
+    | Annotated[VideoUrlPart, Tag("<video_url>")]
+    | Annotated[VideoBase64Part, Tag("<video_base64>")],
+    Discriminator(
+        _kind_of_part,
+        custom_error_type="unknown_part",
+        custom_error_message="a part's type is text, image_url, image_base64, video_url or video_base64",
+    ),
+]
+
+
+def _kind_of_content(value: Any) -> str:
+    return "<string>" if isinstance(value, str) else "<parts>"
+
+
+PartOrText = Annotated[
+    Annotated[StrictStr, Tag("<string>")] | Annotated[list[Part], Field(max_length=1000), Tag("<parts>")],
+    Discriminator(_kind_of_content),
 ]
 
 
@@ -92,14 +125,14 @@ class ObjectInput(_Strict):
 class ContentObject(_Strict):
     """Parts that become one vector."""
 
-    content: StrictStr | list[Part]
+    content: PartOrText
 
 
 class Message(_Strict):
     """A chat message; all messages of a request become one vector, and a system message is its instruction."""
 
     role: Literal["system", "developer", "user"]
-    content: StrictStr | list[Part]
+    content: PartOrText
 
 
 def _kind_of_item(value: Any) -> str:
@@ -161,7 +194,7 @@ class EmbeddingRequest(_Strict):
 class CohereContent(_Strict):
     """One of Cohere's mixed inputs: its parts become one vector."""
 
-    content: Annotated[list[TextPart | ImageUrlPart], Field(min_length=1)]
+    content: Annotated[list[Part], Field(min_length=1, max_length=1000)]
 
 
 class CohereRequest(_Strict):
