@@ -9,7 +9,7 @@ from PIL import Image
 
 from llave.errors import DataError, UserError
 
-__all__ = ["DPI", "load_page", "page_paths", "split_page"]
+__all__ = ["DPI", "count_pages", "load_page", "page_paths", "split_page"]
 
 DPI = 144
 """Dots per inch at which a page is drawn: A4 is 1190 x 1684 pixels."""
@@ -73,15 +73,27 @@ def page_paths(folder: str | Path) -> list[str]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".pdf" and path.is_file())
     if not files:
         raise DataError(f"{folder}: no PDF in this folder")
+    return [
+        f"{file.relative_to(folder).as_posix()}#page={number}"
+        for file in files
+        for number in range(1, count_pages(file) + 1)
+    ]
+
+
+def count_pages(path: str | Path) -> int:
+    """Pages of a document.
+
+    Raises:
+        DataError: it cannot be opened.
+        UserError: pypdfium2 is not installed.
+    """
     pdfium = _pdfium()
-    pages = []
-    for file in files:
-        with _PDFIUM:
-            document = _open(pdfium, file)
-            count = len(document)
+    with _PDFIUM:
+        document = _open(pdfium, Path(path))
+        try:
+            return len(document)
+        finally:
             document.close()
-        pages += [f"{file.relative_to(folder).as_posix()}#page={number}" for number in range(1, count + 1)]
-    return pages
 
 
 def _open(pdfium: Any, path: Path) -> Any:

@@ -23,10 +23,14 @@ class Encoder:
     """A model, and how many items at once its memory was found to hold.
 
     A picture that occurs more than once in a batch passes the vision tower once.
+
+    Args:
+        prompt: before every item, as ``SentenceTransformer.encode`` takes it; None is the model's default.
     """
 
-    def __init__(self, model: "SentenceTransformer") -> None:
+    def __init__(self, model: "SentenceTransformer", *, prompt: str | None = None) -> None:
         self.model = model
+        self.prompt = prompt
         self.fits: int | None = None
 
     def __call__(self, inputs: Sequence[ModelInput]) -> list[Vector]:
@@ -70,6 +74,7 @@ class Encoder:
         """Normalised again in float32, because half precision leaves norms off by 1e-3."""
         embedding = self.model.encode(
             list(inputs),
+            prompt=self.prompt,
             batch_size=len(inputs),
             convert_to_tensor=True,
             normalize_embeddings=True,

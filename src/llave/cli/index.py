@@ -1,0 +1,219 @@
+"""``llave index MODEL FOLDER`` and ``llave index check``."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llave.cli.parsing import parse
+from llave.collection.collection import Columns
+from llave.errors import UserError
+
+__all__ = ["CheckConfig", "IndexConfig", "run"]
+
+DEFAULT = Path("index")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexConfig:
+    """An index of what can be searched.
+
+    Args:
+        model: a model directory, a hub id, or "nano".
+        input: a folder (pictures, videos, .txt and .md texts, PDF documents), a table (.parquet, .jsonl, .json, .csv,
+            .tsv) or .tar archives.
+        index: folder of the index; made if it is not there, else brought up to date.
+        columns: which column of a table holds what.
+        item_prompt: before every item; null is the model's own for documents.
+        query_prompt: before every query; null is the model's own for queries.
+        frames: frames of a video.
+        qdrant: address of a Qdrant server that is to hold the vectors; null keeps them in the folder, with LanceDB.
+            Its key is $QDRANT_API_KEY.
+        collection: name of the collection on that server.
+        batch_size: items per forward pass at most.
+        tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
+        exact_below: with fewer items, a search compares all of them.
+        map: compute the two-dimensional map.
+        check_content: read files again whose size and time are as before.
+        allow_empty: remove everything if the folder has nothing any more.
+        seed: of the map and of the queries that measure recall.
+        device: e.g. cpu or cuda; null is the best there is.
+        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        json: print what was done as JSON.
+    """
+
+    model: str
+    input: Path
+    index: Path = DEFAULT
+    columns: Columns = field(default_factory=Columns)
+    item_prompt: str | None = None
+    query_prompt: str | None = None
+    frames: int = 8
+    qdrant: str | None = None
+    collection: str = "items"
+    batch_size: int = 64
+    tokens_per_batch: int | None = None
+    exact_below: int = 20_000
+    map: bool = True
+    check_content: bool = False
+    allow_empty: bool = False
+    seed: int = 0
+    device: str | None = None
+    dtype: str | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """A measurement of an index.
+
+    Args:
+        index: its folder.
+        queries: how many searches.
+        k: hits of each.
+        seed: of the queries.
+        json: print JSON instead of a table.
+    """
+
+    index: Path = DEFAULT
+    queries: int = 100
+    k: int = 10
+    seed: int = 0
+    json: bool = False
+
+
+def run(argv: list[str]) -> int:
+    """Bring the index up to date; 1 if an item could not be embedded."""
+    if argv[:1] == ["check"]:
+        return _check(argv[1:])
+    config = parse(
+        IndexConfig,
+        argv,
+        command="index",
+        description="Make a folder or table searchable, or bring its index up to date: only what is new or has "
+        "changed is embedded, and what is gone is removed. Example: llave index runs/quickstart/models/hardness photos "
+        "--index photos.index. Killed, the same command goes on. `llave index check photos.index` measures recall "
+        "and speed.",
+        positional=("model", "input"),
+    )
+    from llave.collection.collection import open_collection
+    from llave.models.about import eval_dtype
+    from llave.models.load import load_model
+    from llave.search.build import build_index
+    from llave.search.index import Index
+    from llave.terminal import quiet_libraries
+
+    quiet_libraries()
+    collection = open_collection(config.input, config.columns)
+    model = load_model(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
+    if Index.exists(config.index):
+        index = Index.open(config.index)
+        index.check_model(model)
+        _refuse_other_settings(config, index.info)
+    else:
+        index = Index.create(config.index, _info(config, model))
+    report = build_index(
+        index,
+        model,
+        collection,
+        config.input,
+        batch_size=config.batch_size,
+        tokens_per_batch=config.tokens_per_batch,
+        check_content=config.check_content,
+        allow_empty=config.allow_empty,
+        exact_below=config.exact_below,
+        make_map=config.map,
+        seed=config.seed,
+    )
+    if config.json:
+        sys.stdout.write(json.dumps(vars(report), ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(f"{config.index}: {index.count():,} items; {report}\n")
+    for key, reason in list(report.errors.items())[:10]:
+        sys.stderr.write(f"llave: left out {key}: {reason}\n")
+    if report.errors:
+        sys.stderr.write(f"llave: all {len(report.errors):,} errors: {config.index / 'errors.jsonl'}\n")
+    return 1 if report.errors else 0
+
+
+def _info(config: IndexConfig, model: Any) -> Any:
+    from llave.evaluation.cache import model_fingerprint
+    from llave.search.index import IndexInfo
+
+    prompts = {"item": model.prompts.get("document", ""), "query": model.prompts.get("query", "")}
+    if config.item_prompt is not None:
+        prompts["item"] = config.item_prompt
+    if config.query_prompt is not None:
+        prompts["query"] = config.query_prompt
+    path = Path(config.model)
+    return IndexInfo(
+        model=str(path.resolve()) if path.exists() else config.model,
+        fingerprint=model_fingerprint(model),
+        dimension=model.get_embedding_dimension(),
+        prompts=prompts,
+        num_frames=config.frames,
+        store="lance" if config.qdrant is None else config.qdrant,
+        collection=config.collection,
+    )
+
+
+def _refuse_other_settings(config: IndexConfig, info: Any) -> None:
+    """What an index was made with holds for all its items."""
+    asked = {
+        "item_prompt": (config.item_prompt, info.prompts["item"]),
+        "query_prompt": (config.query_prompt, info.prompts["query"]),
+        "qdrant": (config.qdrant, info.store),
+    }
+    for name, (value, kept) in asked.items():
+        if value is not None and value != kept:
+            raise UserError(
+                f"{config.index}: was made with {name} {kept!r}, not {value!r}; leave --{name} out, or choose another "
+                "--index"
+            )
+    if config.frames not in (IndexConfig.frames, info.num_frames):
+        raise UserError(f"{config.index}: was made with {info.num_frames} frames of a video, not {config.frames}")
+
+
+def _check(argv: list[str]) -> int:
+    config = parse(
+        CheckConfig,
+        argv,
+        command="index check",
+        description="Recall against exact search, and latency, without and with a filter.",
+        positional=("index",),
+    )
+    import dataclasses
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from llave.search.check import WANTED_RECALL, check_index
+    from llave.search.index import Index
+
+    index = Index.open(config.index)
+    if not index.count():
+        raise UserError(f"{config.index}: has no items")
+    found = check_index(index, queries=config.queries, k=config.k, seed=config.seed)
+    stats = index.store.stats()
+    if config.json:
+        sys.stdout.write(json.dumps([dataclasses.asdict(each) for each in found]) + "\n")
+    else:
+        how = f"approximate, {stats.unindexed:,} not indexed yet" if stats.approximate else "exact: all items compared"
+        table = Table(
+            title=f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}"
+        )
+        for name in ("filter", "items", f"recall@{config.k}", "worst", "p50 ms", "p95 ms", "exact p50 ms"):
+            table.add_column(name, justify="left" if name == "filter" else "right")
+        for each in found:
+            condition = ", ".join(f"{c.field} {c.op} {c.value}" for c in each.filter) or "none"
+            numbers = [f"{each.p50_ms:.1f}", f"{each.p95_ms:.1f}", f"{each.exact_ms:.1f}"]
+            table.add_row(condition, f"{each.share:.1%}", f"{each.recall:.4f}", f"{each.worst:.1f}", *numbers)
+        Console().print(table)
+    low = [each for each in found if each.recall < WANTED_RECALL]
+    if low:
+        sys.stderr.write(
+            f"llave: recall below {WANTED_RECALL}; run llave index again, which finds better settings, or raise "
+            "--exact_below\n"
+        )
+    return 1 if low else 0

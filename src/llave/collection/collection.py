@@ -1,0 +1,84 @@
+"""What `llave index` and `llave embed` read: a folder of files, a table, tar archives.
+
+A collection is cut into parts that are the same whenever and wherever they are computed, as long as the files are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from llave.collection.entry import BadEntry, Entry
+from llave.data.sources import TABLE_SUFFIXES
+from llave.errors import UserError
+
+__all__ = ["Collection", "Columns", "Part", "open_collection"]
+
+Part = dict[str, Any]
+"""Describes some entries of a collection, in JSON's types."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns of a table hold what; null looks for the usual names.
+
+    Args:
+        id: a name of each row, unique; null makes one of the content.
+        text: text, caption, …
+        image: a path relative to the table's folder, or the bytes (also Hugging Face's {bytes, path}).
+        video: a path.
+        fields: columns kept as metadata, with commas between; null is all that hold numbers or texts.
+    """
+
+    id: str | None = None
+    text: str | None = None
+    image: str | None = None
+    video: str | None = None
+    fields: str | None = None
+
+
+class Collection(Protocol):
+    """Entries, in parts."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that files are in; nothing outside it is read."""
+
+    def parts(self, size: int) -> Iterator[Part]:
+        """Of at most ``size`` entries each, where the form of the collection allows."""
+
+    def read(self, part: Part) -> Iterator[Entry | BadEntry]:
+        """The entries of a part, in order."""
+
+    def size(self) -> int:
+        """How many entries there are, about: a document or an archive may count as one."""
+
+    def __iter__(self) -> Iterator[Entry | BadEntry]:
+        """All entries, in the order of the parts."""
+
+
+def open_collection(path: str | Path, columns: Columns | None = None) -> Collection:
+    """The collection at a path.
+
+    Args:
+        path: a folder, a table (.parquet, .jsonl, .json, .csv, .tsv), or tar archives (a .tar file or a glob of them).
+        columns: of a table.
+
+    Raises:
+        UserError: nothing there, or none of these.
+    """
+    from llave.collection.folder import FolderCollection
+    from llave.collection.table import TableCollection
+    from llave.collection.tar import TarCollection, tar_files
+
+    columns = columns or Columns()
+    path = Path(path)
+    if tars := tar_files(path):
+        return TarCollection(tars)
+    if path.is_dir():
+        return FolderCollection(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such folder or file")
+    if path.suffix in TABLE_SUFFIXES:
+        return TableCollection(path, columns)
+    raise UserError(f"{path}: not a folder, a table ({', '.join(TABLE_SUFFIXES)}) or a .tar archive")

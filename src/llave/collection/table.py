@@ -1,0 +1,209 @@
+"""A table: one entry a row."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from llave.collection.collection import Columns, Part
+from llave.collection.entry import BadEntry, Entry, scalar
+from llave.data.pages import split_page
+from llave.data.raw_rows import iterate
+from llave.errors import DataError, UserError
+
+__all__ = ["TableCollection"]
+
+USUAL = {
+    "id": ("id", "key", "_id"),
+    "text": ("text", "caption", "title"),
+    "image": ("image", "image_path", "img_path", "file_name"),
+    "video": ("video", "video_path"),
+}
+"""Names that are looked for where the user names none."""
+PARQUET_ROWS = 256
+"""In memory at a time: rows may hold pictures."""
+
+
+class TableCollection:
+    """The rows of a parquet, JSONL, JSON, CSV or TSV file.
+
+    Picture and video files are relative to the table's folder and must lie below it; addresses are not fetched.
+    """
+
+    def __init__(self, path: Path, columns: Columns) -> None:
+        self.path = path
+        self.root = path.parent
+        first = next(iter(iterate(path)), None)
+        if first is None:
+            raise UserError(f"{path}: no rows")
+        if not isinstance(first, dict):
+            raise UserError(f"{path}: rows are not objects with columns")
+        self._columns = _choose(path, first, columns)
+        self._fields = _field_names(path, first, columns, self._columns)
+
+    def parts(self, size: int) -> Iterator[Part]:
+        """``size`` rows each, by their places from 0; of a JSONL file also by where they begin, so that a part is
+        found without reading those before it."""
+        if self.path.suffix == ".jsonl":
+            yield from _jsonl_parts(self.path, size)
+            return
+        rows = _count_rows(self.path)
+        for start in range(0, rows, size):
+            yield {"start": start, "stop": min(rows, start + size)}
+
+    def read(self, part: Part) -> Iterator[Entry | BadEntry]:
+        """The entries of a part."""
+        yield from self._entries(_rows(self.path, part), part["start"])
+
+    def size(self) -> int:
+        """Rows."""
+        return _count_rows(self.path)
+
+    def __iter__(self) -> Iterator[Entry | BadEntry]:
+        yield from self._entries(iterate(self.path), 0)
+
+    def _entries(self, rows: Iterator[Any], start: int) -> Iterator[Entry | BadEntry]:
+        for number, row in enumerate(rows, start=start + 1):
+            where = f"{self.path.name} row {number}"
+            try:
+                yield self._entry(row)
+            except (DataError, OSError) as error:
+                key = row.get(self._columns.get("id", "")) if isinstance(row, dict) else None
+                yield BadEntry(str(key or where), f"{where}: {error}")
+
+    def _entry(self, row: Any) -> Entry:
+        if not isinstance(row, dict):
+            raise DataError("not an object with columns")
+        value = {ours: row.get(theirs) for ours, theirs in self._columns.items()}
+        text = str(value.get("text") or "").strip()
+        image, name = self._picture(value.get("image"))
+        video = self._path(value["video"]) if value.get("video") else None
+        if not text and image is None and video is None:
+            raise DataError("no text, picture or video")
+        key = value.get("id")
+        if key is None or key == "":
+            key = _content_key(text, image, video)
+        stamp = ""
+        file = video or (split_page(image)[0] if isinstance(image, Path) else None)
+        if file is not None and file.is_file():
+            stat = file.stat()
+            stamp = f"{stat.st_size}:{stat.st_mtime_ns}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return Entry(
+            key=str(key),
+            text=text,
+            image=image,
+            video=video,
+            name=str(value["video"]) if video else name,
+            stamp=stamp,
+            fields={name: scalar(row.get(name)) for name in self._fields},
+        )
+
+    def _picture(self, value: Any) -> tuple[Path | bytes | None, str]:
+        """The picture, and its name."""
+        if isinstance(value, Mapping):  # Hugging Face's Image
+            name = str(value.get("path") or "")
+            return (bytes(value["bytes"]), name) if value.get("bytes") else self._picture(value.get("path"))
+        if isinstance(value, bytes):
+            return value, ""
+        return (self._path(value), str(value)) if value else (None, "")
+
+    def _path(self, value: Any) -> Path:
+        if not isinstance(value, str):
+            raise DataError(f"{value!r:.60} is no path")
+        if "://" in value or value.startswith("data:"):
+            raise DataError(f"{value[:80]}: an address; nothing is fetched, download it first")
+        path = self.root / value
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise DataError(f"{value}: outside the table's folder")
+        return path
+
+
+def _choose(path: Path, row: Mapping[str, Any], columns: Columns) -> dict[str, str]:
+    """Our name of a column -> the table's."""
+    chosen = {}
+    for ours, usual in USUAL.items():
+        asked = getattr(columns, ours)
+        if asked is not None and asked not in row:
+            raise UserError(f"{path}: no column {asked!r} for --columns.{ours}; there are: {', '.join(row)}")
+        name = asked or next((name for name in usual if name in row), None)
+        if name is not None:
+            chosen[ours] = name
+    if not {"text", "image", "video"} & chosen.keys():
+        raise UserError(f"{path}: which column is what? --columns.text or --columns.image; there are: {', '.join(row)}")
+    return chosen
+
+
+def _field_names(path: Path, row: Mapping[str, Any], columns: Columns, chosen: Mapping[str, str]) -> list[str]:
+    if columns.fields is None:
+        taken = set(chosen.values())
+        return [name for name, value in row.items() if name not in taken and not isinstance(value, bytes | Mapping)]
+    names = [name.strip() for name in columns.fields.split(",") if name.strip()]
+    for name in names:
+        if name not in row:
+            raise UserError(f"{path}: no column {name!r} for --columns.fields; there are: {', '.join(row)}")
+    return names
+
+
+def _content_key(text: str, image: Path | bytes | None, video: Path | None) -> str:
+    """A name for a row without one: rows of equal content are one."""
+    media = image if isinstance(image, bytes) else str(video or image or "").encode()
+    return hashlib.sha256(json.dumps(text).encode() + b"|" + media).hexdigest()[:32]
+
+
+def _count_rows(path: Path) -> int:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(path).num_rows)
+    return sum(1 for _ in iterate(path))
+
+
+def _jsonl_parts(path: Path, size: int) -> Iterator[Part]:
+    start = rows = offset = first = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                if rows == start:
+                    first = offset
+                rows += 1
+                if rows - start == size:
+                    yield {"start": start, "stop": rows, "offset": first}
+                    start = rows
+            offset += len(line)
+    if rows > start:
+        yield {"start": start, "stop": rows, "offset": first}
+
+
+def _rows(path: Path, part: Part) -> Iterator[Any]:
+    start, stop = part["start"], part["stop"]
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path, start, stop)
+    elif path.suffix == ".jsonl":
+        with path.open("rb") as file:
+            file.seek(part["offset"])
+            lines = islice((line for line in file if line.strip()), stop - start)
+            for number, line in enumerate(lines, start=start + 1):
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise DataError(f"{path} row {number}: {error}") from None
+    else:
+        yield from islice(iterate(path), start, stop)
+
+
+def _parquet_rows(path: Path, start: int, stop: int) -> Iterator[Any]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        first = 0
+        for group in range(file.num_row_groups):
+            last = first + file.metadata.row_group(group).num_rows
+            if last > start and first < stop:
+                for batch in file.iter_batches(batch_size=PARQUET_ROWS, row_groups=[group]):
+                    low, high = max(start - first, 0), min(stop - first, batch.num_rows)
+                    if low < high:
+                        yield from batch.slice(low, high - low).to_pylist()
+                    first += batch.num_rows
+            first = last

@@ -1,0 +1,289 @@
+"""An index on disk: what was embedded, by which model, and how to search it."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llave.collection.entry import Scalar
+from llave.data.pages import split_page
+from llave.errors import UserError
+from llave.search.filters import Filter
+from llave.search.projection import Map, read_map
+from llave.search.store import FieldType, Row, Settings, VectorStore
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["EXACT_BELOW", "Field", "Hit", "Index", "IndexInfo", "row_id"]
+
+INFO = "index.json"
+EXACT_BELOW = 20_000
+"""With fewer rows every one is compared: exact, and fast enough."""
+MAX_VALUES = 50
+HISTOGRAMS = 4
+"""Samples of vectors that are kept, one per filter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexInfo:
+    """What has to be known to use an index.
+
+    Args:
+        model: path or hub id of the model that embedded it.
+        fingerprint: of its weights and settings.
+        dimension: of the vectors.
+        prompts: before every ``"item"`` and every ``"query"``, as sentence-transformers takes them.
+        num_frames: of a video.
+        store: ``"lance"``, or the address of a Qdrant server.
+        collection: its name there.
+        settings: of approximate search, found by measuring.
+    """
+
+    model: str
+    fingerprint: str
+    dimension: int
+    prompts: dict[str, str] = field(default_factory=lambda: {"item": "", "query": ""})
+    num_frames: int = 8
+    store: str = "lance"
+    collection: str = "items"
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An item, and its cosine with the query (nan where there was none)."""
+
+    id: str
+    score: float
+    kind: str
+    text: str
+    path: str
+    fields: dict[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A metadata field: its most frequent values with their numbers of items, or its range."""
+
+    name: str
+    type: FieldType
+    values: list[tuple[str | bool, int]]
+    low: float | None = None
+    high: float | None = None
+
+
+class Index:
+    """Search by vector. Safe to call from several threads."""
+
+    def __init__(self, path: Path, info: IndexInfo, store: VectorStore) -> None:
+        self.path = path
+        self.info = info
+        self.store = store
+        self._lock = threading.Lock()
+        self._samples: OrderedDict[Filter, tuple[int, NDArray[np.float32]]] = OrderedDict()
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Index":
+        """The index in a folder.
+
+        Raises:
+            UserError: none there, or its store cannot be reached.
+        """
+        path = Path(path)
+        file = path / INFO
+        if not file.is_file():
+            raise UserError(f"{path}: no index here; make one with: llave index MODEL FOLDER --index {path}")
+        try:
+            loaded = json.loads(file.read_text("utf-8"))
+            info = IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{file}: damaged, or of another version of llave ({error}); index again") from None
+        index = cls(path, info, _open_store(path, info))
+        index.store.use(info.settings)
+        return index
+
+    @classmethod
+    def create(cls, path: str | Path, info: IndexInfo) -> "Index":
+        """A new index in a folder."""
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        index = cls(path, info, _open_store(path, info))
+        index.save()
+        return index
+
+    @staticmethod
+    def exists(path: str | Path) -> bool:
+        """Whether there is one."""
+        return (Path(path) / INFO).is_file()
+
+    def save(self) -> None:
+        """Write what is known of the index, whole or not at all."""
+        text = json.dumps(dataclasses.asdict(self.info), indent=2, ensure_ascii=False) + "\n"
+        partial = self.path / f"{INFO}.partial"
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path / INFO)
+
+    def check_model(self, model: "SentenceTransformer") -> None:
+        """Refuse a model whose vectors do not belong with the index's.
+
+        Raises:
+            UserError: another model, or the same one retrained.
+        """
+        from llave.evaluation.cache import model_fingerprint
+
+        dimension = model.get_embedding_dimension()
+        if dimension != self.info.dimension:
+            raise UserError(
+                f"{self.path}: has vectors of {self.info.dimension} dimensions, made by {self.info.model}, and this "
+                f"model makes {dimension}; use that model, or another --index"
+            )
+        if model_fingerprint(model) != self.info.fingerprint:
+            raise UserError(
+                f"{self.path}: was made by {self.info.model} with other weights, settings or library versions than "
+                "this model has, so that scores would mean nothing; use that model, or index anew into another folder"
+            )
+
+    def count(self, filter: Filter = ()) -> int:
+        """Items that pass."""
+        return self.store.count(filter)
+
+    def search(
+        self,
+        query_D: NDArray[np.float32],
+        *,
+        limit: int = 24,
+        offset: int = 0,
+        filter: Filter = (),
+        exclude: Sequence[str] = (),
+        exact: bool = False,
+    ) -> list[Hit]:
+        """The nearest items, best first.
+
+        Args:
+            query_D: of any length above 0; scores are cosines.
+            offset: leave out so many of the best.
+            exclude: ids that are no answer, such as that of the item itself.
+            exact: compare all items.
+
+        Raises:
+            UserError: a vector of another dimension, or a filter on a field that is not there.
+        """
+        query_D = self._unit(query_D)
+        found = self.store.nearest(query_D, limit=limit + offset + len(exclude), conditions=filter, exact=exact)
+        hits = [_hit(row, score) for row, score in found if row.id not in exclude]
+        return hits[offset : offset + limit]
+
+    def scores(
+        self,
+        query_D: NDArray[np.float32],
+        *,
+        filter: Filter = (),
+        sample: int = 20_000,
+    ) -> NDArray[np.float32]:
+        """Cosines of the query with every item, or with a fixed sample of so many, for a histogram."""
+        query_D = self._unit(query_D)
+        rows = self.store.count(filter)
+        with self._lock:
+            known = self._samples.get(filter)
+        if known is None or known[0] != rows:
+            known = (rows, self.store.vectors(limit=sample, conditions=filter)[1])
+            with self._lock:
+                self._samples[filter] = known
+                while len(self._samples) > HISTOGRAMS:
+                    self._samples.popitem(last=False)
+        scores_N: NDArray[np.float32] = known[1] @ query_D if len(known[1]) else np.zeros(0, np.float32)
+        return scores_N
+
+    def get(self, ids: Sequence[str]) -> list[Hit]:
+        """Items in the order asked for; unknown ids are left out."""
+        rows = self.store.get(ids)
+        return [_hit(rows[row_id], float("nan")) for row_id in ids if row_id in rows]
+
+    def vector(self, row_id: str) -> NDArray[np.float32] | None:
+        """The vector (D,) of an item."""
+        row = self.store.get([row_id], vectors=True).get(row_id)
+        return None if row is None else row.vector_D
+
+    def thumbnail(self, row_id: str) -> bytes | None:
+        """A WebP of at most 256 pixels, or None."""
+        row = self.store.get([row_id], thumbnails=True).get(row_id)
+        return None if row is None else row.thumbnail or None
+
+    def file(self, row_id: str) -> Path | None:
+        """The item's file, if it still lies below the folder that was indexed; links are followed first."""
+        row = self.store.get([row_id]).get(row_id)
+        if row is None or not row.file:
+            return None
+        source = Path(row.source)
+        root = (source if source.is_dir() else source.parent).resolve()
+        path, _ = split_page(root / row.file)
+        path = path.resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
+
+    def fields(self) -> list[Field]:
+        """What can be filtered by."""
+        types = self.store.fields()
+        columns = self.store.column(list(types)) if types else {}
+        return [_field(name, kind, columns[name]) for name, kind in types.items()]
+
+    def kinds(self) -> dict[str, int]:
+        """Items of each kind."""
+        return dict(Counter(self.store.column(["kind"])["kind"]).most_common())
+
+    def map(self) -> Map | None:
+        """Places of the items in two dimensions, as far as they were computed."""
+        return read_map(self.path)
+
+    def _unit(self, query_D: NDArray[np.float32]) -> NDArray[np.float32]:
+        query_D = np.asarray(query_D, np.float32).reshape(-1)
+        norm = float(np.linalg.norm(query_D))
+        if len(query_D) != self.info.dimension or not np.isfinite(norm) or norm == 0:
+            raise UserError(
+                f"a query of {len(query_D)} numbers of norm {norm:g}; wanted: {self.info.dimension}, not zero"
+            )
+        return query_D / np.float32(norm)
+
+
+def row_id(source: str, key: str) -> str:
+    """The id of an item: 32 hexadecimal digits."""
+    return hashlib.sha256(f"{source}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _open_store(path: Path, info: IndexInfo) -> VectorStore:
+    if info.store == "lance":
+        from llave.search.lance import LanceStore
+
+        return LanceStore(path / "lance", info.dimension)
+    from llave.search.qdrant import QdrantStore
+
+    return QdrantStore(
+        info.store,
+        info.collection,
+        info.dimension,
+        path / "fields.json",
+        api_key=os.environ.get("QDRANT_API_KEY"),
+    )
+
+
+def _hit(row: Row, score: float) -> Hit:
+    return Hit(row.id, score, row.kind, row.text, row.name or row.key, dict(row.fields))
+
+
+def _field(name: str, kind: FieldType, values: Sequence[Any]) -> Field:
+    present = [value for value in values if value is not None]
+    if kind == "number":
+        return Field(name, kind, [], min(present, default=None), max(present, default=None))
+    return Field(name, kind, Counter(present).most_common(MAX_VALUES))

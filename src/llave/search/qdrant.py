@@ -1,0 +1,279 @@
+"""An index on a Qdrant server, for those who outgrow one machine."""
+
+import base64
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llave.errors import UserError
+from llave.search.fields import OWN_FIELDS, check_conditions, new_fields
+from llave.search.filters import Condition, Filter
+from llave.search.store import FieldType, Known, Row, Settings, StoreStats
+
+try:
+    from qdrant_client import QdrantClient, models
+except ImportError:
+    raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
+
+__all__ = ["QdrantStore"]
+
+TEXTS = ("source", "key", "kind", "text", "name", "file", "stamp", "content", "digest")
+SCHEMA: dict[FieldType, Any] = {
+    "string": models.PayloadSchemaType.KEYWORD,
+    "number": models.PayloadSchemaType.FLOAT,
+    "boolean": models.PayloadSchemaType.BOOL,
+}
+ROWS_AT_ONCE = 256
+SCROLL = 4096
+EF_PER_PROBE = 8
+"""Qdrant's index is a graph: its measure of effort, ``hnsw_ef``, is taken to be so many times our probes."""
+
+
+class QdrantStore:
+    """Rows as points of a Qdrant collection.
+
+    Args:
+        url: of a server, or a folder: then qdrant-client's local mode, which compares every row and is for tests.
+        collection: its name; made if it is not there.
+        dimension: of the vectors.
+        types: a file that keeps the types of the fields, which Qdrant does not.
+        api_key: of the server.
+
+    Raises:
+        UserError: no server there, or a collection of another dimension.
+    """
+
+    def __init__(
+        self, url: str | Path, collection: str, dimension: int, types: Path, *, api_key: str | None = None
+    ) -> None:
+        self._collection = collection
+        self._settings = Settings()
+        self._types = types
+        self._local = "://" not in str(url)
+        self._client = QdrantClient(path=str(url)) if self._local else QdrantClient(url=str(url), api_key=api_key)
+        try:
+            self._create(dimension)
+        except UserError:
+            raise
+        except Exception as error:  # of httpx, of grpc, of the client, by what is wrong
+            raise UserError(
+                f"{url}: no Qdrant server that answers ({str(error).strip() or type(error).__name__})"
+            ) from None
+
+    def upsert(self, rows: Sequence[Row]) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        self._grow(rows)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            points = [
+                models.PointStruct(id=_point(row.id), vector=_vector(row), payload=_payload(row))
+                for row in rows[start : start + ROWS_AT_ONCE]
+            ]
+            self._client.upsert(self._collection, points, wait=True)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        if ids:
+            self._client.delete(self._collection, models.PointIdsList(points=[_point(i) for i in ids]), wait=True)
+
+    def known(self, source: str) -> dict[str, Known]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        condition = _filter((Condition("source", "=", source),))
+        return {
+            _row_id(point.id): Known(*(point.payload[name] for name in ("stamp", "content", "digest")))
+            for point in self._scroll(condition, ["stamp", "content", "digest"])
+        }
+
+    def count(self, conditions: Filter = ()) -> int:
+        """See :class:`~llave.search.store.VectorStore`."""
+        return int(self._client.count(self._collection, count_filter=self._checked(conditions), exact=True).count)
+
+    def nearest(
+        self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = (), exact: bool = False
+    ) -> list[tuple[Row, float]]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        effort = max(limit, EF_PER_PROBE * self._settings.probes)
+        found = self._client.query_points(
+            self._collection,
+            query=query_D.tolist(),
+            limit=limit,
+            query_filter=self._checked(conditions),
+            search_params=models.SearchParams(exact=exact, hnsw_ef=effort),
+            with_payload=models.PayloadSelectorExclude(exclude=["thumbnail"]),
+        )
+        return [(_row(point), float(point.score)) for point in found.points]
+
+    def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        points = self._client.retrieve(
+            self._collection,
+            [point for i in ids if (point := _known_point(i)) is not None],
+            with_payload=True if thumbnails else models.PayloadSelectorExclude(exclude=["thumbnail"]),
+            with_vectors=vectors,
+        )
+        rows = [_row(point) for point in points]
+        return {row.id: row for row in rows}
+
+    def vectors(self, *, limit: int | None, conditions: Filter = ()) -> tuple[list[str], NDArray[np.float32]]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        ids = sorted(_row_id(point.id) for point in self._scroll(self._checked(conditions), []))
+        if limit is not None and len(ids) > limit:
+            ids = [ids[place] for place in np.linspace(0, len(ids) - 1, limit).astype(int)]
+        rows: dict[str, Row] = {}
+        for start in range(0, len(ids), ROWS_AT_ONCE):
+            rows |= self.get(ids[start : start + ROWS_AT_ONCE], vectors=True)
+        ids = [i for i in ids if i in rows]  # one may have been removed meanwhile
+        vectors = [vector for i in ids if (vector := rows[i].vector_D) is not None]
+        return ids, np.stack(vectors) if vectors else np.zeros((0, 1), np.float32)
+
+    def fields(self) -> dict[str, FieldType]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        found: dict[str, FieldType] = json.loads(self._types.read_text("utf-8")) if self._types.is_file() else {}
+        return found
+
+    def column(self, names: Sequence[str]) -> Mapping[str, list[Any]]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        columns: dict[str, list[Any]] = {name: [] for name in names}
+        keys = [name if name in TEXTS else f"fields.{name}" for name in names if name != "id"]
+        for point in self._scroll(None, keys):
+            for name in names:
+                value = point.payload.get(name) if name in TEXTS else point.payload.get("fields", {}).get(name)
+                columns[name].append(_row_id(point.id) if name == "id" else value)
+        return columns
+
+    def optimize(self, *, exact_below: int, settings: Settings) -> None:
+        """Qdrant compacts and indexes by itself; this says from how many vectors on."""
+        self.use(settings)
+        if not self._local:
+            size = self._dimension * 4 * exact_below // 1024  # the threshold is in KiB of vectors
+            self._client.update_collection(
+                self._collection, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=max(1, size))
+            )
+
+    def stats(self) -> StoreStats:
+        """See :class:`~llave.search.store.VectorStore`."""
+        rows = self.count()
+        indexed = int(self._client.get_collection(self._collection).indexed_vectors_count or 0)
+        return StoreStats(rows, indexed > 0, max(0, rows - indexed))
+
+    def use(self, settings: Settings) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        self._settings = settings
+
+    def close(self) -> None:
+        """Let go of the folder of local mode, which one client at a time may have open."""
+        self._client.close()
+
+    def _create(self, dimension: int) -> None:
+        self._dimension = dimension
+        if self._client.collection_exists(self._collection):
+            about: Any = self._client.get_collection(self._collection).config.params.vectors
+            if about.size != dimension:
+                raise UserError(
+                    f"the Qdrant collection {self._collection!r} has vectors of {about.size} dimensions, not "
+                    f"{dimension}; name another one"
+                )
+            return
+        self._client.create_collection(
+            self._collection, vectors_config=models.VectorParams(size=dimension, distance=models.Distance.COSINE)
+        )
+        for name, kind in OWN_FIELDS.items():
+            self._index(name, kind)
+
+    def _index(self, key: str, kind: FieldType) -> None:
+        if not self._local:  # local mode has none, and warns
+            self._client.create_payload_index(self._collection, key, SCHEMA[kind], wait=True)
+
+    def _grow(self, rows: Sequence[Row]) -> None:
+        known = self.fields()
+        fresh = new_fields(known, [row.fields for row in rows])
+        if fresh:
+            for name, kind in fresh.items():
+                self._index(f"fields.{name}", kind)
+            partial = self._types.with_suffix(".partial")
+            partial.write_text(json.dumps({**known, **fresh}), "utf-8")
+            partial.replace(self._types)
+
+    def _checked(self, conditions: Filter) -> models.Filter | None:
+        return _filter(check_conditions(conditions, self.fields()))
+
+    def _scroll(self, condition: models.Filter | None, keys: Sequence[str]) -> Iterator[Any]:
+        offset = None
+        while True:
+            points, offset = self._client.scroll(
+                self._collection,
+                scroll_filter=condition,
+                limit=SCROLL,
+                offset=offset,
+                with_payload=models.PayloadSelectorInclude(include=list(keys)) if keys else False,
+            )
+            yield from points
+            if offset is None:
+                return
+
+
+def _point(row_id: str) -> str:
+    return str(uuid.UUID(hex=row_id))
+
+
+def _known_point(row_id: str) -> str | None:
+    """None of what cannot be an id: whoever asks for it learns that there is no such item."""
+    try:
+        return _point(row_id)
+    except ValueError:
+        return None
+
+
+def _row_id(point: Any) -> str:
+    return uuid.UUID(str(point)).hex
+
+
+def _vector(row: Row) -> list[float]:
+    if row.vector_D is None:
+        raise ValueError(f"{row.id}: a row without a vector")
+    return [float(value) for value in row.vector_D]
+
+
+def _payload(row: Row) -> dict[str, Any]:
+    payload = {name: getattr(row, name) for name in TEXTS}
+    return {**payload, "thumbnail": base64.b64encode(row.thumbnail).decode(), "fields": dict(row.fields)}
+
+
+def _row(point: Any) -> Row:
+    payload = point.payload
+    return Row(
+        id=_row_id(point.id),
+        **{name: payload[name] for name in TEXTS},
+        thumbnail=base64.b64decode(payload.get("thumbnail", "")),
+        fields=payload["fields"],
+        vector_D=None if point.vector is None else np.asarray(point.vector, np.float32),
+    )
+
+
+def _filter(conditions: Filter) -> models.Filter | None:
+    must: list[Any] = []
+    must_not: list[Any] = []
+    for condition in conditions:
+        (must_not if condition.op == "!=" else must).append(_condition(condition))
+    return models.Filter(must=must, must_not=must_not) if conditions else None
+
+
+def _condition(condition: Condition) -> Any:
+    key = condition.field if condition.field in OWN_FIELDS else f"fields.{condition.field}"
+    if isinstance(condition.value, tuple):
+        return models.Filter(should=[_equal(key, value) for value in condition.value])
+    ends = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+    if condition.op in ends:
+        bound = models.Range(**{ends[condition.op]: float(condition.value)})
+        return models.FieldCondition(key=key, range=bound)
+    return _equal(key, condition.value)
+
+
+def _equal(key: str, value: str | float | bool) -> Any:
+    if isinstance(value, float):  # Qdrant matches whole numbers only
+        return models.FieldCondition(key=key, range=models.Range(gte=value, lte=value))
+    return models.FieldCondition(key=key, match=models.MatchValue(value=value))

@@ -1,0 +1,66 @@
+"""What is searched for: a text, a picture, both, or more of an item."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from llave.data.images import load_image
+from llave.errors import UserError
+from llave.evaluation.encoder import Encoder
+from llave.models.prompts import model_input
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["combine", "embed_query"]
+
+
+def combine(text_D: NDArray[np.float32], image_D: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+    """A unit vector between two: ``(1 - weight) * text + weight * image``.
+
+    Raises:
+        UserError: a weight outside [0, 1], or two vectors that cancel each other.
+    """
+    if not 0 <= weight <= 1:
+        raise UserError(f"weight {weight:g}: the share of the picture lies between 0 and 1")
+    mixed_D = (1 - weight) * text_D + weight * image_D
+    norm = float(np.linalg.norm(mixed_D))
+    if norm < 1e-6:
+        raise UserError("the text and the picture are opposites, nothing lies between them; choose another weight")
+    unit_D: NDArray[np.float32] = (mixed_D / norm).astype(np.float32)
+    return unit_D
+
+
+def embed_query(
+    model: "SentenceTransformer",
+    *,
+    text: str = "",
+    image: str | Path | Image.Image | None = None,
+    weight: float | None = None,
+    prompt: str = "",
+) -> NDArray[np.float32]:
+    """The unit vector (D,) of a query.
+
+    Args:
+        weight: share of the picture between two vectors, one of the text and one of the picture; None gives both to
+            the model at once, which relates them ("this, but in red").
+        prompt: before the query, as sentence-transformers takes it.
+
+    Raises:
+        UserError: neither text nor picture, a weight without both, or what the model does not take.
+    """
+    picture = load_image(image) if isinstance(image, str | Path) else image
+    if not text.strip() and picture is None:
+        raise UserError("nothing to search for: give a text, a picture, or both")
+    if weight is not None and (picture is None or not text.strip()):
+        raise UserError("a weight is between a text and a picture; give both, or leave it out")
+    inputs = [model_input(text, picture)] if weight is None else [model_input(text, None), model_input("", picture)]
+    vectors = []
+    for vector in Encoder(model, prompt=prompt)(inputs):
+        if isinstance(vector, str):
+            raise UserError(f"the query cannot be embedded: {vector}")
+        vectors.append(vector)
+    return vectors[0] if weight is None else combine(vectors[0], vectors[1], weight)

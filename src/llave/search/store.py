@@ -1,0 +1,130 @@
+"""What an index asks of a vector database; LanceDB and Qdrant stand behind it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llave.collection.entry import Scalar
+from llave.search.filters import Filter
+
+__all__ = ["FieldType", "Known", "Row", "Settings", "StoreStats", "VectorStore"]
+
+FieldType = Literal["string", "number", "boolean"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An item of an index.
+
+    Args:
+        id: unique in the index.
+        source: the folder or table it comes from.
+        key: its name there.
+        kind: text, image, video or page.
+        text: of the item.
+        name: shown to people; usually a path.
+        file: path of the picture, page or video relative to the source's folder; empty where there is none.
+        stamp: equal as long as the file surely has not changed.
+        content: hash of what the model saw.
+        digest: hash of name and fields.
+        thumbnail: a small WebP, or empty.
+        fields: metadata.
+        vector_D: unit length, float32; None where it was not asked for.
+    """
+
+    id: str
+    source: str
+    key: str
+    kind: str
+    text: str
+    name: str
+    file: str
+    stamp: str
+    content: str
+    digest: str
+    thumbnail: bytes = b""
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
+    vector_D: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is asked of a row to see whether it is still true."""
+
+    stamp: str
+    content: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an approximate search is done: parts of the index that are visited, and candidates per hit that are scored
+    exactly. Stores take what they know of it."""
+
+    probes: int = 20
+    refine: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """Rows, whether there is an approximate index, and rows that it does not hold yet."""
+
+    rows: int
+    approximate: bool
+    unindexed: int
+
+
+class VectorStore(Protocol):
+    """Rows by id. What a method has done when it returns survives a kill; writing the same again changes nothing."""
+
+    def upsert(self, rows: Sequence[Row]) -> None:
+        """Insert rows, or replace those of the same id.
+
+        Raises:
+            UserError: a field whose value is of another type than before.
+        """
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove rows; unknown ids are ignored."""
+
+    def known(self, source: str) -> dict[str, Known]:
+        """Every row of a source, by id."""
+
+    def count(self, conditions: Filter = ()) -> int:
+        """Rows that pass."""
+
+    def nearest(
+        self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = (), exact: bool = False
+    ) -> list[tuple[Row, float]]:
+        """The rows of the highest cosines with a unit vector, best first, without their vectors.
+
+        Args:
+            exact: compare all rows, whatever index there is.
+
+        Raises:
+            UserError: a condition on a field that is not there, or of another type.
+        """
+
+    def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
+        """The rows of these ids; unknown ids are left out."""
+
+    def vectors(self, *, limit: int | None, conditions: Filter = ()) -> tuple[list[str], NDArray[np.float32]]:
+        """Ids and vectors (N, D), of at most ``limit`` rows: always the same ones, spread over the whole."""
+
+    def fields(self) -> dict[str, FieldType]:
+        """Metadata fields and their types."""
+
+    def column(self, names: Sequence[str]) -> Mapping[str, list[Any]]:
+        """Whole columns (``id``, ``kind`` or fields), in one order."""
+
+    def optimize(self, *, exact_below: int, settings: Settings) -> None:
+        """Compact, drop old versions, and index for approximate search from ``exact_below`` rows on."""
+
+    def stats(self) -> StoreStats:
+        """Size and state."""
+
+    def use(self, settings: Settings) -> None:
+        """Search with these settings from now on."""
