@@ -66,7 +66,8 @@ def test_token_ids_are_their_text(server: Running) -> None:
 def test_pictures_fused_and_alone(server: Running, picture: Picture) -> None:
     first, second = encoded(picture(1)), encoded(picture(2), "JPEG", quality=95)
     wanted = expected(
-        server, [load_image(first), {"image": load_image(second), "text": "a photo of"}, "only a text", load_image(second)]
+        server,
+        [load_image(first), {"image": load_image(second), "text": "a photo of"}, "only a text", load_image(second)],
     )
     items = [
         {"image": data_uri(first)},
@@ -77,7 +78,12 @@ def test_pictures_fused_and_alone(server: Running, picture: Picture) -> None:
     close(server.vectors(items), wanted)
     parts: list[dict[str, Any]] = [
         {"content": [{"type": "image_url", "image_url": {"url": data_uri(first)}}]},
-        {"content": [{"type": "text", "text": "a photo of"}, {"type": "image_base64", "image_base64": items[3]["image"]}]},
+        {
+            "content": [
+                {"type": "text", "text": "a photo of"},
+                {"type": "image_base64", "image_base64": items[3]["image"]},
+            ]
+        },
         {"content": "only a text"},
     ]
     close(server.vectors(parts), wanted[:3])
@@ -217,7 +223,10 @@ def test_the_openai_client(server: Running) -> None:
 
 def test_langchain(server: Running) -> None:
     client = OpenAIEmbeddings(
-        model="nano", base_url=f"{server.url}/v1", api_key="none", check_embedding_ctx_length=False  # type: ignore[arg-type]
+        model="nano",
+        base_url=f"{server.url}/v1",
+        api_key="none",
+        check_embedding_ctx_length=False,  # type: ignore[arg-type]
     )
     wanted = expected(server, ["rain", "snow"])
     close(client.embed_documents(["rain", "snow"]), wanted)

@@ -11,7 +11,9 @@ __all__ = ["closed_loop", "post", "prepared"]
 
 def prepared(body: bytes, path: str = "/v1/embeddings") -> bytes:
     """A whole request."""
-    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    )
     return head.encode() + b"\r\n" + body
 
 

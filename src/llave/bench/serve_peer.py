@@ -86,7 +86,9 @@ def main(name: str, port: int, threads: int, way: str) -> None:
     quiet_libraries()
     torch.set_num_threads(threads)
     model = load_model(name, dtype=eval_dtype(None, None)).eval()
-    uvicorn.run(create_peer(model, in_loop=way == "loop"), host="127.0.0.1", port=port, log_level="error", access_log=False)
+    uvicorn.run(
+        create_peer(model, in_loop=way == "loop"), host="127.0.0.1", port=port, log_level="error", access_log=False
+    )
 
 
 if __name__ == "__main__":

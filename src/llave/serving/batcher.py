@@ -31,12 +31,14 @@ class Item:
         key: equal for items whose vectors are equal.
         kind: ``"text"``, ``"picture"`` or ``"video"``; a batch holds one kind.
         tokens: estimated, at least 1.
+        prompt: as ``SentenceTransformer.encode`` takes it; a batch has one. None is the model's default.
     """
 
     key: Hashable
     kind: str
     model_input: ModelInput
     tokens: int
+    prompt: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +70,7 @@ class BatchPlan:
 def choose(items: Sequence[Item], plan: BatchPlan) -> list[int]:
     """The places of the next batch. The first item is the oldest and always in it."""
     first = items[0]
-    alike = [place for place, item in enumerate(items) if item.kind == first.kind]
+    alike = [place for place, item in enumerate(items) if (item.kind, item.prompt) == (first.kind, first.prompt)]
     alike.sort(key=lambda place: (abs(items[place].tokens - first.tokens), place))
     batch: list[int] = []
     longest = total = 0
@@ -87,14 +89,14 @@ class Batcher:
     """The queue and its model thread.
 
     Args:
-        encode: kind and inputs to vectors, or reasons why there is none; runs in the model's thread alone.
+        encode: kind, prompt and inputs to vectors, or reasons why there is none; runs in the model's thread alone.
         plan: bounds of a batch.
         thread: the model's thread.
     """
 
     def __init__(
         self,
-        encode: Callable[[str, list[ModelInput]], list[Vector]],
+        encode: Callable[[str, str | None, list[ModelInput]], list[Vector]],
         plan: BatchPlan,
         thread: ThreadPoolExecutor,
         metrics: Metrics,
@@ -164,10 +166,13 @@ class Batcher:
                 self._work.clear()
                 continue
             batch = self._next()
-            kind, inputs = batch[0].item.kind, [job.item.model_input for job in batch]
+            kind, prompt = batch[0].item.kind, batch[0].item.prompt
+            inputs = [job.item.model_input for job in batch]
             start = time.monotonic()
             try:
-                found: Sequence[Vector | None] = await loop.run_in_executor(self._thread, self._encode, kind, inputs)
+                found: Sequence[Vector | None] = await loop.run_in_executor(
+                    self._thread, self._encode, kind, prompt, inputs
+                )
             except Exception:  # one batch's failure must not end the server
                 log.exception("a batch of %d %s items failed", len(batch), kind)
                 found = [None] * len(batch)

@@ -112,24 +112,32 @@ class _Request:
         self, entry: Entry, kind: str, given: ModelInput, digest: bytes, size: tuple[int, int], claim: Claim
     ) -> NDArray[np.float32]:
         text = _text_of(given)
-        tokens = (await self._count([text]))[0] if text else 0
+        tokens = (await self._count([text], entry.prompt))[0]
         tokens = self._shown(tokens + self._engine.counter.media(kind, size), entry)
         claim.add("tokens", tokens)
-        item = Item((kind, text, digest), kind, given, tokens)
+        item = Item((kind, entry.prompt, text, digest), kind, given, tokens, entry.prompt)
         return (await self._vectors([entry], [item]))[0]
 
     async def _measured(self, entries: Sequence[Entry], inputs: list[ModelInput], claim: Claim) -> list[Item]:
         texts = [_text_of(given) for given in inputs]
-        counts = [self._shown(count, entry) for count, entry in zip(await self._count(texts), entries, strict=True)]
+        prompt = entries[0].prompt if entries else None
+        found = await self._count(texts, prompt)
+        counts = [self._shown(count, entry) for count, entry in zip(found, entries, strict=True)]
         claim.add("tokens", sum(counts))
         return [
-            Item(("text", text), "text", given, count) for text, given, count in zip(texts, inputs, counts, strict=True)
+            Item(("text", prompt, text), "text", given, count, prompt)
+            for text, given, count in zip(texts, inputs, counts, strict=True)
         ]
 
-    async def _count(self, texts: list[str]) -> list[int]:
-        if sum(map(len, texts)) < LONG_TEXTS:
-            return self._engine.tokens.count(texts)
-        return await self._service.media.in_thread(lambda: self._engine.tokens.count(texts))
+    async def _count(self, texts: list[str], prompt: str | None) -> list[int]:
+        """Tokens of texts with their prompt; a request has one for all its items."""
+        given = [prompt or "", *texts]
+        count = self._engine.tokens.count
+        if sum(map(len, given)) < LONG_TEXTS:
+            before, *each = count(given)
+        else:
+            before, *each = await self._service.media.in_thread(lambda: count(given))
+        return [before + own for own in each]
 
     def _shown(self, tokens: int, entry: Entry) -> int:
         """How many of these the model sees, at least one."""
@@ -164,7 +172,7 @@ class _Request:
 
 def _combine(entry: Entry, image: Image.Image | None, frames: list[Image.Image] | None) -> ModelInput:
     try:
-        return model_input(entry.text, image, video=frames, prompt=entry.prompt)
+        return model_input(entry.text, image, video=frames)
     except DataError:
         raise bad_request("an empty text, and no picture or video", entry.place, "empty_item") from None
 

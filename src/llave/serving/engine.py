@@ -12,7 +12,6 @@ from llave.evaluation.encoder import REFUSED, Encoder, Vector
 from llave.evaluation.encoding import TOKENS_PER_BATCH
 from llave.models.prompts import ModelInput
 from llave.serving.batcher import BatchPlan
-from llave.serving.entries import before
 from llave.serving.errors import ApiError, bad_request
 from llave.serving.limits import Limits
 from llave.serving.tokens import Tokens
@@ -77,8 +76,6 @@ class Engine:
         self.tokens = Tokens(model)
         self.counter = TokenCounter(model, num_frames)
         self.encoders: dict[str, Encoder] = {}
-        self._default_prompt = model.prompts.get(model.default_prompt_name or "") or ""
-        model.default_prompt_name = None  # prompts are put before the texts here, and once is enough
 
     def check_name(self, name: str | None) -> None:
         """Refuse another model's name.
@@ -102,12 +99,10 @@ class Engine:
             raise bad_request(f"this model's vectors can have {listed} dimensions, not {wanted}", param)
         return wanted or self.dimension
 
-    def prompt(self, input_type: str | None, instruction: str | None) -> str:
-        """What stands before each text."""
-        if instruction is not None:
-            return before(instruction)
-        if input_type is None:
-            return self._default_prompt
+    def prompt(self, input_type: str | None, instruction: str | None) -> str | None:
+        """The prompt as ``SentenceTransformer.encode`` takes it; None is the model's default."""
+        if instruction is not None or input_type is None:
+            return instruction
         return self.model.prompts.get(input_type) or ""
 
     def plan(self, limits: Limits) -> BatchPlan:
@@ -120,12 +115,13 @@ class Engine:
             *(PADDING["cpu"] if kind == "cpu" else PADDING["cuda"]),
         )
 
-    def encode(self, kind: str, inputs: list[ModelInput]) -> list[Vector]:
+    def encode(self, kind: str, prompt: str | None, inputs: list[ModelInput]) -> list[Vector]:
         """Unit vectors, or a reason where there is none. One thread at a time.
 
         A kind has its own memory of what fits: a GPU that holds 4 videos holds more than 4 texts.
         """
         encoder = self.encoders.setdefault(kind, Encoder(self.model))
+        encoder.prompt = prompt
         try:
             found = encoder(inputs)
         except UserError:  # all refused, or one too large for the memory: each for itself, strangers share a batch
@@ -150,4 +146,4 @@ class Engine:
         if "image" in self.modalities:
             inputs.append(("picture", Image.new("RGB", (64, 64))))
         for kind, entry in inputs:
-            self.encode(kind, [entry])
+            self.encode(kind, None, [entry])

@@ -17,7 +17,7 @@ from llave.serving.schema import (
 )
 from llave.serving.tokens import Tokens
 
-__all__ = ["Entry", "Reference", "before", "of_cohere", "of_openai"]
+__all__ = ["Entry", "Reference", "of_cohere", "of_openai"]
 
 Reference = str | bytes
 """An address or base64, or the bytes of a file."""
@@ -29,17 +29,17 @@ class Entry:
 
     Args:
         place: its name in the request, for errors: ``input[3]``.
-        prompt: stands before the text.
+        prompt: as ``SentenceTransformer.encode`` takes it; None is the model's default.
     """
 
     place: str
     text: str = ""
     image: Reference | None = None
     video: Reference | None = None
-    prompt: str = ""
+    prompt: str | None = None
 
 
-def of_openai(request: EmbeddingRequest, tokens: Tokens, prompt: str) -> list[Entry]:
+def of_openai(request: EmbeddingRequest, tokens: Tokens, prompt: str | None) -> list[Entry]:
     """The entries of an embeddings request, in order.
 
     Raises:
@@ -50,7 +50,7 @@ def of_openai(request: EmbeddingRequest, tokens: Tokens, prompt: str) -> list[En
         said = [part for m in request.messages if m.role == "user" for part in _parts(m.content)]
         if instructions:
             texts = [part.text for m in instructions for part in _parts(m.content) if isinstance(part, TextPart)]
-            prompt = before("\n".join(texts))
+            prompt = _before("\n".join(texts))
         return [_of_parts("messages", said, prompt)]
     given = request.input
     if not isinstance(given, list) or (given and isinstance(given[0], int)):
@@ -58,7 +58,7 @@ def of_openai(request: EmbeddingRequest, tokens: Tokens, prompt: str) -> list[En
     return [_of_item(f"input[{number}]", item, request.modality, tokens, prompt) for number, item in enumerate(given)]
 
 
-def of_cohere(request: CohereRequest, prompt: str) -> list[Entry]:
+def of_cohere(request: CohereRequest, prompt: str | None) -> list[Entry]:
     """The entries of Cohere's request."""
     if request.texts is not None:
         return [Entry(f"texts[{n}]", text, prompt=prompt) for n, text in enumerate(request.texts)]
@@ -68,12 +68,12 @@ def of_cohere(request: CohereRequest, prompt: str) -> list[Entry]:
     return [_of_parts(f"inputs[{n}]", entry.content, prompt) for n, entry in enumerate(inputs)]
 
 
-def before(instruction: str) -> str:
+def _before(instruction: str) -> str:
     """An instruction as it stands before a text: with white space between them."""
     return instruction if not instruction or instruction[-1].isspace() else instruction + " "
 
 
-def _of_item(place: str, item: object, modality: str, tokens: Tokens, prompt: str) -> Entry:
+def _of_item(place: str, item: object, modality: str, tokens: Tokens, prompt: str | None) -> Entry:
     if isinstance(item, str):
         if modality == "image":
             return Entry(place, image=item, prompt=prompt)
@@ -90,7 +90,7 @@ def _parts(content: str | Sequence[Part]) -> Sequence[Part]:
     return [TextPart(type="text", text=content)] if isinstance(content, str) else content
 
 
-def _of_parts(place: str, parts: Iterable[Part], prompt: str) -> Entry:
+def _of_parts(place: str, parts: Iterable[Part], prompt: str | None) -> Entry:
     texts: list[str] = []
     image: str | None = None
     video: str | None = None

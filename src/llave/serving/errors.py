@@ -11,8 +11,6 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from llave.errors import UserError
-
 __all__ = ["ApiError", "ErrorBody", "add_error_handlers", "bad_request", "error_response", "first_problem"]
 
 TYPES = {
@@ -156,7 +154,3 @@ def add_error_handlers(app: FastAPI) -> None:
         details: Any = error.errors()[0]
         place = _place(tuple(part for part in details["loc"] if part not in {"query", "path", "body", "header"}))
         return error_response(400, f"{place}: {details['msg']}" if place else details["msg"], param=place or None)
-
-    @app.exception_handler(UserError)
-    async def _user(request: Request, error: UserError) -> Response:
-        return error_response(400, str(error))

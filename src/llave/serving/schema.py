@@ -177,7 +177,7 @@ class EmbeddingRequest(_Strict):
     input_type: Literal["query", "document"] | None = None
     """Chooses the prompt that the model keeps for queries or documents."""
     instruction: Annotated[StrictStr, Field(max_length=10_000)] | None = None
-    """Stands before the text of each item, in place of the model's own prompt."""
+    """The prompt of each item, as ``encode(prompt=…)`` takes it, in place of the model's own."""
     normalize: bool = True
     """Whether a shortened vector is normalised again; whole ones always are."""
     truncate: bool = True
