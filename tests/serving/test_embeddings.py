@@ -105,7 +105,7 @@ def test_messages_are_one_vector(server: Running, picture: Picture) -> None:
     content = [{"type": "image_url", "image_url": {"url": data_uri(image)}}, {"type": "text", "text": "is it red?"}]
     messages = [{"role": "system", "content": "Answer the question:"}, {"role": "user", "content": content}]
     response = server.client.post("/v1/embeddings", json={"messages": messages})
-    wanted = expected(server, [{"image": load_image(image), "text": "Answer the question: is it red?"}])
+    wanted = expected(server, [{"image": load_image(image), "text": "is it red?"}], prompt="Answer the question: ")
     close([entry["embedding"] for entry in response.json()["data"]], wanted)
 
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from llave._version import __version__
 from llave.serving.admission import Admission
 from llave.serving.batcher import Batcher
+from llave.serving.catalogue import Catalogue
 from llave.serving.engine import Engine
 from llave.serving.errors import add_error_handlers
 from llave.serving.exchange import ClientGone
@@ -30,7 +31,7 @@ from llave.serving.metrics import Metrics
 from llave.serving.openapi import describe
 from llave.serving.pages import PageHeaders, add_pages, page_paths
 from llave.serving.remote import Remote
-from llave.serving.routes import cohere, embeddings, status
+from llave.serving.routes import cohere, embeddings, search, status
 from llave.serving.service import Service
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def create_app(
         metrics=metrics,
         admission=admission,
         media=Media(options.limits, options.remote, options.num_frames),
-        index=options.index,
+        catalogue=None if options.index is None else Catalogue(options.index, gallery=options.gallery is not None),
     )
     _watch(service)
 
@@ -111,7 +112,7 @@ def create_app(
     async def _gone(request: Request, error: ClientGone) -> Response:
         return Response(status_code=GONE)
 
-    for router in (embeddings.router, cohere.router, status.router):
+    for router in (embeddings.router, cohere.router, search.router, status.router):
         app.include_router(router)
     add_pages(app, options.gallery)
     describe(app)
@@ -130,8 +131,8 @@ async def _load(
     loop = asyncio.get_running_loop()
     try:
         engine = await loop.run_in_executor(thread, load)
-        if service.index is not None:
-            await loop.run_in_executor(thread, service.index.check_model, engine.model)
+        if service.catalogue is not None:
+            await loop.run_in_executor(thread, service.catalogue.index.check_model, engine.model)
     except Exception as error:
         on_failure(error)
         return

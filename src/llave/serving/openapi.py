@@ -8,10 +8,11 @@ from pydantic.json_schema import models_json_schema
 
 from llave.serving.routes.embeddings import UploadRequest
 from llave.serving.schema import CohereRequest, EmbeddingRequest
+from llave.serving.schema_search import ItemsRequest, SearchRequest
 
 __all__ = ["describe"]
 
-BODIES: tuple[type[BaseModel], ...] = (EmbeddingRequest, CohereRequest, UploadRequest)
+BODIES: tuple[type[BaseModel], ...] = (EmbeddingRequest, CohereRequest, UploadRequest, SearchRequest, ItemsRequest)
 
 
 def describe(app: FastAPI) -> None:

@@ -1,18 +1,15 @@
 """What the routes share: the model once it is loaded, the queue, and whether the server takes requests."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from llave.serving.admission import Admission
 from llave.serving.batcher import Batcher
+from llave.serving.catalogue import Catalogue
 from llave.serving.engine import Engine
 from llave.serving.errors import ApiError
 from llave.serving.limits import Limits
 from llave.serving.media import Media
 from llave.serving.metrics import Metrics
-
-if TYPE_CHECKING:
-    from llave.search.index import Index
 
 __all__ = ["Service"]
 
@@ -29,7 +26,7 @@ class Service:
     metrics: Metrics
     admission: Admission
     media: Media
-    index: "Index | None" = None
+    catalogue: Catalogue | None = None
     engine: Engine | None = None
     batcher: Batcher | None = None
     draining: bool = False
