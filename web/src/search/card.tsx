@@ -1,7 +1,9 @@
 import type { Item } from "../api/types";
+import { groups } from "../parts/fields";
 import { fileName, score as scoreText, titleOf, valueText } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { Thumb } from "../parts/thumb";
+import { info } from "../state/index-info";
 import { askLike } from "../state/query";
 
 interface Props {
@@ -19,7 +21,9 @@ const GLANCE = 4;
 
 export function Card({ item, stop, onFocus, onOpen, kinds }: Props) {
   const title = titleOf(item);
-  const fields = Object.entries(item.fields).filter(([, value]) => value !== null);
+  // What the title does not say already, and tells more than this one item apart.
+  const telling = info()?.fields.filter(groups) ?? [];
+  const fields = telling.flatMap(({ name }) => (item.fields[name] == null ? [] : [[name, item.fields[name]] as const]));
   return (
     <li class="card" data-kind={item.kind}>
       <button type="button" class="card-open" tabIndex={stop ? 0 : -1} data-card onFocus={onFocus} onClick={onOpen}>

@@ -32,7 +32,7 @@ function Checkboxes({ name, values: listed }: { name: string; values: Counted[] 
         <input
           class="filter-find"
           type="search"
-          placeholder={isCut(listed) ? "Find, or type and press Enter" : `Find in ${count(values.length)} values`}
+          placeholder={isCut(listed) ? "Find or type a value" : `Find in ${count(values.length)} values`}
           aria-label={`Find a value of ${name}`}
           value={find}
           onInput={(event) => setFind(event.currentTarget.value)}
@@ -54,7 +54,7 @@ function Checkboxes({ name, values: listed }: { name: string; values: Counted[] 
             </label>
           </li>
         ))}
-        {shown.length === 0 && <li class="quiet">{isCut(listed) ? "Not among the frequent ones" : "No such value"}</li>}
+        {shown.length === 0 && <li class="quiet">{isCut(listed) ? "Enter takes it as typed" : "No such value"}</li>}
       </ul>
     </>
   );
