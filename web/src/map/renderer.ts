@@ -29,7 +29,7 @@ void main() {
   gl_Position = mine ? vec4((place - centre) * scale, 0.0, 1.0) : vec4(2.0, 2.0, 0.0, 1.0);
   ring = mark > 2.5 ? 1.0 : 0.0;
   gl_PointSize = size * (mark > 2.5 ? 2.0 : mark > 1.5 ? 1.3 : 1.0);
-  alpha = mark > 0.5 && mark < 1.5 ? 0.22 : 0.85;
+  alpha = mark > 0.5 && mark < 1.5 ? 0.3 : 0.85;
   tint = colours[int(colour)];
 }`;
 

@@ -35,7 +35,7 @@ function Outcome() {
     <>
       <Gallery items={found.items} label="Results" />
       {failure.value !== null && <Notice message={failure.value} retry={loadMore} />}
-      {found.items.length < found.count && (
+      {found.next < found.count && (
         <button type="button" class="button more" disabled={loading.value !== "no"} onClick={loadMore}>
           {loading.value === "more" ? "Loading…" : "Load more"}
         </button>

@@ -39,7 +39,7 @@ export function Welcome({ info }: { info: IndexInfo }) {
   const [sample, setSample] = useState<Item[]>([]);
   useEffect(() => {
     // Without it there is less to look at, and nothing is broken.
-    sampleItems(SAMPLE).then(setSample, () => setSample([]));
+    sampleItems(SAMPLE, examplesFrom(info, [])[0] ?? "a picture").then(setSample, () => setSample([]));
   }, [info]);
   const examples = examplesFrom(info, sample);
   const filtered = Object.keys(query.value.filter).length > 0;

@@ -1,7 +1,7 @@
 /** What the server has: an index, none, or no answer yet. */
 import { signal } from "@preact/signals";
 
-import { ApiError, fetchIndex, fetchItems, fetchMap, messageOf } from "../api/client";
+import { ApiError, fetchIndex, fetchItems, fetchMap, messageOf, search } from "../api/client";
 import type { IndexInfo, Item, MapData } from "../api/types";
 
 export type IndexState =
@@ -35,9 +35,15 @@ export function loadMap(): Promise<MapData> {
   return map;
 }
 
-/** A few items from all over the index, for a page on which nothing has been asked yet. */
-export async function sampleItems(count: number): Promise<Item[]> {
-  if (info()?.map !== true) return [];
+/** The map of more items is too much to load before anyone has asked for it. */
+const SMALL = 20_000;
+
+/** A few items from all over the index, for a page on which nothing has been asked yet; else what answers `hint`. */
+export async function sampleItems(count: number, hint: string): Promise<Item[]> {
+  const index = info();
+  if (index?.map !== true || index.count > SMALL) {
+    return (await search({ text: hint, limit: count, offset: 0, histogram: false })).results;
+  }
   const { ids } = await loadMap();
   // A fixed stride instead of chance: the same index greets with the same pictures.
   const stride = Math.max(1, Math.floor(ids.length / count));

@@ -14,6 +14,8 @@ export interface Results {
   items: Item[];
   /** Items that pass the filter, or that were selected on the map. */
   count: number;
+  /** Where the next page begins; not the number of items, for a selected one may be gone from the index. */
+  next: number;
   histogram: Histogram | null;
   tookMs: number | null;
 }
@@ -68,13 +70,13 @@ async function fetchPage(offset: number, abort: AbortSignal): Promise<Results> {
   const chosen = selection.peek();
   if (chosen !== null) {
     const items = await fetchItems(chosen.slice(offset, offset + PAGE), abort);
-    return { items, count: chosen.length, histogram: null, tookMs: null };
+    return { items, count: chosen.length, next: offset + PAGE, histogram: null, tookMs: null };
   }
-  const answer = await search(requestOf(query.peek(), offset), abort);
-  return { items: answer.results, count: answer.count, histogram: answer.histogram, tookMs: answer.took_ms };
+  const { results: items, count, histogram, took_ms } = await search(requestOf(query.peek(), offset), abort);
+  return { items, count, next: offset + PAGE, histogram, tookMs: took_ms };
 }
 
-export const loadMore = (): void => void load(results.peek()?.items.length ?? 0);
+export const loadMore = (): void => void load(results.peek()?.next ?? 0);
 export const retry = (): void => void load(0);
 
 /** Nothing to rank by: what is on its way is of no use any more. */
