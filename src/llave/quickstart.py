@@ -96,15 +96,16 @@ def quickstart(
     write_plots(out / "plots", runs)
     (out / "results.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
     console.print(f"5/5 index → {out / 'index'}")
-    _index(out)
+    _index(out, features)
     Console().print(comparison_table(summary))
     return summary
 
 
-def _index(out: Path) -> None:
+def _index(out: Path, features: Path) -> None:
     """The drawings, searchable by the hardness-weighted model. An index of older weights is made anew."""
     path, folder = out / "models" / "hardness", out / "index"
     model = load_model(path)
+    use_feature_cache(model, features)
     info = index_info(model, path)
     if Index.exists(folder) and Index.open(folder).info.fingerprint != info.fingerprint:
         shutil.rmtree(folder)

@@ -188,16 +188,15 @@ def _check(argv: list[str]) -> int:
         sys.stdout.write(json.dumps([dataclasses.asdict(each) for each in found]) + "\n")
     else:
         how = f"approximate, {stats.unindexed:,} not indexed yet" if stats.approximate else "exact: all items compared"
-        table = Table(
-            title=f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}"
-        )
+        sys.stdout.write(f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
+        sys.stdout.write(f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in ("filter", "items", f"recall@{config.k}", "worst", "p50 ms", "p95 ms", "exact p50 ms"):
             table.add_column(name, justify="left" if name == "filter" else "right")
         for each in found:
             condition = ", ".join(f"{c.field} {c.op} {c.value}" for c in each.filter) or "none"
             numbers = [f"{each.p50_ms:.1f}", f"{each.p95_ms:.1f}", f"{each.exact_ms:.1f}"]
             table.add_row(condition, f"{each.share:.1%}", f"{each.recall:.4f}", f"{each.worst:.1f}", *numbers)
-        sys.stdout.write(f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
         Console().print(table)
     low = [each for each in found if each.recall < WANTED_RECALL]
     if low:
