@@ -38,8 +38,7 @@ PEERS = {IN_LOOP: "loop", IN_THREADS: "threads"}
 START_SECONDS = 180
 NEAR = 1e-4
 WORDS = (
-    "red blue small old bright wooden paper umbrella dog cat bridge lamp street garden window boat mountain river cup "
-    "chair under over beside behind in front of with without and near a the one two three photo drawing icon of".split()
+    ["red", "blue", "small", "old", "bright", "wooden", "paper", "umbrella", "dog", "cat", "bridge", "lamp", "street", "garden", "window", "boat", "mountain", "river", "cup", "chair", "under", "over", "beside", "behind", "in", "front", "of", "with", "without", "and", "near", "a", "the", "one", "two", "three", "photo", "drawing", "icon", "of"]
 )
 
 

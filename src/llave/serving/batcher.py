@@ -32,6 +32,7 @@ class Item:
         kind: ``"text"``, ``"picture"`` or ``"video"``; a batch holds one kind.
         tokens: estimated, at least 1.
         prompt: as ``SentenceTransformer.encode`` takes it; a batch has one. None is the model's default.
+        num_bytes: of the decoded picture or frames; preparing them for the model takes several times as many.
     """
 
     key: Hashable
@@ -39,6 +40,7 @@ class Item:
     model_input: ModelInput
     tokens: int
     prompt: str | None = None
+    num_bytes: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -57,12 +59,14 @@ class BatchPlan:
     Args:
         tokens: of a batch, padding included.
         items: of a batch, by kind.
+        num_bytes: of a batch's decoded pictures.
         padding: tokens of padding that cost no more than another forward pass.
         padding_share: of a batch's own tokens, up to which padding is accepted besides.
     """
 
     tokens: int
     items: dict[str, int]
+    num_bytes: int = 64 << 20
     padding: int = 64
     padding_share: float = 0.1
 
@@ -73,12 +77,17 @@ def choose(items: Sequence[Item], plan: BatchPlan) -> list[int]:
     alike = [place for place, item in enumerate(items) if (item.kind, item.prompt) == (first.kind, first.prompt)]
     alike.sort(key=lambda place: (abs(items[place].tokens - first.tokens), place))
     batch: list[int] = []
-    longest = total = 0
+    longest = total = num_bytes = 0
     for place in alike[: plan.items[first.kind]]:
         tokens = items[place].tokens
         longest_then, total_then = max(longest, tokens), total + tokens
         padded = longest_then * (len(batch) + 1)
-        if batch and (padded > plan.tokens or padded - total_then > max(plan.padding, total_then * plan.padding_share)):
+        num_bytes += items[place].num_bytes
+        if batch and (
+            num_bytes > plan.num_bytes
+            or padded > plan.tokens
+            or padded - total_then > max(plan.padding, total_then * plan.padding_share)
+        ):
             break
         batch.append(place)
         longest, total = longest_then, total_then

@@ -112,10 +112,11 @@ class _Request:
         self, entry: Entry, kind: str, given: ModelInput, digest: bytes, size: tuple[int, int], claim: Claim
     ) -> NDArray[np.float32]:
         text = _text_of(given)
+        num_bytes = 3 * size[0] * size[1] * (1 if kind == "picture" else self._engine.num_frames)
         tokens = (await self._count([text], entry.prompt))[0]
         tokens = self._shown(tokens + self._engine.counter.media(kind, size), entry)
         claim.add("tokens", tokens)
-        item = Item((kind, entry.prompt, text, digest), kind, given, tokens, entry.prompt)
+        item = Item((kind, entry.prompt, text, digest), kind, given, tokens, entry.prompt, num_bytes)
         return (await self._vectors([entry], [item]))[0]
 
     async def _measured(self, entries: Sequence[Entry], inputs: list[ModelInput], claim: Claim) -> list[Item]:

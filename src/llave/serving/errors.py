@@ -32,6 +32,7 @@ CODES = {
     408: "request_timeout",
     413: "request_too_large",
     429: "queue_full",
+    431: "head_too_large",
     500: "internal_error",
     503: "unavailable",
     504: "deadline_exceeded",

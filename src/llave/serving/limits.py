@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from llave.data.video_limits import VideoLimits
 
-__all__ = ["Limits"]
+__all__ = ["MAX_HEAD", "MIB", "Limits"]
 
 MIB = 1 << 20
+MAX_HEAD = 16 * 1024
+"""Bytes of a request's line and headers."""
 VIDEOS = VideoLimits(num_bytes=24 * MIB, num_frames=3600, pixels=1920 * 1200, seconds=15.0)
 
 
@@ -50,7 +52,7 @@ class Limits:
     remote_seconds: float = 10.0
     queue_items: int = 4096
     queue_tokens: int = 1_000_000
-    queue_bytes: int = 512 * MIB
+    queue_bytes: int = 256 * MIB
     batch_items: int = 64
     batch_pictures: int | None = None
     batch_tokens: int | None = None

@@ -123,15 +123,17 @@ class Media:
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except Image.DecompressionBombError:
+            raise self._too_large("", place) from None
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
             raise bad_request("not a picture in JPEG, PNG, WebP or GIF", place, "invalid_image") from None
         if width * height > self._limits.pixels:
-            raise bad_request(
-                f"{width}x{height} pixels, more than the limit of {self._limits.pixels:,}; shrink the picture",
-                place,
-                "image_too_large",
-            )
+            raise self._too_large(f"{width}x{height} pixels, ", place)
         return width, height
+
+    def _too_large(self, size: str, place: str) -> ApiError:
+        message = f"{size}more than the limit of {self._limits.pixels:,} pixels; shrink the picture"
+        return bad_request(message, place, "image_too_large")
 
     def _decode(self, data: bytes, place: str) -> Image.Image:
         try:

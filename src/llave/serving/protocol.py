@@ -13,10 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from llave.serving.limits import Limits
 
-__all__ = ["MAX_HEAD", "protocol_class"]
-
-MAX_HEAD = 16 * 1024
-"""Bytes of a request's line and headers."""
+__all__ = ["protocol_class"]
 
 
 def protocol_class(limits: Limits) -> type[H11Protocol]:
@@ -39,6 +36,13 @@ def protocol_class(limits: Limits) -> type[H11Protocol]:
             else:
                 self._stop_waiting()
 
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+                self._wait_for_head()
+            elif self.conn.their_state is h11.SEND_BODY:  # answered before its body came
+                self.loop.call_later(limits.body_seconds, self._drop, self.cycle)
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
             super().connection_lost(exc)
@@ -55,6 +59,10 @@ def protocol_class(limits: Limits) -> type[H11Protocol]:
             if self._head is not None:
                 self._head.cancel()
                 self._head = None
+
+        def _drop(self, cycle: object) -> None:
+            if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
+                self.transport.close()
 
         def _too_slow(self) -> None:
             if self.conn.their_state is h11.IDLE and not self.transport.is_closing():

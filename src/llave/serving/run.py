@@ -14,8 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from llave.errors import UserError
-from llave.serving.limits import Limits
-from llave.serving.protocol import MAX_HEAD, protocol_class
+from llave.serving.limits import MAX_HEAD, Limits
+from llave.serving.protocol import protocol_class
 from llave.serving.service import Service
 
 __all__ = ["Server", "listen", "make_server"]

@@ -11,7 +11,8 @@ from llave.serving.limits import Limits
 __all__ = ["BodyGate"]
 
 DISCARD_SECONDS = 2.0
-"""So long the rest of a refused body is read: a client that still sends would lose the answer to a reset."""
+"""So long the rest of a refused body is read before the answer: a client that still sends would lose the answer to a
+reset of the connection."""
 
 
 class BodyGate:
@@ -27,19 +28,21 @@ class BodyGate:
             await self._app(scope, receive, send)
             return
         body = _Body(self, receive, self._limits)
+        body.refused = _length(scope) > self._limits.body_bytes
+
+        async def answer(message: Message) -> None:
+            if body.refused:
+                body.refused = False
+                await _discard(receive)
+            await send(message)
+
         try:
-            length = _length(scope)
-            if length > self._limits.body_bytes:
-                await body.too_large().response()(scope, receive, send)
+            if body.refused:
+                await body.too_large().response()(scope, receive, answer)
             else:
-                await self._app(scope, body.receive, send)
+                await self._app(scope, body.receive, answer)
         finally:
-            self._held -= body.received
-        if body.refused or length > self._limits.body_bytes:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DISCARD_SECONDS):
-                    while (await receive()).get("more_body"):
-                        pass
+            self._held -= body.counted
 
     def count(self, number: int) -> None:
         """More bytes are held.
@@ -47,9 +50,9 @@ class BodyGate:
         Raises:
             ApiError: 429, too many of all requests together.
         """
-        self._held += number
-        if self._held > self._limits.bodies_bytes:
+        if self._held + number > self._limits.bodies_bytes:
             raise ApiError(429, "the server is full (bodies of requests); try again later", retry_after=1)
+        self._held += number
 
 
 class _Body:
@@ -61,7 +64,8 @@ class _Body:
         self._limits = limits
         self._whole = False
         self._deadline = asyncio.get_running_loop().time() + limits.body_seconds
-        self.received = 0
+        self._received = 0
+        self.counted = 0
         self.refused = False
 
     async def receive(self) -> Message:
@@ -74,12 +78,13 @@ class _Body:
             raise ApiError(408, f"the body did not arrive within {self._limits.body_seconds:g} s") from None
         if message["type"] == "http.request":
             number = len(message.get("body", b""))
-            self.received += number
+            self._received += number
             self._whole = not message.get("more_body", False)
-            self.refused = True
-            if self.received > self._limits.body_bytes:
+            self.refused = not self._whole
+            if self._received > self._limits.body_bytes:
                 raise self.too_large()
             self._gate.count(number)
+            self.counted += number
             self.refused = False
         return message
 
@@ -93,3 +98,10 @@ def _length(scope: Scope) -> int:
         if name == b"content-length":
             return int(value)  # h11 has checked that it is a number
     return 0
+
+
+async def _discard(receive: Receive) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while (await receive()).get("more_body"):
+                pass

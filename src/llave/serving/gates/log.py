@@ -10,6 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llave.serving.errors import ApiError, error_response
+from llave.serving.limits import MAX_HEAD
 from llave.serving.service import Service
 
 __all__ = ["DEADLINE", "LogGate", "access_log", "route_of"]
@@ -55,7 +56,9 @@ class LogGate:
 
         service.in_flight += 1
         try:
-            if service.draining and not scope["path"].startswith("/health/"):
+            if (problem := _head_problem(scope)) is not None:
+                await problem.response()(scope, receive, tagged)
+            elif service.draining and not scope["path"].startswith("/health/"):
                 error = ApiError(503, "the server is stopping; ask another", code="draining", retry_after=1)
                 await error.response()(scope, receive, tagged)
             else:
@@ -82,6 +85,16 @@ class LogGate:
                 "ms": round(seconds * 1000, 1),
             }
             access_log.info(json.dumps(line))
+
+
+def _head_problem(scope: Scope) -> ApiError | None:
+    """What a parser lets pass: a head that arrived whole but is long, and a body with two lengths (smuggling)."""
+    size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(n) + len(v) + 4 for n, v in scope["headers"])
+    if size > MAX_HEAD:
+        return ApiError(431, f"a head of more than {MAX_HEAD:,} bytes", code="head_too_large")
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+        return ApiError(400, "a body has either a content-length or a transfer-encoding", code="invalid_http")
+    return None
 
 
 def _seconds(asked: bytes | None, most: float) -> float:
