@@ -1,4 +1,5 @@
-"""The whole loop on the sample data: two models that differ in alpha alone, trained, evaluated and compared."""
+"""The whole loop on the sample data: two models that differ in alpha alone, trained, evaluated, compared, and one
+of them put to use."""
 
 import dataclasses
 import json
@@ -9,7 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from llave.data.sample.build import build_sample
+from llave.collection.collection import open_collection
+from llave.data.sample.build import PICTURES, build_sample
 from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.report import write_gap_report, write_plots
@@ -17,6 +19,8 @@ from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
 from llave.evaluation.tables import comparison_table
 from llave.models.load import load_model, use_feature_cache
+from llave.search.build import build_index
+from llave.search.index import Index, index_info
 from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
 from llave.training.run import train
@@ -48,7 +52,7 @@ def quickstart(
     console = console or Console(stderr=True)
     quiet_libraries()
     data = out / "data"
-    console.print(f"1/4 sample data → {data}")
+    console.print(f"1/5 sample data → {data}")
     build_sample(data, seed=data_seed)
     benchmark = get_benchmark(str(data))
     features = out / "cache" / "vision.safetensors"
@@ -64,16 +68,16 @@ def quickstart(
                 loss=dataclasses.replace(recipe.loss, alpha=alpha),
                 feature_cache=features,
             )
-            console.print(f"2/4 train {name}, seed {seed}")
+            console.print(f"2/5 train {name}, seed {seed}")
             train(config, console=console, title=f"{name} seed {seed}")
             shutil.rmtree(output / "checkpoints", ignore_errors=True)
-            console.print(f"3/4 evaluate {name}, seed {seed}")
+            console.print(f"3/5 evaluate {name}, seed {seed}")
             model = load_model(output)
             cache = use_feature_cache(model, features)
             results[name].append(evaluate(model, benchmark, limit=limit, cache_dir=out / "cache" / "embeddings"))
             if cache is not None:
                 cache.save()
-    console.print("4/4 report")
+    console.print("4/5 report")
     runs = {
         name: ModelRun(
             results=results[name],
@@ -91,5 +95,20 @@ def quickstart(
     summary = write_gap_report(out / "report.html", runs, title="LLaVE quickstart: InfoNCE and hardness weighting")
     write_plots(out / "plots", runs)
     (out / "results.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    console.print(f"5/5 index → {out / 'index'}")
+    _index(out, features)
     Console().print(comparison_table(summary))
     return summary
+
+
+def _index(out: Path, features: Path) -> None:
+    """The drawings, searchable by the hardness-weighted model. An index of older weights is made anew."""
+    path, folder = out / "models" / "hardness", out / "index"
+    model = load_model(path)
+    use_feature_cache(model, features)
+    info = index_info(model, path)
+    if Index.exists(folder) and Index.open(folder).info.fingerprint != info.fingerprint:
+        shutil.rmtree(folder)
+    index = Index.open(folder) if Index.exists(folder) else Index.create(folder, info)
+    table = out / "data" / PICTURES
+    build_index(index, model, open_collection(table), table)

@@ -101,7 +101,7 @@ def run(argv: list[str]) -> int:
     from llave.models.about import eval_dtype
     from llave.models.load import load_model
     from llave.search.build import build_index
-    from llave.search.index import Index
+    from llave.search.index import Index, index_info
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
@@ -112,7 +112,16 @@ def run(argv: list[str]) -> int:
         index.check_model(model)
         _refuse_other_settings(config, index.info)
     else:
-        index = Index.create(config.index, _info(config, model))
+        info = index_info(
+            model,
+            config.model,
+            item_prompt=config.item_prompt,
+            query_prompt=config.query_prompt,
+            num_frames=config.frames,
+            qdrant=config.qdrant,
+            collection=config.collection,
+        )
+        index = Index.create(config.index, info)
     report = build_index(
         index,
         model,
@@ -135,27 +144,6 @@ def run(argv: list[str]) -> int:
     if report.errors:
         sys.stderr.write(f"llave: all {len(report.errors):,} errors: {config.index / 'errors.jsonl'}\n")
     return 1 if report.errors else 0
-
-
-def _info(config: IndexConfig, model: Any) -> Any:
-    from llave.evaluation.cache import model_fingerprint
-    from llave.search.index import IndexInfo
-
-    prompts = {"item": model.prompts.get("document", ""), "query": model.prompts.get("query", "")}
-    if config.item_prompt is not None:
-        prompts["item"] = config.item_prompt
-    if config.query_prompt is not None:
-        prompts["query"] = config.query_prompt
-    path = Path(config.model)
-    return IndexInfo(
-        model=str(path.resolve()) if path.exists() else config.model,
-        fingerprint=model_fingerprint(model),
-        dimension=model.get_embedding_dimension(),
-        prompts=prompts,
-        num_frames=config.frames,
-        store="lance" if config.qdrant is None else config.qdrant,
-        collection=config.collection,
-    )
 
 
 def _refuse_other_settings(config: IndexConfig, info: Any) -> None:
@@ -200,9 +188,9 @@ def _check(argv: list[str]) -> int:
         sys.stdout.write(json.dumps([dataclasses.asdict(each) for each in found]) + "\n")
     else:
         how = f"approximate, {stats.unindexed:,} not indexed yet" if stats.approximate else "exact: all items compared"
-        table = Table(
-            title=f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}"
-        )
+        sys.stdout.write(f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
+        sys.stdout.write(f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in ("filter", "items", f"recall@{config.k}", "worst", "p50 ms", "p95 ms", "exact p50 ms"):
             table.add_column(name, justify="left" if name == "filter" else "right")
         for each in found:

@@ -69,7 +69,7 @@ def run(argv: list[str]) -> int:
         QuickstartConfig,
         argv,
         command="quickstart",
-        description="Sample data → InfoNCE and hardness-weighted training → evaluation → report. "
+        description="Sample data → InfoNCE and hardness-weighted training → evaluation → report → index. "
         "Minutes on two CPU cores; the second run skips what is done.",
     )
     if config.seeds < 1:
@@ -89,7 +89,10 @@ def run(argv: list[str]) -> int:
     sys.stdout.write(
         f"""
 Report:  {out}/report.html      numbers: {out}/results.json
+Search the pictures in your browser:
+  llave serve {out}/models/hardness --index {out}/index --gallery {out}/report.html
 Try next:
+  llave search "a red fruit" --index {out}/index
   llave quickstart --seeds 6                                  intervals and a paired test
   llave eval {out}/models/hardness --benchmark {out}/data
   llave train recipes/nano.yaml --data {out}/data --loss.alpha 4 --output runs/alpha4

@@ -17,7 +17,7 @@ from llave.data.pages import split_page
 from llave.data.video import load_video
 from llave.models.prompts import ModelInput, model_input
 
-__all__ = ["BadEntry", "Entry", "Kind", "Measured", "Scalar", "scalar"]
+__all__ = ["BadEntry", "Entry", "Kind", "Measured", "Scalar", "scalar", "stamp_of"]
 
 Kind = Literal["text", "image", "video", "page"]
 Scalar = str | float | bool | None
@@ -116,6 +116,12 @@ class Entry:
                 yield f"|frames={num_frames}".encode()
         elif self.file is not None:
             yield from media_bytes(self.file, num_frames=None if self.video is None else num_frames)
+
+
+def stamp_of(file: Path, text: str) -> str:
+    """Size and time of a file, and a hash of the text beside it."""
+    stat = file.stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def scalar(value: Any) -> Scalar:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from llave.collection.collection import Part
-from llave.collection.entry import BadEntry, Entry, Scalar, scalar
+from llave.collection.entry import BadEntry, Entry, Scalar, scalar, stamp_of
 from llave.data.pages import count_pages
 from llave.data.raw_rows import iterate
 from llave.errors import DataError, UserError
@@ -77,10 +77,9 @@ class FolderCollection:
 
     def _entries(self, name: str) -> Iterator[Entry]:
         path, suffix = self.root / name, PurePosixPath(name).suffix.lower()
-        stat = path.stat()
-        stamp = f"{stat.st_size}:{stat.st_mtime_ns}"
         fields = {"folder": PurePosixPath(name).parent.as_posix(), **self._metadata.get(name, {})}
         caption = str(fields.pop("text", "") or "")
+        stamp = stamp_of(path, caption)
         if suffix == ".pdf":
             for page in range(1, count_pages(path) + 1):
                 key = f"{name}#page={page}"
@@ -106,7 +105,8 @@ def _read_metadata(root: Path) -> Mapping[str, dict[str, Scalar]]:
     for number, row in enumerate(iterate(path), start=1):
         if not isinstance(row, dict) or not row.get(FILE_NAME):
             raise UserError(f"{path} row {number}: no {FILE_NAME}, the column that names the file")
-        found[str(row.pop(FILE_NAME))] = {name: scalar(value) for name, value in row.items()}
+        fields = {name: scalar(value) for name, value in row.items() if name != FILE_NAME}
+        found[str(row[FILE_NAME])] = fields
     return found
 
 

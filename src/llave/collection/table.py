@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llave.collection.collection import Columns, Part
-from llave.collection.entry import BadEntry, Entry, scalar
+from llave.collection.entry import BadEntry, Entry, scalar, stamp_of
 from llave.data.pages import split_page
 from llave.data.raw_rows import iterate
 from llave.errors import DataError, UserError
@@ -85,18 +85,14 @@ class TableCollection:
         key = value.get("id")
         if key is None or key == "":
             key = _content_key(text, image, video)
-        stamp = ""
         file = video or (split_page(image)[0] if isinstance(image, Path) else None)
-        if file is not None and file.is_file():
-            stat = file.stat()
-            stamp = f"{stat.st_size}:{stat.st_mtime_ns}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         return Entry(
             key=str(key),
             text=text,
             image=image,
             video=video,
             name=str(value["video"]) if video else name,
-            stamp=stamp,
+            stamp="" if file is None or not file.is_file() else stamp_of(file, text),
             fields={name: scalar(row.get(name)) for name in self._fields},
         )
 

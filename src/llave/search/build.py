@@ -216,7 +216,7 @@ class _Run:
             key=entry.key,
             kind=entry.kind,
             text=entry.text[:TEXT_LIMIT],
-            name=entry.name,
+            path=entry.name,
             file=self._relative(entry.file),
             stamp=entry.stamp,
             content="",

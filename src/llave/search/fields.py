@@ -11,7 +11,7 @@ from llave.search.store import FieldType
 
 __all__ = ["OWN_FIELDS", "check_conditions", "new_fields"]
 
-OWN_FIELDS: Mapping[str, FieldType] = {"kind": "string", "name": "string", "key": "string", "source": "string"}
+OWN_FIELDS: Mapping[str, FieldType] = {"kind": "string", "path": "string", "key": "string", "source": "string"}
 """Of every row; conditions may use them."""
 PYTHON: Mapping[FieldType, type] = {"string": str, "number": float, "boolean": bool}
 

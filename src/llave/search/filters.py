@@ -46,11 +46,11 @@ def parse_filter(text: str) -> Filter:
         UserError: anything else; ``or`` and brackets around conditions are not supported, ``in`` often serves.
     """
     tokens = _tokens(text)
-    conditions = []
+    conditions: list[Condition] = []
     while tokens:
-        conditions.append(_condition(text, tokens))
-        if tokens and str(tokens.pop(0)).lower() != "and":
+        if conditions and tokens.pop(0).lower() != "and":
             raise _bad(text, "conditions are joined by `and`; for one of several values write: field in (a, b)")
+        conditions.append(_condition(text, tokens))
         if len(conditions) > MAX_CONDITIONS:
             raise _bad(text[:80], f"more than {MAX_CONDITIONS} conditions")
     return tuple(conditions)
@@ -81,16 +81,16 @@ def _checked(name: str, op: str, value: Any) -> Condition:
     if op not in OPS:
         raise UserError(f"filter: no operator {op!r} for {name!r}; there are: {', '.join(OPS)}")
     values = value if op == "in" else [value]
-    if (
-        not isinstance(values, list)
-        or not 1 <= len(values) <= MAX_VALUES
-        or not all(isinstance(v, Value) for v in values)
-    ):
+    if not isinstance(values, list) or not 1 <= len(values) <= MAX_VALUES or not all(map(_is_value, values)):
         raise UserError(
             f"filter: {name!r} {op} takes a text, number or truth value; `in` a list of 1 to {MAX_VALUES:,}"
         )
     plain = tuple(float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in values)
     return Condition(name, op, plain if op == "in" else plain[0])  # type: ignore[arg-type]
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str | float | bool | int)
 
 
 class _Quoted(str):

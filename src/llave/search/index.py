@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from llave.collection.entry import Scalar
 from llave.data.pages import split_page
+from llave.data.video import NUM_FRAMES
 from llave.errors import UserError
 from llave.search.filters import Filter
 from llave.search.projection import Map, read_map
@@ -24,7 +25,7 @@ from llave.search.store import FieldType, Row, Settings, VectorStore
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["EXACT_BELOW", "Field", "Hit", "Index", "IndexInfo", "row_id"]
+__all__ = ["EXACT_BELOW", "Field", "Hit", "Index", "IndexInfo", "index_info", "row_id"]
 
 INFO = "index.json"
 EXACT_BELOW = 20_000
@@ -53,7 +54,7 @@ class IndexInfo:
     fingerprint: str
     dimension: int
     prompts: dict[str, str] = field(default_factory=lambda: {"item": "", "query": ""})
-    num_frames: int = 8
+    num_frames: int = NUM_FRAMES
     store: str = "lance"
     collection: str = "items"
     settings: Settings = field(default_factory=Settings)
@@ -212,6 +213,14 @@ class Index:
         rows = self.store.get(ids)
         return [_hit(rows[row_id], float("nan")) for row_id in ids if row_id in rows]
 
+    def find(self, name: str) -> str | None:
+        """The id of the item of this id, path or key; None if there is none."""
+        if name in self.store.get([name]):
+            return name
+        columns = self.store.column(["id", "path", "key"])
+        named = zip(columns["id"], columns["path"], columns["key"], strict=True)
+        return next((row_id for row_id, path, key in named if name in (path, key)), None)
+
     def vector(self, row_id: str) -> NDArray[np.float32] | None:
         """The vector (D,) of an item."""
         row = self.store.get([row_id], vectors=True).get(row_id)
@@ -257,6 +266,43 @@ class Index:
         return query_D / np.float32(norm)
 
 
+def index_info(
+    model: "SentenceTransformer",
+    path: str | Path,
+    *,
+    item_prompt: str | None = None,
+    query_prompt: str | None = None,
+    num_frames: int = NUM_FRAMES,
+    qdrant: str | None = None,
+    collection: str = "items",
+) -> IndexInfo:
+    """What an index of a model's vectors has to know.
+
+    Args:
+        path: where the model is: a directory, or a hub id.
+        item_prompt: None is the model's own for documents.
+        query_prompt: None is the model's own for queries.
+        num_frames: of a video.
+        qdrant: address of a server; None is LanceDB in the index's folder.
+    """
+    from llave.evaluation.cache import model_fingerprint
+
+    dimension = model.get_embedding_dimension()
+    assert dimension is not None  # every model that load_model opens ends in a pooling
+    return IndexInfo(
+        model=str(Path(path).resolve()) if Path(path).exists() else str(path),
+        fingerprint=model_fingerprint(model),
+        dimension=dimension,
+        prompts={
+            "item": (model.prompts.get("document") or "") if item_prompt is None else item_prompt,
+            "query": (model.prompts.get("query") or "") if query_prompt is None else query_prompt,
+        },
+        num_frames=num_frames,
+        store="lance" if qdrant is None else qdrant,
+        collection=collection,
+    )
+
+
 def row_id(source: str, key: str) -> str:
     """The id of an item: 32 hexadecimal digits."""
     return hashlib.sha256(f"{source}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -279,7 +325,7 @@ def _open_store(path: Path, info: IndexInfo) -> VectorStore:
 
 
 def _hit(row: Row, score: float) -> Hit:
-    return Hit(row.id, score, row.kind, row.text, row.name or row.key, dict(row.fields))
+    return Hit(row.id, score, row.kind, row.text, row.path or row.key, dict(row.fields))
 
 
 def _field(name: str, kind: FieldType, values: Sequence[Any]) -> Field:

@@ -1,6 +1,6 @@
 """An index in a LanceDB database: a folder on this machine, or an address that LanceDB opens (``s3://…``)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ except ImportError:
 __all__ = ["LanceStore"]
 
 TABLE = "items"
-TEXTS = ("id", "source", "key", "kind", "text", "name", "file", "stamp", "content", "digest")
+TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 OWN = (*TEXTS, "thumbnail", "vector")
 TYPES: dict[FieldType, pa.DataType] = {"string": pa.string(), "number": pa.float64(), "boolean": pa.bool_()}
 SQL_TYPES: dict[FieldType, str] = {"string": "string", "number": "double", "boolean": "boolean"}
@@ -102,16 +102,17 @@ class LanceStore:
             search = search.nprobes(self._settings.probes).refine_factor(self._settings.refine)
         if where := self._where(conditions):
             search = search.where(where, prefilter=True)
-        return [(self._row(found), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
+        fields = self.fields()
+        return [(_row(found, fields), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
 
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""
         without = {name for name, wanted in (("vector", vectors), ("thumbnail", thumbnails)) if not wanted}
         columns = [name for name in self._table.schema.names if name not in without]
-        rows = {}
+        rows, fields = {}, self.fields()
         for start in range(0, len(ids), IDS_AT_ONCE):
             for found in self._scan(columns, _one_of("id", ids[start : start + IDS_AT_ONCE])).to_pylist():
-                rows[found["id"]] = self._row(found)
+                rows[found["id"]] = _row(found, fields)
         return rows
 
     def vectors(self, *, limit: int | None, conditions: Filter = ()) -> tuple[list[str], NDArray[np.float32]]:
@@ -166,15 +167,6 @@ class LanceStore:
         query = self._table.search().select(list(columns))
         return (query if where is None else query.where(where)).to_arrow()
 
-    def _row(self, found: Mapping[str, Any]) -> Row:
-        vector = found.get("vector")
-        return Row(
-            **{name: found[name] or "" for name in TEXTS},
-            thumbnail=found.get("thumbnail") or b"",
-            fields={name: found[name] for name in self.fields()},
-            vector_D=None if vector is None else np.asarray(vector, np.float32),
-        )
-
     def _grow(self, rows: Sequence[Row]) -> Mapping[str, FieldType]:
         """All fields with their types, after adding those that are new."""
         known = self.fields()
@@ -186,6 +178,16 @@ class LanceStore:
     def _where(self, conditions: Filter) -> str | None:
         """SQL. Names of fields are columns and values are quoted, so that nothing of a filter is read as SQL."""
         return " AND ".join(map(_condition, check_conditions(conditions, self.fields()))) or None
+
+
+def _row(found: Mapping[str, Any], fields: Iterable[str]) -> Row:
+    vector = found.get("vector")
+    return Row(
+        **{name: found[name] or "" for name in TEXTS},
+        thumbnail=found.get("thumbnail") or b"",
+        fields={name: found[name] for name in fields},
+        vector_D=None if vector is None else np.asarray(vector, np.float32),
+    )
 
 
 def _required(row: Row) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ except ImportError:
 
 __all__ = ["QdrantStore"]
 
-TEXTS = ("source", "key", "kind", "text", "name", "file", "stamp", "content", "digest")
+TEXTS = ("source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 SCHEMA: dict[FieldType, Any] = {
     "string": models.PayloadSchemaType.KEYWORD,
     "number": models.PayloadSchemaType.FLOAT,

@@ -25,7 +25,7 @@ class Row:
         key: its name there.
         kind: text, image, video or page.
         text: of the item.
-        name: shown to people; usually a path.
+        path: shown to people; of a table without files it is empty.
         file: path of the picture, page or video relative to the source's folder; empty where there is none.
         stamp: equal as long as the file surely has not changed.
         content: hash of what the model saw.
@@ -40,7 +40,7 @@ class Row:
     key: str
     kind: str
     text: str
-    name: str
+    path: str
     file: str
     stamp: str
     content: str

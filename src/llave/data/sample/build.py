@@ -25,7 +25,7 @@ from llave.data.sample.split import NUM_UNSEEN, Drawing, SampleSplit, split_conc
 from llave.data.sample.tasks import PictureTasks
 from llave.errors import UserError
 
-__all__ = ["META_TASKS", "SampleSummary", "build_sample"]
+__all__ = ["META_TASKS", "PICTURES", "SampleSummary", "build_sample"]
 
 META_TASKS = {
     "group": "classification",
@@ -40,6 +40,8 @@ META_TASKS = {
 TRAIN_SCENES = 700
 EVAL_SCENES = 400
 MANIFEST = "MANIFEST.json"
+PICTURES = "pictures.jsonl"
+"""Every drawing with what is known of it, to be indexed."""
 TRAIN_SCHEMA = pa.schema([(name, pa.string()) for name in (*TRAIN_COLUMNS, "neg_text", "neg_image_path")])
 EVAL_SCHEMA = pa.schema(
     [(name, pa.list_(pa.string()) if name.startswith("tgt") else pa.string()) for name in EVAL_COLUMNS]
@@ -101,6 +103,7 @@ def build_sample(
         builder = _Builder(partial, drawings, rng)
         bar.update(task, description="drawing pictures")
         builder.save_drawings(split)
+        _write_pictures(partial / PICTURES, split)
         bar.update(task, description="composing tasks")
         builder.write_tasks(concepts, split, max_queries, scale)
         _write_about(partial, seed)
@@ -173,6 +176,25 @@ class _Builder:
     def _write(self, name: str, rows: list[Row], schema: pa.Schema) -> None:
         self.rows[name] = len(rows)
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), self.root / f"{name}.parquet")
+
+
+def _write_pictures(path: Path, split: SampleSplit) -> None:
+    roles = {"train": split.train, "held out": split.held_out, "unseen": split.unseen}
+    rows = [
+        {
+            "id": f"{item.artist}/{item.concept.hexcode}",
+            "image": f"images/{item.path}",
+            "name": item.concept.label,
+            "tags": ", ".join(item.concept.tags),
+            "group": item.concept.group,
+            "subgroup": item.concept.subgroup,
+            "artist": item.artist,
+            "split": role,
+        }
+        for role, drawings in roles.items()
+        for item in drawings
+    ]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
 
 
 def _write_about(root: Path, seed: int) -> None:

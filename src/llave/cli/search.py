@@ -1,0 +1,166 @@
+"""``llave search "red umbrella"``."""
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llave.cli.parsing import parse
+from llave.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llave.search.filters import Filter
+    from llave.search.index import Hit, Index
+
+__all__ = ["SearchConfig", "run"]
+
+TEXT_LIMIT = 160
+"""Characters of a text in the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """A search.
+
+    Args:
+        text: what to look for.
+        image: a picture to look for; with a text, the model relates the two ("this, but in red").
+        weight: share of the picture in a query between text and picture, from 0 to 1; null lets the model fuse them.
+        like: the path, key or id of an item whose neighbours are wanted.
+        filter: e.g. "artist = noto and year >= 2000 and group in (animals, 'food & drink')".
+        index: folder of the index.
+        limit: how many hits.
+        offset: leave out so many of the best.
+        exact: compare all items, whatever index there is.
+        model: where the index's model is now, if it has moved.
+        html: write the hits as a page with thumbnails to this file.
+        json: print JSON instead of a table.
+        device: e.g. cpu or cuda; null is the best there is.
+        dtype: of the weights; as it was when the index was made.
+    """
+
+    text: str = ""
+    image: Path | None = None
+    weight: float | None = None
+    like: str | None = None
+    filter: str = ""
+    index: Path = Path("index")
+    limit: int = 10
+    offset: int = 0
+    exact: bool = False
+    model: str | None = None
+    html: Path | None = None
+    json: bool = False
+    device: str | None = None
+    dtype: str | None = None
+
+
+def run(argv: list[str]) -> int:
+    """Print the hits."""
+    config = parse(
+        SearchConfig,
+        argv,
+        command="search",
+        description="Search an index that `llave index` made. Examples: llave search 'red umbrella' --index "
+        "photos.index; llave search --image cat.jpg; llave search 'in the snow' --image cat.jpg --weight 0.3; "
+        "llave search --like pets/cat.jpg.",
+        positional=("text",),
+    )
+    if config.limit < 1 or config.offset < 0:
+        raise UserError(f"limit {config.limit}, offset {config.offset}: at least 1 hit, from 0 on")
+    from llave.search.filters import parse_filter
+    from llave.search.index import Index
+
+    conditions = parse_filter(config.filter)
+    index = Index.open(config.index)
+    query_D, exclude = _query(config, index)
+    hits = index.search(
+        query_D, limit=config.limit, offset=config.offset, filter=conditions, exclude=exclude, exact=config.exact
+    )
+    if config.html is not None:
+        _write_html(config, index, hits, conditions)
+    if config.json:
+        found = [dataclasses.asdict(hit) for hit in hits]
+        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    elif config.html is None:
+        _print(config, hits)
+    else:
+        sys.stdout.write(f"{config.html}\n")
+    return 0
+
+
+def _query(config: SearchConfig, index: "Index") -> "tuple[NDArray[np.float32], tuple[str, ...]]":
+    """The vector, and the id that is no answer."""
+    if config.like is not None:
+        if config.text or config.image or config.weight is not None:
+            raise UserError("--like stands alone: an item's neighbours, without a text or picture")
+        item = index.find(config.like)
+        vector_D = None if item is None else index.vector(item)
+        if item is None or vector_D is None:
+            raise UserError(f"{config.index}: no item {config.like!r}; paths are in the results of a search")
+        return vector_D, (item,)
+    from llave.models.load import load_model
+    from llave.search.query import embed_query
+    from llave.terminal import quiet_libraries
+
+    quiet_libraries()
+    model = load_model(config.model or index.info.model, device=config.device, dtype=config.dtype)
+    index.check_model(model)
+    prompt = index.info.prompts["query"]
+    return embed_query(model, text=config.text, image=config.image, weight=config.weight, prompt=prompt), ()
+
+
+def _print(config: SearchConfig, hits: "list[Hit]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not hits:
+        sys.stdout.write("no hits" + (f" pass the filter {config.filter!r}\n" if config.filter else "\n"))
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "score"):
+        table.add_column(name, justify="right")
+    for name in ("item", "about"):
+        table.add_column(name, overflow="fold")
+    for place, hit in enumerate(hits, start=config.offset + 1):
+        table.add_row(str(place), f"{hit.score:.3f}", _plain(hit.path), _plain(_about(hit)))
+    Console().print(table)
+
+
+def _about(hit: "Hit") -> str:
+    """Kind, text and fields in one line."""
+    text = hit.text if len(hit.text) <= TEXT_LIMIT else hit.text[: TEXT_LIMIT - 1] + "…"
+    fields = [
+        f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}"
+        for name, value in hit.fields.items()
+        if value is not None and value != ""
+    ]
+    return " · ".join([hit.kind, *([text] if text else []), *fields])
+
+
+def _plain(text: str) -> str:
+    """A text whose brackets are no markup, and that cannot move the cursor."""
+    from rich.markup import escape
+
+    return escape("".join(letter if letter.isprintable() else " " for letter in text))
+
+
+def _write_html(config: SearchConfig, index: "Index", hits: "list[Hit]", conditions: "Filter") -> None:
+    from llave.search.results_page import write_results_page
+
+    write_results_page(
+        config.html or Path("results.html"),
+        index,
+        hits,
+        text=config.text,
+        image=config.image,
+        weight=config.weight,
+        like=config.like,
+        filter_text=config.filter,
+        passing=index.count(conditions),
+    )

@@ -1,0 +1,220 @@
+"""Folders, tables and archives: the same entries whole and in parts, and one bad file costs one entry."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from llave.collection.collection import Collection, Columns, open_collection
+from llave.collection.entry import BadEntry, Entry
+from llave.errors import UserError
+from tests.data.films import frames, write_film
+
+Draw = Callable[[int], Image.Image]
+
+
+def entries(collection: Collection) -> dict[str, Entry]:
+    found = list(collection)
+    assert not [entry for entry in found if isinstance(entry, BadEntry)]
+    return {entry.key: entry for entry in found if isinstance(entry, Entry)}
+
+
+def in_parts(collection: Collection, size: int) -> list[Entry | BadEntry]:
+    parts = json.loads(json.dumps(list(collection.parts(size))))  # a manifest keeps them as JSON
+    return [entry for part in parts for entry in collection.read(part)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, picture: Draw) -> Path:
+    root = tmp_path / "things"
+    (root / "pets").mkdir(parents=True)
+    (root / ".hidden").mkdir()
+    picture(1).save(root / "pets" / "cat.PNG", "PNG")
+    picture(2).save(root / "dog.jpg")
+    picture(3).save(root / ".hidden" / "no.png")
+    (root / "note.txt").write_text("  a short note\n")
+    (root / "table.xlsx").write_bytes(b"nothing of ours")
+    (root / "link.png").symlink_to(root / "dog.jpg")
+    stills = frames(4)
+    stills[0].save(root / "moving.webp", save_all=True, append_images=stills[1:], lossless=True)
+    write_film(root / "film.mp4", frames(6))
+    picture(5).save(root / "paper.pdf", save_all=True, append_images=[picture(6)])
+    return root
+
+
+def test_a_folder(folder: Path) -> None:
+    collection = open_collection(folder)
+    found = entries(collection)
+    assert {key: entry.kind for key, entry in found.items()} == {
+        "dog.jpg": "image",
+        "film.mp4": "video",
+        "moving.webp": "video",
+        "note.txt": "text",
+        "paper.pdf#page=1": "page",
+        "paper.pdf#page=2": "page",
+        "pets/cat.PNG": "image",
+    }
+    assert found["note.txt"].text == "a short note"
+    assert found["pets/cat.PNG"].fields == {"folder": "pets"}
+    assert collection.size() == 6
+    assert in_parts(collection, 1) == in_parts(collection, 4) == list(collection)
+
+
+def test_metadata_beside_the_files(folder: Path) -> None:
+    rows = [{"file_name": "dog.jpg", "text": "a dog", "year": 2020, "good": True, "tags": ["a", "b"]}]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = entries(open_collection(folder))
+    assert found["dog.jpg"].text == "a dog"
+    assert found["dog.jpg"].fields == {"folder": ".", "year": 2020.0, "good": True, "tags": '["a", "b"]'}
+    (folder / "metadata.jsonl").write_text('{"name": "dog.jpg"}\n')
+    with pytest.raises(UserError, match="row 1: no file_name"):
+        open_collection(folder)
+
+
+def test_bad_files_are_named(folder: Path) -> None:
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    (folder / "empty.txt").write_text(" \n")
+    found = list(open_collection(folder))
+    bad = {entry.key: entry.message for entry in found if isinstance(entry, BadEntry)}
+    assert bad.keys() == {"broken.pdf", "empty.txt"}
+    assert "not a PDF" in bad["broken.pdf"]
+    assert len(found) == 9
+
+
+def test_a_stamp_changes_with_the_file(folder: Path, picture: Draw) -> None:
+    before = entries(open_collection(folder))
+    picture(4).save(folder / "dog.jpg")
+    after = entries(open_collection(folder))
+    assert [key for key in before if before[key].stamp != after[key].stamp] == ["dog.jpg"]
+    assert before["film.mp4"].measure(8) == after["film.mp4"].measure(8)
+    assert before["film.mp4"].measure(8).content != after["film.mp4"].measure(4).content
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv", ".json"])
+def test_a_table(tmp_path: Path, picture: Draw, suffix: str) -> None:
+    (tmp_path / "images").mkdir()
+    picture(1).save(tmp_path / "images" / "a.png")
+    rows = [
+        {"sku": "a", "photo": "images/a.png", "caption": "", "price": 5},
+        {"sku": "b", "photo": "", "caption": "only words", "price": 7},
+        {"sku": "c", "photo": "images/a.png", "caption": "both", "price": 9},
+    ]
+    path = tmp_path / f"goods{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+    elif suffix == ".csv":
+        path.write_text("sku,photo,caption,price\n" + "".join(",".join(map(str, row.values())) + "\n" for row in rows))
+    else:
+        lines = [json.dumps(row) for row in rows]
+        path.write_text("\n\n".join(lines) + "\n" if suffix == ".jsonl" else f"[{','.join(lines)}]")
+    collection = open_collection(path, Columns(id="sku", image="photo", fields="price"))
+    found = entries(collection)
+    assert [(key, entry.kind, entry.text) for key, entry in found.items()] == [
+        ("a", "image", ""),
+        ("b", "text", "only words"),
+        ("c", "image", "both"),
+    ]
+    assert found["c"].fields == {"price": "9" if suffix == ".csv" else 9.0}
+    assert found["c"].image == tmp_path / "images" / "a.png"
+    assert in_parts(collection, 1) == in_parts(collection, 2) == in_parts(collection, 100) == list(collection)
+    assert collection.size() == 3
+
+
+def test_pictures_in_a_table(tmp_path: Path, picture: Draw) -> None:
+    buffer = io.BytesIO()
+    picture(1).save(buffer, "PNG")
+    rows = [{"image": {"bytes": buffer.getvalue(), "path": "one.png"}}, {"image": {"bytes": None, "path": None}}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    first, second = open_collection(tmp_path / "t.parquet")
+    assert isinstance(first, Entry)
+    assert (first.kind, first.name) == ("image", "one.png")
+    assert first.load(8) == picture(1)
+    assert first.measure(8).size == (64, 56)
+    assert isinstance(second, BadEntry)
+    assert "row 2: no text, picture or video" in second.message
+
+
+def test_rows_without_an_id_are_named_by_content(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "u.jsonl").write_text('{"text": "two"}\n{"text": "three"}\n')
+    first, second = (entries(open_collection(tmp_path / name)) for name in ("t.jsonl", "u.jsonl"))
+    assert len(first.keys() & second.keys()) == 1
+
+
+def test_what_a_table_may_not_name(tmp_path: Path, picture: Draw) -> None:
+    picture(1).save(tmp_path / "outside.png")
+    (tmp_path / "in").mkdir()
+    rows = [{"image": "../outside.png"}, {"image": "/etc/hostname"}, {"image": "https://a.test/x.png"}, {"image": 5}]
+    path = tmp_path / "in" / "t.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = list(open_collection(path))
+    assert all(isinstance(entry, BadEntry) for entry in found)
+    assert ["outside the table" in entry.message for entry in found if isinstance(entry, BadEntry)] == [1, 1, 0, 0]
+
+
+def test_unknown_columns_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"a": "x", "b": "y"}\n')
+    with pytest.raises(UserError, match=r"which column is what.*there are: a, b"):
+        open_collection(path)
+    with pytest.raises(UserError, match=r"no column 'c' for --columns.text"):
+        open_collection(path, Columns(text="c"))
+    with pytest.raises(UserError, match="no such folder or file"):
+        open_collection(tmp_path / "nothing")
+    (tmp_path / "x.zip").write_bytes(b"")
+    with pytest.raises(UserError, match="not a folder, a table"):
+        open_collection(tmp_path / "x.zip")
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+def test_archives(tmp_path: Path, picture: Draw) -> None:
+    write_film(tmp_path / "film.mp4", frames(5))
+    buffer = io.BytesIO()
+    picture(2).save(buffer, "PNG")
+    for number in range(2):
+        with tarfile.open(tmp_path / f"part-{number}.tar", "w") as archive:
+            add(archive, "sub/0001.png", buffer.getvalue())
+            add(archive, "sub/0001.txt", b"a picture\n")
+            add(archive, "sub/0001.json", b'{"source": "here", "width": 56}')
+            add(archive, "0002.json", b'{"caption": "words alone"}')
+            add(archive, "0003.mp4", (tmp_path / "film.mp4").read_bytes())
+            add(archive, "0004.bin", b"?")
+            add(archive, "0005.json", b"{")
+    collection = open_collection(tmp_path / "part-*.tar")
+    found = list(collection)
+    good = {entry.key: entry for entry in found if isinstance(entry, Entry)}
+    assert sorted(good) == [f"part-{n}/{k}" for n in (0, 1) for k in ("0002", "0003", "sub/0001")]
+    assert good["part-1/sub/0001"].text == "a picture"
+    assert good["part-1/sub/0001"].fields == {"source": "here", "width": 56.0}
+    assert good["part-0/0002"].text == "words alone"
+    film = good["part-0/0003"].load(3)
+    assert isinstance(film, dict)
+    assert film["video"].shape == (3, 48, 64, 3)
+    assert [entry.key for entry in found if isinstance(entry, BadEntry)] == [
+        f"part-{number}/{key}" for number in (0, 1) for key in ("0004", "0005")
+    ]
+    assert len(list(collection.parts(1))) == 2
+    assert in_parts(collection, 1) == found
+
+
+def test_a_truncated_archive_gives_what_it_has(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.tar"
+    with tarfile.open(whole, "w") as archive:
+        for number in range(20):
+            add(archive, f"{number}.txt", b"word " * 400)
+    (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:30_000])
+    found = list(open_collection(tmp_path / "cut.tar"))
+    assert isinstance(found[0], Entry)
+    assert isinstance(found[-1], BadEntry)
+    assert "items after this place are missing" in found[-1].message

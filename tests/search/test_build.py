@@ -1,0 +1,311 @@
+"""An index follows its folder: new, changed, renamed and removed files, other sources, other models, kills."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+
+from llave.collection.collection import open_collection
+from llave.data.images import load_image
+from llave.errors import UserError
+from llave.models.load import build_nano
+from llave.search.build import BuildReport, build_index
+from llave.search.index import Index, IndexInfo, index_info
+from llave.search.query import combine, embed_query
+from tests.data.films import frames
+
+Draw = Callable[[int], Image.Image]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, picture: Draw) -> Path:
+    root = tmp_path / "things"
+    (root / "sub").mkdir(parents=True)
+    for number in range(6):
+        picture(number).save(root / ("sub" if number % 2 else ".") / f"p{number}.png")
+    (root / "note.txt").write_text("a red circle on blue")
+    stills = frames(4)
+    stills[0].save(root / "moving.gif", save_all=True, append_images=stills[1:])
+    return root
+
+
+@pytest.fixture
+def index(tmp_path: Path, nano_untouched: SentenceTransformer) -> Index:
+    return Index.create(tmp_path / "index", index_info(nano_untouched, "nano"))
+
+
+def build(index: Index, model: SentenceTransformer, source: Path, **options: bool) -> BuildReport:
+    return build_index(index, model, open_collection(source), source, progress=False, **options)
+
+
+def counts(report: BuildReport) -> tuple[int, ...]:
+    return report.added, report.changed, report.refreshed, report.unchanged, report.removed
+
+
+def test_an_index_follows_its_folder(
+    index: Index, nano_untouched: SentenceTransformer, folder: Path, picture: Draw
+) -> None:
+    assert counts(build(index, nano_untouched, folder)) == (8, 0, 0, 0, 0)
+    assert counts(build(index, nano_untouched, folder)) == (0, 0, 0, 8, 0)
+    picture(9).save(folder / "p0.png")
+    (folder / "p2.png").unlink()
+    picture(7).save(folder / "p7.png")
+    os.utime(folder / "p4.png", (1, 1))  # touched, with the same content
+    assert counts(build(index, nano_untouched, folder)) == (1, 1, 1, 5, 1)
+    assert index.count() == 8
+    assert counts(build(index, nano_untouched, folder)) == (0, 0, 0, 8, 0)
+    best = index.search(nano_untouched.encode(picture(9)), limit=1)[0]  # type: ignore[call-overload]
+    assert (best.path, best.kind) == ("p0.png", "image")
+    assert best.score == pytest.approx(1, abs=1e-5)
+
+
+def test_vectors_are_the_models(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    build(index, nano_untouched, folder)
+    for hit in index.get([index.find(name) or "" for name in ("sub/p1.png", "note.txt")]):
+        source: str | Image.Image = "a red circle on blue" if hit.kind == "text" else load_image(folder / hit.path)
+        np.testing.assert_allclose(index.vector(hit.id), nano_untouched.encode(source), atol=1e-5)  # type: ignore[call-overload]
+
+
+def test_changed_metadata_costs_no_encoding(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    build(index, nano_untouched, folder)
+    (folder / "metadata.jsonl").write_text('{"file_name": "p0.png", "artist": "me"}\n')
+    assert counts(build(index, nano_untouched, folder)) == (0, 0, 1, 7, 0)
+    assert [field.name for field in index.fields()] == ["folder", "artist"]
+    (folder / "metadata.jsonl").write_text('{"file_name": "p0.png", "artist": "me", "text": "now with words"}\n')
+    assert counts(build(index, nano_untouched, folder)) == (0, 1, 0, 7, 0)
+
+
+def test_a_change_that_hides(index: Index, nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+    source = tmp_path / "texts"
+    source.mkdir()
+    (source / "a.txt").write_text("one")
+    build(index, nano_untouched, source)
+    stat = (source / "a.txt").stat()
+    (source / "a.txt").write_text("two")
+    os.utime(source / "a.txt", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert counts(build(index, nano_untouched, source)) == (0, 0, 0, 1, 0)
+    assert counts(build(index, nano_untouched, source, check_content=True)) == (0, 1, 0, 0, 0)
+
+
+def test_several_sources(index: Index, nano_untouched: SentenceTransformer, folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"id": "p0.png", "text": "same key, other source"}\n')
+    build(index, nano_untouched, folder)
+    assert counts(build(index, nano_untouched, table)) == (1, 0, 0, 0, 0)
+    assert index.count() == 9
+    assert index.kinds() == {"image": 6, "text": 2, "video": 1}
+
+
+def test_bad_items_cost_only_themselves(
+    index: Index, nano_untouched: SentenceTransformer, folder: Path, picture: Draw
+) -> None:
+    build(index, nano_untouched, folder)
+    (folder / "p0.png").write_bytes(b"no picture any more")
+    (folder / "p4.png").write_bytes((folder / "p4.png").read_bytes()[:100])
+    report = build(index, nano_untouched, folder)
+    assert counts(report) == (0, 0, 0, 6, 2)
+    assert report.errors.keys() == {"p0.png", "p4.png"}
+    written = [json.loads(line) for line in (index.path / "errors.jsonl").read_text().splitlines()]
+    assert {row["key"] for row in written} == {"p0.png", "p4.png"}
+    picture(0).save(folder / "p0.png")
+    picture(4).save(folder / "p4.png")
+    assert counts(build(index, nano_untouched, folder)) == (2, 0, 0, 6, 0)
+    assert not (index.path / "errors.jsonl").exists()
+
+
+def test_ids_are_unique_and_fields_of_one_type(
+    index: Index, nano_untouched: SentenceTransformer, tmp_path: Path
+) -> None:
+    table = tmp_path / "t.jsonl"
+    rows = [{"id": 1, "text": "a", "size": 5}, {"id": 1, "text": "b", "size": 6}, {"id": 2, "text": "c", "size": "big"}]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = build(index, nano_untouched, table)
+    assert counts(report) == (1, 0, 0, 0, 0)
+    assert "unique" in report.errors["1 (again)"]
+    assert "a string, but a number" in report.errors["2"]
+
+
+def test_an_empty_folder_removes_nothing(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    build(index, nano_untouched, folder)
+    moved = folder.with_name("elsewhere")
+    folder.rename(moved)
+    folder.mkdir()  # as a disk that is not mounted looks
+    with pytest.raises(UserError, match="--allow_empty"):
+        build(index, nano_untouched, folder)
+    assert index.count() == 8
+    assert build(index, nano_untouched, folder, allow_empty=True).removed == 8
+
+
+def test_another_model_is_refused(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    build(index, nano_untouched, folder)
+    index.check_model(nano_untouched)
+    with pytest.raises(UserError, match="other weights"):
+        index.check_model(build_nano(device="cpu", seed=1))
+    other = Index(index.path, dataclasses.replace(index.info, dimension=7), index.store)
+    with pytest.raises(UserError, match="vectors of 7 dimensions"):
+        other.check_model(nano_untouched)
+    with pytest.raises(UserError, match="a query of 5 numbers"):
+        index.search(np.ones(5, np.float32))
+    (index.path / "index.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        Index.open(index.path)
+    with pytest.raises(UserError, match="no index here"):
+        Index.open(folder)
+
+
+def test_files_outside_the_folder_are_not_given_out(
+    index: Index, nano_untouched: SentenceTransformer, folder: Path, tmp_path: Path, picture: Draw
+) -> None:
+    build(index, nano_untouched, folder)
+    identity = index.find("p0.png")
+    assert identity is not None
+    assert index.file(identity) == (folder / "p0.png").resolve()
+    picture(1).save(tmp_path / "secret.png")
+    (folder / "p0.png").unlink()
+    (folder / "p0.png").symlink_to(tmp_path / "secret.png")
+    assert index.file(identity) is None
+    row = index.store.get([identity], vectors=True)[identity]
+    index.store.upsert([dataclasses.replace(row, file="../secret.png")])
+    assert index.file(identity) is None
+    assert index.file("f" * 32) is None
+
+
+def test_what_a_search_gives(index: Index, nano_untouched: SentenceTransformer, folder: Path, picture: Draw) -> None:
+    build(index, nano_untouched, folder)
+    text_D = embed_query(nano_untouched, text="a red circle on blue")
+    image_D = embed_query(nano_untouched, image=folder / "p0.png")
+    assert index.search(text_D)[0].path == "note.txt"
+    like = index.find("p0.png")
+    assert like is not None
+    assert like not in [hit.id for hit in index.search(image_D, exclude=[like])]
+    ranked = index.search(image_D, limit=8)
+    assert index.search(image_D, limit=3, offset=2) == ranked[2:5]
+    scores_N = index.scores(image_D)
+    np.testing.assert_allclose(np.sort(scores_N)[::-1], [hit.score for hit in ranked], atol=1e-5)
+    between_D = embed_query(nano_untouched, text="a red circle on blue", image=folder / "p0.png", weight=0.25)
+    np.testing.assert_allclose(between_D, combine(text_D, image_D, 0.25), atol=1e-5)
+    fused_D = nano_untouched.encode({"image": load_image(folder / "p0.png"), "text": "a red circle on blue"})  # type: ignore[call-overload]
+    found_D = embed_query(nano_untouched, text="a red circle on blue", image=picture(0))
+    np.testing.assert_allclose(found_D, fused_D, atol=1e-5)
+    thumbnail = index.thumbnail(like)
+    assert thumbnail is not None
+    assert load_image(thumbnail).size == (48, 64)
+    assert index.thumbnail(index.find("note.txt") or "") is None
+    places = index.map()
+    assert places is not None
+    assert len(places.ids) == 8
+    assert np.abs(places.xy_N2).max() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({}, "nothing to search for"), ({"text": "x", "weight": 0.5}, "between a text and a picture")],
+)
+def test_what_is_no_query(nano_untouched: SentenceTransformer, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        embed_query(nano_untouched, **options)  # type: ignore[arg-type]
+    vector_D = np.asarray([1.0, 0.0], np.float32)
+    with pytest.raises(UserError, match="between 0 and 1"):
+        combine(vector_D, vector_D, 1.5)
+    with pytest.raises(UserError, match="opposites"):
+        combine(vector_D, -vector_D, 0.5)
+
+
+WRITER = """
+import sys
+import numpy as np
+from llave.search.index import Index, row_id
+from llave.search.store import Row, Settings
+
+index = Index.open(sys.argv[1])
+rng = np.random.default_rng(0)
+shared = dict(source="s", kind="text", text="", path="", file="", stamp="", digest="")
+number = 0
+while True:
+    rows = []
+    for vector_D in rng.normal(size=(40, 8)).astype(np.float32):
+        key = str(number)
+        vector_D /= np.linalg.norm(vector_D)
+        rows.append(Row(id=row_id("s", key), key=key, content=key, vector_D=vector_D, **shared))
+        number += 1
+    index.store.upsert(rows)
+    print(number, flush=True)
+    if number % 200 == 0:
+        index.store.optimize(exact_below=400, settings=Settings())
+        print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_ten_times_while_writing_and_compacting(tmp_path: Path) -> None:
+    """What a write had acknowledged is there after kill -9, once; the same writes again double nothing."""
+    path = tmp_path / "index"
+    Index.create(path, IndexInfo(model="none", fingerprint="none", dimension=8))
+    rng = np.random.default_rng(1)
+    most = 0
+    for _ in range(10):
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            acknowledged = int(writer.stdout.readline())
+            time.sleep(float(rng.uniform(0, 0.8)))
+            writer.send_signal(signal.SIGKILL)
+            for line in writer.stdout:
+                acknowledged = int(line) if line.endswith("\n") else acknowledged
+        most = max(most, acknowledged)
+        keys = Index.open(path).store.column(["key"])["key"]
+        assert len(keys) == len(set(keys))
+        assert set(map(str, range(most))) <= set(keys)
+    assert most > 200  # it was compacted at least once
+
+
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+from llave import load_model
+
+model = load_model("nano", device="cpu")  # once: the runs are forks, which open the index themselves
+index, source = Path(sys.argv[1]), Path(sys.argv[2])
+chance = random.Random(2)
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        from llave.collection.collection import open_collection
+        from llave.search.build import build_index
+        from llave.search.index import Index
+        build_index(Index.open(index), model, open_collection(source), source, progress=False, make_map=False)
+        os._exit(0)
+    time.sleep(chance.uniform(1.5, 4.0))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print("killed", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_ten_times_while_indexing(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
+    """A run that was killed goes on, and ends with what an undisturbed one has."""
+    source = tmp_path / "texts.jsonl"
+    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(6000)))
+    whole, killed = (Index.create(tmp_path / name, index_info(nano_untouched, "nano")) for name in ("whole", "killed"))
+    build(whole, nano_untouched, source, make_map=False)
+    command = [sys.executable, "-c", KILLER, str(killed.path), str(source)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert run.stdout.split() == ["killed"] * 10
+    done = Index.open(killed.path).count()
+    assert done > 0
+    report = build(killed, nano_untouched, source, make_map=False)
+    assert report.added == 6000 - done
+    ids, vector_ND = whole.store.vectors(limit=None)
+    again, other_ND = killed.store.vectors(limit=None)
+    assert ids == again
+    np.testing.assert_allclose(vector_ND, other_ND, atol=1e-5)

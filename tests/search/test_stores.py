@@ -1,0 +1,201 @@
+"""LanceDB and Qdrant behind one protocol, each against plain numpy.
+
+Qdrant runs in its client's local mode here, not as a server: no package brings the server's binary. Local mode has the
+client's calls, filters and payloads, but compares every vector, so approximate search on Qdrant is not tested.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llave.errors import UserError
+from llave.search.filters import parse_filter
+from llave.search.index import row_id
+from llave.search.lance import LanceStore
+from llave.search.qdrant import QdrantStore
+from llave.search.store import Row, Settings, VectorStore
+
+D = 16
+Open = Callable[[], VectorStore]
+
+
+def row(place: int, vector_D: np.ndarray, **fields: str | float | bool | None) -> Row:
+    return Row(
+        id=row_id("s", str(place)),
+        source="s",
+        key=str(place),
+        kind="text" if place % 2 else "image",
+        text=f"text {place}",
+        path=f"it's {place}.png",
+        file="",
+        stamp=f"stamp {place}",
+        content=f"content {place}",
+        digest=f"digest {place}",
+        thumbnail=bytes([place]),
+        fields=fields,
+        vector_D=vector_D,
+    )
+
+
+@pytest.fixture(params=["lance", "qdrant"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
+    if request.param == "lance":
+        yield LanceStore(tmp_path / "db", D)
+        return
+    with closing(QdrantStore(tmp_path / "qdrant", "items", D, tmp_path / "fields.json")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def rows() -> list[Row]:
+    rng = np.random.default_rng(0)
+    vector_ND = rng.normal(size=(60, D)).astype(np.float32)
+    vector_ND /= np.linalg.norm(vector_ND, axis=1, keepdims=True)
+    return [
+        row(n, vector_ND[n], number=float(n), even=n % 2 == 0, part=None if n % 5 == 4 else f"part {n % 5}'s")
+        for n in range(60)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Local mode performs exact")
+def test_nearest_is_what_numpy_finds(store: VectorStore, rows: list[Row]) -> None:
+    store.upsert(rows)
+    vector_ND = np.stack([each.vector_D for each in rows if each.vector_D is not None])
+    query_D = vector_ND[3] + vector_ND[7]
+    query_D /= np.linalg.norm(query_D)
+    cosine_N = vector_ND @ query_D
+    conditions = {
+        "": lambda r: True,
+        'part = "part 1\'s"': lambda r: r.fields["part"] == "part 1's",
+        'part != "part 1\'s"': lambda r: r.fields["part"] != "part 1's",
+        "number >= 10 and number < 20": lambda r: 10 <= r.fields["number"] < 20,
+        "number = 7": lambda r: r.fields["number"] == 7,
+        "number in (3, 7, 9)": lambda r: r.fields["number"] in (3, 7, 9),
+        "even = true and kind = image": lambda r: r.fields["even"] and r.kind == "image",
+        "even = false": lambda r: not r.fields["even"],
+        'path = "it\'s 5.png"': lambda r: r.path == "it's 5.png",
+    }
+    for text, passes in conditions.items():
+        expected = [n for n in np.argsort(-cosine_N) if passes(rows[n])]
+        found = store.nearest(query_D, limit=8, conditions=parse_filter(text))
+        assert [each.key for each, _ in found] == [str(n) for n in expected[:8]], text
+        np.testing.assert_allclose([score for _, score in found], cosine_N[expected[:8]], atol=2e-6)
+        assert store.count(parse_filter(text)) == len(expected)
+    assert found[0][0].fields == rows[5].fields
+    assert found[0][0].vector_D is None
+
+
+def test_writing_again_changes_nothing(store: VectorStore, rows: list[Row]) -> None:
+    store.upsert(rows)
+    store.upsert(rows[10:30])
+    assert store.count() == 60
+    changed = row(3, rows[4].vector_D, number=-1.0, fresh="new")  # type: ignore[arg-type]
+    store.upsert([changed])
+    assert store.count() == 60
+    got = store.get([changed.id], vectors=True, thumbnails=True)[changed.id]
+    np.testing.assert_allclose(got.vector_D, rows[4].vector_D, atol=1e-6)  # type: ignore[arg-type]
+    assert got.thumbnail == bytes([3])
+    assert {name: value for name, value in got.fields.items() if value is not None} == {"number": -1.0, "fresh": "new"}
+    assert store.fields() == {"number": "number", "even": "boolean", "part": "string", "fresh": "string"}
+    store.delete([changed.id, row_id("s", "unknown")])
+    assert store.count() == 59
+    assert store.get([changed.id]) == {}
+
+
+def test_what_is_known(store: VectorStore, rows: list[Row]) -> None:
+    store.upsert(rows)
+    known = store.known("s")
+    assert len(known) == 60
+    assert known[rows[5].id].stamp == "stamp 5"
+    assert known[rows[5].id].content == "content 5"
+    assert store.known("another") == {}
+    columns = store.column(["id", "kind", "number"])
+    assert dict(zip(columns["id"], columns["number"], strict=True))[rows[8].id] == 8.0
+    assert store.get(["nonsense", rows[1].id]).keys() == {rows[1].id}
+
+
+def test_a_sample_of_vectors(store: VectorStore, rows: list[Row]) -> None:
+    store.upsert(rows)
+    ids, vector_ND = store.vectors(limit=None)
+    by_id = {each.id: each.vector_D for each in rows}
+    assert len(ids) == 60
+    for each, vector_D in zip(ids, vector_ND, strict=True):
+        np.testing.assert_allclose(vector_D, by_id[each], atol=1e-6)  # type: ignore[arg-type]
+    few, _ = store.vectors(limit=7)
+    assert few == store.vectors(limit=7)[0]
+    assert len(set(few)) == 7
+    none, empty = store.vectors(limit=5, conditions=parse_filter("number > 1000"))
+    assert none == []
+    assert len(empty) == 0
+
+
+def test_what_does_not_fit_is_refused(store: VectorStore, rows: list[Row]) -> None:
+    store.upsert(rows)
+    with pytest.raises(UserError, match="no field 'colour'"):
+        store.count(parse_filter("colour = red"))
+    with pytest.raises(UserError, match="field 'number'"):
+        store.upsert([row(99, rows[0].vector_D, number="many")])  # type: ignore[arg-type]
+    assert store.count() == 60
+
+
+def test_reopened(tmp_path: Path, rows: list[Row]) -> None:
+    LanceStore(tmp_path / "db", D).upsert(rows)
+    assert LanceStore(tmp_path / "db", D).count() == 60
+    with closing(QdrantStore(tmp_path / "q", "items", D, tmp_path / "f.json")) as first:
+        first.upsert(rows)
+    with closing(QdrantStore(tmp_path / "q", "items", D, tmp_path / "f.json")) as second:
+        assert second.count(parse_filter("even = true")) == 30
+    with pytest.raises(UserError, match="16 dimensions, not 8"):
+        QdrantStore(tmp_path / "q", "items", 8, tmp_path / "f.json")
+
+
+@pytest.mark.filterwarnings("ignore:Failed to obtain server version")
+def test_no_qdrant_server(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no Qdrant server that answers"):
+        QdrantStore("http://127.0.0.1:9", "items", D, tmp_path / "f.json")
+
+
+def test_approximate_search(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    vector_ND = rng.normal(size=(3000, D)).astype(np.float32)
+    vector_ND /= np.linalg.norm(vector_ND, axis=1, keepdims=True)
+    store = LanceStore(tmp_path / "db", D)
+    rows = [_later(n, v) for n, v in enumerate(vector_ND)]
+    store.upsert(rows)
+    store.optimize(exact_below=10_000, settings=Settings())
+    assert not store.stats().approximate
+    store.optimize(exact_below=1000, settings=Settings(probes=16, refine=8))
+    assert store.stats().approximate
+    assert store.stats().unindexed == 0
+    fresh = _later(5000, vector_ND[0])
+    store.upsert([fresh])
+    assert store.stats().unindexed == 1
+    hits = 0
+    for query_D in vector_ND[:50]:
+        exact = {each.id for each, _ in store.nearest(query_D, limit=10, exact=True)}
+        hits += len(exact & {each.id for each, _ in store.nearest(query_D, limit=10)})
+    assert hits >= 0.98 * 500
+    assert {each.id for each, _ in store.nearest(vector_ND[0], limit=2)} == {
+        rows[0].id,
+        fresh.id,
+    }  # not indexed, yet found
+
+
+def _later(number: int, vector_D: np.ndarray) -> Row:
+    return Row(
+        id=row_id("s", str(number)),
+        source="s",
+        key=str(number),
+        kind="text",
+        text="",
+        path="",
+        file="",
+        stamp="",
+        content="",
+        digest="",
+        fields={"number": float(number % 10)},
+        vector_D=vector_D,
+    )
