@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -38,7 +38,8 @@ PEERS = {IN_LOOP: "loop", IN_THREADS: "threads"}
 START_SECONDS = 180
 NEAR = 1e-4
 WORDS = (
-    ["red", "blue", "small", "old", "bright", "wooden", "paper", "umbrella", "dog", "cat", "bridge", "lamp", "street", "garden", "window", "boat", "mountain", "river", "cup", "chair", "under", "over", "beside", "behind", "in", "front", "of", "with", "without", "and", "near", "a", "the", "one", "two", "three", "photo", "drawing", "icon", "of"]
+    "red blue small old bright wooden paper umbrella dog cat bridge lamp street garden window boat mountain river "
+    "under over beside behind in front of with without and near a the one two three photo drawing icon of"
 )
 
 
@@ -62,9 +63,9 @@ class ServeMeasurement:
 
 def text_requests(seed: int, *, longest: int = 24) -> Iterator[bytes]:
     """Texts of 3 to ``longest`` words, none twice."""
-    draw = random.Random(seed)
+    draw, words = random.Random(seed), WORDS.split()
     for number in itertools.count():
-        text = " ".join([*draw.choices(WORDS, k=draw.randint(2, longest - 1)), str(number)])
+        text = " ".join([*draw.choices(words, k=draw.randint(2, longest - 1)), str(number)])
         yield prepared(json.dumps({"input": text, "encoding_format": "base64"}).encode())
 
 
@@ -103,7 +104,7 @@ def measure_serve(
     Raises:
         UserError: a server that does not start, or vectors that differ.
     """
-    makers = {"texts": text_requests, "pictures": picture_requests}
+    makers: dict[str, Callable[[int], Iterator[bytes]]] = {"texts": text_requests, "pictures": picture_requests}
     requests = {kind: makers[kind](seed) for seed, kind in enumerate(kinds)}
     rates: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     latencies: dict[tuple[str, str, int], list[list[float]]] = defaultdict(list)

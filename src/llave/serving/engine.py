@@ -109,10 +109,12 @@ class Engine:
         """Bounds of a batch on the model's device."""
         kind = self.model.device.type
         pictures = limits.batch_pictures or (PICTURES_ON_CPU if kind == "cpu" else limits.batch_items)
+        padding, share = PADDING["cpu" if kind == "cpu" else "cuda"]
         return BatchPlan(
-            limits.batch_tokens or TOKENS_PER_BATCH.get(kind, TOKENS_PER_BATCH["cuda"]),
-            {"text": limits.batch_items, "picture": min(pictures, limits.batch_items), "video": VIDEOS},
-            *(PADDING["cpu"] if kind == "cpu" else PADDING["cuda"]),
+            tokens=limits.batch_tokens or TOKENS_PER_BATCH.get(kind, TOKENS_PER_BATCH["cuda"]),
+            items={"text": limits.batch_items, "picture": min(pictures, limits.batch_items), "video": VIDEOS},
+            padding=padding,
+            padding_share=share,
         )
 
     def encode(self, kind: str, prompt: str | None, inputs: list[ModelInput]) -> list[Vector]:

@@ -32,7 +32,7 @@ __all__ = ["FORMATS", "Media", "decode_base64"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 SMALL = 1 << 16
-"""Base64 of at most so many characters is decoded at once rather than in a thread."""
+"""Base64 of at most so many characters, and the head of a file of so many bytes, are read at once, not in a thread."""
 _DATA_URI = re.compile(r"data:[\w.+/-]{0,100}(?:;[\w.+=-]{1,100}){0,4};base64,", re.ASCII | re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,20}:", re.ASCII | re.IGNORECASE)
 Result = TypeVar("Result")
@@ -98,7 +98,10 @@ class Media:
             ApiError: not a picture of an allowed format and size.
         """
         data = await self.read(reference, place, most=self._limits.media_bytes)
-        width, height = await self.in_thread(lambda: self._measure(data, place))
+        if len(data) <= SMALL:
+            width, height = self._measure(data, place)
+        else:
+            width, height = await self.in_thread(lambda: self._measure(data, place))
         async with self.memory.hold(width * height * 3):
             yield await self.in_thread(lambda: (self._decode(data, place), hashlib.sha256(data).digest()))
 
