@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
+from tests.serving.page.conftest import AXE, PHONE, Visit
 from tests.serving.page.things import EVIL_NAME, KEY
 from tests.serving.page.visitor import Visitor
+from tests.serving.running import encoded
+from tests.shapes import draw
 
 pytestmark = pytest.mark.browser
-
-AXE = Path(__file__).parents[3] / "web" / "node_modules" / "axe-core" / "axe.min.js"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
-
-Visit = Callable[..., Visitor]
 
 
 @pytest.mark.problems("401")
@@ -111,7 +109,8 @@ def _at_dialog(page: Page) -> None:
 
 def _at_both(page: Page) -> None:
     _at_results(page)
-    page.get_by_label("Search with a picture").set_input_files(AXE.parents[3] / "docs" / "loss.png")
+    picture: FilePayload = {"name": "red.png", "mimeType": "image/png", "buffer": encoded(draw("red", "circle"))}
+    page.get_by_label("Search with a picture").set_input_files(picture)
     page.get_by_role("radio", name="Mixed").check()
 
 

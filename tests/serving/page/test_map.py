@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import Locator, expect
 
+from tests.serving.page.conftest import PHONE, Visit
 from tests.serving.page.visitor import Visitor
 
 pytestmark = pytest.mark.browser
@@ -110,3 +111,17 @@ def test_without_webgl_the_rest_works(visitor: Visitor) -> None:
     visitor.page.get_by_label("Colour by").select_option("colour")
     visitor.page.get_by_role("list", name="Groups by colour").get_by_role("button", name="blue").click()
     assert selected(visitor) == 16
+
+
+def test_two_fingers_zoom(visit: Visit, site: str) -> None:
+    visitor = visit(site, **PHONE).go("#view=map")
+    canvas = canvas_of(visitor)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    fingers = visitor.page.context.new_cdp_session(visitor.page)
+    for kind, apart in (("Start", 20), ("Move", 60), ("Move", 140), ("End", None)):
+        points = [] if apart is None else [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        fingers.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+    expect(visitor.page.get_by_role("button", name="in view")).not_to_have_text("List 69 in view")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.serving.page.things import EVIL_NAME, EVIL_TEXT
 from tests.serving.page.visitor import Visitor, found_ids
@@ -212,3 +212,20 @@ def test_the_report_opens_under_its_own_policy(visitor: Visitor) -> None:
         visitor.page.get_by_role("link", name="Negatives").click()
     heading = opened.value.get_by_role("heading", name="Hardest")
     expect(heading).to_have_css("color", "rgb(255, 0, 0)")
+
+
+@pytest.mark.problems("ERR_ABORTED")
+def test_typing_on_ends_the_request_before(visitor: Visitor) -> None:
+    page = visitor.go().page
+    # Held back for ever; all else reaches the server.
+    page.route("**/v1/search", lambda route: _asks(route, "a red") or route.continue_())
+    with page.expect_request("**/v1/search"):
+        visitor.box.fill("a red")
+    with page.expect_event("requestfailed", lambda request: request.post_data_json["text"] == "a red"):
+        visitor.search("a red circle")
+    expect(visitor.status).to_contain_text("24 of 69 items")
+
+
+def _asks(route: Route, text: str) -> bool:
+    body = route.request.post_data_json
+    return isinstance(body, dict) and body.get("text") == text

@@ -13,7 +13,7 @@ import { type Camera, HOME, type Size, toMap, zoomed } from "./camera";
 import type { Mode } from "./gestures";
 import { MapCanvas } from "./map-canvas";
 import { colouring, type Colouring, defaultField } from "./palette";
-import { type Cloud, rectangle, within } from "./points";
+import { type Cloud, countIn, rectangle, within } from "./points";
 import { MARK } from "./renderer";
 
 export function MapView() {
@@ -71,10 +71,8 @@ function Loaded({ data }: { data: MapData }) {
   const select = (ids: string[]): void => {
     selection.value = ids.length > 0 ? ids : null;
   };
-  const seen = within(
-    cloud,
-    rectangle(toMap(camera, size, [0, 0]), toMap(camera, size, [size.width, size.height])),
-  );
+  const [topLeft, bottomRight] = [toMap(camera, size, [0, 0]), toMap(camera, size, [size.width, size.height])];
+  const seen = countIn(cloud, topLeft, bottomRight);
   const zoom = (factor: number) => () => setCamera(zoomed(camera, size, factor));
   return (
     <>
@@ -115,8 +113,13 @@ function Loaded({ data }: { data: MapData }) {
             ))}
           </select>
         </label>
-        <button type="button" class="button map-seen" disabled={seen.length === 0} onClick={() => select(seen)}>
-          List {count(seen.length)} in view
+        <button
+          type="button"
+          class="button map-seen"
+          disabled={seen === 0}
+          onClick={() => select(within(cloud, rectangle(topLeft, bottomRight)))}
+        >
+          List {count(seen)} in view
         </button>
       </div>
       {missing ? (

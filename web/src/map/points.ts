@@ -41,6 +41,15 @@ export function within({ ids, x, y }: Cloud, polygon: readonly Point[]): string[
   });
 }
 
+/** How many points lie in a rectangle; asked on every move of the map, so nothing is built for it. */
+export function countIn({ x, y }: Cloud, [left, top]: Point, [right, bottom]: Point): number {
+  let found = 0;
+  for (let i = 0; i < x.length; i++) {
+    if (x[i]! >= left && x[i]! <= right && y[i]! >= bottom && y[i]! <= top) found++;
+  }
+  return found;
+}
+
 export const rectangle = ([ax, ay]: Point, [bx, by]: Point): Point[] => [
   [ax, ay],
   [bx, ay],
