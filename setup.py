@@ -1,5 +1,6 @@
 """Builds the web page into the package, so that a wheel needs no Node; all else is in pyproject.toml."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ class BuildPage(build_py):
                 raise SystemExit("llave: the web page cannot be built")
             # Everything but the page works without it, and the server says what to do.
             sys.stderr.write("llave: the web page is not built; try: make web\n")
+        # The names of its files change with their content, and setuptools keeps what it copied for the wheel before.
+        shutil.rmtree(Path(self.build_lib) / "llave" / "serving" / "static", ignore_errors=True)
         super().run()
 
 
