@@ -80,6 +80,9 @@ def test_a_deadline(held: Held) -> None:
         held.go.set()
         assert server.embed("y").status_code == 200
         assert "queued" not in held.seen
+        for asked in ("nan", "inf", "-1", "soon", "1e9"):  # as if nothing had been asked
+            found = server.client.post("/v1/embeddings", json={"input": "z"}, headers={"x-request-timeout": asked})
+            assert found.status_code == 200
 
 
 def test_a_client_that_goes_away(held: Held) -> None:

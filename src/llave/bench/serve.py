@@ -10,6 +10,7 @@ import base64
 import io
 import itertools
 import json
+import os
 import random
 import socket
 import statistics
@@ -22,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -33,7 +35,7 @@ from llave.errors import UserError
 
 __all__ = ["OURS", "PEERS", "ServeMeasurement", "measure_serve", "picture_requests", "text_requests"]
 
-OURS, IN_LOOP, IN_THREADS = "llave serve", "FastAPI + encode, async", "FastAPI + encode, threads"
+OURS, IN_LOOP, IN_THREADS = "llave serve", "plain, async def", "plain, threads"
 PEERS = {IN_LOOP: "loop", IN_THREADS: "threads"}
 START_SECONDS = 180
 NEAR = 1e-4
@@ -47,7 +49,8 @@ WORDS = (
 class ServeMeasurement:
     """One server, kind of item and number of clients; medians of the rounds, with the ends for ``rate``.
 
-    ``ratio`` is the median of the rounds' own ratios to the faster of the two plain servers.
+    ``ratio`` is the median of the rounds' own ratios to the faster of the two plain servers. ``cpu_ms`` is the server's
+    processor time for a request, which no neighbour on the machine can disturb much; nan where there is no /proc.
     """
 
     variant: str
@@ -59,6 +62,7 @@ class ServeMeasurement:
     p50_ms: float
     p95_ms: float
     ratio: float
+    cpu_ms: float
 
 
 def text_requests(seed: int, *, longest: int = 24) -> Iterator[bytes]:
@@ -108,8 +112,10 @@ def measure_serve(
     requests = {kind: makers[kind](seed) for seed, kind in enumerate(kinds)}
     rates: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     latencies: dict[tuple[str, str, int], list[list[float]]] = defaultdict(list)
+    cpu: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     with ExitStack() as stack:
-        ports = {name: stack.enter_context(_running(name, model, threads)) for name in (OURS, *PEERS)}
+        servers = {name: stack.enter_context(_running(name, model, threads)) for name in (OURS, *PEERS)}
+        ports = {name: port for name, (port, _) in servers.items()}
         for kind in kinds:
             asyncio.run(_compare(ports, [next(requests[kind]) for _ in range(8)]))
             for port in ports.values():
@@ -121,10 +127,13 @@ def measure_serve(
         ):
             for kind, number in cells:
                 for name in shuffle.sample(list(ports), len(ports)):
-                    rate, times = asyncio.run(closed_loop(ports[name], number, requests[kind], seconds))
+                    port, pid = servers[name]
+                    before = _cpu_seconds(pid)
+                    rate, times = asyncio.run(closed_loop(port, number, requests[kind], seconds))
+                    cpu[name, kind, number].append((_cpu_seconds(pid) - before) / len(times) * 1000)
                     rates[name, kind, number].append(rate)
                     latencies[name, kind, number].append(times)
-    return [_summary(name, kind, number, rates, latencies) for kind, number in cells for name in (OURS, *PEERS)]
+    return [_summary(name, kind, number, rates, latencies, cpu) for kind, number in cells for name in (OURS, *PEERS)]
 
 
 def _summary(
@@ -133,6 +142,7 @@ def _summary(
     number: int,
     rates: dict[tuple[str, str, int], list[float]],
     latencies: dict[tuple[str, str, int], list[list[float]]],
+    cpu: dict[tuple[str, str, int], list[float]],
 ) -> ServeMeasurement:
     found = rates[name, kind, number]
     quantiles = [np.quantile(times, (0.5, 0.95)) * 1000 for times in latencies[name, kind, number]]
@@ -148,6 +158,7 @@ def _summary(
         p50_ms=statistics.median(float(pair[0]) for pair in quantiles),
         p95_ms=statistics.median(float(pair[1]) for pair in quantiles),
         ratio=statistics.median(ratios),
+        cpu_ms=statistics.median(cpu[name, kind, number]),
     )
 
 
@@ -166,8 +177,8 @@ async def _compare(ports: dict[str, int], requests: Sequence[bytes]) -> None:
 
 
 @contextmanager
-def _running(name: str, model: str, threads: int) -> Iterator[int]:
-    """A server in a process of its own; yields its port once it is ready."""
+def _running(name: str, model: str, threads: int) -> Iterator[tuple[int, int]]:
+    """A server in a process of its own; yields its port and process once it is ready."""
     port = _free_port()
     serve = ["llave.cli.main", "serve", model, "--port", str(port), "--threads", str(threads), "--drain_seconds", "0"]
     peer = ["llave.bench.serve_peer", model, str(port), str(threads), PEERS.get(name, "")]
@@ -175,7 +186,7 @@ def _running(name: str, model: str, threads: int) -> Iterator[int]:
     process = subprocess.Popen([sys.executable, "-m", *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         _wait(process, name, port)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -190,6 +201,15 @@ def _wait(process: subprocess.Popen[bytes], name: str, port: int) -> None:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
     raise UserError(f"{name} did not start (exit code {process.poll()}); run it by hand to see why")
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far, user and system."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _free_port() -> int:

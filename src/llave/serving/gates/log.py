@@ -51,7 +51,10 @@ class LogGate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                own = [(b"x-request-id", request_id.encode())]
+                if service.draining:  # the client's next request needs another server
+                    own.append((b"connection", b"close"))
+                message["headers"] = [*message.get("headers", ()), *own]
             await send(message)
 
         service.in_flight += 1
@@ -100,6 +103,7 @@ def _head_problem(scope: Scope) -> ApiError | None:
 def _seconds(asked: bytes | None, most: float) -> float:
     """A client may ask for less time than the server gives, not for more."""
     try:
-        return min(max(float(asked or most), 0.001), most)
+        wanted = float(asked or 0)
     except ValueError:
         return most
+    return min(wanted, most) if wanted > 0 else most  # nan is not
