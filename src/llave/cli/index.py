@@ -189,7 +189,6 @@ def _check(argv: list[str]) -> int:
     else:
         how = f"approximate, {stats.unindexed:,} not indexed yet" if stats.approximate else "exact: all items compared"
         sys.stdout.write(f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
-        sys.stdout.write(f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in ("filter", "items", f"recall@{config.k}", "worst", "p50 ms", "p95 ms", "exact p50 ms"):
             table.add_column(name, justify="left" if name == "filter" else "right")
