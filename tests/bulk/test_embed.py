@@ -234,8 +234,11 @@ def test_ray_with_a_worker_that_dies(tmp_path: Path, nano_untouched: SentenceTra
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
     try:
         from llave.bulk.ray import run_on_ray
+        from llave.bulk.shard import Batches
 
-        for done, _ in enumerate(run_on_ray(there, there.todo(), workers=1, device="cpu", dtype=None), start=1):
+        for done, _ in enumerate(
+            run_on_ray(there, there.todo(), Batches(), workers=1, device="cpu", dtype=None), start=1
+        ):
             if done == 3:
                 actors = [
                     p for p in psutil.process_iter(["cmdline"]) if "ray::MapWorker" in " ".join(p.info["cmdline"])
