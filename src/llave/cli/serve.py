@@ -114,6 +114,7 @@ def run(argv: list[str]) -> int:
 
 
 def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> int:
+    from llave.serving.allocator import keep_freed_memory
     from llave.serving.app import create_app
     from llave.serving.run import make_server
 
@@ -136,6 +137,8 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
 
     app = create_app(lambda: _load(config), options, on_ready=ready, on_failure=failed)
     server = make_server(app, options.limits, grace=config.drain_seconds)
+    keep_freed_memory()
+    sys.setswitchinterval(0.001)  # the event loop waits less for the model's thread; its own work takes no longer
     server.run(sockets=[port])
     if failures:
         raise failures[0]
