@@ -1,6 +1,7 @@
 """``llave serve MODEL``."""
 
 import contextlib
+import gc
 import ipaddress
 import logging
 import socket
@@ -128,6 +129,8 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
         server.should_exit = True
 
     def ready(engine: "Engine") -> None:
+        gc.collect()
+        gc.freeze()  # the model and the libraries stay: no later collection has to look through them
         searched = "no index" if options.index is None else f"index {config.index} ({options.index.count()} items)"
         key = "API key needed" if options.keys else "no API key"
         _say(
@@ -138,7 +141,6 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
     app = create_app(lambda: _load(config), options, on_ready=ready, on_failure=failed)
     server = make_server(app, options.limits, grace=config.drain_seconds)
     keep_freed_memory()
-    sys.setswitchinterval(0.001)  # the event loop waits less for the model's thread; its own work takes no longer
     server.run(sockets=[port])
     if failures:
         raise failures[0]
