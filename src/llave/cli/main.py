@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": "precision@1 of a model on a benchmark",
     "mteb": "mteb's tasks and benchmarks (MIEB, ViDoRe, …) with one of our models",
     "index": "make a folder or table searchable, or bring its index up to date",
+    "embed": "vectors of millions of items, in shards, here or on a Ray cluster",
     "search": "search an index by text, picture, both, or more of an item",
     "analyze": "similarity gap and hardest negatives of a model, as one HTML page",
     "serve": "embeddings and search over HTTP: OpenAI's and Cohere's requests, with pictures and videos; a page",

@@ -22,6 +22,8 @@ USUAL = {
     "video": ("video", "video_path"),
 }
 """Names that are looked for where the user names none."""
+FIRST_ROWS = 100
+"""Are read to learn the columns: JSON's rows may each have others."""
 PARQUET_ROWS = 256
 """In memory at a time: rows may hold pictures."""
 
@@ -35,11 +37,12 @@ class TableCollection:
     def __init__(self, path: Path, columns: Columns) -> None:
         self.path = path
         self.root = path.parent
-        first = next(iter(iterate(path)), None)
-        if first is None:
+        rows = list(islice(iterate(path), FIRST_ROWS))
+        if not rows:
             raise UserError(f"{path}: no rows")
-        if not isinstance(first, dict):
+        if not all(isinstance(row, dict) for row in rows):
             raise UserError(f"{path}: rows are not objects with columns")
+        first = {name: value for row in reversed(rows) for name, value in row.items()}
         self._columns = _choose(path, first, columns)
         self._fields = _field_names(path, first, columns, self._columns)
 

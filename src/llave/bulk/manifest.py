@@ -1,0 +1,135 @@
+"""What a bulk run does, written down before it begins: every part of the input, and how its vectors are made.
+
+The parts depend on the input alone, so that any number of processes, on any machines, before and after any kill, write
+the same shards. A shard is done when its file is there under its own name.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llave.bulk.precision import Precision
+from llave.collection.collection import Columns, Part, open_collection
+from llave.errors import UserError
+
+__all__ = ["Format", "Manifest", "Settings", "load_manifest", "open_manifest", "write_atomically"]
+
+Format = Literal["parquet", "lance"]
+SETTINGS, PARTS = "manifest.json", "parts.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that decides the vectors, and their form.
+
+    Args:
+        input: path of the collection.
+        columns: of a table.
+        model: path or hub id.
+        fingerprint: of its weights and settings.
+        prompt: before every item.
+        num_frames: of a video.
+        shard_size: items of a shard.
+        dimensions: that are kept.
+        precision: type of the numbers.
+        format: of what is left in the end.
+        keep: also the text, path and fields of each item.
+    """
+
+    input: str
+    columns: Columns
+    model: str
+    fingerprint: str
+    prompt: str
+    num_frames: int
+    shard_size: int
+    dimensions: int
+    precision: Precision
+    format: Format
+    keep: bool
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The parts of a run, each of which becomes one shard."""
+
+    out: Path
+    settings: Settings
+    parts: Sequence[Part]
+
+    def shard(self, number: int) -> Path:
+        """The file of a part's vectors."""
+        return self.out / "shards" / f"{number:06d}.parquet"
+
+    def errors(self, number: int) -> Path:
+        """The file of a part's errors, written before its vectors."""
+        return self.out / "shards" / f"{number:06d}.errors.jsonl"
+
+    def todo(self) -> list[int]:
+        """Parts whose shards are not there."""
+        return [number for number in range(len(self.parts)) if not self.shard(number).is_file()]
+
+
+def open_manifest(out: Path, settings: Settings) -> Manifest:
+    """The manifest in ``out``, written there if the run is new.
+
+    Raises:
+        UserError: another run's files, or an input that is not what it was.
+    """
+    parts = list(open_collection(settings.input, settings.columns).parts(settings.shard_size))
+    if not parts:
+        raise UserError(f"{settings.input}: nothing to embed")
+    lines = "".join(json.dumps(part, ensure_ascii=False) + "\n" for part in parts)
+    digest = hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
+    header = {**dataclasses.asdict(settings), "parts": len(parts), "parts_sha256": digest}
+    file = out / SETTINGS
+    if file.is_file():
+        kept = json.loads(file.read_text("utf-8"))
+        differing = [name for name in header if kept.get(name) != header[name]]
+        if {"parts", "parts_sha256"} & set(differing):
+            raise UserError(
+                f"{settings.input}: not what it was when {out} was begun (files or rows were added or removed); choose "
+                "another --out"
+            )
+        if differing:
+            name = differing[0]
+            raise UserError(
+                f"{out}: was begun with {name} {kept.get(name)!r}, not {header[name]!r}; choose another --out, or "
+                f"the same {name}"
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise UserError(f"{out}: holds something else; choose another --out")
+    else:
+        (out / "shards").mkdir(parents=True, exist_ok=True)
+        write_atomically(out / PARTS, lines.encode("utf-8", "surrogatepass"))
+        write_atomically(file, (json.dumps(header, indent=2, ensure_ascii=False) + "\n").encode())
+    return Manifest(out, settings, parts)
+
+
+def load_manifest(out: Path) -> Manifest:
+    """The manifest of a run that was begun, without a look at its input."""
+    kept = json.loads((out / SETTINGS).read_text("utf-8"))
+    values = {field.name: kept[field.name] for field in dataclasses.fields(Settings)}
+    settings = Settings(**{**values, "columns": Columns(**values["columns"])})
+    lines = (out / PARTS).read_text("utf-8", errors="surrogatepass").splitlines()
+    return Manifest(out, settings, [json.loads(line) for line in lines])
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Under its name a file is whole, or not there, even when the power fails."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,156 @@
+"""A whole bulk run: what is not done yet, by the engine that was asked for, and what is left in the end."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from llave.bulk.local import Step, run_here, run_in_processes
+from llave.bulk.manifest import Manifest, write_atomically
+from llave.errors import UserError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["BulkReport", "embed_collection"]
+
+Engine = Literal["local", "ray"]
+LANCE = "vectors.lance"
+ERRORS = "errors.jsonl"
+
+
+@dataclass(frozen=True)
+class BulkReport:
+    """Items of the whole run, and of these those that this call embedded."""
+
+    vectors: int
+    errors: int
+    embedded: int
+
+
+def embed_collection(
+    manifest: Manifest,
+    model: "SentenceTransformer",
+    *,
+    engine: Engine = "local",
+    workers: int = 1,
+    batch_size: int = 64,
+    tokens_per_batch: int | None = None,
+    ray_address: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    progress: bool = True,
+) -> BulkReport:
+    """Write the shards that are not there, then the table of errors and, if asked for, a Lance dataset.
+
+    Args:
+        model: of the manifest.
+        engine: this machine, or a Ray cluster.
+        workers: processes here, or actors there.
+        ray_address: of a cluster; None starts one on this machine.
+        device: of Ray's actors; None is a GPU where the cluster has one.
+        dtype: of their weights.
+
+    Raises:
+        UserError: see the engines; another process that writes to the same folder.
+    """
+    batches: dict[str, Any] = {"batch_size": batch_size, "tokens_per_batch": tokens_per_batch}
+    try:
+        with FileLock(manifest.out / "write.lock", timeout=0):
+            lance = manifest.out / LANCE
+            if lance.is_dir():
+                shutil.rmtree(manifest.out / "shards", ignore_errors=True)  # of a run that was killed just then
+                return _report(manifest, 0)
+            todo = manifest.todo()
+            if not todo:
+                steps: Iterator[Step] = iter(())
+            elif engine == "ray":
+                from llave.bulk.ray import run_on_ray
+
+                steps = run_on_ray(
+                    manifest,
+                    todo,
+                    workers=workers,
+                    device=device,
+                    dtype=dtype,
+                    address=ray_address,
+                    **batches,
+                )
+            elif workers > 1 and len(todo) > 1:
+                steps = run_in_processes(manifest, model, todo, min(workers, len(todo)), **batches)
+            else:
+                steps = run_here(manifest, model, todo, **batches)
+            embedded = _follow(steps, manifest, todo, progress)
+            _finish(manifest)
+            return _report(manifest, embedded)
+    except Timeout:
+        raise UserError(f"{manifest.out}: another process writes there; wait until it is done") from None
+
+
+def _follow(steps: Iterator[Step], manifest: Manifest, todo: Sequence[int], progress: bool) -> int:
+    console = Console(stderr=True)
+    embedded = 0
+    columns = (
+        TextColumn("embed"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("shards, {task.fields[speed]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not progress or not console.is_terminal) as bar:
+        job = bar.add_task("embed", total=len(manifest.parts), completed=len(manifest.parts) - len(todo), speed="")
+        for items, _, _ in steps:
+            embedded += items
+            elapsed = bar.tasks[job].elapsed or 0.0
+            bar.update(job, advance=1, speed=f"{embedded / elapsed:,.0f} items/s" if elapsed else "")
+    return embedded
+
+
+def _finish(manifest: Manifest) -> None:
+    missing = manifest.todo()
+    if missing:
+        raise UserError(f"{manifest.out}: {len(missing)} shards were not written; the same command goes on")
+    numbers = range(len(manifest.parts))
+    lines = [manifest.errors(number).read_bytes() for number in numbers if manifest.errors(number).is_file()]
+    write_atomically(manifest.out / ERRORS, b"".join(lines))
+    if manifest.settings.format == "lance":
+        _write_lance(manifest)
+
+
+def _write_lance(manifest: Manifest) -> None:
+    """All shards as one dataset; then they go."""
+    try:
+        import lance
+    except ImportError:
+        raise UserError("--format lance needs the package pylance: pip install 'llave[bulk]'") from None
+    partial = manifest.out / f".{LANCE}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shards = [manifest.shard(number) for number in range(len(manifest.parts))]
+    schema = pq.read_schema(shards[0])
+    reader = pa.RecordBatchReader.from_batches(
+        schema, (batch for shard in shards for batch in pq.read_table(shard).to_batches())
+    )
+    lance.write_dataset(reader, str(partial))
+    partial.rename(manifest.out / LANCE)
+    shutil.rmtree(manifest.out / "shards")
+
+
+def _report(manifest: Manifest, embedded: int) -> BulkReport:
+    errors = (manifest.out / ERRORS).read_bytes().count(b"\n")
+    return BulkReport(_rows(manifest.out, manifest), errors, embedded)
+
+
+def _rows(out: Path, manifest: Manifest) -> int:
+    if (out / LANCE).is_dir():
+        import lance
+
+        return int(lance.dataset(str(out / LANCE)).count_rows())
+    return sum(pq.read_metadata(manifest.shard(number)).num_rows for number in range(len(manifest.parts)))

@@ -1,0 +1,113 @@
+"""One part of the input to one shard of vectors."""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from llave.bulk.manifest import Manifest, write_atomically
+from llave.bulk.precision import columns, truncate
+from llave.collection.collection import open_collection
+from llave.collection.entry import BadEntry, Entry, Measured
+from llave.evaluation.entries import EntryEncoder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["ShardWriter"]
+
+CHUNK = 512
+"""Items whose sizes are known at once, to make batches of like cost."""
+Bad = dict[str, str]
+
+
+class ShardWriter:
+    """A model that writes shards. The same part gives the same shard, wherever and whenever it is written.
+
+    Args:
+        manifest: of the run.
+        model: of the manifest.
+        batch_size: items per forward pass at most.
+        tokens_per_batch: tokens of one at most; None fits the device.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        model: "SentenceTransformer",
+        *,
+        batch_size: int = 64,
+        tokens_per_batch: int | None = None,
+    ) -> None:
+        settings = manifest.settings
+        self._manifest = manifest
+        self._collection = open_collection(settings.input, settings.columns)
+        self._width = settings.dimensions
+        self._encoder = EntryEncoder(
+            model,
+            prompt=settings.prompt,
+            num_frames=settings.num_frames,
+            batch_size=batch_size,
+            tokens_per_batch=tokens_per_batch,
+        )
+
+    def __call__(self, number: int, advance: Callable[[int], object] = lambda items: None) -> tuple[int, int]:
+        """Write a part's shard; returns the numbers of its vectors and of its errors.
+
+        Raises:
+            UserError: the model takes no item at all.
+        """
+        entries: list[Entry] = []
+        vectors: list[Any] = []
+        errors: list[Bad] = []
+        found = self._collection.read(self._manifest.parts[number])
+        while chunk := list(islice(found, CHUNK)):
+            for entry, vector_D in self._embed(chunk, errors, advance):
+                entries.append(entry)
+                vectors.append(vector_D)
+        table = self._table(entries, vectors)
+        lines = "".join(json.dumps(error, ensure_ascii=False) + "\n" for error in errors)
+        if errors:
+            write_atomically(self._manifest.errors(number), lines.encode("utf-8", "replace"))
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        write_atomically(self._manifest.shard(number), buffer.getvalue())
+        return len(entries), len(errors)
+
+    def _embed(
+        self, chunk: Sequence[Entry | BadEntry], errors: list[Bad], advance: Callable[[int], object]
+    ) -> Iterator[tuple[Entry, Any]]:
+        good: list[tuple[Entry, Measured]] = []
+        entries = [entry for entry in chunk if isinstance(entry, Entry)]
+        errors += [{"id": entry.key, "error": entry.message} for entry in chunk if isinstance(entry, BadEntry)]
+        for entry, about in zip(entries, self._encoder.measure(entries), strict=True):
+            if isinstance(about, OSError):
+                errors.append({"id": entry.key, "error": f"{entry.name}: cannot read ({about.strerror})"})
+            else:
+                good.append((entry, about))
+        embedded = self._encoder([entry for entry, _ in good], [about for _, about in good], advance)
+        for (entry, _), result in zip(good, embedded, strict=True):
+            if result.vector_D is None:
+                errors.append({"id": entry.key, "error": result.error})
+            else:
+                yield entry, result.vector_D
+
+    def _table(self, entries: Sequence[Entry], vectors: Sequence[Any]) -> pa.Table:
+        settings = self._manifest.settings
+        vector_ND = np.stack(vectors) if vectors else np.zeros((0, self._width), np.float32)
+        arrays = {
+            "id": pa.array([entry.key for entry in entries], pa.string()),
+            **columns(truncate(vector_ND, settings.dimensions), settings.precision),
+        }
+        if settings.keep:
+            fields = [json.dumps(dict(entry.fields), ensure_ascii=False) for entry in entries]
+            arrays["kind"] = pa.array([entry.kind for entry in entries], pa.string())
+            arrays["text"] = pa.array([entry.text for entry in entries], pa.string())
+            arrays["path"] = pa.array([entry.name for entry in entries], pa.string())
+            arrays["fields"] = pa.array(fields, pa.string())
+        return pa.table(arrays)

@@ -1,0 +1,126 @@
+"""``llave embed MODEL INPUT --out DIR``."""
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from llave.cli.parsing import parse
+from llave.collection.collection import Columns
+from llave.errors import UserError
+
+__all__ = ["EmbedConfig", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+    """A bulk run.
+
+    Args:
+        model: a model directory, a hub id, or "nano".
+        input: a folder (pictures, videos, .txt and .md texts, PDF documents), a table (.parquet, .jsonl, .json, .csv,
+            .tsv) or .tar archives (a file or a quoted glob; WebDataset).
+        out: folder of the shards; killed, the same command goes on there.
+        columns: which column of a table holds what.
+        prompt: before every item; null is the model's own for documents.
+        frames: frames of a video.
+        shard_size: items of a shard; of tar archives, each is a shard.
+        dimensions: keep so many of each vector, at unit length again (Matryoshka); null is all.
+        precision: float32, float16, int8 (with a scale per vector) or binary (a bit per dimension).
+        format: parquet shards, or one Lance dataset made of them in the end.
+        keep: also write kind, text, path and fields of each item.
+        engine: this machine, or a Ray cluster.
+        workers: processes or actors; with GPUs, each has one.
+        ray_address: of a cluster, e.g. ray://head:10001 or auto; null starts one on this machine.
+        batch_size: items per forward pass at most.
+        tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
+        device: e.g. cpu or cuda; null is the best there is.
+        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        json: print what was done as JSON.
+    """
+
+    model: str
+    input: Path
+    out: Path
+    columns: Columns = field(default_factory=Columns)
+    prompt: str | None = None
+    frames: int = 8
+    shard_size: int = 4096
+    dimensions: int | None = None
+    precision: Literal["float32", "float16", "int8", "binary"] = "float32"
+    format: Literal["parquet", "lance"] = "parquet"
+    keep: bool = False
+    engine: Literal["local", "ray"] = "local"
+    workers: int = 1
+    ray_address: str | None = None
+    batch_size: int = 64
+    tokens_per_batch: int | None = None
+    device: str | None = None
+    dtype: str | None = None
+    json: bool = False
+
+
+def run(argv: list[str]) -> int:
+    """Embed what is not embedded yet; 1 if an item could not be."""
+    config = parse(
+        EmbedConfig,
+        argv,
+        command="embed",
+        description="Vectors of millions of items, in shards. Example: llave embed runs/quickstart/models/hardness "
+        "photos --out vectors --precision float16. Items that cannot be embedded are rows of errors.jsonl. Killed at "
+        "any moment, the same command goes on and writes the same shards.",
+        positional=("model", "input"),
+    )
+    for name in ("shard_size", "workers", "frames"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name} {getattr(config, name)}: at least 1")
+    from llave.bulk.manifest import Settings, open_manifest
+    from llave.bulk.precision import check_dimensions
+    from llave.bulk.run import embed_collection
+    from llave.evaluation.cache import model_fingerprint
+    from llave.models.about import eval_dtype
+    from llave.models.load import load_model
+    from llave.terminal import quiet_libraries
+
+    quiet_libraries()
+    dtype = eval_dtype(config.dtype, config.device)
+    model = load_model(config.model, device=config.device, dtype=dtype)
+    path = Path(config.model)
+    prompt = model.prompts.get("document", "") if config.prompt is None else config.prompt
+    settings = Settings(
+        input=str(config.input),
+        columns=config.columns,
+        model=str(path.resolve()) if path.exists() else config.model,
+        fingerprint=model_fingerprint(model),
+        prompt=prompt or "",
+        num_frames=config.frames,
+        shard_size=config.shard_size,
+        dimensions=check_dimensions(config.dimensions, model.get_embedding_dimension() or 0, config.precision),
+        precision=config.precision,
+        format=config.format,
+        keep=config.keep,
+    )
+    report = embed_collection(
+        open_manifest(config.out, settings),
+        model,
+        engine=config.engine,
+        workers=config.workers,
+        batch_size=config.batch_size,
+        tokens_per_batch=config.tokens_per_batch,
+        ray_address=config.ray_address,
+        device=config.device,
+        dtype=dtype,
+    )
+    if config.json:
+        sys.stdout.write(json.dumps(dataclasses.asdict(report)) + "\n")
+    else:
+        before = report.vectors - report.embedded
+        sys.stdout.write(
+            f"{config.out}: {report.vectors:,} vectors of {settings.dimensions} dimensions ({config.precision}); "
+            f"{report.embedded:,} embedded now, {before:,} before\n"
+        )
+    if report.errors:
+        sys.stderr.write(f"llave: {report.errors:,} items could not be embedded: {config.out / 'errors.jsonl'}\n")
+    return 1 if report.errors else 0

@@ -1,0 +1,268 @@
+"""Bulk runs: whole, in processes, on Ray, killed and resumed; the same shards every time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import quantize_embeddings
+
+from llave.bulk.manifest import Manifest, Settings, load_manifest, open_manifest
+from llave.bulk.precision import Precision, check_dimensions, vectors_of
+from llave.bulk.run import embed_collection
+from llave.cli.main import main
+from llave.collection.collection import Columns
+from llave.errors import UserError
+from llave.evaluation.cache import model_fingerprint
+
+Draw = Callable[[int], Image.Image]
+
+
+def settings(source: Path, model: SentenceTransformer, **changes: Any) -> Settings:
+    values: dict[str, Any] = {
+        "input": str(source),
+        "columns": Columns(),
+        "model": "nano",
+        "fingerprint": model_fingerprint(model),
+        "prompt": "",
+        "num_frames": 8,
+        "shard_size": 10,
+        "dimensions": 384,
+        "precision": "float32",
+        "format": "parquet",
+        "keep": False,
+    }
+    return Settings(**{**values, **changes})
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"id": n, "text": f"text {n} " * (n % 7 + 1)}) + "\n" for n in range(57)))
+    return path
+
+
+def embed(manifest: Manifest, model: SentenceTransformer, **options: Any) -> Any:
+    return embed_collection(manifest, model, progress=False, **options)
+
+
+def shards(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((out / "shards").glob("*.parquet"))}
+
+
+def test_vectors_are_the_models(tmp_path: Path, texts: Path, nano_untouched: SentenceTransformer) -> None:
+    manifest = open_manifest(tmp_path / "out", settings(texts, nano_untouched))
+    report = embed(manifest, nano_untouched)
+    assert (report.vectors, report.errors, report.embedded) == (57, 0, 57)
+    tables = [pq.read_table(manifest.shard(number)) for number in range(6)]
+    assert [table.num_rows for table in tables] == [10, 10, 10, 10, 10, 7]
+    assert [key for table in tables for key in table["id"].to_pylist()] == [str(n) for n in range(57)]
+    rows = [json.loads(line) for line in texts.read_text().splitlines()]
+    expected = nano_untouched.encode([row["text"].strip() for row in rows])
+    np.testing.assert_allclose(np.concatenate([vectors_of(table) for table in tables]), expected, atol=1e-5)
+    again = embed(open_manifest(tmp_path / "out", settings(texts, nano_untouched)), nano_untouched)
+    assert (again.vectors, again.embedded) == (57, 0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "binary"])
+def test_precisions(tmp_path: Path, texts: Path, nano_untouched: SentenceTransformer, precision: Precision) -> None:
+    chosen = settings(texts, nano_untouched, precision=precision, dimensions=128, shard_size=100)
+    manifest = open_manifest(tmp_path / "out", chosen)
+    embed(manifest, nano_untouched)
+    table = pq.read_table(manifest.shard(0))
+    rows = [json.loads(line) for line in texts.read_text().splitlines()]
+    full = nano_untouched.encode([row["text"].strip() for row in rows])
+    expected = full[:, :128] / np.linalg.norm(full[:, :128], axis=1, keepdims=True)
+    found = vectors_of(table)
+    if precision == "binary":
+        assert table["vector"].type.list_size == 16
+        packed = np.asarray(table["vector"].to_pylist(), np.uint8)
+        np.testing.assert_array_equal(packed, quantize_embeddings(expected, "ubinary"))
+        np.testing.assert_array_equal(found > 0, expected > 0)
+    else:
+        tolerance = {"float32": 1e-6, "float16": 5e-4, "int8": 0.5 / 127}[precision]
+        np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+def test_dimensions_that_do_not_fit() -> None:
+    assert check_dimensions(None, 384, "int8") == 384
+    for dimensions, precision in ((0, "float32"), (385, "float32"), (12, "binary")):
+        with pytest.raises(UserError, match=f"dimensions {dimensions}"):
+            check_dimensions(dimensions, 384, precision)  # type: ignore[arg-type]
+
+
+def test_bad_items_are_rows_of_the_errors(tmp_path: Path, picture: Draw, nano_untouched: SentenceTransformer) -> None:
+    source = tmp_path / "pictures"
+    source.mkdir()
+    for number in range(5):
+        picture(number).save(source / f"{number}.png")
+    (source / "1.png").write_bytes(b"broken")
+    (source / "empty.txt").write_text("")
+    (source / "metadata.jsonl").write_text('{"file_name": "3.png", "artist": "me", "text": "a caption"}\n')
+    manifest = open_manifest(tmp_path / "out", settings(source, nano_untouched, shard_size=2, keep=True))
+    report = embed(manifest, nano_untouched)
+    assert (report.vectors, report.errors) == (4, 2)
+    errors = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
+    assert [error["id"] for error in errors] == ["1.png", "empty.txt"]
+    rows = [row for number in range(3) for row in pq.read_table(manifest.shard(number)).to_pylist()]
+    kept = next(row for row in rows if row["id"] == "3.png")
+    assert (kept["kind"], kept["text"], kept["path"]) == ("image", "a caption", "3.png")
+    assert json.loads(kept["fields"]) == {"folder": ".", "artist": "me"}
+
+
+def test_lance(tmp_path: Path, texts: Path, nano_untouched: SentenceTransformer) -> None:
+    import lance
+
+    plain = open_manifest(tmp_path / "plain", settings(texts, nano_untouched))
+    embed(plain, nano_untouched)
+    chosen = settings(texts, nano_untouched, format="lance")
+    report = embed(open_manifest(tmp_path / "out", chosen), nano_untouched)
+    assert report.vectors == 57
+    table = lance.dataset(str(tmp_path / "out" / "vectors.lance")).to_table()
+    assert table["id"].to_pylist() == [str(n) for n in range(57)]
+    expected = np.concatenate([vectors_of(pq.read_table(plain.shard(number))) for number in range(6)])
+    np.testing.assert_array_equal(vectors_of(table), expected)
+    assert not (tmp_path / "out" / "shards").exists()
+    again = embed(open_manifest(tmp_path / "out", chosen), nano_untouched)
+    assert (again.vectors, again.embedded) == (57, 0)
+
+
+def test_archives(tmp_path: Path, picture: Draw, nano_untouched: SentenceTransformer) -> None:
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"a-{shard}.tar", "w") as archive:
+            for number in range(3):
+                path = tmp_path / f"{number}.jpg"
+                picture(number + 3 * shard).save(path)
+                archive.add(path, f"{number}.jpg")
+    manifest = open_manifest(tmp_path / "out", settings(tmp_path / "a-*.tar", nano_untouched))
+    assert embed(manifest, nano_untouched).vectors == 6
+    assert pq.read_table(manifest.shard(1))["id"].to_pylist() == ["a-1/0", "a-1/1", "a-1/2"]
+
+
+def test_another_run_is_not_mixed_in(tmp_path: Path, texts: Path, nano_untouched: SentenceTransformer) -> None:
+    out = tmp_path / "out"
+    manifest = open_manifest(out, settings(texts, nano_untouched))
+    assert load_manifest(out) == manifest
+    with pytest.raises(UserError, match=r"begun with dimensions 384, not 100"):
+        open_manifest(out, settings(texts, nano_untouched, dimensions=100))
+    with pytest.raises(UserError, match="begun with fingerprint"):
+        open_manifest(out, settings(texts, nano_untouched, fingerprint="another"))
+    with texts.open("a") as file:
+        file.write('{"id": 99, "text": "one more"}\n')
+    with pytest.raises(UserError, match="not what it was"):
+        open_manifest(out, settings(texts, nano_untouched))
+    with pytest.raises(UserError, match="holds something else"):
+        open_manifest(tmp_path, settings(texts, nano_untouched))
+
+
+@pytest.mark.slow
+def test_processes_write_the_same(tmp_path: Path, texts: Path, nano_untouched: SentenceTransformer) -> None:
+    for name, workers in (("one", 1), ("two", 2)):
+        embed(open_manifest(tmp_path / name, settings(texts, nano_untouched)), nano_untouched, workers=workers)
+    assert shards(tmp_path / "one") == shards(tmp_path / "two")
+    assert len(shards(tmp_path / "one")) == 6
+
+
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+from llave import load_model
+from llave.bulk.manifest import load_manifest
+from llave.bulk.run import embed_collection
+
+model = load_model("nano", device="cpu")  # once: the runs are forks
+manifest = load_manifest(Path(sys.argv[1]))
+chance = random.Random(3)
+counts = []
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        embed_collection(manifest, model, progress=False)
+        os._exit(0)
+    time.sleep(chance.uniform(0.05, 0.5))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    counts.append(len(manifest.todo()))
+print(*counts, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_ten_times(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
+    """Finished shards stay, nothing is doubled, and the end is that of an undisturbed run, to the bit."""
+    source = tmp_path / "texts.jsonl"
+    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(3000)))
+    chosen = settings(source, nano_untouched, shard_size=20)
+    whole, killed = (open_manifest(tmp_path / name, chosen) for name in ("whole", "killed"))
+    embed(whole, nano_untouched)
+    run = subprocess.run(
+        [sys.executable, "-c", KILLER, str(killed.out)], capture_output=True, text=True, timeout=200, check=True
+    )
+    left = [int(count) for count in run.stdout.split()]
+    assert len(left) == 10
+    assert left == sorted(left, reverse=True)
+    report = embed(killed, nano_untouched)
+    assert report.vectors == 3000
+    assert report.embedded == 20 * left[-1]
+    assert shards(whole.out) == shards(killed.out)
+    assert [path.name for path in killed.out.rglob("*.lance*")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_ray_with_a_worker_that_dies(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
+    """The same shards as here; an actor that is killed is replaced, and its part is done again."""
+    import ray
+
+    source = tmp_path / "texts.jsonl"
+    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(600)))
+    chosen = settings(source, nano_untouched, shard_size=20)
+    here, there = (open_manifest(tmp_path / name, chosen) for name in ("here", "there"))
+    embed(here, nano_untouched)
+    killed = 0
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    try:
+        from llave.bulk.ray import run_on_ray
+
+        for done, _ in enumerate(run_on_ray(there, there.todo(), workers=1, device="cpu", dtype=None), start=1):
+            if done == 3:
+                actors = [
+                    p for p in psutil.process_iter(["cmdline"]) if "ray::MapWorker" in " ".join(p.info["cmdline"])
+                ]
+                for actor in actors:
+                    os.kill(actor.pid, signal.SIGKILL)
+                killed = len(actors)
+    finally:
+        ray.shutdown()
+    assert killed == 1
+    assert there.todo() == []
+    assert embed(there, nano_untouched).embedded == 0
+    assert shards(here.out) == shards(there.out)
+
+
+def test_the_command(tmp_path: Path, picture: Draw, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "pictures"
+    source.mkdir()
+    picture(1).save(source / "a.png")
+    words = ["embed", "nano", str(source), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(words) == 0
+    assert "1 vectors of 384 dimensions (float32); 1 embedded now, 0 before" in capsys.readouterr().out
+    (source / "b.png").write_bytes(b"broken")
+    assert main(words) == 2
+    assert "not what it was" in capsys.readouterr().err
+    assert main([*words[:4], str(tmp_path / "out2"), "--json", "--device", "cpu"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"vectors": 1, "errors": 1, "embedded": 1}
+    assert "1 items could not be embedded" in captured.err
+    assert main([*words, "--shard_size", "0"]) == 2

@@ -1,0 +1,108 @@
+"""``llave index`` and ``llave search`` as a person uses them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from llave.cli.main import main
+from tests.evaluation.pages import check_in_chromium, check_self_contained, parse
+
+Draw = Callable[[int], Image.Image]
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def index(tmp_path: Path, picture: Draw, capsys: Captured) -> Path:
+    source = tmp_path / "things"
+    source.mkdir()
+    rows = []
+    for number in range(8):
+        picture(number).save(source / f"p{number}.png")
+        rows.append({"image": f"p{number}.png", "id": f"id-{number}", "artist": "me" if number % 2 else "you"})
+    rows.append({"image": "", "id": "words", "caption": "<b>[red]circle</b>", "artist": None})
+    (source / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / "the.index"
+    assert main(["index", "nano", str(source / "t.jsonl"), "--index", str(path), "--device", "cpu"]) == 0
+    assert f"{path}: 9 items; 9 added" in capsys.readouterr().out
+    return path
+
+
+def test_search(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    image = tmp_path / "things" / "p3.png"
+    common = ["--index", str(index), "--device", "cpu"]
+    assert main(["search", "--image", str(image), "--json", "--limit", "3", *common]) == 0
+    hits = json.loads(capsys.readouterr().out)
+    assert len(hits) == 3
+    assert (hits[0]["path"], hits[0]["fields"]) == ("p3.png", {"artist": "me"})
+    assert hits[0]["score"] == pytest.approx(1, abs=1e-5)
+    assert (
+        main(["search", "red circle", "--image", str(image), "--weight", "0.9", "--filter", "artist = you", *common])
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "artist: you" in out
+    assert "artist: me" not in out
+    assert main(["search", "--like", "p3.png", "--json", *common]) == 0
+    assert "p3.png" not in {hit["path"] for hit in json.loads(capsys.readouterr().out)}
+    assert main(["search", "circle", "--filter", "kind = text", *common]) == 0
+    assert "<b>[red]circle</b>" in capsys.readouterr().out  # no markup
+    assert main(["search", "circle", "--filter", "artist = nobody", *common]) == 0
+    assert "no hits pass the filter" in capsys.readouterr().out
+
+
+def test_errors_are_one_line(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    common = ["--index", str(index), "--device", "cpu"]
+    cases = {
+        "nothing to search for": ["search", *common],
+        "no item 'nothing.png'": ["search", "--like", "nothing.png", *common],
+        "stands alone": ["search", "words", "--like", "p1.png", *common],
+        "no field 'colour'": ["search", "x", "--filter", "colour = red", *common],
+        "no index here": ["search", "x", "--index", str(tmp_path / "none")],
+        "no such picture": ["search", "--image", str(tmp_path / "none.png"), *common],
+        "no such folder or file": ["index", "nano", str(tmp_path / "none"), *common],
+        "was made with item_prompt '', not 'Find: '": [
+            *("index", "nano", str(tmp_path / "things" / "t.jsonl"), "--item_prompt", "Find: "),
+            *common,
+        ],
+        "at least 1 hit": ["search", "x", "--limit", "0", *common],
+    }
+    for message, words in cases.items():
+        assert main(words) == 2, message
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_bad_item_is_reported(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "things" / "p1.png").write_bytes(b"broken")
+    words = ["index", "nano", str(tmp_path / "things" / "t.jsonl"), "--index", str(index), "--device", "cpu", "--json"]
+    assert main(words) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["errors"].keys() == {"id-1"}
+    assert "left out id-1" in captured.err
+
+
+def test_check(index: Path, capsys: Captured) -> None:
+    assert main(["index", "check", str(index), "--queries", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found[0]["recall"] == 1
+    assert main(["index", "check", str(index), "--queries", "5"]) == 0
+    assert "exact: all items compared" in capsys.readouterr().out
+
+
+@pytest.mark.browser
+def test_the_page_of_results(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    page = tmp_path / "hits.html"
+    image = tmp_path / "things" / "p3.png"
+    words = ["search", "a circle", "--image", str(image), "--index", str(index), "--html", str(page), "--device", "cpu"]
+    assert main([*words, "--limit", "9"]) == 0
+    assert capsys.readouterr().out == f"{page}\n"
+    check_self_contained(page)
+    parsed = parse(page)
+    assert sum(tag == "img" for tag, _ in parsed.tags) == 9  # eight pictures and the query
+    assert "<b>[red]circle</b>" in parsed.text
+    for dark in (False, True):
+        check_in_chromium(page, tmp_path / "profile", dark=dark)
