@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,8 +111,8 @@ def run(argv: list[str]) -> int:
     limits = _limits(config)
     with contextlib.closing(listen(config.host, config.port)) as port:
         options = _options(config, keys, limits)
-        _log(config)
-        return _serve(config, options, port)
+        with _logging(config):
+            return _serve(config, options, port)
 
 
 def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> int:
@@ -221,12 +222,14 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _log(config: ServeConfig) -> None:
+@contextlib.contextmanager
+def _logging(config: ServeConfig) -> Iterator[None]:
     """Our own loggers on stderr: plain words, and a line of JSON for each request."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("llave: %(levelname)s %(message)s"))
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(logging.Formatter("%(message)s"))
+    loggers: list[tuple[logging.Logger, logging.Handler]] = []
     for name, own, level in (
         ("llave.serving", handler, logging.WARNING),
         ("llave.serving.access", lines, logging.INFO if config.access_log else logging.CRITICAL),
@@ -236,6 +239,14 @@ def _log(config: ServeConfig) -> None:
         logger.addHandler(own)
         logger.setLevel(level)
         logger.propagate = False
+        loggers.append((logger, own))
+    try:
+        yield
+    finally:
+        for logger, own in loggers:
+            logger.removeHandler(own)
+            logger.setLevel(logging.NOTSET)
+            logger.propagate = True
 
 
 def _say(text: str) -> None:
