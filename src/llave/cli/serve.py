@@ -243,8 +243,8 @@ def _logging(config: ServeConfig) -> Iterator[None]:
     try:
         yield
     finally:
-        for logger, own in loggers:
-            logger.removeHandler(own)
+        for logger, added in loggers:
+            logger.removeHandler(added)
             logger.setLevel(logging.NOTSET)
             logger.propagate = True
 
