@@ -1,10 +1,12 @@
 """``llave serve MODEL``."""
 
 import contextlib
+import gc
 import ipaddress
 import logging
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,11 +111,12 @@ def run(argv: list[str]) -> int:
     limits = _limits(config)
     with contextlib.closing(listen(config.host, config.port)) as port:
         options = _options(config, keys, limits)
-        _log(config)
-        return _serve(config, options, port)
+        with _logging(config):
+            return _serve(config, options, port)
 
 
 def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> int:
+    from llave.serving.allocator import keep_freed_memory
     from llave.serving.app import create_app
     from llave.serving.run import make_server
 
@@ -127,6 +130,8 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
         server.should_exit = True
 
     def ready(engine: "Engine") -> None:
+        gc.collect()
+        gc.freeze()  # the model and the libraries stay: no later collection has to look through them
         searched = "no index" if options.index is None else f"index {config.index} ({options.index.count()} items)"
         key = "API key needed" if options.keys else "no API key"
         _say(
@@ -136,6 +141,7 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
 
     app = create_app(lambda: _load(config), options, on_ready=ready, on_failure=failed)
     server = make_server(app, options.limits, grace=config.drain_seconds)
+    keep_freed_memory()
     server.run(sockets=[port])
     if failures:
         raise failures[0]
@@ -216,12 +222,14 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _log(config: ServeConfig) -> None:
+@contextlib.contextmanager
+def _logging(config: ServeConfig) -> Iterator[None]:
     """Our own loggers on stderr: plain words, and a line of JSON for each request."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("llave: %(levelname)s %(message)s"))
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(logging.Formatter("%(message)s"))
+    loggers: list[tuple[logging.Logger, logging.Handler]] = []
     for name, own, level in (
         ("llave.serving", handler, logging.WARNING),
         ("llave.serving.access", lines, logging.INFO if config.access_log else logging.CRITICAL),
@@ -231,6 +239,14 @@ def _log(config: ServeConfig) -> None:
         logger.addHandler(own)
         logger.setLevel(level)
         logger.propagate = False
+        loggers.append((logger, own))
+    try:
+        yield
+    finally:
+        for logger, added in loggers:
+            logger.removeHandler(added)
+            logger.setLevel(logging.NOTSET)
+            logger.propagate = True
 
 
 def _say(text: str) -> None:

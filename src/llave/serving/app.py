@@ -29,7 +29,7 @@ from llave.serving.limits import Limits
 from llave.serving.media import Media
 from llave.serving.metrics import Metrics
 from llave.serving.openapi import describe
-from llave.serving.pages import PageHeaders, add_pages, page_paths
+from llave.serving.pages import PageHeaders, add_pages, page_files
 from llave.serving.remote import Remote
 from llave.serving.routes import cohere, embeddings, search, status
 from llave.serving.service import Service
@@ -156,7 +156,7 @@ def _add_gates(app: FastAPI, service: Service, options: AppOptions) -> None:
     """From the innermost to the outermost."""
     app.add_middleware(BodyGate, limits=options.limits)
     if options.keys:
-        app.add_middleware(KeyGate, keys=options.keys, open_paths=status.OPEN | page_paths())
+        app.add_middleware(KeyGate, keys=options.keys, open_paths=status.OPEN | {"/", *page_files()})
     app.add_middleware(PageHeaders)
     if options.cors_origins:
         app.add_middleware(

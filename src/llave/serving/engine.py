@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,20 @@ def trained_dimensions(model: str) -> list[int]:
     return [int(number) for number in found or []]
 
 
+class _Encoder(Encoder):
+    """Looks for equal pictures in a batch only where there can be any: hashing pixels costs 5% of a small model.
+
+    The queue has found equal items by their files' hashes; the same picture may still stand beside several texts.
+    """
+
+    reuse = False
+
+    @contextmanager
+    def _towers(self) -> Iterator[None]:
+        with super()._towers() if self.reuse else nullcontext():
+            yield
+
+
 class Engine:
     """A loaded model.
 
@@ -75,7 +90,7 @@ class Engine:
         self.num_frames = num_frames
         self.tokens = Tokens(model)
         self.counter = TokenCounter(model, num_frames)
-        self.encoders: dict[str, Encoder] = {}
+        self.encoders: dict[str, _Encoder] = {}
 
     def check_name(self, name: str | None) -> None:
         """Refuse another model's name.
@@ -122,8 +137,9 @@ class Engine:
 
         A kind has its own memory of what fits: a GPU that holds 4 videos holds more than 4 texts.
         """
-        encoder = self.encoders.setdefault(kind, Encoder(self.model))
+        encoder = self.encoders.setdefault(kind, _Encoder(self.model))
         encoder.prompt = prompt
+        encoder.reuse = len(inputs) > 1 and any(isinstance(entry, dict) and entry.get("text") for entry in inputs)
         try:
             found = encoder(inputs)
         except UserError:  # all refused, or one too large for the memory: each for itself, strangers share a batch

@@ -2,9 +2,9 @@
 
 import json
 import logging
+import random
 import re
 import time
-import uuid
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,7 +43,7 @@ class LogGate:
         service, start = self._service, time.monotonic()
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given.decode() if _ID.fullmatch(given) else f"{random.getrandbits(96):024x}"
         scope[DEADLINE] = start + _seconds(headers.get(b"x-request-timeout"), service.limits.request_seconds)
         status = 0
 
