@@ -1,6 +1,7 @@
-"""``llave serve MODEL``."""
+"""``llave serve``."""
 
 import contextlib
+import dataclasses
 import gc
 import ipaddress
 import logging
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llave.cli.defaults import QUICKSTART, find_index
 from llave.cli.parsing import parse
 from llave.errors import UserError
 
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
     from llave.serving.gates.auth import Keys
     from llave.serving.limits import Limits
 
-__all__ = ["ServeConfig", "run"]
+__all__ = ["ServeConfig", "run", "with_defaults"]
 
 DESCRIPTION = """Embeddings and search over HTTP: OpenAI's /v1/embeddings with pictures and videos, Cohere's /v2/embed,
 and with an index a search page. Only this machine can reach it unless --host says otherwise; addresses of pictures are
 not fetched unless --allow_remote_from names their host. Ctrl-C or SIGTERM ends it once all requests are answered.
 
-Try: llave serve runs/quickstart/models/hardness, then
+Try, after `llave quickstart`: llave serve, then
 curl http://127.0.0.1:8000/v1/embeddings -H 'content-type: application/json' -d '{"input": "a red umbrella"}'
 Keys: export LLAVE_API_KEY=$(openssl rand -hex 32). More: docs/serving.md."""
 
@@ -36,9 +38,10 @@ class ServeConfig:
     """A server of one model.
 
     Args:
-        model: a model directory, a hub id, or "nano".
-        index: an index that `llave index` made with this model; it brings search and the page's gallery.
-        gallery: the HTML file of `llave analyze`, shown at /gallery.
+        model: a model directory, a hub id, or "nano"; null is the one that made the index.
+        index: an index that `llave index` made with this model; it brings search and the page's gallery. Without
+            a model and an index, it is "index" here, else the quickstart's.
+        gallery: the HTML file of `llave analyze`, shown at /gallery; null with the quickstart's index is its report.
         host: address to listen on; 0.0.0.0 is all of this machine's, and asks for a key.
         port: to listen on; 0 chooses a free one.
         name: of the model in requests; null is the directory's.
@@ -63,7 +66,7 @@ class ServeConfig:
         access_log: a line of JSON on stderr for each request, without its content.
     """
 
-    model: str
+    model: str | None = None
     index: Path | None = None
     gallery: Path | None = None
     host: str = "127.0.0.1"
@@ -103,6 +106,7 @@ def run(argv: list[str]) -> int:
     from llave.serving.run import listen
 
     _check(config)
+    config = with_defaults(config)
     keys = read_keys(config.api_keys_file)
     if not _is_loopback(config.host) and not keys and not config.no_key:
         raise UserError(
@@ -159,18 +163,32 @@ def _load(config: ServeConfig) -> "Engine":
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
+    name = str(config.model)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    model = load_model(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
+    model = load_model(name, device=config.device, dtype=eval_dtype(config.dtype, config.device))
     engine = Engine(
         model,
-        name=config.name or Path(config.model).name,
-        aliases=[config.model],
-        dimensions=[*config.dimensions, *trained_dimensions(config.model)],
+        name=config.name or Path(name).name,
+        aliases=[name],
+        dimensions=[*config.dimensions, *trained_dimensions(name)],
         num_frames=config.frames,
     )
     engine.warm_up()
     return engine
+
+
+def with_defaults(config: ServeConfig) -> ServeConfig:
+    """The model, index and gallery that are meant where none is named."""
+    if config.model is not None:
+        return config
+    from llave.search.index import Index
+
+    index = find_index(config.index)
+    report = QUICKSTART / "report.html"
+    own = index == QUICKSTART / "index" and report.is_file()
+    gallery = config.gallery or (report if own else None)
+    return dataclasses.replace(config, model=Index.open(index).info.model, index=index, gallery=gallery)
 
 
 def _limits(config: ServeConfig) -> "Limits":
