@@ -202,7 +202,7 @@ print(*counts, flush=True)
 def test_killed_ten_times(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
     """Finished shards stay, nothing is doubled, and the end is that of an undisturbed run, to the bit."""
     source = tmp_path / "texts.jsonl"
-    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(3000)))
+    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(1600)))
     chosen = settings(source, nano_untouched, shard_size=20)
     whole, killed = (open_manifest(tmp_path / name, chosen) for name in ("whole", "killed"))
     embed(whole, nano_untouched)
@@ -213,7 +213,7 @@ def test_killed_ten_times(tmp_path: Path, nano_untouched: SentenceTransformer) -
     assert len(left) == 10
     assert left == sorted(left, reverse=True)
     report = embed(killed, nano_untouched)
-    assert report.vectors == 3000
+    assert report.vectors == 1600
     assert report.embedded == 20 * left[-1]
     assert shards(whole.out) == shards(killed.out)
     assert [path.name for path in killed.out.rglob("*.lance*")] == []

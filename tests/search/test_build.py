@@ -284,7 +284,7 @@ for _ in range(10):
         from llave.search.index import Index
         build_index(Index.open(index), model, open_collection(source), source, progress=False, make_map=False)
         os._exit(0)
-    time.sleep(chance.uniform(1.5, 4.0))
+    time.sleep(chance.uniform(1.0, 2.5))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     print("killed", flush=True)
@@ -295,7 +295,7 @@ for _ in range(10):
 def test_killed_ten_times_while_indexing(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
     """A run that was killed goes on, and ends with what an undisturbed one has."""
     source = tmp_path / "texts.jsonl"
-    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(6000)))
+    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(3000)))
     whole, killed = (Index.create(tmp_path / name, index_info(nano_untouched, "nano")) for name in ("whole", "killed"))
     build(whole, nano_untouched, source, make_map=False)
     command = [sys.executable, "-c", KILLER, str(killed.path), str(source)]
@@ -304,7 +304,7 @@ def test_killed_ten_times_while_indexing(tmp_path: Path, nano_untouched: Sentenc
     done = Index.open(killed.path).count()
     assert done > 0
     report = build(killed, nano_untouched, source, make_map=False)
-    assert report.added == 6000 - done
+    assert report.added == 3000 - done
     ids, vector_ND = whole.store.vectors(limit=None)
     again, other_ND = killed.store.vectors(limit=None)
     assert ids == again
