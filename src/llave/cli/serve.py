@@ -147,6 +147,7 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
     server = make_server(app, options.limits, grace=config.drain_seconds)
     keep_freed_memory()
     server.run(sockets=[port])
+    gc.unfreeze()  # or libraries count what the end of the process does not free, and say so
     if failures:
         raise failures[0]
     _say("stopped; all requests were answered")
