@@ -4,7 +4,12 @@ import logging
 import os
 import warnings
 
-__all__ = ["quiet_libraries"]
+__all__ = ["printable", "quiet_libraries"]
+
+
+def printable(text: object) -> str:
+    """In one line, and unable to move the cursor: names of files may hold anything."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
 
 
 def quiet_libraries() -> None:

@@ -1,11 +1,13 @@
 """Bulk runs: whole, in processes, on Ray, killed and resumed; the same shards every time."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,60 @@ def test_processes_write_the_same(tmp_path: Path, texts: Path, nano_untouched: S
     assert len(shards(tmp_path / "one")) == 6
 
 
+def test_killed_before_the_manifest(tmp_path: Path, texts: Path, nano_untouched: SentenceTransformer) -> None:
+    out = tmp_path / "out"
+    (out / "shards").mkdir(parents=True)
+    (out / "parts.jsonl").write_text("")
+    (out / ".manifest.json.7.partial").write_text("{")
+    manifest = open_manifest(out, settings(texts, nano_untouched))
+    assert load_manifest(out) == manifest
+    (out / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        open_manifest(out, settings(texts, nano_untouched))
+    with pytest.raises(UserError, match="holds something else"):
+        open_manifest(texts, settings(texts, nano_untouched))
+
+
+def test_what_a_killed_process_left(tmp_path: Path, texts: Path, nano_untouched: SentenceTransformer) -> None:
+    """Errors of a part that is read anew, and pieces of shards."""
+    manifest = open_manifest(tmp_path / "out", settings(texts, nano_untouched))
+    manifest.errors(0).write_text('{"id": "1", "error": "no memory"}\n')
+    partial = tmp_path / "out" / "shards" / ".000000.parquet.7.partial"
+    partial.write_bytes(b"PAR1")
+    report = embed(manifest, nano_untouched)
+    assert (report.vectors, report.errors) == (57, 0)
+    assert not partial.exists()
+
+
+def test_a_name_in_an_archive_that_is_not_unicode(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in (os.fsdecode(b"caf\xe9.txt"), "b.txt"):
+            member = tarfile.TarInfo(name)
+            member.size = 3
+            archive.addfile(member, io.BytesIO(b"abc"))
+    report = embed(open_manifest(tmp_path / "out", settings(path, nano_untouched)), nano_untouched)
+    assert (report.vectors, report.errors) == (1, 1)
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    source, out = tmp_path / "texts.jsonl", tmp_path / "out"
+    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(20_000)))
+    words = ["embed", "nano", str(source), "--out", str(out), "--shard_size", "20", "--workers", "2", "--device", "cpu"]
+    with subprocess.Popen([sys.executable, "-m", "llave.cli.main", *words]) as run:
+        while len(list((out / "shards").glob("*.parquet"))) < 3:
+            assert run.poll() is None
+            time.sleep(0.1)
+        started = psutil.Process(run.pid).children(recursive=True)
+        run.kill()
+    gone, alive = psutil.wait_procs(started, timeout=30)
+    for process in alive:
+        process.kill()
+    assert len(gone) >= 2
+    assert not alive
+
+
 KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
@@ -254,7 +310,9 @@ def test_ray_with_a_worker_that_dies(tmp_path: Path, nano_untouched: SentenceTra
     assert shards(here.out) == shards(there.out)
 
 
-def test_the_command(tmp_path: Path, picture: Draw, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    tmp_path: Path, picture: Draw, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "pictures"
     source.mkdir()
     picture(1).save(source / "a.png")
@@ -269,3 +327,5 @@ def test_the_command(tmp_path: Path, picture: Draw, capsys: pytest.CaptureFixtur
     assert json.loads(captured.out) == {"vectors": 1, "errors": 1, "embedded": 1}
     assert "1 items could not be embedded" in captured.err
     assert main([*words, "--shard_size", "0"]) == 2
+    monkeypatch.chdir(tmp_path)  # the same input under another name
+    assert main(["embed", "nano", "pictures/../pictures", *words[3:4], str(tmp_path / "out2"), "--device", "cpu"]) == 1

@@ -1,6 +1,7 @@
 """``llave index`` and ``llave search`` as a person uses them."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,12 +69,55 @@ def test_errors_are_one_line(index: Path, tmp_path: Path, capsys: Captured) -> N
             *common,
         ],
         "at least 1 hit": ["search", "x", "--limit", "0", *common],
+        "no item '\\udcff'": ["search", "--like", "\udcff", *common],
+        "queries 0": ["index", "check", str(index), "--queries", "0"],
+        "seed -1": ["index", "nano", str(tmp_path / "things"), "--seed", "-1", *common],
     }
     for message, words in cases.items():
         assert main(words) == 2, message
         captured = capsys.readouterr()
         assert message in captured.err
         assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_disk_that_takes_nothing(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    """Here a file stands where a folder would be."""
+    source = str(tmp_path / "things" / "t.jsonl")
+    (tmp_path / "file").write_text("")
+    for words in (
+        ["index", "nano", source, "--index", str(tmp_path / "file")],
+        ["index", "nano", source, "--index", str(tmp_path / "file" / "x")],
+        ["search", "--like", "p3.png", "--index", str(index), "--html", str(tmp_path)],
+    ):
+        assert main(words) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_names_cannot_move_the_cursor(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    source = tmp_path / "odd"
+    source.mkdir()
+    (source / "a\x1b[2J\nb.png").write_bytes(b"broken")
+    (source / os.fsdecode(b"caf\xe9.png")).write_bytes(b"broken")
+    assert main(["index", "nano", str(source), "--index", str(index), "--device", "cpu", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["errors"]) == 2
+    assert "\x1b" not in captured.err
+    assert len(captured.err.splitlines()) == 3
+
+
+def test_a_model_that_has_moved(index: Path, capsys: Captured) -> None:
+    info = index / "index.json"
+    info.write_text(info.read_text().replace('"nano"', '"/nowhere/model"'))
+    assert main(["search", "x", "--index", str(index), "--device", "cpu"]) == 2
+    assert "/nowhere/model: no such directory" in (error := capsys.readouterr().err)
+    assert "say --model, if it has moved" in error
+    assert main(["search", "x", "--index", str(index), "--device", "cpu", "--model", "nano"]) == 0
+
+
+def test_the_page_of_like_shows_what_is_meant(index: Path, tmp_path: Path) -> None:
+    page = tmp_path / "like.html"
+    assert main(["search", "--like", "p3.png", "--index", str(index), "--html", str(page), "--limit", "8"]) == 0
+    assert sum(tag == "img" for tag, _ in parse(page).tags) == 8  # seven other pictures, and itself
 
 
 def test_a_bad_item_is_reported(index: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -1,7 +1,10 @@
 """Folders, tables and archives: the same entries whole and in parts, and one bad file costs one entry."""
 
+import datetime
+import decimal
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from PIL import Image
 
 from llave.collection.collection import Collection, Columns, open_collection
-from llave.collection.entry import BadEntry, Entry
+from llave.collection.entry import BadEntry, Entry, chunks
 from llave.errors import UserError
 from tests.data.films import frames, write_film
 
@@ -218,3 +221,104 @@ def test_a_truncated_archive_gives_what_it_has(tmp_path: Path) -> None:
     assert isinstance(found[0], Entry)
     assert isinstance(found[-1], BadEntry)
     assert "items after this place are missing" in found[-1].message
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".CSV"])
+def test_a_bad_line_costs_one_row(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".jsonl":
+        deep = b'{"id": 4, "text": ' + b"[" * 100_000 + b"}\n"
+        path.write_bytes(
+            b'\xef\xbb\xbf{"id": 1, "text": "a"}\n{"id": 2, "te\n\n[5]\n'
+            + deep
+            + b'{"text": "\xff"}\n{"id": 6, "text": "f"}'
+        )
+        bad = [2, 3, 4, 5]
+    else:
+        path.write_bytes(b"\xef\xbb\xbfid,text\n1,a\n2,b,c\n3\n6,f\n")
+        bad = [2, 3]
+    collection = open_collection(path)
+    found = list(collection)
+    assert [(entry.key, entry.text) for entry in found if isinstance(entry, Entry)] == [("1", "a"), ("6", "f")]
+    assert [entry.key for entry in found if isinstance(entry, BadEntry)] == [
+        f"t{suffix} row {number}" for number in bad
+    ]
+    for size in (1, 3):
+        again = in_parts(collection, size)
+        assert [entry.key for entry in again] == [entry.key for entry in found]
+
+
+def test_values_that_are_odd(tmp_path: Path) -> None:
+    rows = [
+        {"id": "cut", "text": "a \ud83d", "size": float("nan"), "note": "\ud83d"},
+        {"id": float("nan"), "text": "missing id", "image": float("nan"), "size": 10**400},
+        {"id": 0, "text": float("nan"), "image": None},
+        {"id": "\ud83d", "text": "x"},
+        {"id": "bytes", "image": {"bytes": "iVBOR", "path": None}},
+        {"id": "nul", "image": "a\0b.png"},
+        {"id": "list", "text": ["a"]},
+    ]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = list(open_collection(path))
+    good = [entry for entry in found if isinstance(entry, Entry)]
+    assert [entry.text for entry in good] == ["a \ufffd", "missing id"]
+    assert good[0].fields == {"size": None, "note": "\ufffd"}
+    assert len(good[1].key) == 32
+    assert good[1].fields["size"] == str(10**400)
+    bad = [entry.key for entry in found if isinstance(entry, BadEntry)]
+    assert bad == ["0", "\ud83d", "bytes", "nul", "list"]
+
+
+def test_dates_and_decimals_are_fields(tmp_path: Path) -> None:
+    row = {
+        "text": "x",
+        "day": datetime.date(2024, 1, 2),
+        "at": datetime.datetime(2024, 1, 2, 3),
+        "price": decimal.Decimal("1.5"),
+    }
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "t.parquet")
+    (entry,) = open_collection(tmp_path / "t.parquet")
+    assert isinstance(entry, Entry)
+    assert entry.fields == {"day": "2024-01-02", "at": "2024-01-02T03:00:00", "price": 1.5}
+
+
+def test_a_name_that_is_not_unicode(tmp_path: Path, picture: Draw) -> None:
+    picture(1).save(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    (found,) = open_collection(tmp_path)
+    assert isinstance(found, BadEntry)
+    assert "not in Unicode" in found.message
+
+
+def archive_of(path: Path, *texts: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for number, text in enumerate(texts):
+            add(archive, f"{number}.txt", text.encode())
+
+
+def test_archives_of_several_folders(tmp_path: Path) -> None:
+    """Each is read where it lies, though their names are equal."""
+    for name in ("one", "two"):
+        archive_of(tmp_path / name / "part.tar", name)
+    found = entries(open_collection(tmp_path / "*" / "part.tar"))
+    assert {key: entry.text for key, entry in found.items()} == {"one/part/0": "one", "two/part/0": "two"}
+
+
+def test_an_archive_with_brackets_and_a_folder_named_as_one(tmp_path: Path) -> None:
+    archive_of(tmp_path / "a[1].tar", "a")
+    assert entries(open_collection(tmp_path / "a[1].tar")).keys() == {"a[1]/0"}
+    (tmp_path / "folder.tar").mkdir()
+    (tmp_path / "folder.tar" / "x.txt").write_text("x")
+    assert entries(open_collection(tmp_path / "folder.tar")).keys() == {"x.txt"}
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")  # to read it would wait for ever
+    assert list(open_collection(tmp_path)) == []
+
+
+def test_a_chunk_holds_few_bytes() -> None:
+    found: list[Entry | BadEntry] = [Entry(key=str(number), image=bytes(100 * 2**20)) for number in range(4)]
+    found += [Entry(key=str(number), text="x") for number in range(4, 10)]
+    assert [len(chunk) for chunk in chunks(found, 5)] == [3, 5, 2]

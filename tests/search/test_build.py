@@ -1,14 +1,18 @@
 """An index follows its folder: new, changed, renamed and removed files, other sources, other models, kills."""
 
 import dataclasses
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from llave.data.images import load_image
 from llave.errors import UserError
 from llave.models.load import build_nano
 from llave.search.build import BuildReport, build_index
+from llave.search.filters import parse_filter
 from llave.search.index import Index, IndexInfo, index_info
 from llave.search.query import combine, embed_query
 from tests.data.films import frames
@@ -44,7 +49,7 @@ def index(tmp_path: Path, nano_untouched: SentenceTransformer) -> Index:
     return Index.create(tmp_path / "index", index_info(nano_untouched, "nano"))
 
 
-def build(index: Index, model: SentenceTransformer, source: Path, **options: bool) -> BuildReport:
+def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
     return build_index(index, model, open_collection(source), source, progress=False, **options)
 
 
@@ -135,6 +140,37 @@ def test_ids_are_unique_and_fields_of_one_type(
     assert "a string, but a number" in report.errors["2"]
 
 
+def test_a_map_that_was_not_made_is_made_later(
+    index: Index, nano_untouched: SentenceTransformer, folder: Path, picture: Draw
+) -> None:
+    """As after a kill between the last row and the map."""
+    build(index, nano_untouched, folder)
+    first = index.map()
+    picture(8).save(folder / "p8.png")
+    picture(9).save(folder / "p0.png")
+    assert counts(build(index, nano_untouched, folder, make_map=False)) == (1, 1, 0, 7, 0)
+    assert counts(build(index, nano_untouched, folder)) == (0, 0, 0, 9, 0)
+    second = index.map()
+    assert first is not None
+    assert second is not None
+    assert len(second.ids) == 9
+    made = (index.path / "map.arrow").stat().st_mtime_ns
+    build(index, nano_untouched, folder)
+    assert (index.path / "map.arrow").stat().st_mtime_ns == made  # once is enough
+    (index.path / "map.arrow").write_bytes(b"ARROW1")
+    assert index.map() is None
+    build(index, nano_untouched, folder)
+    assert index.map() is not None
+
+
+def test_an_index_that_has_become_empty(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    build(index, nano_untouched, folder, exact_below=1)
+    for file in folder.rglob("*.*"):
+        file.unlink()
+    assert build(index, nano_untouched, folder, exact_below=1, allow_empty=True).removed == 8
+    assert index.search(np.ones(384, np.float32)) == []
+
+
 def test_an_empty_folder_removes_nothing(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
     build(index, nano_untouched, folder)
     moved = folder.with_name("elsewhere")
@@ -144,6 +180,76 @@ def test_an_empty_folder_removes_nothing(index: Index, nano_untouched: SentenceT
         build(index, nano_untouched, folder)
     assert index.count() == 8
     assert build(index, nano_untouched, folder, allow_empty=True).removed == 8
+
+
+def test_what_cannot_be_seen_is_not_gone(index: Index, nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+    """A cut archive says nothing of the items behind the cut."""
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for number in range(9):
+            member = tarfile.TarInfo(f"{number}.txt")
+            member.size = 2000
+            archive.addfile(member, io.BytesIO(f"text {number} ".ljust(2000).encode()))
+    assert build(index, nano_untouched, path).added == 9
+    path.write_bytes(path.read_bytes()[:9000])
+    report = build(index, nano_untouched, path)
+    assert "items after this place are missing" in report.errors["a.tar"]
+    assert report.removed == 0
+    assert index.count() == 9
+
+
+def test_a_folder_that_cannot_be_read(
+    index: Index, nano_untouched: SentenceTransformer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests may run as root, whom no folder refuses; so scandir does."""
+    build(index, nano_untouched, folder)
+    scandir = os.scandir
+
+    def refusing(path: Path) -> Any:
+        if Path(path).name == "sub":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    report = build(index, nano_untouched, folder)
+    assert "cannot read this folder" in report.errors["sub/"]
+    assert counts(report) == (0, 0, 0, 5, 0)
+    assert index.count() == 8
+
+
+def test_names_of_fields(index: Index, nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+    """Letters of any script are letters, and no field takes another one's place."""
+    table = tmp_path / "t.jsonl"
+    rows = [{"id": 1, "text": "a", "год": 2000, "имя": "x", "Path": "p"}, {"id": 2, "text": "b", "год": 1990}]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert counts(build(index, nano_untouched, table)) == (2, 0, 0, 0, 0)
+    assert [field.name for field in index.fields()] == ["год", "имя", "Path_"]
+    assert index.count(parse_filter("год >= 1995 and имя = x and Path_ = p")) == 1
+    table.write_text('{"id": 1, "text": "a", "a b": 1, "a-b": 2}\n{"id": 2, "text": "b"}\n')
+    report = build(index, nano_untouched, table, allow_empty=True)
+    assert "'a b' and 'a-b' would both be 'a_b'" in report.errors["1"]
+
+
+def test_more_hits_than_there_are(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    """LanceDB makes room for all that are asked for; with an approximate index, that ended the process."""
+    build(index, nano_untouched, folder, exact_below=1)
+    query_D = np.ones(384, np.float32)
+    assert len(index.search(query_D, limit=10**9)) == 8
+    assert len(index.search(query_D, limit=10**30, offset=3)) == 5
+    assert index.search(query_D, limit=5, offset=10**30) == []
+
+
+def test_rows_of_an_unknown_model_are_refused(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
+    build(index, nano_untouched, folder)
+    info = index.path / "index.json"
+    kept = info.read_text()
+    info.unlink()
+    with pytest.raises(UserError, match="holds 8 items of an index that is not in"):
+        Index.create(index.path, index.info)
+    info.write_text(kept)
+    shutil.rmtree(index.path / "lance")
+    with pytest.raises(UserError, match="gone"):
+        Index.open(index.path)
 
 
 def test_another_model_is_refused(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:

@@ -101,5 +101,5 @@ def test_names_of_fields_are_columns() -> None:
         "_1st",
         "x_____",
         "ok_2",
-        "_",
+        "é",
     ]

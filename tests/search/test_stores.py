@@ -4,6 +4,7 @@ Qdrant runs in its client's local mode here, not as a server: no package brings 
 client's calls, filters and payloads, but compares every vector, so approximate search on Qdrant is not tested.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from llave.errors import UserError
-from llave.search.filters import parse_filter
+from llave.search.filters import Condition, parse_filter
 from llave.search.index import row_id
 from llave.search.lance import LanceStore
 from llave.search.qdrant import QdrantStore
@@ -103,6 +104,12 @@ def test_writing_again_changes_nothing(store: VectorStore, rows: list[Row]) -> N
     store.delete([changed.id, row_id("s", "unknown")])
     assert store.count() == 59
     assert store.get([changed.id]) == {}
+
+
+def test_a_field_in_another_script(store: VectorStore, rows: list[Row]) -> None:
+    store.upsert([dataclasses.replace(each, fields={"год": float(place)}) for place, each in enumerate(rows)])
+    assert store.count((Condition("год", ">=", 50.0),)) == 10
+    assert store.column(["год"])["год"].count(7.0) == 1
 
 
 def test_what_is_known(store: VectorStore, rows: list[Row]) -> None:

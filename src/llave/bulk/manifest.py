@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from llave.bulk.precision import Precision
 from llave.collection.collection import Columns, Part, open_collection
@@ -89,7 +89,7 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
     header = {**dataclasses.asdict(settings), "parts": len(parts), "parts_sha256": digest}
     file = out / SETTINGS
     if file.is_file():
-        kept = json.loads(file.read_text("utf-8"))
+        kept = _read(file)
         differing = [name for name in header if kept.get(name) != header[name]]
         if {"parts", "parts_sha256"} & set(differing):
             raise UserError(
@@ -102,7 +102,7 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
                 f"{out}: was begun with {name} {kept.get(name)!r}, not {header[name]!r}; choose another --out, or "
                 f"the same {name}"
             )
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and not _is_ours(out):
         raise UserError(f"{out}: holds something else; choose another --out")
     else:
         (out / "shards").mkdir(parents=True, exist_ok=True)
@@ -113,21 +113,41 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
 
 def load_manifest(out: Path) -> Manifest:
     """The manifest of a run that was begun, without a look at its input."""
-    kept = json.loads((out / SETTINGS).read_text("utf-8"))
+    kept = _read(out / SETTINGS)
     values = {field.name: kept[field.name] for field in dataclasses.fields(Settings)}
     settings = Settings(**{**values, "columns": Columns(**values["columns"])})
-    lines = (out / PARTS).read_text("utf-8", errors="surrogatepass").splitlines()
+    lines = (out / PARTS).read_bytes().splitlines()
     return Manifest(out, settings, [json.loads(line) for line in lines])
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except ValueError as error:
+        raise UserError(f"{file}: damaged ({error}); choose another --out") from None
+
+
+def _is_ours(out: Path) -> bool:
+    """Empty, or left by a run that was killed before it had written its manifest."""
+    if not out.is_dir():
+        return False
+    shards = out / "shards"
+    others = [path for path in out.iterdir() if path not in (shards, out / PARTS) and path.suffix != ".partial"]
+    return not others and not (shards.is_dir() and any(shards.iterdir()))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Under its name a file is whole, or not there, even when the power fails."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:  # a full disk
+        partial.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

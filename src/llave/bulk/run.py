@@ -69,6 +69,8 @@ def embed_collection(
             if lance.is_dir():
                 shutil.rmtree(manifest.out / "shards", ignore_errors=True)  # of a run that was killed just then
                 return _report(manifest, 0)
+            for partial in (manifest.out / "shards").glob(".*.partial"):
+                partial.unlink(missing_ok=True)  # of a process that was killed
             todo = manifest.todo()
             if not todo:
                 written: Iterator[Counts] = iter(())

@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 from llave.bulk.manifest import Manifest, write_atomically
 from llave.bulk.precision import columns, truncate
 from llave.collection.collection import open_collection
-from llave.collection.entry import BadEntry, Entry, Measured
+from llave.collection.entry import BadEntry, Entry, Measured, chunks
 from llave.evaluation.entries import EntryEncoder
 
 if TYPE_CHECKING:
@@ -72,8 +71,7 @@ class ShardWriter:
         entries: list[Entry] = []
         vectors: list[Any] = []
         errors: list[Bad] = []
-        found = self._collection.read(self._manifest.parts[number])
-        while chunk := list(islice(found, CHUNK)):
+        for chunk in chunks(self._collection.read(self._manifest.parts[number]), CHUNK):
             for entry, vector_D in self._embed(chunk, errors, advance):
                 entries.append(entry)
                 vectors.append(vector_D)
@@ -81,6 +79,8 @@ class ShardWriter:
         lines = "".join(json.dumps(error, ensure_ascii=False) + "\n" for error in errors)
         if errors:
             write_atomically(self._manifest.errors(number), lines.encode("utf-8", "replace"))
+        else:
+            self._manifest.errors(number).unlink(missing_ok=True)  # of a run that was killed before the vectors
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         write_atomically(self._manifest.shard(number), buffer.getvalue())

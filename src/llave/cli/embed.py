@@ -90,7 +90,7 @@ def run(argv: list[str]) -> int:
     path = Path(config.model)
     prompt = model.prompts.get("document", "") if config.prompt is None else config.prompt
     settings = Settings(
-        input=str(config.input),
+        input=str(config.input.resolve()),  # the same from any folder, and on every node of a cluster
         columns=config.columns,
         model=str(path.resolve()) if path.exists() else config.model,
         fingerprint=model_fingerprint(model),

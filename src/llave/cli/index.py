@@ -96,12 +96,14 @@ def run(argv: list[str]) -> int:
         "and speed.",
         positional=("model", "input"),
     )
+    if config.frames < 1 or config.seed < 0:
+        raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
     from llave.collection.collection import open_collection
     from llave.models.about import eval_dtype
     from llave.models.load import load_model
     from llave.search.build import build_index
     from llave.search.index import Index, index_info
-    from llave.terminal import quiet_libraries
+    from llave.terminal import printable, quiet_libraries
 
     quiet_libraries()
     collection = open_collection(config.input, config.columns)
@@ -135,11 +137,11 @@ def run(argv: list[str]) -> int:
         seed=config.seed,
     )
     if config.json:
-        sys.stdout.write(json.dumps(vars(report), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(vars(report)) + "\n")
     else:
         sys.stdout.write(f"{config.index}: {index.count():,} items; {report}\n")
     for key, reason in list(report.errors.items())[:10]:
-        sys.stderr.write(f"llave: left out {key}: {reason}\n")
+        sys.stderr.write(f"llave: left out {printable(key)}: {printable(reason)}\n")
     if report.errors:
         sys.stderr.write(f"llave: all {len(report.errors):,} errors: {config.index / 'errors.jsonl'}\n")
     return 1 if report.errors else 0
@@ -178,6 +180,8 @@ def _check(argv: list[str]) -> int:
     from llave.search.check import WANTED_RECALL, check_index
     from llave.search.index import Index
 
+    if config.queries < 1 or config.k < 1 or config.seed < 0:
+        raise UserError(f"queries {config.queries}, k {config.k}, seed {config.seed}: at least 1, 1 and 0")
     index = Index.open(find_index(config.index))
     if not index.count():
         raise UserError(f"{index.path}: has no items")

@@ -10,6 +10,7 @@ import sys
 
 from llave._version import __version__
 from llave.errors import UserError
+from llave.terminal import printable
 
 __all__ = ["main"]
 
@@ -48,7 +49,10 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns when anything imports it
         code: int = importlib.import_module(f"llave.cli.{name}").run(rest)
     except UserError as error:
-        sys.stderr.write(f"llave: {error}\n")
+        sys.stderr.write(f"llave: {printable(error)}\n")
+        return 2
+    except OSError as error:  # a full or read-only disk, no permission, no network
+        sys.stderr.write(f"llave: {printable(error) or type(error).__name__}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("llave: interrupted; the same command goes on from here\n")

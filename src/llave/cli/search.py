@@ -42,7 +42,7 @@ class SearchConfig:
         html: write the hits as a page with thumbnails to this file.
         json: print JSON instead of a table.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights; as it was when the index was made.
+        dtype: of the weights, as it was when the index was made; null is bfloat16 on a GPU and as stored elsewhere.
     """
 
     text: str = ""
@@ -84,7 +84,7 @@ def run(argv: list[str]) -> int:
         query_D, limit=config.limit, offset=config.offset, filter=conditions, exclude=exclude, exact=config.exact
     )
     if config.html is not None:
-        _write_html(config, index, hits, conditions)
+        _write_html(config, index, hits, conditions, exclude[0] if exclude else None)
     if config.json:
         found = [dataclasses.asdict(hit) for hit in hits]
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
@@ -105,12 +105,18 @@ def _query(config: SearchConfig, index: "Index") -> "tuple[NDArray[np.float32], 
         if item is None or vector_D is None:
             raise UserError(f"{index.path}: no item {config.like!r}; paths are in the results of a search")
         return vector_D, (item,)
+    from llave.models.about import eval_dtype
     from llave.models.load import load_model
     from llave.search.query import embed_query
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
-    model = load_model(config.model or index.info.model, device=config.device, dtype=config.dtype)
+    dtype = eval_dtype(config.dtype, config.device)  # as `llave index` chooses it
+    try:
+        model = load_model(config.model or index.info.model, device=config.device, dtype=dtype)
+    except UserError as error:
+        moved = "" if config.model else f"; {config.index} was made with it; say --model, if it has moved"
+        raise UserError(f"{error}{moved}") from None
     index.check_model(model)
     prompt = index.info.prompts["query"]
     return embed_query(model, text=config.text, image=config.image, weight=config.weight, prompt=prompt), ()
@@ -151,7 +157,9 @@ def _plain(text: str) -> str:
     return escape("".join(letter if letter.isprintable() else " " for letter in text))
 
 
-def _write_html(config: SearchConfig, index: "Index", hits: "list[Hit]", conditions: "Filter") -> None:
+def _write_html(
+    config: SearchConfig, index: "Index", hits: "list[Hit]", conditions: "Filter", like: str | None
+) -> None:
     from llave.search.results_page import write_results_page
 
     write_results_page(
@@ -162,6 +170,7 @@ def _write_html(config: SearchConfig, index: "Index", hits: "list[Hit]", conditi
         image=config.image,
         weight=config.weight,
         like=config.like,
+        like_image=b"" if like is None else index.thumbnail(like) or b"",
         filter_text=config.filter,
         passing=index.count(conditions),
     )

@@ -79,6 +79,6 @@ def open_collection(path: str | Path, columns: Columns | None = None) -> Collect
         return FolderCollection(path)
     if not path.exists():
         raise UserError(f"{path}: no such folder or file")
-    if path.suffix in TABLE_SUFFIXES:
+    if path.suffix.lower() in TABLE_SUFFIXES:
         return TableCollection(path, columns)
     raise UserError(f"{path}: not a folder, a table ({', '.join(TABLE_SUFFIXES)}) or a .tar archive")

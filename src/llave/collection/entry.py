@@ -1,10 +1,14 @@
 """One thing to embed, before it is loaded, whatever it was found in."""
 
+import datetime
+import decimal
 import hashlib
 import io
 import json
+import math
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,20 +19,28 @@ from llave.data.images import load_image
 from llave.data.media import media_bytes
 from llave.data.pages import split_page
 from llave.data.video import load_video
+from llave.errors import DataError
 from llave.models.prompts import ModelInput, model_input
 
-__all__ = ["BadEntry", "Entry", "Kind", "Measured", "Scalar", "scalar", "stamp_of"]
+__all__ = ["BadEntry", "Entry", "Kind", "Measured", "Scalar", "chunks", "legible", "scalar", "stamp_of"]
 
 Kind = Literal["text", "image", "video", "page"]
 Scalar = str | float | bool | None
+CHUNK_BYTES = 256 * 1024**2
+"""Of pictures and films that come as bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadEntry:
-    """What could not be read: its name in the collection, and why."""
+    """What could not be read: its name in the collection, and why.
+
+    Args:
+        hides: more than itself, such as all files of a folder; nobody can say that those are gone.
+    """
 
     key: str
     message: str
+    hides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,11 @@ class Entry:
     name: str = ""
     stamp: str = ""
     fields: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (self.key, self.name):
+            if legible(name) != name:
+                raise DataError(f"{name!r:.80} is not in Unicode; rename it")
 
     @property
     def kind(self) -> Kind:
@@ -118,19 +135,47 @@ class Entry:
             yield from media_bytes(self.file, num_frames=None if self.video is None else num_frames)
 
 
+def chunks(entries: Iterable[Entry | BadEntry], size: int) -> Iterator[list[Entry | BadEntry]]:
+    """``size`` entries each, fewer where their bytes fill the memory."""
+    chunk: list[Entry | BadEntry] = []
+    held = 0
+    for entry in entries:
+        chunk.append(entry)
+        if isinstance(entry, Entry):
+            held += sum(len(media) for media in (entry.image, entry.video) if isinstance(media, bytes))
+        if len(chunk) == size or held >= CHUNK_BYTES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
 def stamp_of(file: Path, text: str) -> str:
     """Size and time of a file, and a hash of the text beside it."""
     stat = file.stat()
     return f"{stat.st_size}:{stat.st_mtime_ns}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
+def legible(text: str) -> str:
+    """Without halves of characters, as a caption that was cut off has them; neither a model nor a store takes them."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
 def scalar(value: Any) -> Scalar:
-    """A field as it is kept: text, number, truth value or nothing; anything else as JSON."""
-    if value is None or isinstance(value, str | bool | float):
+    """A field as it is kept: text, finite number, truth value or nothing; a time in ISO form, anything else as JSON."""
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        return float(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str):
+        return legible(value)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, int | float | decimal.Decimal):
+        try:
+            number = float(value)
+        except OverflowError:
+            return str(value)
+        return number if math.isfinite(number) else None
+    return legible(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _load_video(source: Path | bytes, num_frames: int) -> list[Image.Image]:

@@ -52,8 +52,10 @@ class FolderCollection:
         for name in part["files"]:
             try:
                 yield from self._entries(name)
+            except FileNotFoundError:
+                yield BadEntry(name, f"{self.root / name}: went away meanwhile")
             except (DataError, OSError) as error:
-                yield BadEntry(name, str(error))
+                yield BadEntry(name, str(error), hides=name.endswith("/"))
 
     def size(self) -> int:
         """Files; a document is one."""
@@ -64,19 +66,28 @@ class FolderCollection:
             yield from self.read({"files": [name]})
 
     def _names(self, folder: Path) -> Iterator[str]:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        """Paths below the folder; of a folder that cannot be read, its own with a ``/`` at the end."""
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return  # removed meanwhile
+        except OSError:
+            yield f"{folder.relative_to(self.root).as_posix()}/"
+            return
         for entry in entries:
             if entry.name.startswith(".") or entry.is_symlink():
                 continue
             path = Path(entry.path)
             if entry.is_dir():
                 yield from self._names(path)
-            elif path.suffix.lower() in PICTURES | FILMS | TEXTS | {".pdf"}:
+            elif path.suffix.lower() in PICTURES | FILMS | TEXTS | {".pdf"} and entry.is_file():
                 yield path.relative_to(self.root).as_posix()
 
     def _entries(self, name: str) -> Iterator[Entry]:
         path, suffix = self.root / name, PurePosixPath(name).suffix.lower()
+        if name.endswith("/"):
+            raise DataError(f"{path}: cannot read this folder; what is in it is neither added nor removed")
         fields = {"folder": PurePosixPath(name).parent.as_posix(), **self._metadata.get(name, {})}
         caption = str(fields.pop("text", "") or "")
         stamp = stamp_of(path, caption)

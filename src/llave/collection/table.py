@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from llave.collection.collection import Columns, Part
-from llave.collection.entry import BadEntry, Entry, scalar, stamp_of
+from llave.collection.entry import BadEntry, Entry, legible, scalar, stamp_of
 from llave.data.pages import split_page
-from llave.data.raw_rows import iterate
+from llave.data.raw_rows import json_line, records
 from llave.errors import DataError, UserError
 
 __all__ = ["TableCollection"]
@@ -37,11 +37,10 @@ class TableCollection:
     def __init__(self, path: Path, columns: Columns) -> None:
         self.path = path
         self.root = path.parent
-        rows = list(islice(iterate(path), FIRST_ROWS))
+        found = list(islice(self._all(), FIRST_ROWS))
+        rows = [row for row in found if isinstance(row, dict)]
         if not rows:
-            raise UserError(f"{path}: no rows")
-        if not all(isinstance(row, dict) for row in rows):
-            raise UserError(f"{path}: rows are not objects with columns")
+            raise UserError(f"{path}: {'rows are not objects with columns' if found else 'no rows'}")
         first = {name: value for row in reversed(rows) for name, value in row.items()}
         self._columns = _choose(path, first, columns)
         self._fields = _field_names(path, first, columns, self._columns)
@@ -49,7 +48,7 @@ class TableCollection:
     def parts(self, size: int) -> Iterator[Part]:
         """``size`` rows each, by their places from 0; of a JSONL file also by where they begin, so that a part is
         found without reading those before it."""
-        if self.path.suffix == ".jsonl":
+        if self.path.suffix.lower() == ".jsonl":
             yield from _jsonl_parts(self.path, size)
             return
         rows = _count_rows(self.path)
@@ -65,22 +64,29 @@ class TableCollection:
         return _count_rows(self.path)
 
     def __iter__(self) -> Iterator[Entry | BadEntry]:
-        yield from self._entries(iterate(self.path), 0)
+        yield from self._entries(self._all(), 0)
+
+    def _all(self) -> Iterator[Any]:
+        parquet = self.path.suffix.lower() == ".parquet"
+        return _parquet_rows(self.path, 0, _count_rows(self.path)) if parquet else records(self.path)
 
     def _entries(self, rows: Iterator[Any], start: int) -> Iterator[Entry | BadEntry]:
         for number, row in enumerate(rows, start=start + 1):
             where = f"{self.path.name} row {number}"
+            if isinstance(row, DataError):
+                yield BadEntry(where, str(row))
+                continue
             try:
                 yield self._entry(row)
-            except (DataError, OSError) as error:
+            except (DataError, OSError, ValueError) as error:  # the latter of names with a NUL in them
                 key = row.get(self._columns.get("id", "")) if isinstance(row, dict) else None
-                yield BadEntry(str(key or where), f"{where}: {error}")
+                yield BadEntry(where if key is None else str(key), f"{where}: {error}")
 
     def _entry(self, row: Any) -> Entry:
         if not isinstance(row, dict):
             raise DataError("not an object with columns")
-        value = {ours: row.get(theirs) for ours, theirs in self._columns.items()}
-        text = str(value.get("text") or "").strip()
+        value = {ours: _present(row.get(theirs)) for ours, theirs in self._columns.items()}
+        text = _text(value.get("text"))
         image, name = self._picture(value.get("image"))
         video = self._path(value["video"]) if value.get("video") else None
         if not text and image is None and video is None:
@@ -103,7 +109,10 @@ class TableCollection:
         """The picture, and its name."""
         if isinstance(value, Mapping):  # Hugging Face's Image
             name = str(value.get("path") or "")
-            return (bytes(value["bytes"]), name) if value.get("bytes") else self._picture(value.get("path"))
+            content = value.get("bytes")
+            if content is not None and not isinstance(content, bytes):
+                raise DataError(f"{content!r:.60} are no bytes of a picture")
+            return (content, name) if content else self._picture(value.get("path"))
         if isinstance(value, bytes):
             return value, ""
         return (self._path(value), str(value)) if value else (None, "")
@@ -117,6 +126,19 @@ class TableCollection:
         if not path.resolve().is_relative_to(self.root.resolve()):
             raise DataError(f"{value}: outside the table's folder")
         return path
+
+
+def _present(value: Any) -> Any:
+    """None also of nan, as which pandas writes what is missing."""
+    return None if isinstance(value, float) and value != value else value
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float):
+        raise DataError(f"{value!r:.60} is no text")
+    return legible(str(value)).strip()
 
 
 def _choose(path: Path, row: Mapping[str, Any], columns: Columns) -> dict[str, str]:
@@ -152,11 +174,14 @@ def _content_key(text: str, image: Path | bytes | None, video: Path | None) -> s
 
 
 def _count_rows(path: Path) -> int:
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
-        return int(pq.read_metadata(path).num_rows)
-    return sum(1 for _ in iterate(path))
+        try:
+            return int(pq.read_metadata(path).num_rows)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot read ({error})") from None
+    return sum(1 for _ in records(path))
 
 
 def _jsonl_parts(path: Path, size: int) -> Iterator[Part]:
@@ -177,32 +202,35 @@ def _jsonl_parts(path: Path, size: int) -> Iterator[Part]:
 
 def _rows(path: Path, part: Part) -> Iterator[Any]:
     start, stop = part["start"], part["stop"]
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         yield from _parquet_rows(path, start, stop)
-    elif path.suffix == ".jsonl":
+    elif path.suffix.lower() == ".jsonl":
         with path.open("rb") as file:
             file.seek(part["offset"])
             lines = islice((line for line in file if line.strip()), stop - start)
             for number, line in enumerate(lines, start=start + 1):
                 try:
-                    yield json.loads(line)
+                    yield json_line(line)
                 except ValueError as error:
-                    raise DataError(f"{path} row {number}: {error}") from None
+                    yield DataError(f"{path}: cannot read (row {number}: {error})")
     else:
-        yield from islice(iterate(path), start, stop)
+        yield from islice(records(path), start, stop)
 
 
 def _parquet_rows(path: Path, start: int, stop: int) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        first = 0
-        for group in range(file.num_row_groups):
-            last = first + file.metadata.row_group(group).num_rows
-            if last > start and first < stop:
-                for batch in file.iter_batches(batch_size=PARQUET_ROWS, row_groups=[group]):
-                    low, high = max(start - first, 0), min(stop - first, batch.num_rows)
-                    if low < high:
-                        yield from batch.slice(low, high - low).to_pylist()
-                    first += batch.num_rows
-            first = last
+    try:
+        with pq.ParquetFile(path) as file:
+            first = 0
+            for group in range(file.num_row_groups):
+                last = first + file.metadata.row_group(group).num_rows
+                if last > start and first < stop:
+                    for batch in file.iter_batches(batch_size=PARQUET_ROWS, row_groups=[group]):
+                        low, high = max(start - first, 0), min(stop - first, batch.num_rows)
+                        if low < high:
+                            yield from batch.slice(low, high - low).to_pylist()
+                        first += batch.num_rows
+                first = last
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot read ({error})") from None

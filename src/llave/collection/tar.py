@@ -2,13 +2,14 @@
 
 import glob
 import json
+import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llave.collection.collection import Part
-from llave.collection.entry import BadEntry, Entry, scalar
+from llave.collection.entry import BadEntry, Entry, legible, scalar
 from llave.errors import DataError, UserError
 
 __all__ = ["TarCollection", "tar_files"]
@@ -22,29 +23,32 @@ MAX_MEMBER_BYTES = 256 * 1024**2
 
 def tar_files(path: Path) -> list[Path]:
     """The archives that a path or a glob names, sorted; none if it names something else."""
-    if path.suffix != ".tar":
+    if path.suffix.lower() != ".tar" or path.is_dir():
         return []
-    files = sorted(Path(name) for name in glob.glob(str(path)))
+    if path.is_file():  # whatever its name, brackets included
+        return [path]
+    files = sorted(found for name in glob.glob(str(path), recursive=True) if (found := Path(name)).is_file())
     if not files:
         raise UserError(f"{path}: no such archive")
     return files
 
 
 class TarCollection:
-    """Every item of some archives; a key is ``ARCHIVE/NAME``. An item's ``.json`` is its fields.
+    """Every item of some archives; an item's ``.json`` is its fields.
 
-    A part is a whole archive, since a tar file is read from its start.
+    A key is ``ARCHIVE/NAME``, the archive's path below the folder that holds all of them. A part is a whole archive,
+    since a tar file is read from its start.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self.root = files[0].parent
-        self._files = files
+        self.root = Path(os.path.commonpath([file.parent.absolute() for file in files]))
+        self._files = [file.absolute().relative_to(self.root).as_posix() for file in files]
 
     def parts(self, size: int) -> Iterator[Part]:
         """One archive each, whatever the size."""
         del size
         for file in self._files:
-            yield {"tar": file.name}
+            yield {"tar": file}
 
     def read(self, part: Part) -> Iterator[Entry | BadEntry]:
         """The items of an archive, one at a time in memory."""
@@ -52,9 +56,10 @@ class TarCollection:
         try:
             with tarfile.open(self.root / name, "r|") as archive:
                 for key, members in _items(archive):
-                    yield _entry(f"{name.removesuffix('.tar')}/{key}", members)
-        except (tarfile.TarError, OSError, EOFError) as error:
-            yield BadEntry(name, f"{self.root / name}: cannot read on ({error}); items after this place are missing")
+                    yield _read(f"{name[: -len('.tar')]}/{key}", members)
+        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            reason = f"{self.root / name}: cannot read on ({error}); items after this place are missing"
+            yield BadEntry(name, reason, hides=True)
 
     def size(self) -> int:
         """Archives, since only reading them tells more."""
@@ -88,25 +93,29 @@ def _items(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes | st
         yield key, members
 
 
-def _entry(key: str, members: Mapping[str, bytes | str]) -> Entry | BadEntry:
-    refused = next((content for content in members.values() if isinstance(content, str)), None)
-    if refused is not None:
-        return BadEntry(key, refused)
-    files = {suffix: content for suffix, content in members.items() if isinstance(content, bytes)}
+def _read(key: str, members: Mapping[str, bytes | str]) -> Entry | BadEntry:
     try:
-        fields = _fields(key, files.get("json"))
+        return _entry(key, members)
     except DataError as error:
         return BadEntry(key, str(error))
+
+
+def _entry(key: str, members: Mapping[str, bytes | str]) -> Entry:
+    refused = next((content for content in members.values() if isinstance(content, str)), None)
+    if refused is not None:
+        raise DataError(refused)
+    files = {suffix: content for suffix, content in members.items() if isinstance(content, bytes)}
+    fields = _fields(key, files.get("json"))
     text = next((files[suffix].decode("utf-8", "replace") for suffix in files if suffix in TEXTS), None)
     if text is None:
         text = next((str(fields.pop(name)) for name in TEXT_FIELDS if isinstance(fields.get(name), str)), "")
     image = next((files[suffix] for suffix in files if suffix in PICTURES), None)
     video = next((files[suffix] for suffix in files if suffix in FILMS), None)
     if not text.strip() and image is None and video is None:
-        return BadEntry(key, f"{key}: no text, picture or video in it")
+        raise DataError(f"{key}: no text, picture or video in it")
     return Entry(
         key=key,
-        text=text.strip(),
+        text=legible(text).strip(),
         image=image,
         video=video,
         name=key,
@@ -119,6 +128,6 @@ def _fields(key: str, content: bytes | None) -> dict[str, Any]:
         return {}
     try:
         loaded = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{key}.json: {error}") from None
     return loaded if isinstance(loaded, dict) else {"json": loaded}

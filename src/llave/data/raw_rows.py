@@ -10,7 +10,7 @@ from typing import Any
 from llave.data.mmeb import TRAIN_COLUMNS
 from llave.errors import DataError
 
-__all__ = ["ALL_COLUMNS", "NEGATIVE_COLUMNS", "iterate", "our_columns"]
+__all__ = ["ALL_COLUMNS", "NEGATIVE_COLUMNS", "iterate", "json_line", "our_columns", "records"]
 
 NEGATIVE_COLUMNS = ("neg_text", "neg_image_path")
 ALL_COLUMNS = (*TRAIN_COLUMNS, *NEGATIVE_COLUMNS)
@@ -23,13 +23,39 @@ def iterate(path: Path) -> Iterator[Any]:
     Raises:
         DataError: a file that cannot be read, with its line where the format has lines.
     """
-    reader = {".parquet": _parquet, ".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv}.get(path.suffix)
+    for row in records(path):
+        if isinstance(row, DataError):
+            raise row
+        yield row
+
+
+def records(path: Path) -> Iterator[Any]:
+    """The same; in place of a line of JSONL, or of a CSV row with too few or too many fields, the error.
+
+    Raises:
+        DataError: a file that cannot be read on.
+    """
+    readers = {".parquet": _parquet, ".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv}
+    reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: not a .parquet, .jsonl, .json, .csv or .tsv file")
     try:
-        yield from reader(path)
-    except (OSError, ValueError, csv.Error) as error:  # pyarrow's and json's errors are ValueErrors
+        for row in reader(path):
+            yield DataError(f"{path}: cannot read ({row})") if isinstance(row, ValueError) else row
+    except (OSError, ValueError, RecursionError, csv.Error) as error:  # pyarrow's and json's errors are ValueErrors
         raise DataError(f"{path}: cannot read ({error})") from None
+
+
+def json_line(line: bytes) -> Any:
+    """A line of JSONL.
+
+    Raises:
+        ValueError: it is not JSON in UTF-8.
+    """
+    try:
+        return json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def our_columns(row: Any, where: str, columns: Mapping[str, str]) -> dict[str, Any]:
@@ -62,13 +88,13 @@ def _parquet(path: Path) -> Iterator[Any]:
 
 
 def _jsonl(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 try:
-                    yield json.loads(line)
+                    yield json_line(line)
                 except ValueError as error:
-                    raise ValueError(f"line {number}: {error}") from None
+                    yield ValueError(f"line {number}: {error}")
 
 
 def _json(path: Path) -> Iterator[Any]:
@@ -81,10 +107,10 @@ def _json(path: Path) -> Iterator[Any]:
 def _csv(path: Path) -> Iterator[Any]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a long text is no mistake
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
         for row in reader:
             if None in row or None in row.values():
-                raise ValueError(
-                    f"line {reader.line_num}: not as many fields as the {len(reader.fieldnames or ())} names"
-                )
-            yield row
+                names = len(reader.fieldnames or ())
+                yield ValueError(f"line {reader.line_num}: not as many fields as the {names} names")
+            else:
+                yield row

@@ -1,7 +1,10 @@
 """Work shared by processes that have a model each: one per GPU, or several on a CPU."""
 
 import queue
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llave.errors import UserError
@@ -45,8 +48,9 @@ def share(
         context.Process(target=_run, args=(model, device, threads, work, todo, done), daemon=True) for device in devices
     ]
     try:
-        for process in started:
-            process.start()
+        with _deaf_to_interrupts():
+            for process in started:
+                process.start()
         for job in jobs:
             todo.put(job)
         for _ in started:
@@ -58,6 +62,19 @@ def share(
             process.terminate()
         for process in started:
             process.join()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What starts here leaves Ctrl-C, which reaches every process of a terminal, to the one that started it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _next(done: Any, processes: Sequence[Any]) -> Any:
@@ -77,6 +94,21 @@ def _next(done: Any, processes: Sequence[Any]) -> Any:
             return answer
 
 
+def _until_alone(todo: Any) -> Iterator[Any]:
+    """Jobs as long as the parent lives: after its kill, another run may be at work."""
+    import torch.multiprocessing as multiprocessing
+
+    parent: Any = multiprocessing.parent_process()
+    while parent.is_alive():
+        try:
+            job = todo.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            continue
+        if job is None:
+            return
+        yield job
+
+
 def _run(model: "SentenceTransformer", device: str, threads: int, work: Any, todo: Any, done: Any) -> None:
     """What a process does: ``(error, answer)`` for each job."""
     import torch
@@ -89,7 +121,7 @@ def _run(model: "SentenceTransformer", device: str, threads: int, work: Any, tod
     try:
         model = model.to(device).eval()
         use_feature_cache(model)
-        for answer in work(model, iter(todo.get, None)):
+        for answer in work(model, _until_alone(todo)):
             done.put(("", answer))
     except UserError as error:
         done.put((str(error), None))

@@ -1,17 +1,17 @@
 """Bring an index up to date with a collection: only what is new or has changed goes through the model."""
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from llave.collection.collection import Collection
-from llave.collection.entry import BadEntry, Entry, Measured, Scalar
+from llave.collection.entry import BadEntry, Entry, Measured, Scalar, chunks
 from llave.data.pages import split_page
 from llave.errors import UserError
 from llave.evaluation.entries import EntryEncoder
@@ -99,7 +99,8 @@ def build_index(
             )
             run = _Run(index, encoder, source, check_content, bar)
             report = run(collection, allow_empty)
-            _finish(index, report, bar, exact_below=exact_below, make_map=make_map, seed=seed)
+            _write_errors(index.path / "errors.jsonl", report.errors)
+            _finish(index, bar, exact_below=exact_below, make_map=make_map, seed=seed)
             return report
     except Timeout:
         raise UserError(f"{index.path}: another process writes to this index; wait until it is done") from None
@@ -119,12 +120,13 @@ class _Run:
         self.fields = dict(index.store.fields())
         self.report = BuildReport()
         self.seen: set[str] = set()
+        self.hidden = False
 
     def __call__(self, collection: Collection, allow_empty: bool) -> BuildReport:
         self.bar.start(collection.size())
-        for chunk in _chunks(collection, CHUNK):
+        for chunk in chunks(collection, CHUNK):
             self._chunk(chunk)
-        gone = [known for known in self.known if known not in self.seen]
+        gone = [] if self.hidden else [known for known in self.known if known not in self.seen]
         if gone and not self.seen and not allow_empty:
             raise UserError(
                 f"{self.source}: nothing to embed there, while the index holds {len(gone):,} items of it; if they are "
@@ -139,13 +141,14 @@ class _Run:
         for entry in chunk:
             if isinstance(entry, BadEntry):
                 self.report.errors[entry.key] = entry.message
+                self.hidden |= entry.hides
                 continue
-            entry = dataclasses.replace(entry, fields=_clean(entry.fields))
             identity = row_id(self.source, entry.key)
             if identity in self.seen:
                 self.report.errors[f"{entry.key} (again)"] = "a second item of this id; ids must be unique"
                 continue
             try:
+                entry = dataclasses.replace(entry, fields=_clean(entry.fields))
                 self.fields |= new_fields(self.fields, [entry.fields])
             except UserError as error:
                 self.report.errors[entry.key] = str(error)
@@ -237,23 +240,33 @@ class _Run:
         self.report.errors[entry.key] = reason
 
 
-def _finish(
-    index: Index, report: BuildReport, bar: IndexingBar, *, exact_below: int, make_map: bool, seed: int
-) -> None:
-    _write_errors(index.path / "errors.jsonl", report.errors)
+def _finish(index: Index, bar: IndexingBar, *, exact_below: int, make_map: bool, seed: int) -> None:
     bar.stage("compact")
     index.store.optimize(exact_below=exact_below, settings=index.info.settings)
-    if index.store.stats().approximate:
+    stats = index.store.stats()
+    if stats.approximate and stats.rows:
         bar.stage("measure recall")
         index.info = dataclasses.replace(index.info, settings=find_settings(index, seed=seed))
         index.store.use(index.info.settings)
         index.save()
-    old = index.map()
-    if not make_map or (old is not None and not (report.added or report.changed or report.removed)):
+    if not make_map:
+        return
+    old, state = index.map(), _state(index)
+    if old is not None and old.state == state:
         return
     bar.stage("map")
     ids, vector_ND = index.store.vectors(limit=None)
-    write_map(index.path, ids, project(vector_ND, seed=seed))
+    write_map(index.path, ids, project(vector_ND, seed=seed), state=state)
+
+
+def _state(index: Index) -> str:
+    """A hash of what the vectors are of. What a run did does not tell whether its map is of now: the run before may
+    have been killed before its map, or have been told to make none."""
+    columns = index.store.column(["id", "content"])
+    digest = hashlib.sha256()
+    for identity, content in sorted(zip(columns["id"], columns["content"], strict=True)):
+        digest.update(f"{identity} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def _write_errors(path: Path, errors: dict[str, str]) -> None:
@@ -265,12 +278,19 @@ def _write_errors(path: Path, errors: dict[str, str]) -> None:
 
 
 def _clean(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Fields under names that are columns; those that an index has itself get a ``_``."""
-    names = {name: field_name(name) for name in fields}
-    return {f"{clean}_" if clean.lower() in TAKEN else clean: fields[name] for name, clean in names.items()}
+    """Fields under names that are columns; those that an index has itself get a ``_``.
 
-
-def _chunks(entries: Iterable[Entry | BadEntry], size: int) -> Iterator[list[Entry | BadEntry]]:
-    iterator = iter(entries)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+    Raises:
+        UserError: two of one name.
+    """
+    names: dict[str, str] = {}
+    for name in fields:
+        column = field_name(name)
+        column = f"{column}_" if column.lower() in TAKEN else column
+        if column in names:
+            raise UserError(
+                f"fields {names[column]!r} and {name!r} would both be {column!r}; rename one, or leave it out "
+                "(--columns.fields)"
+            )
+        names[column] = name
+    return {column: fields[name] for column, name in names.items()}

@@ -32,8 +32,8 @@ Filter = tuple[Condition, ...]
 
 
 def field_name(name: str) -> str:
-    """A metadata name as a column of an index: letters, digits and ``_``."""
-    clean = re.sub(r"\W", "_", name, flags=re.ASCII)
+    """A metadata name as a column of an index: letters of any script, digits and ``_``."""
+    clean = re.sub(r"\W", "_", name)
     return f"_{clean}" if clean[:1].isdigit() or not clean else clean
 
 

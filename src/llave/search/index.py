@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from llave.collection.entry import Scalar
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["EXACT_BELOW", "Field", "Hit", "Index", "IndexInfo", "index_info", "row_id"]
 
 INFO = "index.json"
+LANCE = "lance"
+"""Name of that store, and of its folder."""
 EXACT_BELOW = 20_000
 """With fewer rows every one is compared: exact, and fast enough."""
 MAX_VALUES = 50
+MANY = 10_000
+"""From so many hits on, comparing all items is not slower."""
 HISTOGRAMS = 4
 """Samples of vectors that are kept, one per filter."""
 
@@ -55,7 +60,7 @@ class IndexInfo:
     dimension: int
     prompts: dict[str, str] = field(default_factory=lambda: {"item": "", "query": ""})
     num_frames: int = NUM_FRAMES
-    store: str = "lance"
+    store: str = LANCE
     collection: str = "items"
     settings: Settings = field(default_factory=Settings)
 
@@ -109,17 +114,34 @@ class Index:
             info = IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"])})
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{file}: damaged, or of another version of llave ({error}); index again") from None
+        if info.store == LANCE and not (path / LANCE).is_dir():
+            raise UserError(
+                f"{path / LANCE}: gone, so that nothing of the index is left; remove {file}, and index again"
+            )
         index = cls(path, info, _open_store(path, info))
         index.store.use(info.settings)
         return index
 
     @classmethod
     def create(cls, path: str | Path, info: IndexInfo) -> "Index":
-        """A new index in a folder."""
+        """A new index in a folder.
+
+        Raises:
+            UserError: its store has rows already, and nobody knows of which model; or there is one by now.
+        """
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
-        index = cls(path, info, _open_store(path, info))
-        index.save()
+        with FileLock(path / "create.lock"):
+            if cls.exists(path):
+                raise UserError(f"{path}: another process has begun an index there; wait until it is done")
+            index = cls(path, info, _open_store(path, info))
+            if rows := index.count():
+                where = path / LANCE if info.store == LANCE else f"{info.store}, collection {info.collection!r}"
+                raise UserError(
+                    f"{where}: holds {rows:,} items of an index that is not in {path}, maybe of another model; choose "
+                    "another --index or --collection, or remove them"
+                )
+            index.save()
         return index
 
     @staticmethod
@@ -183,7 +205,12 @@ class Index:
             UserError: a vector of another dimension, or a filter on a field that is not there.
         """
         query_D = self._unit(query_D)
-        found = self.store.nearest(query_D, limit=limit + offset + len(exclude), conditions=filter, exact=exact)
+        wanted = limit + offset + len(exclude)
+        if wanted > MANY:  # a store makes room for all that are asked for, several times over
+            wanted, exact = min(wanted, self.store.count(filter)), True
+        if wanted < 1:
+            return []
+        found = self.store.nearest(query_D, limit=wanted, conditions=filter, exact=exact)
         hits = [_hit(row, score) for row, score in found if row.id not in exclude]
         return hits[offset : offset + limit]
 
@@ -298,7 +325,7 @@ def index_info(
             "query": (model.prompts.get("query") or "") if query_prompt is None else query_prompt,
         },
         num_frames=num_frames,
-        store="lance" if qdrant is None else qdrant,
+        store=LANCE if qdrant is None else qdrant,
         collection=collection,
     )
 
@@ -309,10 +336,10 @@ def row_id(source: str, key: str) -> str:
 
 
 def _open_store(path: Path, info: IndexInfo) -> VectorStore:
-    if info.store == "lance":
+    if info.store == LANCE:
         from llave.search.lance import LanceStore
 
-        return LanceStore(path / "lance", info.dimension)
+        return LanceStore(path / LANCE, info.dimension)
     from llave.search.qdrant import QdrantStore
 
     return QdrantStore(

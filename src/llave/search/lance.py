@@ -1,6 +1,7 @@
 """An index in a LanceDB database: a folder on this machine, or an address that LanceDB opens (``s3://…``)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from llave.collection.entry import legible
 from llave.errors import UserError
 from llave.search.fields import check_conditions, new_fields
 from llave.search.filters import Condition, Filter
@@ -50,6 +52,7 @@ class LanceStore:
     """
 
     def __init__(self, uri: str | Path, dimension: int) -> None:
+        self._uri = uri
         self._dimension = dimension
         self._settings = Settings()
         database = lancedb.connect(str(uri), read_consistency_interval=FRESH)
@@ -72,12 +75,14 @@ class LanceStore:
         arrays = {name: pa.array(values, self._table.schema.field(name).type) for name, values in columns.items()}
         arrays["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vector_BD.reshape(-1)), self._dimension)
         table = pa.table([arrays[name] for name in self._table.schema.names], schema=self._table.schema)
-        self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
+        with self._writing():
+            self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
 
     def delete(self, ids: Sequence[str]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         for start in range(0, len(ids), IDS_AT_ONCE):
-            self._table.delete(_one_of("id", ids[start : start + IDS_AT_ONCE]))
+            with self._writing():
+                self._table.delete(_one_of("id", ids[start : start + IDS_AT_ONCE]))
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -142,8 +147,12 @@ class LanceStore:
     def optimize(self, *, exact_below: int, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         self.use(settings)
+        with self._writing():
+            self._optimize(exact_below)
+
+    def _optimize(self, exact_below: int) -> None:
         rows, indices = self._table.count_rows(), {index.name for index in self._table.list_indices()}
-        if rows >= exact_below:
+        if rows >= max(1, exact_below):
             if "id_idx" not in indices:
                 self._table.create_index("id", config=BTree(), name="id_idx")
             stats = self._table.index_stats("vector_idx") if "vector_idx" in indices else None
@@ -162,6 +171,16 @@ class LanceStore:
     def use(self, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         self._settings = settings
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # a full disk, no permission
+            reason = str(error).split(", /")[0].splitlines()[0]  # without the place in its source
+            raise UserError(
+                f"{self._uri}: cannot write ({reason}); what was written before stays, and the same command goes on"
+            ) from None
 
     def _scan(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         query = self._table.search().select(list(columns))
@@ -185,7 +204,7 @@ def _row(found: Mapping[str, Any], fields: Iterable[str]) -> Row:
     return Row(
         **{name: found[name] or "" for name in TEXTS},
         thumbnail=found.get("thumbnail") or b"",
-        fields={name: found[name] for name in fields},
+        fields={name: found.get(name) for name in fields},  # a writer may have added one since the search
         vector_D=None if vector is None else np.asarray(vector, np.float32),
     )
 
@@ -211,5 +230,5 @@ def _one_of(column: str, values: Sequence[str | float | bool]) -> str:
 
 def _sql(value: str | float | bool) -> str:
     if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
+        return "'" + legible(value).replace("'", "''") + "'"
     return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["Map", "project", "read_map", "write_map"]
 
 FILE = "map.arrow"
+STATE = "state"
 LANDMARKS = 5000
 NEIGHBOURS = 5
 COMPONENTS = 50
@@ -25,10 +26,15 @@ BLOCK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """Ids and places (N, 2), each coordinate in [-1, 1]."""
+    """Ids and places (N, 2), each coordinate in [-1, 1].
+
+    Args:
+        state: hash of the rows that it was made of.
+    """
 
     ids: list[str]
     xy_N2: NDArray[np.float32]
+    state: str = ""
 
 
 def project(vector_ND: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
@@ -53,10 +59,11 @@ def project(vector_ND: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.floa
     return np.asarray((xy_N2 - (low_2 + high_2) / 2) / half, np.float32)
 
 
-def write_map(folder: Path, ids: Sequence[str], xy_N2: NDArray[np.float32]) -> None:
+def write_map(folder: Path, ids: Sequence[str], xy_N2: NDArray[np.float32], *, state: str = "") -> None:
     """Keep a map, whole or not at all."""
     partial = folder / f"{FILE}.partial"
-    feather.write_feather(pa.table({"id": list(ids), "x": xy_N2[:, 0], "y": xy_N2[:, 1]}), str(partial))
+    table = pa.table({"id": list(ids), "x": xy_N2[:, 0], "y": xy_N2[:, 1]})
+    feather.write_feather(table.replace_schema_metadata({STATE: state}), str(partial))
     partial.replace(folder / FILE)
 
 
@@ -64,8 +71,12 @@ def read_map(folder: Path) -> Map | None:
     """The map of an index, or None if it has none."""
     if not (folder / FILE).is_file():
         return None
-    table = feather.read_table(str(folder / FILE), memory_map=False)
-    return Map(table["id"].to_pylist(), np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1))
+    try:
+        table = feather.read_table(str(folder / FILE), memory_map=False)
+    except pa.ArrowInvalid:  # cut off, as a power failure leaves it
+        return None
+    state = (table.schema.metadata or {}).get(STATE.encode(), b"").decode()
+    return Map(table["id"].to_pylist(), np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1), state)
 
 
 def _tsne(vector_LD: NDArray[np.float32], seed: int) -> NDArray[np.float32]:

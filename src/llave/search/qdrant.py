@@ -138,7 +138,7 @@ class QdrantStore:
     def column(self, names: Sequence[str]) -> Mapping[str, list[Any]]:
         """See :class:`~llave.search.store.VectorStore`."""
         columns: dict[str, list[Any]] = {name: [] for name in names}
-        keys = [name if name in TEXTS else f"fields.{name}" for name in names if name != "id"]
+        keys = [name if name in TEXTS else _path(name) for name in names if name != "id"]
         for point in self._scroll(None, keys):
             for name in names:
                 value = point.payload.get(name) if name in TEXTS else point.payload.get("fields", {}).get(name)
@@ -193,7 +193,7 @@ class QdrantStore:
         fresh = new_fields(known, [row.fields for row in rows])
         if fresh:
             for name, kind in fresh.items():
-                self._index(f"fields.{name}", kind)
+                self._index(_path(name), kind)
             partial = self._types.with_suffix(".partial")
             partial.write_text(json.dumps({**known, **fresh}), "utf-8")
             partial.replace(self._types)
@@ -214,6 +214,11 @@ class QdrantStore:
             yield from points
             if offset is None:
                 return
+
+
+def _path(field: str) -> str:
+    """Of a field in a payload; Qdrant reads letters of other scripts in quotes only."""
+    return f"fields.{field}" if field.isascii() else f'fields."{field}"'
 
 
 def _point(row_id: str) -> str:
@@ -263,7 +268,7 @@ def _filter(conditions: Filter) -> models.Filter | None:
 
 
 def _condition(condition: Condition) -> Any:
-    key = condition.field if condition.field in OWN_FIELDS else f"fields.{condition.field}"
+    key = condition.field if condition.field in OWN_FIELDS else _path(condition.field)
     if isinstance(condition.value, tuple):
         return models.Filter(should=[_equal(key, value) for value in condition.value])
     ends = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}

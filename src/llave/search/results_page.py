@@ -22,6 +22,7 @@ def write_results_page(
     image: Path | None = None,
     weight: float | None = None,
     like: str | None = None,
+    like_image: bytes = b"",
     filter_text: str = "",
     passing: int,
 ) -> None:
@@ -32,13 +33,12 @@ def write_results_page(
     """
     rows = index.store.get([hit.id for hit in hits], thumbnails=True)
     entries = [_entry(hit, rows[hit.id].thumbnail if hit.id in rows else b"") for hit in hits]
-    like_image = None if like is None else index.thumbnail(like)
     write_page(
         path,
         "results.html.j2",
         title=text or (image.name if image is not None else f"More like {like}"),
         text=text,
-        query_image=thumbnail(image) if image is not None else _uri(like_image or b""),
+        query_image=thumbnail(image) if image is not None else _uri(like_image),
         weight=weight,
         like=like,
         filter=filter_text,
