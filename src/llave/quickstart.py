@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from llave.collection.collection import open_collection
+from llave.collection.open import open_collection
 from llave.data.sample.build import PICTURES, build_sample
 from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.collection.collection import open_collection
+from llave.collection.open import open_collection
 from llave.data.images import load_image
 from llave.errors import UserError
 from llave.models.load import build_nano
@@ -385,7 +385,7 @@ chance = random.Random(2)
 for _ in range(10):
     child = os.fork()
     if child == 0:
-        from llave.collection.collection import open_collection
+        from llave.collection.open import open_collection
         from llave.search.build import build_index
         from llave.search.index import Index
         build_index(Index.open(index), model, open_collection(source), source, progress=False, make_map=False)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.collection.collection import open_collection
+from llave.collection.open import open_collection
 from llave.evaluation.cache import model_fingerprint
 from llave.search.build import build_index
 from llave.search.index import Index, IndexInfo

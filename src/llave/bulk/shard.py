@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from llave.bulk.manifest import Manifest, write_atomically
 from llave.bulk.precision import columns, truncate
-from llave.collection.collection import open_collection
 from llave.collection.entry import BadEntry, Entry, Measured, chunks
+from llave.collection.open import open_collection
 from llave.evaluation.entries import EntryEncoder
 
 if TYPE_CHECKING:

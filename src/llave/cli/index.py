@@ -98,7 +98,7 @@ def run(argv: list[str]) -> int:
     )
     if config.frames < 1 or config.seed < 0:
         raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
-    from llave.collection.collection import open_collection
+    from llave.collection.open import open_collection
     from llave.models.about import eval_dtype
     from llave.models.load import load_model
     from llave.search.build import build_index
