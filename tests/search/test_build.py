@@ -25,7 +25,8 @@ from llave.errors import UserError
 from llave.models.load import build_nano
 from llave.search.build import BuildReport, build_index
 from llave.search.filters import parse_filter
-from llave.search.index import Index, IndexInfo, index_info
+from llave.search.index import Index
+from llave.search.info import IndexInfo, index_info
 from llave.search.query import combine, embed_query
 from tests.data.films import frames
 
@@ -330,7 +331,8 @@ def test_what_is_no_query(nano_untouched: SentenceTransformer, options: dict[str
 WRITER = """
 import sys
 import numpy as np
-from llave.search.index import Index, row_id
+from llave.search.index import Index
+from llave.search.store import row_id
 from llave.search.store import Row, Settings
 
 index = Index.open(sys.argv[1])

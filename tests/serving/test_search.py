@@ -14,7 +14,8 @@ from sentence_transformers import SentenceTransformer
 from llave.collection.open import open_collection
 from llave.evaluation.cache import model_fingerprint
 from llave.search.build import build_index
-from llave.search.index import Index, IndexInfo
+from llave.search.index import Index
+from llave.search.info import IndexInfo
 from llave.search.query import embed_query
 from llave.serving.app import AppOptions
 from tests.serving.running import Running, encoded, running

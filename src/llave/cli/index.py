@@ -102,7 +102,8 @@ def run(argv: list[str]) -> int:
     from llave.models.about import eval_dtype
     from llave.models.load import load_model
     from llave.search.build import build_index
-    from llave.search.index import Index, index_info
+    from llave.search.index import Index
+    from llave.search.info import index_info
     from llave.terminal import printable, quiet_libraries
 
     quiet_libraries()

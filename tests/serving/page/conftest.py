@@ -15,7 +15,8 @@ from sentence_transformers import SentenceTransformer
 from llave.collection.folder import FolderCollection
 from llave.evaluation.cache import model_fingerprint
 from llave.search.build import build_index
-from llave.search.index import Index, IndexInfo
+from llave.search.index import Index
+from llave.search.info import IndexInfo
 from llave.serving.app import AppOptions
 from llave.serving.engine import Engine
 from llave.serving.gates.auth import Keys
