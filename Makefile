@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install quickstart test lint format bench docs clean
+.PHONY: help install quickstart test lint format web bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 install: $(STAMP) ## the environment in .venv
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
@@ -30,6 +30,9 @@ test: lint ## lint and all tests (GPU tests skip themselves where there is none)
 format: $(STAMP) ## apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+web: $(STAMP) ## the page of llave serve, built anew from web/
+	$(BIN)/python web/build.py
 
 bench: $(STAMP) ## speed of the nano model, of a training step and of the loss on this machine
 	$(BIN)/python benchmarks/nano.py

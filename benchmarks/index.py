@@ -17,8 +17,9 @@ import numpy as np
 
 import llave.search.lance
 from llave.search.check import check_index, find_settings
-from llave.search.index import Index, IndexInfo, row_id
-from llave.search.store import Row, Settings
+from llave.search.index import Index
+from llave.search.info import IndexInfo
+from llave.search.store import Row, Settings, row_id
 
 CHUNK = 2000
 

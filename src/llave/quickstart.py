@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from llave.collection.collection import open_collection
+from llave.collection.open import open_collection
 from llave.data.sample.build import PICTURES, build_sample
 from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark
@@ -20,7 +20,8 @@ from llave.evaluation.runner import evaluate
 from llave.evaluation.tables import comparison_table
 from llave.models.load import load_model, use_feature_cache
 from llave.search.build import build_index
-from llave.search.index import Index, index_info
+from llave.search.index import Index
+from llave.search.info import index_info
 from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
 from llave.training.run import train

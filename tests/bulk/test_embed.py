@@ -258,7 +258,7 @@ print(*counts, flush=True)
 def test_killed_ten_times(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
     """Finished shards stay, nothing is doubled, and the end is that of an undisturbed run, to the bit."""
     source = tmp_path / "texts.jsonl"
-    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(3000)))
+    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(1600)))
     chosen = settings(source, nano_untouched, shard_size=20)
     whole, killed = (open_manifest(tmp_path / name, chosen) for name in ("whole", "killed"))
     embed(whole, nano_untouched)
@@ -269,7 +269,7 @@ def test_killed_ten_times(tmp_path: Path, nano_untouched: SentenceTransformer) -
     assert len(left) == 10
     assert left == sorted(left, reverse=True)
     report = embed(killed, nano_untouched)
-    assert report.vectors == 3000
+    assert report.vectors == 1600
     assert report.embedded == 20 * left[-1]
     assert shards(whole.out) == shards(killed.out)
     assert [path.name for path in killed.out.rglob("*.lance*")] == []
@@ -290,8 +290,11 @@ def test_ray_with_a_worker_that_dies(tmp_path: Path, nano_untouched: SentenceTra
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
     try:
         from llave.bulk.ray import run_on_ray
+        from llave.bulk.shard import Batches
 
-        for done, _ in enumerate(run_on_ray(there, there.todo(), workers=1, device="cpu", dtype=None), start=1):
+        for done, _ in enumerate(
+            run_on_ray(there, there.todo(), Batches(), workers=1, device="cpu", dtype=None), start=1
+        ):
             if done == 3:
                 actors = [
                     p for p in psutil.process_iter(["cmdline"]) if "ray::MapWorker" in " ".join(p.info["cmdline"])

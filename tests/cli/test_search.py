@@ -150,3 +150,28 @@ def test_the_page_of_results(index: Path, tmp_path: Path, capsys: Captured) -> N
     assert "<b>[red]circle</b>" in parsed.text
     for dark in (False, True):
         check_in_chromium(page, tmp_path / "profile", dark=dark)
+
+
+def test_what_is_taken_when_nothing_is_named(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    from llave.cli.serve import ServeConfig, with_defaults
+
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for words in (["search", "circle"], ["index", "check"], ["serve"]):
+        assert main(words) == 2
+        assert "llave index MODEL FOLDER" in capsys.readouterr().err
+    quickstart = tmp_path / "empty" / "runs" / "quickstart"
+    quickstart.mkdir(parents=True)
+    index.rename(quickstart / "index")
+    (quickstart / "report.html").write_text("the gallery")
+    found = with_defaults(ServeConfig())
+    assert found.model == "nano"
+    assert found.index == Path("runs/quickstart/index")
+    assert found.gallery == Path("runs/quickstart/report.html")
+    assert main(["search", "circle", "--limit", "1", "--device", "cpu"]) == 0
+    (quickstart / "index").rename("index")
+    assert with_defaults(ServeConfig()).index == Path("index")
+    assert with_defaults(ServeConfig()).gallery is None
+    assert with_defaults(ServeConfig(model="nano")) == ServeConfig(model="nano")

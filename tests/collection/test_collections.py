@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, features
 
-from llave.collection.collection import Collection, Columns, open_collection
+from llave.collection.collection import Collection, Columns
 from llave.collection.entry import BadEntry, Entry, chunks
+from llave.collection.open import open_collection
 from llave.errors import DataError, UserError
 from tests.data.films import frames, write_film
 

@@ -19,13 +19,14 @@ import pytest
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.collection.collection import open_collection
+from llave.collection.open import open_collection
 from llave.data.images import load_image
 from llave.errors import UserError
 from llave.models.load import build_nano
 from llave.search.build import BuildReport, build_index
 from llave.search.filters import parse_filter
-from llave.search.index import Index, IndexInfo, index_info
+from llave.search.index import Index
+from llave.search.info import IndexInfo, index_info
 from llave.search.query import combine, embed_query
 from tests.data.films import frames
 
@@ -330,7 +331,8 @@ def test_what_is_no_query(nano_untouched: SentenceTransformer, options: dict[str
 WRITER = """
 import sys
 import numpy as np
-from llave.search.index import Index, row_id
+from llave.search.index import Index
+from llave.search.store import row_id
 from llave.search.store import Row, Settings
 
 index = Index.open(sys.argv[1])
@@ -385,12 +387,12 @@ chance = random.Random(2)
 for _ in range(10):
     child = os.fork()
     if child == 0:
-        from llave.collection.collection import open_collection
+        from llave.collection.open import open_collection
         from llave.search.build import build_index
         from llave.search.index import Index
         build_index(Index.open(index), model, open_collection(source), source, progress=False, make_map=False)
         os._exit(0)
-    time.sleep(chance.uniform(1.5, 4.0))
+    time.sleep(chance.uniform(1.0, 2.5))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     print("killed", flush=True)
@@ -401,7 +403,7 @@ for _ in range(10):
 def test_killed_ten_times_while_indexing(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
     """A run that was killed goes on, and ends with what an undisturbed one has."""
     source = tmp_path / "texts.jsonl"
-    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(6000)))
+    source.write_text("".join(json.dumps({"id": n, "text": f"text number {n}"}) + "\n" for n in range(3000)))
     whole, killed = (Index.create(tmp_path / name, index_info(nano_untouched, "nano")) for name in ("whole", "killed"))
     build(whole, nano_untouched, source, make_map=False)
     command = [sys.executable, "-c", KILLER, str(killed.path), str(source)]
@@ -410,7 +412,7 @@ def test_killed_ten_times_while_indexing(tmp_path: Path, nano_untouched: Sentenc
     done = Index.open(killed.path).count()
     assert done > 0
     report = build(killed, nano_untouched, source, make_map=False)
-    assert report.added == 6000 - done
+    assert report.added == 3000 - done
     ids, vector_ND = whole.store.vectors(limit=None)
     again, other_ND = killed.store.vectors(limit=None)
     assert ids == again

@@ -14,10 +14,9 @@ import pytest
 
 from llave.errors import UserError
 from llave.search.filters import Condition, parse_filter
-from llave.search.index import row_id
 from llave.search.lance import LanceStore
 from llave.search.qdrant import QdrantStore
-from llave.search.store import Row, Settings, VectorStore
+from llave.search.store import Row, Settings, VectorStore, row_id
 
 D = 16
 Open = Callable[[], VectorStore]

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llave.bulk.precision import Precision
-from llave.collection.collection import Columns, Part, open_collection
+from llave.collection.collection import Columns, Part
+from llave.collection.open import open_collection
 from llave.errors import UserError
 
 __all__ = ["Format", "Manifest", "Settings", "load_manifest", "open_manifest", "write_atomically"]

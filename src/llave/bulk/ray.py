@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from llave.bulk.local import Step
-from llave.bulk.manifest import Manifest
+from llave.bulk.manifest import Manifest, load_manifest
+from llave.bulk.shard import Batches, Counts, ShardWriter
 from llave.errors import UserError
 
 __all__ = ["run_on_ray"]
@@ -25,13 +25,13 @@ LOCAL_CPUS = 4
 def run_on_ray(
     manifest: Manifest,
     todo: Sequence[int],
+    batches: Batches,
     *,
     workers: int,
     device: str | None,
     dtype: str | None,
     address: str | None = None,
-    **batches: Any,
-) -> Iterator[Step]:
+) -> Iterator[Counts]:
     """Write the shards of the parts in ``todo``.
 
     Args:
@@ -70,7 +70,7 @@ def run_on_ray(
             num_gpus=1 if gpus else 0,
         )
         for row in steps.iter_rows():
-            yield int(row["vectors"]), int(row["vectors"]), int(row["errors"])
+            yield int(row["vectors"]), int(row["errors"])
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"a Ray actor failed: {reason}; finished shards are kept, the same command goes on") from None
@@ -82,16 +82,14 @@ def run_on_ray(
 class _Actor:
     """Opens the model once and writes one shard a call."""
 
-    def __init__(self, out: str, device: str | None, dtype: str | None, batches: dict[str, Any]) -> None:
-        from llave.bulk.manifest import load_manifest
-        from llave.bulk.shard import ShardWriter
+    def __init__(self, out: str, device: str | None, dtype: str | None, batches: Batches) -> None:
         from llave.models.load import load_model
         from llave.terminal import quiet_libraries
 
         quiet_libraries()
         manifest = load_manifest(Path(out))
         model = load_model(manifest.settings.model, device=device, dtype=dtype)
-        self._writer = ShardWriter(manifest, model, **batches)
+        self._writer = ShardWriter(manifest, model, batches)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         counts = [self._writer(int(number)) for number in batch["part"]]

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +12,9 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from llave.bulk.local import Step, run_here, run_in_processes
+from llave.bulk.local import run_here, run_in_processes
 from llave.bulk.manifest import Manifest, write_atomically
+from llave.bulk.shard import Batches, Counts
 from llave.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def embed_collection(
     Raises:
         UserError: see the engines; another process that writes to the same folder.
     """
-    batches: dict[str, Any] = {"batch_size": batch_size, "tokens_per_batch": tokens_per_batch}
+    batches = Batches(batch_size=batch_size, tokens_per_batch=tokens_per_batch)
     try:
         with FileLock(manifest.out / "write.lock", timeout=0):
             lance = manifest.out / LANCE
@@ -72,31 +73,25 @@ def embed_collection(
                 partial.unlink(missing_ok=True)  # of a process that was killed
             todo = manifest.todo()
             if not todo:
-                steps: Iterator[Step] = iter(())
+                written: Iterator[Counts] = iter(())
             elif engine == "ray":
                 from llave.bulk.ray import run_on_ray
 
-                steps = run_on_ray(
-                    manifest,
-                    todo,
-                    workers=workers,
-                    device=device,
-                    dtype=dtype,
-                    address=ray_address,
-                    **batches,
+                written = run_on_ray(
+                    manifest, todo, batches, workers=workers, device=device, dtype=dtype, address=ray_address
                 )
             elif workers > 1 and len(todo) > 1:
-                steps = run_in_processes(manifest, model, todo, min(workers, len(todo)), **batches)
+                written = run_in_processes(model, todo, manifest, batches, min(workers, len(todo)))
             else:
-                steps = run_here(manifest, model, todo, **batches)
-            embedded = _follow(steps, manifest, todo, progress)
+                written = run_here(model, todo, manifest, batches)
+            embedded = _follow(written, manifest, todo, progress)
             _finish(manifest)
             return _report(manifest, embedded)
     except Timeout:
         raise UserError(f"{manifest.out}: another process writes there; wait until it is done") from None
 
 
-def _follow(steps: Iterator[Step], manifest: Manifest, todo: Sequence[int], progress: bool) -> int:
+def _follow(written: Iterator[Counts], manifest: Manifest, todo: Sequence[int], progress: bool) -> int:
     console = Console(stderr=True)
     embedded = 0
     columns = (
@@ -109,8 +104,8 @@ def _follow(steps: Iterator[Step], manifest: Manifest, todo: Sequence[int], prog
     )
     with Progress(*columns, console=console, disable=not progress or not console.is_terminal) as bar:
         job = bar.add_task("embed", total=len(manifest.parts), completed=len(manifest.parts) - len(todo), speed="")
-        for items, _, _ in steps:
-            embedded += items
+        for vectors, _ in written:
+            embedded += vectors
             elapsed = bar.tasks[job].elapsed or 0.0
             bar.update(job, advance=1, speed=f"{embedded / elapsed:,.0f} items/s" if elapsed else "")
     return embedded

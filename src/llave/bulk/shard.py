@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,18 +12,28 @@ import pyarrow.parquet as pq
 
 from llave.bulk.manifest import Manifest, write_atomically
 from llave.bulk.precision import columns, truncate
-from llave.collection.collection import open_collection
 from llave.collection.entry import BadEntry, Entry, Measured, chunks
+from llave.collection.open import open_collection
 from llave.evaluation.entries import EntryEncoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["ShardWriter"]
+__all__ = ["Batches", "Counts", "ShardWriter"]
 
 CHUNK = 512
 """Items whose sizes are known at once, to make batches of like cost."""
 Bad = dict[str, str]
+Counts = tuple[int, int]
+"""Vectors and errors of a shard that was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batches:
+    """Items, and tokens with padding, of a forward pass at most; None fits the device."""
+
+    batch_size: int = 64
+    tokens_per_batch: int | None = None
 
 
 class ShardWriter:
@@ -31,17 +42,13 @@ class ShardWriter:
     Args:
         manifest: of the run.
         model: of the manifest.
-        batch_size: items per forward pass at most.
-        tokens_per_batch: tokens of one at most; None fits the device.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         model: "SentenceTransformer",
-        *,
-        batch_size: int = 64,
-        tokens_per_batch: int | None = None,
+        batches: Batches,
     ) -> None:
         settings = manifest.settings
         self._manifest = manifest
@@ -51,11 +58,11 @@ class ShardWriter:
             model,
             prompt=settings.prompt,
             num_frames=settings.num_frames,
-            batch_size=batch_size,
-            tokens_per_batch=tokens_per_batch,
+            batch_size=batches.batch_size,
+            tokens_per_batch=batches.tokens_per_batch,
         )
 
-    def __call__(self, number: int, advance: Callable[[int], object] = lambda items: None) -> tuple[int, int]:
+    def __call__(self, number: int, advance: Callable[[int], object] = lambda items: None) -> Counts:
         """Write a part's shard; returns the numbers of its vectors and of its errors.
 
         Raises:

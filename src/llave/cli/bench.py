@@ -1,4 +1,4 @@
-"""``llave bench loss | train | eval``."""
+"""``llave bench loss | train | eval | serve``."""
 
 import json
 import sys
@@ -16,6 +16,7 @@ USAGE = """usage: llave bench COMMAND [options]
   loss      time, memory and exactness of the loss beside its peers
   train     a training step beside sentence-transformers' CachedMultipleNegativesRankingLoss
   eval      an evaluation beside VLM2Vec's way, SentenceTransformer.encode and mteb
+  serve     our server beside FastAPI and SentenceTransformer.encode
 
 llave bench COMMAND --help explains each
 """
@@ -110,13 +111,19 @@ class BenchEvalConfig:
 
 def run(argv: list[str]) -> int:
     """Run a sub-command."""
-    commands = {"loss": _loss, "train": _train, "eval": _eval}
+    commands = {"loss": _loss, "train": _train, "eval": _eval, "serve": _serve}
     if not argv or argv[0] in {"-h", "--help"}:
         sys.stdout.write(USAGE)
         return 0
     if argv[0] not in commands:
         raise UserError(f"no command 'bench {argv[0]}'; there are: {', '.join(commands)}")
     return commands[argv[0]](argv[1:])
+
+
+def _serve(argv: list[str]) -> int:
+    from llave.cli.bench_serve import run as bench_serve
+
+    return bench_serve(argv)
 
 
 def _train(argv: list[str]) -> int:

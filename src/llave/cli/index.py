@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llave.cli.defaults import INDEX, find_index
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
 
 __all__ = ["CheckConfig", "IndexConfig", "run"]
-
-DEFAULT = Path("index")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class IndexConfig:
 
     model: str
     input: Path
-    index: Path = DEFAULT
+    index: Path = INDEX
     columns: Columns = field(default_factory=Columns)
     item_prompt: str | None = None
     query_prompt: str | None = None
@@ -69,14 +68,14 @@ class CheckConfig:
     """A measurement of an index.
 
     Args:
-        index: its folder.
+        index: its folder; null is "index" here, else the quickstart's.
         queries: how many searches.
         k: hits of each.
         seed: of the queries.
         json: print JSON instead of a table.
     """
 
-    index: Path = DEFAULT
+    index: Path | None = None
     queries: int = 100
     k: int = 10
     seed: int = 0
@@ -99,11 +98,12 @@ def run(argv: list[str]) -> int:
     )
     if config.frames < 1 or config.seed < 0:
         raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
-    from llave.collection.collection import open_collection
+    from llave.collection.open import open_collection
     from llave.models.about import eval_dtype
     from llave.models.load import load_model
     from llave.search.build import build_index
-    from llave.search.index import Index, index_info
+    from llave.search.index import Index
+    from llave.search.info import index_info
     from llave.terminal import printable, quiet_libraries
 
     quiet_libraries()
@@ -183,17 +183,16 @@ def _check(argv: list[str]) -> int:
 
     if config.queries < 1 or config.k < 1 or config.seed < 0:
         raise UserError(f"queries {config.queries}, k {config.k}, seed {config.seed}: at least 1, 1 and 0")
-    index = Index.open(config.index)
+    index = Index.open(find_index(config.index))
     if not index.count():
-        raise UserError(f"{config.index}: has no items")
+        raise UserError(f"{index.path}: has no items")
     found = check_index(index, queries=config.queries, k=config.k, seed=config.seed)
     stats = index.store.stats()
     if config.json:
         sys.stdout.write(json.dumps([dataclasses.asdict(each) for each in found]) + "\n")
     else:
         how = f"approximate, {stats.unindexed:,} not indexed yet" if stats.approximate else "exact: all items compared"
-        sys.stdout.write(f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
-        sys.stdout.write(f"{config.index}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
+        sys.stdout.write(f"{index.path}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in ("filter", "items", f"recall@{config.k}", "worst", "p50 ms", "p95 ms", "exact p50 ms"):
             table.add_column(name, justify="left" if name == "filter" else "right")

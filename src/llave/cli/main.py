@@ -25,6 +25,7 @@ COMMANDS = {
     "embed": "vectors of millions of items, in shards, here or on a Ray cluster",
     "search": "search an index by text, picture, both, or more of an item",
     "analyze": "similarity gap and hardest negatives of a model, as one HTML page",
+    "serve": "embeddings and search over HTTP: OpenAI's and Cohere's requests, with pictures and videos; a page",
     "convert": "an original LLaVE checkpoint as a sentence-transformers directory",
     "bench": "the loss, and a training step, beside their peers: time, memory, exactness",
     "doctor": "what this machine can run, and what is missing",

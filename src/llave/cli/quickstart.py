@@ -1,10 +1,13 @@
 """``llave quickstart``."""
 
 import dataclasses
+import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from llave.cli.defaults import QUICKSTART
 from llave.cli.parsing import parse
 from llave.errors import UserError
 from llave.training.config import DataSetConfig, LossConfig, TrainConfig
@@ -51,7 +54,7 @@ class QuickstartConfig:
         limit: evaluate the first rows of each data set only, for a first look; null is all.
     """
 
-    out: Path = Path("runs/quickstart")
+    out: Path = QUICKSTART
     seeds: int = 1
     first_seed: int = 0
     data_seed: int = 0
@@ -85,17 +88,30 @@ def run(argv: list[str]) -> int:
     )
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     quickstart(recipe, config.out, seeds=list(seeds), data_seed=config.data_seed, limit=config.limit)
-    out = config.out
-    sys.stdout.write(
-        f"""
-Report:  {out}/report.html      numbers: {out}/results.json
-Search the pictures in your browser:
-  llave serve {out}/models/hardness --index {out}/index --gallery {out}/report.html
-Try next:
-  llave search "a red fruit" --index {out}/index
-  llave quickstart --seeds 6                                  intervals and a paired test
-  llave eval {out}/models/hardness --benchmark {out}/data
-  llave train recipes/nano.yaml --data {out}/data --loss.alpha 4 --output runs/alpha4
-"""
-    )
+    sys.stdout.write(_what_next(config.out, _program()))
     return 0
+
+
+def _what_next(out: Path, llave: str) -> str:
+    options = f" {out}/models/hardness --index {out}/index --gallery {out}/report.html"
+    index = f" --index {out}/index"
+    if out == QUICKSTART:  # what they take that are told nothing
+        options = index = ""
+    return f"""
+Report:  {out}/report.html      numbers: {out}/results.json
+Search the pictures in your browser, and over HTTP:
+  {llave} serve{options}
+Try next:
+  {llave} search "something to eat"{index}
+  {llave} quickstart --seeds 6                                  intervals and a paired test
+  {llave} eval {out}/models/hardness --benchmark {out}/data
+  {llave} train recipes/nano.yaml --data {out}/data --loss.alpha 4 --output runs/alpha4
+"""
+
+
+def _program() -> str:
+    """How this program is called here: it is not on the path unless its environment is active."""
+    called = Path(sys.argv[0])
+    if shutil.which("llave") is not None or called.name != "llave":
+        return "llave"
+    return os.path.relpath(called)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llave.cli.defaults import find_index
 from llave.cli.parsing import parse
 from llave.errors import UserError
 
@@ -33,7 +34,7 @@ class SearchConfig:
         weight: share of the picture in a query between text and picture, from 0 to 1; null lets the model fuse them.
         like: the path, key or id of an item whose neighbours are wanted.
         filter: e.g. "artist = noto and year >= 2000 and group in (animals, 'food & drink')".
-        index: folder of the index.
+        index: folder of the index; null is "index" here, else the quickstart's.
         limit: how many hits.
         offset: leave out so many of the best.
         exact: compare all items, whatever index there is.
@@ -49,7 +50,7 @@ class SearchConfig:
     weight: float | None = None
     like: str | None = None
     filter: str = ""
-    index: Path = Path("index")
+    index: Path | None = None
     limit: int = 10
     offset: int = 0
     exact: bool = False
@@ -77,7 +78,7 @@ def run(argv: list[str]) -> int:
     from llave.search.index import Index
 
     conditions = parse_filter(config.filter)
-    index = Index.open(config.index)
+    index = Index.open(find_index(config.index))
     query_D, exclude = _query(config, index)
     hits = index.search(
         query_D, limit=config.limit, offset=config.offset, filter=conditions, exclude=exclude, exact=config.exact
@@ -102,7 +103,7 @@ def _query(config: SearchConfig, index: "Index") -> "tuple[NDArray[np.float32], 
         item = index.find(config.like)
         vector_D = None if item is None else index.vector(item)
         if item is None or vector_D is None:
-            raise UserError(f"{config.index}: no item {config.like!r}; paths are in the results of a search")
+            raise UserError(f"{index.path}: no item {config.like!r}; paths are in the results of a search")
         return vector_D, (item,)
     from llave.models.about import eval_dtype
     from llave.models.load import load_model

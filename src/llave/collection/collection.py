@@ -1,4 +1,4 @@
-"""What `llave index` and `llave embed` read: a folder of files, a table, tar archives.
+"""What `llave index` and `llave embed` read: entries, in parts.
 
 A collection is cut into parts that are the same whenever and wherever they are computed, as long as the files are.
 """
@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llave.collection.entry import BadEntry, Entry
-from llave.data.sources import TABLE_SUFFIXES
-from llave.errors import UserError
 
-__all__ = ["Collection", "Columns", "Part", "open_collection"]
+__all__ = ["Collection", "Columns", "Part"]
 
 Part = dict[str, Any]
 """Describes some entries of a collection, in JSON's types."""
@@ -55,30 +53,3 @@ class Collection(Protocol):
 
     def __iter__(self) -> Iterator[Entry | BadEntry]:
         """All entries, in the order of the parts."""
-
-
-def open_collection(path: str | Path, columns: Columns | None = None) -> Collection:
-    """The collection at a path.
-
-    Args:
-        path: a folder, a table (.parquet, .jsonl, .json, .csv, .tsv), or tar archives (a .tar file or a glob of them).
-        columns: of a table.
-
-    Raises:
-        UserError: nothing there, or none of these.
-    """
-    from llave.collection.folder import FolderCollection
-    from llave.collection.table import TableCollection
-    from llave.collection.tar import TarCollection, tar_files
-
-    columns = columns or Columns()
-    path = Path(path)
-    if tars := tar_files(path):
-        return TarCollection(tars)
-    if path.is_dir():
-        return FolderCollection(path)
-    if not path.exists():
-        raise UserError(f"{path}: no such folder or file")
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        return TableCollection(path, columns)
-    raise UserError(f"{path}: not a folder, a table ({', '.join(TABLE_SUFFIXES)}) or a .tar archive")

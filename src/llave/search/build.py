@@ -18,10 +18,10 @@ from llave.evaluation.entries import EntryEncoder
 from llave.search.check import find_settings
 from llave.search.fields import OWN_FIELDS, new_fields
 from llave.search.filters import field_name
-from llave.search.index import EXACT_BELOW, Index, row_id
+from llave.search.index import EXACT_BELOW, Index
 from llave.search.progress import IndexingBar, indexing_bar
 from llave.search.projection import project, write_map
-from llave.search.store import Known, Row
+from llave.search.store import Known, Row, row_id
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

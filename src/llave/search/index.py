@@ -1,13 +1,10 @@
 """An index on disk: what was embedded, by which model, and how to search it."""
 
-import dataclasses
-import hashlib
-import json
 import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +14,17 @@ from numpy.typing import NDArray
 
 from llave.collection.entry import Scalar
 from llave.data.pages import split_page
-from llave.data.video import NUM_FRAMES
 from llave.errors import UserError
 from llave.search.filters import Filter
+from llave.search.info import LANCE, IndexInfo, info_exists, read_info, write_info
 from llave.search.projection import Map, read_map
-from llave.search.store import FieldType, Row, Settings, VectorStore
+from llave.search.store import FieldType, Row, VectorStore
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["EXACT_BELOW", "Field", "Hit", "Index", "IndexInfo", "index_info", "row_id"]
+__all__ = ["EXACT_BELOW", "Field", "Hit", "Index"]
 
-INFO = "index.json"
-LANCE = "lance"
-"""Name of that store, and of its folder."""
 EXACT_BELOW = 20_000
 """With fewer rows every one is compared: exact, and fast enough."""
 MAX_VALUES = 50
@@ -38,31 +32,6 @@ MANY = 10_000
 """From so many hits on, comparing all items is not slower."""
 HISTOGRAMS = 4
 """Samples of vectors that are kept, one per filter."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexInfo:
-    """What has to be known to use an index.
-
-    Args:
-        model: path or hub id of the model that embedded it.
-        fingerprint: of its weights and settings.
-        dimension: of the vectors.
-        prompts: before every ``"item"`` and every ``"query"``, as sentence-transformers takes them.
-        num_frames: of a video.
-        store: ``"lance"``, or the address of a Qdrant server.
-        collection: its name there.
-        settings: of approximate search, found by measuring.
-    """
-
-    model: str
-    fingerprint: str
-    dimension: int
-    prompts: dict[str, str] = field(default_factory=lambda: {"item": "", "query": ""})
-    num_frames: int = NUM_FRAMES
-    store: str = LANCE
-    collection: str = "items"
-    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +75,10 @@ class Index:
             UserError: none there, or its store cannot be reached.
         """
         path = Path(path)
-        file = path / INFO
-        if not file.is_file():
-            raise UserError(f"{path}: no index here; make one with: llave index MODEL FOLDER --index {path}")
-        try:
-            loaded = json.loads(file.read_text("utf-8"))
-            info = IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{file}: damaged, or of another version of llave ({error}); index again") from None
+        info = read_info(path)
         if info.store == LANCE and not (path / LANCE).is_dir():
             raise UserError(
-                f"{path / LANCE}: gone, so that nothing of the index is left; remove {file}, and index again"
+                f"{path / LANCE}: gone, so that nothing of the index is left; remove {path}, and index again"
             )
         index = cls(path, info, _open_store(path, info))
         index.store.use(info.settings)
@@ -147,17 +109,11 @@ class Index:
     @staticmethod
     def exists(path: str | Path) -> bool:
         """Whether there is one."""
-        return (Path(path) / INFO).is_file()
+        return info_exists(Path(path))
 
     def save(self) -> None:
         """Write what is known of the index, whole or not at all."""
-        text = json.dumps(dataclasses.asdict(self.info), indent=2, ensure_ascii=False) + "\n"
-        partial = self.path / f"{INFO}.partial"
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path / INFO)
+        write_info(self.path, self.info)
 
     def check_model(self, model: "SentenceTransformer") -> None:
         """Refuse a model whose vectors do not belong with the index's.
@@ -291,48 +247,6 @@ class Index:
                 f"a query of {len(query_D)} numbers of norm {norm:g}; wanted: {self.info.dimension}, not zero"
             )
         return query_D / np.float32(norm)
-
-
-def index_info(
-    model: "SentenceTransformer",
-    path: str | Path,
-    *,
-    item_prompt: str | None = None,
-    query_prompt: str | None = None,
-    num_frames: int = NUM_FRAMES,
-    qdrant: str | None = None,
-    collection: str = "items",
-) -> IndexInfo:
-    """What an index of a model's vectors has to know.
-
-    Args:
-        path: where the model is: a directory, or a hub id.
-        item_prompt: None is the model's own for documents.
-        query_prompt: None is the model's own for queries.
-        num_frames: of a video.
-        qdrant: address of a server; None is LanceDB in the index's folder.
-    """
-    from llave.evaluation.cache import model_fingerprint
-
-    dimension = model.get_embedding_dimension()
-    assert dimension is not None  # every model that load_model opens ends in a pooling
-    return IndexInfo(
-        model=str(Path(path).resolve()) if Path(path).exists() else str(path),
-        fingerprint=model_fingerprint(model),
-        dimension=dimension,
-        prompts={
-            "item": (model.prompts.get("document") or "") if item_prompt is None else item_prompt,
-            "query": (model.prompts.get("query") or "") if query_prompt is None else query_prompt,
-        },
-        num_frames=num_frames,
-        store=LANCE if qdrant is None else qdrant,
-        collection=collection,
-    )
-
-
-def row_id(source: str, key: str) -> str:
-    """The id of an item: 32 hexadecimal digits."""
-    return hashlib.sha256(f"{source}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _open_store(path: Path, info: IndexInfo) -> VectorStore:

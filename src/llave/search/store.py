@@ -1,5 +1,6 @@
 """What an index asks of a vector database; LanceDB and Qdrant stand behind it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from llave.collection.entry import Scalar
 from llave.search.filters import Filter
 
-__all__ = ["FieldType", "Known", "Row", "Settings", "StoreStats", "VectorStore"]
+__all__ = ["FieldType", "Known", "Row", "Settings", "StoreStats", "VectorStore", "row_id"]
 
 FieldType = Literal["string", "number", "boolean"]
 
@@ -128,3 +129,8 @@ class VectorStore(Protocol):
 
     def use(self, settings: Settings) -> None:
         """Search with these settings from now on."""
+
+
+def row_id(source: str, key: str) -> str:
+    """The id of an item: 32 hexadecimal digits."""
+    return hashlib.sha256(f"{source}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

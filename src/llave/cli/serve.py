@@ -1,0 +1,298 @@
+"""``llave serve``."""
+
+import contextlib
+import dataclasses
+import gc
+import ipaddress
+import logging
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llave.cli.defaults import QUICKSTART, find_index
+from llave.cli.parsing import parse
+from llave.errors import UserError
+
+if TYPE_CHECKING:
+    from llave.serving.app import AppOptions
+    from llave.serving.engine import Engine
+    from llave.serving.gates.auth import Keys
+    from llave.serving.limits import Limits
+
+__all__ = ["ServeConfig", "run", "with_defaults"]
+
+DESCRIPTION = """Embeddings and search over HTTP: OpenAI's /v1/embeddings with pictures and videos, Cohere's /v2/embed,
+and with an index a search page. Only this machine can reach it unless --host says otherwise; addresses of pictures are
+not fetched unless --allow_remote_from names their host. Ctrl-C or SIGTERM ends it once all requests are answered.
+
+Try, after `llave quickstart`: llave serve, then
+curl http://127.0.0.1:8000/v1/embeddings -H 'content-type: application/json' -d '{"input": "a red umbrella"}'
+Keys: export LLAVE_API_KEY=$(openssl rand -hex 32). More: docs/serving.md."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """A server of one model.
+
+    Args:
+        model: a model directory, a hub id, or "nano"; null is the one that made the index.
+        index: an index that `llave index` made with this model; it brings search and the page's gallery. Without
+            a model and an index, it is "index" here, else the quickstart's.
+        gallery: the HTML file of `llave analyze`, shown at /gallery; null with the quickstart's index is its report.
+        host: address to listen on; 0.0.0.0 is all of this machine's, and asks for a key.
+        port: to listen on; 0 chooses a free one.
+        name: of the model in requests; null is the directory's.
+        dimensions: lengths that vectors may be cut to, besides those of the model's own record (Matryoshka training).
+        frames: of a video.
+        device: e.g. cpu or cuda; null is the best there is.
+        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        threads: of torch on a CPU; null is torch's choice.
+        api_keys_file: keys, one a line; requests need one of them, or that of LLAVE_API_KEY.
+        no_key: listen on other addresses than this machine's without a key.
+        allowed_hosts: names that the server goes by, besides localhost; needed behind a proxy.
+        cors_origins: pages of other servers whose scripts may read answers, e.g. https://example.org.
+        allow_remote_from: hosts whose pictures and videos are fetched by address, https only.
+        timeout: seconds for a request, from its head to its answer.
+        max_items: of one request.
+        max_body_mb: of one request, in MiB.
+        max_megapixels: of one picture.
+        queue_items: items waiting or in work, after which requests are refused with 429.
+        batch_items: items per forward pass at most.
+        batch_tokens: tokens per forward pass at most, padding included; null fits the device.
+        drain_seconds: between SIGTERM and the end at least, so that a load balancer notices.
+        access_log: a line of JSON on stderr for each request, without its content.
+    """
+
+    model: str | None = None
+    index: Path | None = None
+    gallery: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    name: str | None = None
+    dimensions: list[int] = field(default_factory=list)
+    frames: int = 8
+    device: str | None = None
+    dtype: str | None = None
+    threads: int | None = None
+    api_keys_file: Path | None = None
+    no_key: bool = False
+    allowed_hosts: list[str] = field(default_factory=list)
+    cors_origins: list[str] = field(default_factory=list)
+    allow_remote_from: list[str] = field(default_factory=list)
+    timeout: float = 60.0
+    max_items: int = 2048
+    max_body_mb: int = 32
+    max_megapixels: float = 20.0
+    queue_items: int = 4096
+    batch_items: int = 64
+    batch_tokens: int | None = None
+    drain_seconds: float = 2.0
+    access_log: bool = True
+
+
+def run(argv: list[str]) -> int:
+    """Serve until told to stop."""
+    config = parse(ServeConfig, argv, command="serve", description=DESCRIPTION, positional=("model",))
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"llave serve needs {error.name}: pip install 'llave[serve]'") from None
+    from llave.serving.gates.auth import read_keys
+    from llave.serving.run import listen
+
+    _check(config)
+    config = with_defaults(config)
+    keys = read_keys(config.api_keys_file)
+    if not _is_loopback(config.host) and not keys and not config.no_key:
+        raise UserError(
+            f"{config.host} is open to others: set LLAVE_API_KEY or --api_keys_file, or say --no_key if that is meant"
+        )
+    limits = _limits(config)
+    with contextlib.closing(listen(config.host, config.port)) as port:
+        options = _options(config, keys, limits)
+        with _logging(config):
+            return _serve(config, options, port)
+
+
+def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> int:
+    from llave.serving.allocator import keep_freed_memory
+    from llave.serving.app import create_app
+    from llave.serving.run import make_server
+
+    host, number = port.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{number}"
+    _say(f"{url} answers its health checks; loading {config.model} …")
+    failures: list[BaseException] = []
+
+    def failed(error: BaseException) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    def ready(engine: "Engine") -> None:
+        gc.collect()
+        gc.freeze()  # the model and the libraries stay: no later collection has to look through them
+        searched = "no index" if options.index is None else f"index {config.index} ({options.index.count()} items)"
+        key = "API key needed" if options.keys else "no API key"
+        _say(
+            f"ready: {url} · model {engine.name} on {engine.model.device}, {engine.dimension} dimensions, "
+            f"{', '.join(engine.modalities)} · {searched} · {key}"
+        )
+
+    app = create_app(lambda: _load(config), options, on_ready=ready, on_failure=failed)
+    server = make_server(app, options.limits, grace=config.drain_seconds)
+    keep_freed_memory()
+    server.run(sockets=[port])
+    gc.unfreeze()  # or libraries count what the end of the process does not free, and say so
+    if failures:
+        raise failures[0]
+    _say("stopped; all requests were answered")
+    return 0
+
+
+def _load(config: ServeConfig) -> "Engine":
+    """The model, once the server listens."""
+    import torch
+
+    from llave.models.about import eval_dtype
+    from llave.models.load import load_model
+    from llave.serving.engine import Engine, trained_dimensions
+    from llave.terminal import quiet_libraries
+
+    quiet_libraries()
+    name = str(config.model)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    model = load_model(name, device=config.device, dtype=eval_dtype(config.dtype, config.device))
+    engine = Engine(
+        model,
+        name=config.name or Path(name).name,
+        aliases=[name],
+        dimensions=[*config.dimensions, *trained_dimensions(name)],
+        num_frames=config.frames,
+    )
+    engine.warm_up()
+    return engine
+
+
+def with_defaults(config: ServeConfig) -> ServeConfig:
+    """The model, index and gallery that are meant where none is named."""
+    if config.model is not None:
+        return config
+    from llave.search.index import Index
+
+    index = find_index(config.index)
+    report = QUICKSTART / "report.html"
+    own = index == QUICKSTART / "index" and report.is_file()
+    gallery = config.gallery or (report if own else None)
+    return dataclasses.replace(config, model=Index.open(index).info.model, index=index, gallery=gallery)
+
+
+def _limits(config: ServeConfig) -> "Limits":
+    from llave.serving.limits import MIB, Limits
+
+    body = config.max_body_mb * MIB
+    return Limits(
+        body_bytes=body,
+        bodies_bytes=max(Limits().bodies_bytes, 2 * body),
+        request_seconds=config.timeout,
+        items=config.max_items,
+        pixels=int(config.max_megapixels * 1e6),
+        queue_items=max(config.queue_items, config.max_items),
+        batch_items=config.batch_items,
+        batch_tokens=config.batch_tokens,
+    )
+
+
+def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions":
+    from llave.serving.app import AppOptions
+    from llave.serving.gates.host import LOOPBACK
+    from llave.serving.remote import Remote, parse_allowed
+
+    index = None
+    if config.index is not None:
+        from llave.search.index import Index
+
+        index = Index.open(config.index)
+    allowed = parse_allowed(config.allow_remote_from)
+    guarded = _is_loopback(config.host) or bool(config.allowed_hosts)
+    return AppOptions(
+        limits=limits,
+        num_frames=config.frames,
+        index=index,
+        gallery=config.gallery,
+        keys=keys,
+        hosts=[*LOOPBACK, config.host, *config.allowed_hosts] if guarded else None,
+        cors_origins=config.cors_origins,
+        remote=Remote(allowed, seconds=limits.remote_seconds) if allowed else None,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def _logging(config: ServeConfig) -> Iterator[None]:
+    """Our own loggers on stderr: plain words, and a line of JSON for each request."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("llave: %(levelname)s %(message)s"))
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(logging.Formatter("%(message)s"))
+    loggers: list[tuple[logging.Logger, logging.Handler]] = []
+    for name, own, level in (
+        ("llave.serving", handler, logging.WARNING),
+        ("llave.serving.access", lines, logging.INFO if config.access_log else logging.CRITICAL),
+        ("uvicorn.error", handler, logging.ERROR),
+    ):
+        logger = logging.getLogger(name)
+        logger.addHandler(own)
+        logger.setLevel(level)
+        logger.propagate = False
+        loggers.append((logger, own))
+    try:
+        yield
+    finally:
+        for logger, added in loggers:
+            logger.removeHandler(added)
+            logger.setLevel(logging.NOTSET)
+            logger.propagate = True
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"llave serve: {text}\n")
+    sys.stderr.flush()
+
+
+def _check(config: ServeConfig) -> None:
+    """What can be said before the model is loaded."""
+    counts = {
+        "frames": config.frames,
+        "timeout": config.timeout,
+        "max_items": config.max_items,
+        "max_body_mb": config.max_body_mb,
+        "max_megapixels": config.max_megapixels,
+        "queue_items": config.queue_items,
+        "batch_items": config.batch_items,
+        "threads": config.threads or 1,
+        "batch_tokens": config.batch_tokens or 1,
+    }
+    for name, value in counts.items():
+        if value <= 0:
+            raise UserError(f"{name} must be more than 0, not {value}")
+    if config.drain_seconds < 0:
+        raise UserError(f"drain_seconds must not be negative, but is {config.drain_seconds}")
+    if config.gallery is not None and not config.gallery.is_file():
+        raise UserError(f"gallery: {config.gallery} is not there; make it with `llave analyze`")
+    for origin in config.cors_origins:
+        if not origin.startswith(("http://", "https://")) or origin.endswith("/"):
+            raise UserError(f"cors_origins: {origin!r} must look like https://example.org")

@@ -1,0 +1,35 @@
+"""Which kind of collection a path names."""
+
+from pathlib import Path
+
+from llave.collection.collection import Collection, Columns
+from llave.collection.folder import FolderCollection
+from llave.collection.table import TableCollection
+from llave.collection.tar import TarCollection, tar_files
+from llave.data.sources import TABLE_SUFFIXES
+from llave.errors import UserError
+
+__all__ = ["open_collection"]
+
+
+def open_collection(path: str | Path, columns: Columns | None = None) -> Collection:
+    """The collection at a path.
+
+    Args:
+        path: a folder, a table (.parquet, .jsonl, .json, .csv, .tsv), or tar archives (a .tar file or a glob of them).
+        columns: of a table.
+
+    Raises:
+        UserError: nothing there, or none of these.
+    """
+    columns = columns or Columns()
+    path = Path(path)
+    if tars := tar_files(path):
+        return TarCollection(tars)
+    if path.is_dir():
+        return FolderCollection(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such folder or file")
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return TableCollection(path, columns)
+    raise UserError(f"{path}: not a folder, a table ({', '.join(TABLE_SUFFIXES)}) or a .tar archive")

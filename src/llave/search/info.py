@@ -1,0 +1,115 @@
+"""What an index remembers beside its rows: which model made it, and how."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llave.data.video import NUM_FRAMES
+from llave.errors import UserError
+from llave.search.store import Settings
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["LANCE", "IndexInfo", "index_info", "info_exists", "read_info", "write_info"]
+
+INFO = "index.json"
+LANCE = "lance"
+"""Name of that store, and of its folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexInfo:
+    """What has to be known to use an index.
+
+    Args:
+        model: path or hub id of the model that embedded it.
+        fingerprint: of its weights and settings.
+        dimension: of the vectors.
+        prompts: before every ``"item"`` and every ``"query"``, as sentence-transformers takes them.
+        num_frames: of a video.
+        store: ``"lance"``, or the address of a Qdrant server.
+        collection: its name there.
+        settings: of approximate search, found by measuring.
+    """
+
+    model: str
+    fingerprint: str
+    dimension: int
+    prompts: dict[str, str] = field(default_factory=lambda: {"item": "", "query": ""})
+    num_frames: int = NUM_FRAMES
+    store: str = LANCE
+    collection: str = "items"
+    settings: Settings = field(default_factory=Settings)
+
+
+def index_info(
+    model: "SentenceTransformer",
+    path: str | Path,
+    *,
+    item_prompt: str | None = None,
+    query_prompt: str | None = None,
+    num_frames: int = NUM_FRAMES,
+    qdrant: str | None = None,
+    collection: str = "items",
+) -> IndexInfo:
+    """What an index of a model's vectors has to know.
+
+    Args:
+        path: where the model is: a directory, or a hub id.
+        item_prompt: None is the model's own for documents.
+        query_prompt: None is the model's own for queries.
+        num_frames: of a video.
+        qdrant: address of a server; None is LanceDB in the index's folder.
+    """
+    from llave.evaluation.cache import model_fingerprint
+
+    dimension = model.get_embedding_dimension()
+    assert dimension is not None  # every model that load_model opens ends in a pooling
+    return IndexInfo(
+        model=str(Path(path).resolve()) if Path(path).exists() else str(path),
+        fingerprint=model_fingerprint(model),
+        dimension=dimension,
+        prompts={
+            "item": (model.prompts.get("document") or "") if item_prompt is None else item_prompt,
+            "query": (model.prompts.get("query") or "") if query_prompt is None else query_prompt,
+        },
+        num_frames=num_frames,
+        store=LANCE if qdrant is None else qdrant,
+        collection=collection,
+    )
+
+
+def info_exists(folder: Path) -> bool:
+    """Whether there is an index in a folder."""
+    return (folder / INFO).is_file()
+
+
+def read_info(folder: Path) -> IndexInfo:
+    """What the index in a folder remembers.
+
+    Raises:
+        UserError: none there, or it cannot be read.
+    """
+    file = folder / INFO
+    if not file.is_file():
+        raise UserError(f"{folder}: no index here; make one with: llave index MODEL FOLDER --index {folder}")
+    try:
+        loaded = json.loads(file.read_text("utf-8"))
+        return IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{file}: damaged, or of another version of llave ({error}); index again") from None
+
+
+def write_info(folder: Path, info: IndexInfo) -> None:
+    """Whole or not at all."""
+    text = json.dumps(dataclasses.asdict(info), indent=2, ensure_ascii=False) + "\n"
+    partial = folder / f"{INFO}.partial"
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / INFO)

@@ -1,0 +1,170 @@
+"""The application: gates, routes, and the model's life from loading to the last batch."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from llave._version import __version__
+from llave.serving.admission import Admission
+from llave.serving.batcher import Batcher
+from llave.serving.catalogue import Catalogue
+from llave.serving.engine import Engine
+from llave.serving.errors import add_error_handlers
+from llave.serving.exchange import ClientGone
+from llave.serving.gates.auth import KeyGate, Keys
+from llave.serving.gates.body import BodyGate
+from llave.serving.gates.host import HostGate
+from llave.serving.gates.log import GONE, LogGate
+from llave.serving.limits import Limits
+from llave.serving.media import Media
+from llave.serving.metrics import Metrics
+from llave.serving.openapi import describe
+from llave.serving.pages import PageHeaders, add_pages, page_files
+from llave.serving.remote import Remote
+from llave.serving.routes import cohere, embeddings, search, status
+from llave.serving.service import Service
+
+if TYPE_CHECKING:
+    from llave.search.index import Index
+
+__all__ = ["AppOptions", "create_app"]
+
+log = logging.getLogger("llave.serving")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppOptions:
+    """What the server is made of besides its model.
+
+    Args:
+        num_frames: of a video.
+        index: to search; None has no search.
+        gallery: the HTML file of ``llave analyze``.
+        keys: that are asked for; none are if there are none.
+        hosts: names that the server goes by; None allows all.
+        cors_origins: pages of other servers that may read answers in a browser.
+        remote: fetches addresses; None refuses them.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    num_frames: int = 8
+    index: "Index | None" = None
+    gallery: Path | None = None
+    keys: Keys = field(default_factory=lambda: Keys(()))
+    hosts: Sequence[str] | None = None
+    cors_origins: Sequence[str] = ()
+    remote: Remote | None = None
+
+
+def create_app(
+    load: Callable[[], Engine],
+    options: AppOptions,
+    *,
+    on_ready: Callable[[Engine], None] = lambda engine: None,
+    on_failure: Callable[[BaseException], None] = lambda error: None,
+) -> FastAPI:
+    """The application.
+
+    Args:
+        load: opens the model; runs in the model's thread while the server already answers its health checks.
+        on_ready: called when requests are taken.
+        on_failure: called if the model does not load.
+    """
+    metrics, admission = Metrics(), Admission(options.limits)
+    service = Service(
+        limits=options.limits,
+        metrics=metrics,
+        admission=admission,
+        media=Media(options.limits, options.remote, options.num_frames),
+        catalogue=None if options.index is None else Catalogue(options.index, gallery=options.gallery is not None),
+    )
+    _watch(service)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+            stack.callback(thread.shutdown, wait=True, cancel_futures=True)
+            stack.callback(service.media.close)
+            if options.remote is not None:
+                stack.push_async_callback(options.remote.close)
+            loading = asyncio.create_task(_load(service, load, thread, stack, on_ready, on_failure))
+            yield
+            loading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await loading
+
+    app = FastAPI(title="llave", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
+    app.state.service = service
+    add_error_handlers(app)
+
+    @app.exception_handler(ClientGone)
+    async def _gone(request: Request, error: ClientGone) -> Response:
+        return Response(status_code=GONE)
+
+    for router in (embeddings.router, cohere.router, search.router, status.router):
+        app.include_router(router)
+    add_pages(app, options.gallery)
+    describe(app)
+    _add_gates(app, service, options)
+    return app
+
+
+async def _load(
+    service: Service,
+    load: Callable[[], Engine],
+    thread: ThreadPoolExecutor,
+    stack: AsyncExitStack,
+    on_ready: Callable[[Engine], None],
+    on_failure: Callable[[BaseException], None],
+) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        engine = await loop.run_in_executor(thread, load)
+        if service.catalogue is not None:
+            await loop.run_in_executor(thread, service.catalogue.index.check_model, engine.model)
+    except Exception as error:
+        on_failure(error)
+        return
+    batcher = Batcher(engine.encode, engine.plan(service.limits), thread, service.metrics)
+    await stack.enter_async_context(batcher.running())
+    service.metrics.watch("llave_queue_items", "Items that wait for the model.", lambda: batcher.waiting)
+    service.engine, service.batcher = engine, batcher
+    on_ready(engine)
+
+
+def _watch(service: Service) -> None:
+    metrics, held = service.metrics, service.admission.held
+    metrics.watch("llave_admitted_items", "Items of all requests, waiting or in work.", lambda: held["items"])
+    metrics.watch("llave_admitted_tokens", "Their tokens, estimated.", lambda: held["tokens"])
+    metrics.watch("llave_decoded_bytes", "Decoded pictures and frames.", lambda: service.media.memory.held)
+    metrics.watch("llave_requests_in_flight", "Requests being answered.", lambda: service.in_flight)
+    metrics.watch("llave_ready", "1 if requests are taken.", lambda: float(service.is_ready))
+
+
+def _add_gates(app: FastAPI, service: Service, options: AppOptions) -> None:
+    """From the innermost to the outermost."""
+    app.add_middleware(BodyGate, limits=options.limits)
+    if options.keys:
+        app.add_middleware(KeyGate, keys=options.keys, open_paths=status.OPEN | {"/", *page_files()})
+    app.add_middleware(PageHeaders)
+    if options.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(options.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type"],
+        )
+    if options.hosts is not None:
+        app.add_middleware(HostGate, allowed=options.hosts)
+    app.add_middleware(LogGate, service=service)

@@ -1,0 +1,201 @@
+"""Items of all requests in one queue, and batches of like length for the one thread that runs the model.
+
+There is no timer: a batch starts as soon as the model is free, with what is there. A lone request never waits, and
+while the model works the queue fills by itself. The oldest item is always in the next batch; beside it stand those
+nearest to its length, since a batch costs its items times its longest.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from llave.evaluation.encoder import Vector
+from llave.models.prompts import ModelInput
+from llave.serving.metrics import Metrics
+
+__all__ = ["BatchPlan", "Batcher", "Item", "choose"]
+
+log = logging.getLogger("llave.serving")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A decoded item.
+
+    Args:
+        key: equal for items whose vectors are equal.
+        kind: ``"text"``, ``"picture"`` or ``"video"``; a batch holds one kind.
+        tokens: estimated, at least 1.
+        prompt: as ``SentenceTransformer.encode`` takes it; a batch has one. None is the model's default.
+        num_bytes: of the decoded picture or frames; preparing them for the model takes several times as many.
+    """
+
+    key: Hashable
+    kind: str
+    model_input: ModelInput
+    tokens: int
+    prompt: str | None = None
+    num_bytes: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    item: Item
+    done: "asyncio.Future[Vector | None]"
+    waiting: int = 0
+    started: bool = False
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """Bounds on a batch, and when padding is worth a batch of its own.
+
+    Args:
+        tokens: of a batch, padding included.
+        items: of a batch, by kind.
+        num_bytes: of a batch's decoded pictures.
+        padding: tokens of padding that cost no more than another forward pass.
+        padding_share: of a batch's own tokens, up to which padding is accepted besides.
+    """
+
+    tokens: int
+    items: dict[str, int]
+    num_bytes: int = 64 << 20
+    padding: int = 64
+    padding_share: float = 0.1
+
+
+def choose(items: Sequence[Item], plan: BatchPlan) -> list[int]:
+    """The places of the next batch. The first item is the oldest and always in it."""
+    first = items[0]
+    alike = [place for place, item in enumerate(items) if (item.kind, item.prompt) == (first.kind, first.prompt)]
+    alike.sort(key=lambda place: (abs(items[place].tokens - first.tokens), place))
+    batch: list[int] = []
+    longest = total = num_bytes = 0
+    for place in alike[: plan.items[first.kind]]:
+        tokens = items[place].tokens
+        longest_then, total_then = max(longest, tokens), total + tokens
+        padded = longest_then * (len(batch) + 1)
+        num_bytes += items[place].num_bytes
+        if batch and (
+            num_bytes > plan.num_bytes
+            or padded > plan.tokens
+            or padded - total_then > max(plan.padding, total_then * plan.padding_share)
+        ):
+            break
+        batch.append(place)
+        longest, total = longest_then, total_then
+    return batch
+
+
+class Batcher:
+    """The queue and its model thread.
+
+    Args:
+        encode: kind, prompt and inputs to vectors, or reasons why there is none; runs in the model's thread alone.
+        plan: bounds of a batch.
+        thread: the model's thread.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[str, str | None, list[ModelInput]], list[Vector]],
+        plan: BatchPlan,
+        thread: ThreadPoolExecutor,
+        metrics: Metrics,
+    ) -> None:
+        self._encode = encode
+        self._plan = plan
+        self._thread = thread
+        self._metrics = metrics
+        self._jobs: dict[Hashable, _Job] = {}
+        self._queue: dict[_Job, None] = {}
+        self._work = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Items in the queue."""
+        return len(self._queue)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take batches from the queue until the end of the block."""
+        self._task = asyncio.create_task(self._run(), name="batcher")
+        try:
+            yield
+        finally:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def vectors(self, items: Sequence[Item]) -> list[Vector | None]:
+        """A vector, a reason, or None (the model failed) for each item; equal ones are encoded once.
+
+        A caller that is cancelled leaves the queue, and what no one waits for is not encoded.
+        """
+        jobs = [self._join(item) for item in items]
+        try:
+            pending = {job.done for job in jobs if not job.done.done()}
+            if pending:
+                await asyncio.wait(pending)
+            return [job.done.result() for job in jobs]
+        finally:
+            for job in jobs:
+                self._leave(job)
+
+    def _join(self, item: Item) -> _Job:
+        job = self._jobs.get(item.key)
+        if job is None:
+            job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future())
+            self._queue[job] = None
+            self._work.set()
+        else:
+            self._metrics.deduplicated.inc()
+        job.waiting += 1
+        return job
+
+    def _leave(self, job: _Job) -> None:
+        job.waiting -= 1
+        if job.waiting == 0 and not job.started:
+            self._queue.pop(job, None)
+            self._jobs.pop(job.item.key, None)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._work.wait()
+            if not self._queue:
+                self._work.clear()
+                continue
+            batch = self._next()
+            kind, prompt = batch[0].item.kind, batch[0].item.prompt
+            inputs = [job.item.model_input for job in batch]
+            start = time.monotonic()
+            try:
+                found: Sequence[Vector | None] = await loop.run_in_executor(
+                    self._thread, self._encode, kind, prompt, inputs
+                )
+            except Exception:  # one batch's failure must not end the server
+                log.exception("a batch of %d %s items failed", len(batch), kind)
+                found = [None] * len(batch)
+            self._metrics.batch(kind, len(batch), time.monotonic() - start)
+            for job, vector in zip(batch, found, strict=True):
+                self._jobs.pop(job.item.key, None)
+                job.done.set_result(vector)
+
+    def _next(self) -> list[_Job]:
+        queue = list(self._queue)
+        batch = [queue[place] for place in choose([job.item for job in queue], self._plan)]
+        now = time.monotonic()
+        for job in batch:
+            del self._queue[job]
+            job.started = True
+            self._metrics.waited.observe(now - job.since)
+        return batch

@@ -1,0 +1,167 @@
+"""The model as the server knows it: its names, dimensions and prompts, and what its thread runs."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llave.errors import UserError
+from llave.evaluation.batches import TokenCounter
+from llave.evaluation.encoder import REFUSED, Encoder, Vector
+from llave.evaluation.encoding import TOKENS_PER_BATCH
+from llave.models.prompts import ModelInput
+from llave.serving.batcher import BatchPlan
+from llave.serving.errors import ApiError, bad_request
+from llave.serving.limits import Limits
+from llave.serving.tokens import Tokens
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["NO_MEMORY", "Engine", "trained_dimensions"]
+
+NO_MEMORY = "no memory for this item"
+PICTURES_ON_CPU = 16
+"""More in a batch are no faster on a CPU, and the next text would wait for them."""
+VIDEOS = 4
+PADDING = {"cpu": (64, 0.1), "cuda": (4096, 0.5)}
+"""Tokens and share of padding in a batch. A forward pass of the nano model costs as much as about 45 more tokens on a
+CPU; a GPU has idle units until thousands."""
+log = logging.getLogger("llave.serving")
+
+
+def trained_dimensions(model: str) -> list[int]:
+    """The lengths of vectors that a model's own record says it was trained for, besides the whole."""
+    record = Path(model) / "run.json"
+    if not record.is_file():
+        return []
+    try:
+        found = json.loads(record.read_text("utf-8"))["config"]["loss"]["matryoshka_dims"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [int(number) for number in found or []]
+
+
+class _Encoder(Encoder):
+    """Looks for equal pictures in a batch only where there can be any: hashing pixels costs 5% of a small model.
+
+    The queue has found equal items by their files' hashes; the same picture may still stand beside several texts.
+    """
+
+    reuse = False
+
+    @contextmanager
+    def _towers(self) -> Iterator[None]:
+        with super()._towers() if self.reuse else nullcontext():
+            yield
+
+
+class Engine:
+    """A loaded model.
+
+    Args:
+        name: that requests use; with ``aliases``.
+        dimensions: lengths that the vectors may be cut to.
+        num_frames: of a video.
+    """
+
+    def __init__(
+        self,
+        model: "SentenceTransformer",
+        *,
+        name: str,
+        aliases: Sequence[str] = (),
+        dimensions: Sequence[int] = (),
+        num_frames: int = 8,
+    ) -> None:
+        self.model = model.eval()
+        self.name = name
+        self._names = {name, *aliases}
+        whole = model.get_embedding_dimension()
+        if whole is None:
+            raise UserError(f"{name}: a model that does not say how long its vectors are cannot be served")
+        self.dimension: int = whole
+        if any(not 0 < number <= whole for number in dimensions):
+            raise UserError(f"dimensions: each must be between 1 and {whole}, the length of this model's vectors")
+        self.dimensions = sorted({*dimensions, whole})
+        self.modalities = sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message")
+        self.num_frames = num_frames
+        self.tokens = Tokens(model)
+        self.counter = TokenCounter(model, num_frames)
+        self.encoders: dict[str, _Encoder] = {}
+
+    def check_name(self, name: str | None) -> None:
+        """Refuse another model's name.
+
+        Raises:
+            ApiError: 404.
+        """
+        if name is not None and name not in self._names:
+            shown = name[:100] + ("…" if len(name) > 100 else "")
+            message = f"the model {shown!r} is not here, only {self.name!r}"
+            raise ApiError(404, message, param="model", code="model_not_found")
+
+    def check_dimensions(self, wanted: int | None, param: str) -> int:
+        """The length of the vectors.
+
+        Raises:
+            ApiError: 400, a length that the model was not trained for.
+        """
+        if wanted is not None and wanted not in self.dimensions:
+            listed = ", ".join(map(str, self.dimensions))
+            raise bad_request(f"this model's vectors can have {listed} dimensions, not {wanted}", param)
+        return wanted or self.dimension
+
+    def prompt(self, input_type: str | None, instruction: str | None) -> str | None:
+        """The prompt as ``SentenceTransformer.encode`` takes it; None is the model's default."""
+        if instruction is not None or input_type is None:
+            return instruction
+        return self.model.prompts.get(input_type) or ""
+
+    def plan(self, limits: Limits) -> BatchPlan:
+        """Bounds of a batch on the model's device."""
+        kind = self.model.device.type
+        pictures = limits.batch_pictures or (PICTURES_ON_CPU if kind == "cpu" else limits.batch_items)
+        padding, share = PADDING["cpu" if kind == "cpu" else "cuda"]
+        return BatchPlan(
+            tokens=limits.batch_tokens or TOKENS_PER_BATCH.get(kind, TOKENS_PER_BATCH["cuda"]),
+            items={"text": limits.batch_items, "picture": min(pictures, limits.batch_items), "video": VIDEOS},
+            padding=padding,
+            padding_share=share,
+        )
+
+    def encode(self, kind: str, prompt: str | None, inputs: list[ModelInput]) -> list[Vector]:
+        """Unit vectors, or a reason where there is none. One thread at a time.
+
+        A kind has its own memory of what fits: a GPU that holds 4 videos holds more than 4 texts.
+        """
+        encoder = self.encoders.setdefault(kind, _Encoder(self.model))
+        encoder.prompt = prompt
+        encoder.reuse = len(inputs) > 1 and any(isinstance(entry, dict) and entry.get("text") for entry in inputs)
+        try:
+            found = encoder(inputs)
+        except UserError:  # all refused, or one too large for the memory: each for itself, strangers share a batch
+            found = [self._alone(encoder, entry) for entry in inputs]
+        for vector in found:
+            if isinstance(vector, str) and vector != NO_MEMORY:
+                log.warning("an item of kind %s has no vector: %s", kind, vector.removeprefix(REFUSED).strip())
+        return found
+
+    def _alone(self, encoder: Encoder, entry: ModelInput) -> Vector:
+        try:
+            return encoder([entry])[0]
+        except UserError as error:
+            log.error("%s", error)
+            return NO_MEMORY
+
+    def warm_up(self) -> None:
+        """Run once, so that the first client does not pay for lazy imports and kernels."""
+        from PIL import Image
+
+        inputs: list[tuple[str, Any]] = [("text", "warm up")]
+        if "image" in self.modalities:
+            inputs.append(("picture", Image.new("RGB", (64, 64))))
+        for kind, entry in inputs:
+            self.encode(kind, None, [entry])

@@ -1,0 +1,59 @@
+"""What a client may ask for. Every bound of the server stands here."""
+
+from dataclasses import dataclass
+
+from llave.data.video_limits import VideoLimits
+
+__all__ = ["MAX_HEAD", "MIB", "Limits"]
+
+MIB = 1 << 20
+MAX_HEAD = 16 * 1024
+"""Bytes of a request's line and headers."""
+VIDEOS = VideoLimits(num_bytes=24 * MIB, num_frames=3600, pixels=1920 * 1200, seconds=15.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on one request, on one item, and on all that is held at a time.
+
+    Args:
+        body_bytes: of a request.
+        bodies_bytes: of all requests that are being read or answered.
+        body_seconds: to receive a request's body.
+        header_seconds: to receive a request's head.
+        request_seconds: from a request's head to its answer; a client may ask for less.
+        connections: open at a time.
+        items: of one embeddings request.
+        text_characters: of one item.
+        media_bytes: of one picture, encoded.
+        pixels: of one picture.
+        videos: limits of one video.
+        remote_seconds: to fetch one picture or video, where that is allowed.
+        queue_items: admitted at a time, waiting or in work.
+        queue_tokens: of those, estimated.
+        queue_bytes: of their decoded pictures and frames.
+        batch_items: of one forward pass.
+        batch_pictures: of one forward pass that has pictures; None fits the device.
+        batch_tokens: of one forward pass, padding included; None fits the device.
+        decoders: pictures and videos decoded at a time.
+    """
+
+    body_bytes: int = 32 * MIB
+    bodies_bytes: int = 256 * MIB
+    body_seconds: float = 30.0
+    header_seconds: float = 10.0
+    request_seconds: float = 60.0
+    connections: int = 1000
+    items: int = 2048
+    text_characters: int = 200_000
+    media_bytes: int = 20 * MIB
+    pixels: int = 20_000_000
+    videos: VideoLimits = VIDEOS
+    remote_seconds: float = 10.0
+    queue_items: int = 4096
+    queue_tokens: int = 1_000_000
+    queue_bytes: int = 256 * MIB
+    batch_items: int = 64
+    batch_pictures: int | None = None
+    batch_tokens: int | None = None
+    decoders: int = 2

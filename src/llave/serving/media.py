@@ -1,0 +1,173 @@
+"""Pictures and videos from clients that are not trusted: read, checked and decoded within bounds.
+
+A file has to be JPEG, PNG, WebP or GIF (or a film), its pixels are counted before they are decoded, and decoding runs
+in a few threads. What a library says of a bad file stays in the log: it may name addresses in memory.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import io
+import re
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image, UnidentifiedImageError
+
+from llave.data.images import load_image
+from llave.data.video import load_video
+from llave.errors import DataError
+from llave.serving.admission import Memory
+from llave.serving.entries import Reference
+from llave.serving.errors import ApiError, bad_request
+from llave.serving.limits import Limits
+from llave.serving.remote import Remote
+
+__all__ = ["FORMATS", "Media", "decode_base64"]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+SMALL = 1 << 16
+"""Base64 of at most so many characters, and the head of a file of so many bytes, are read at once, not in a thread."""
+_DATA_URI = re.compile(r"data:[\w.+/-]{0,100}(?:;[\w.+=-]{1,100}){0,4};base64,", re.ASCII | re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,20}:", re.ASCII | re.IGNORECASE)
+Result = TypeVar("Result")
+
+
+class Media:
+    """Reads and decodes.
+
+    Args:
+        remote: fetches addresses; None refuses them all.
+        num_frames: of a video.
+    """
+
+    def __init__(self, limits: Limits, remote: Remote | None, num_frames: int) -> None:
+        self._limits = limits
+        self._remote = remote
+        self._num_frames = num_frames
+        self.memory = Memory(limits.queue_bytes)
+        self._pool = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode")
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Run in one of the few threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def read(self, reference: Reference, place: str, *, most: int) -> bytes:
+        """The bytes behind an address, of base64, or as they were sent.
+
+        Args:
+            most: bytes allowed.
+
+        Raises:
+            ApiError: not base64, too large, or an address that is not allowed.
+        """
+        if isinstance(reference, bytes):
+            data = reference
+        elif (found := _DATA_URI.match(reference)) is not None:
+            data = await self._from_base64(reference[found.end() :], place)
+        elif _SCHEME.match(reference):
+            if reference[:5].lower() == "data:":
+                raise bad_request("a data: address must end in ;base64,… ", place, "invalid_data_uri")
+            if self._remote is None:
+                raise bad_request(
+                    "addresses are not fetched here; send a data: address or base64", place, "remote_not_allowed"
+                )
+            data = await self._remote.fetch(reference, place, most=most)
+        else:
+            data = await self._from_base64(reference, place)
+        if not data:
+            raise bad_request("an empty file", place, "invalid_media")
+        if len(data) > most:
+            raise ApiError(413, f"{len(data):,} bytes, and at most {most:,} are allowed", param=place)
+        return data
+
+    @asynccontextmanager
+    async def picture(self, reference: Reference, place: str) -> AsyncIterator[tuple[Image.Image, bytes]]:
+        """A picture, and a hash of its file; its memory is counted until the end of the block.
+
+        Raises:
+            ApiError: not a picture of an allowed format and size.
+        """
+        data = await self.read(reference, place, most=self._limits.media_bytes)
+        if len(data) <= SMALL:
+            width, height = self._measure(data, place)
+        else:
+            width, height = await self.in_thread(lambda: self._measure(data, place))
+        async with self.memory.hold(width * height * 3):
+            yield await self.in_thread(lambda: (self._decode(data, place), hashlib.sha256(data).digest()))
+
+    @asynccontextmanager
+    async def frames(self, reference: Reference, place: str) -> AsyncIterator[tuple[list[Image.Image], bytes]]:
+        """The frames of a video, and a hash of its file; their memory is counted until the end of the block.
+
+        Raises:
+            ApiError: not a whole video within the limits.
+        """
+        data = await self.read(reference, place, most=self._limits.videos.num_bytes)
+        async with self.memory.hold(self._num_frames * self._limits.videos.kept_pixels * 3):
+            yield await self.in_thread(lambda: (self._decode_video(data, place), hashlib.sha256(data).digest()))
+
+    async def _from_base64(self, text: str, place: str) -> bytes:
+        if len(text) <= SMALL:
+            return decode_base64(text, place)
+        return await self.in_thread(lambda: decode_base64(text, place))
+
+    def _measure(self, data: bytes, place: str) -> tuple[int, int]:
+        """Width and height, read without decoding."""
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
+        except Image.DecompressionBombError:
+            raise self._too_large("", place) from None
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+            raise bad_request("not a picture in JPEG, PNG, WebP or GIF", place, "invalid_image") from None
+        if width * height > self._limits.pixels:
+            raise self._too_large(f"{width}x{height} pixels, ", place)
+        return width, height
+
+    def _too_large(self, size: str, place: str) -> ApiError:
+        message = f"{size}more than the limit of {self._limits.pixels:,} pixels; shrink the picture"
+        return bad_request(message, place, "image_too_large")
+
+    def _decode(self, data: bytes, place: str) -> Image.Image:
+        try:
+            return load_image(data, max_pixels=self._limits.pixels)
+        except DataError:
+            raise bad_request("the picture is truncated or corrupt", place, "invalid_image") from None
+
+    def _decode_video(self, data: bytes, place: str) -> list[Image.Image]:
+        with tempfile.NamedTemporaryFile(prefix="llave-") as file:
+            file.write(data)
+            file.flush()
+            try:
+                return load_video(file.name, num_frames=self._num_frames, limits=self._limits.videos)
+            except DataError as error:
+                message = _public_reason(str(error), Path(file.name))
+                raise bad_request(message, place, "invalid_video") from None
+
+
+def decode_base64(text: str, place: str) -> bytes:
+    """Strict base64.
+
+    Raises:
+        ApiError: it is not.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise bad_request("neither a data: address nor base64", place, "invalid_base64") from None
+
+
+def _public_reason(message: str, file: Path) -> str:
+    """Our own words about a video, without the file's name and without what a library said in brackets."""
+    reason = message.removeprefix(f"{file}: ")
+    return "video: " + re.sub(r" \([^)]*\)", "", reason).replace(str(file), "the file")

@@ -1,0 +1,93 @@
+"""Whether the server lives and takes requests, what it serves, and its counters."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from llave.serving.errors import ApiError
+from llave.serving.exchange import ERRORS, answer, service_of
+
+__all__ = ["OPEN", "router"]
+
+router = APIRouter()
+OPEN = frozenset({"/health/live", "/health/ready"})
+"""Paths that need no key: a load balancer asks them."""
+
+
+class Health(BaseModel):
+    """The server lives, or is ready."""
+
+    status: str
+
+
+class ModelCard(BaseModel):
+    """A model; ``dimensions`` are the lengths that its vectors may be cut to."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+    dimension: int
+    dimensions: list[int]
+    modalities: list[str]
+    max_tokens: int | None
+
+
+class ModelList(BaseModel):
+    """OpenAI's list."""
+
+    object: str
+    data: list[ModelCard]
+
+
+@router.get("/health/live", summary="The process answers", response_model=Health)
+async def live() -> Response:
+    """200 as long as the process answers."""
+    return answer({"status": "live"})
+
+
+@router.get("/health/ready", summary="The model is loaded and takes requests", response_model=Health, responses=ERRORS)
+async def ready(request: Request) -> Response:
+    """503 while the model is being loaded, and from the moment the server is told to stop."""
+    service = service_of(request)
+    if service.draining:
+        raise ApiError(503, "the server is stopping", code="draining", retry_after=1)
+    service.model()
+    return answer({"status": "ready"})
+
+
+@router.get("/v1/models", summary="What is served", response_model=ModelList, responses=ERRORS)
+async def models(request: Request) -> Response:
+    """The one model, with what it takes."""
+    return answer({"object": "list", "data": [_card(request)]})
+
+
+@router.get("/v1/models/{name:path}", summary="One model", response_model=ModelCard, responses=ERRORS)
+async def model(request: Request, name: str) -> Response:
+    """The model, by its name."""
+    engine, _ = service_of(request).model()
+    engine.check_name(name)
+    return answer(_card(request))
+
+
+@router.get("/metrics", summary="Counters for Prometheus", response_class=Response, responses=ERRORS)
+async def metrics(request: Request) -> Response:
+    """Text format 0.0.4."""
+    page = service_of(request).metrics.page()
+    return Response(page, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def _card(request: Request) -> dict[str, Any]:
+    engine, _ = service_of(request).model()
+    return {
+        "id": engine.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "llave",
+        "dimension": engine.dimension,
+        "dimensions": engine.dimensions,
+        "modalities": engine.modalities,
+        "max_tokens": engine.tokens.longest,
+    }

@@ -1,0 +1,221 @@
+"""What clients send: OpenAI's embeddings request, the ways that others made it multimodal, and Cohere's."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictInt, StrictStr, Tag, model_validator
+
+__all__ = [
+    "CohereRequest",
+    "ContentObject",
+    "EmbeddingRequest",
+    "ImageBase64Part",
+    "ImageUrlPart",
+    "Message",
+    "ObjectInput",
+    "Part",
+    "TextPart",
+    "VideoBase64Part",
+    "VideoUrlPart",
+]
+
+MAX_DIMENSION = 1 << 16
+
+
+class _Strict(BaseModel):
+    """A misspelt field is an error, not something that silently has no effect."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Url(_Strict):
+    """An address: ``data:image/png;base64,…``, or https where the server allows its host."""
+
+    url: StrictStr
+    detail: str | None = None
+
+
+def _kind_of_address(value: Any) -> str:
+    return "<string>" if isinstance(value, str) else "<url>"
+
+
+Address = Annotated[
+    Annotated[Url, Tag("<url>")] | Annotated[StrictStr, Tag("<string>")], Discriminator(_kind_of_address)
+]
+
+
+class TextPart(_Strict):
+    """A text."""
+
+    type: Literal["text"]
+    text: StrictStr
+
+
+class ImageUrlPart(_Strict):
+    """A picture by its address."""
+
+    type: Literal["image_url"]
+    image_url: Address
+
+
+class ImageBase64Part(_Strict):
+    """A picture's file in base64."""
+
+    type: Literal["image_base64"]
+    image_base64: StrictStr
+
+
+class VideoUrlPart(_Strict):
+    """A video by its address."""
+
+    type: Literal["video_url"]
+    video_url: Address
+
+
+class VideoBase64Part(_Strict):
+    """A video's file in base64."""
+
+    type: Literal["video_base64"]
+    video_base64: StrictStr
+
+
+def _kind_of_part(value: Any) -> str | None:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return f"<{kind}>" if kind in {"text", "image_url", "image_base64", "video_url", "video_base64"} else None
+
+
+Part = Annotated[
+    Annotated[TextPart, Tag("<text>")]
+    | Annotated[ImageUrlPart, Tag("<image_url>")]
+    | Annotated[ImageBase64Part, Tag("<image_base64>")]
+    | Annotated[VideoUrlPart, Tag("<video_url>")]
+    | Annotated[VideoBase64Part, Tag("<video_base64>")],
+    Discriminator(
+        _kind_of_part,
+        custom_error_type="unknown_part",
+        custom_error_message="a part's type is text, image_url, image_base64, video_url or video_base64",
+    ),
+]
+
+
+def _kind_of_content(value: Any) -> str:
+    return "<string>" if isinstance(value, str) else "<parts>"
+
+
+PartOrText = Annotated[
+    Annotated[StrictStr, Tag("<string>")] | Annotated[list[Part], Field(max_length=1000), Tag("<parts>")],
+    Discriminator(_kind_of_content),
+]
+
+
+class ObjectInput(_Strict):
+    """A text, a picture or a video, or a text with one of them: one vector."""
+
+    text: StrictStr | None = None
+    image: StrictStr | None = None
+    """A ``data:`` address, base64, or https where allowed."""
+    video: StrictStr | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.text is None and self.image is None and self.video is None:
+            raise ValueError("an item needs a text, an image or a video")
+        return self
+
+
+class ContentObject(_Strict):
+    """Parts that become one vector."""
+
+    content: PartOrText
+
+
+class Message(_Strict):
+    """A chat message; all messages of a request become one vector, and a system message is its instruction."""
+
+    role: Literal["system", "developer", "user"]
+    content: PartOrText
+
+
+def _kind_of_item(value: Any) -> str:
+    if isinstance(value, str):
+        return "<text>"
+    if isinstance(value, list):
+        return "<tokens>"
+    has_content = "content" in value if isinstance(value, dict) else isinstance(value, ContentObject)
+    return "<content>" if has_content else "<object>"
+
+
+def _kind_of_input(value: Any) -> str:
+    if not isinstance(value, list):
+        return _kind_of_item(value)
+    return "<tokens>" if value and isinstance(value[0], int) else "<items>"
+
+
+Tokens = Annotated[list[Annotated[StrictInt, Field(ge=0)]], Field(min_length=1)]
+_Text = Annotated[StrictStr, Tag("<text>")]
+_Tokens = Annotated[Tokens, Tag("<tokens>")]
+_Object = Annotated[ObjectInput, Tag("<object>")]
+_Content = Annotated[ContentObject, Tag("<content>")]
+InputItem = Annotated[_Text | _Tokens | _Object | _Content, Discriminator(_kind_of_item)]
+_Items = Annotated[list[InputItem], Field(min_length=1), Tag("<items>")]
+Input = Annotated[_Text | _Tokens | _Object | _Content | _Items, Discriminator(_kind_of_input)]
+
+
+class EmbeddingRequest(_Strict):
+    """OpenAI's request, with pictures and videos."""
+
+    input: Input | None = None
+    """A string, token ids, an object, or a list of these; each becomes one vector."""
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    """vLLM's form, instead of ``input``: all messages become one vector."""
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    """base64 is of little-endian float32; OpenAI's client asks for it by itself."""
+    dimensions: Annotated[StrictInt, Field(ge=1, le=MAX_DIMENSION)] | None = None
+    """The first so many numbers of the vector, normalised again; only lengths that the model was trained for."""
+    modality: Literal["text", "image", "video"] = "text"
+    """What the strings of ``input`` are (infinity's way)."""
+    input_type: Literal["query", "document"] | None = None
+    """Chooses the prompt that the model keeps for queries or documents."""
+    instruction: Annotated[StrictStr, Field(max_length=10_000)] | None = None
+    """The prompt of each item, as ``encode(prompt=…)`` takes it, in place of the model's own."""
+    normalize: bool = True
+    """Whether a shortened vector is normalised again; whole ones always are."""
+    truncate: bool = True
+    """Whether a text that is too long loses its end, or is an error."""
+    user: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.input is None) == (self.messages is None):
+            raise ValueError("a request has either `input` or `messages`")
+        return self
+
+
+class CohereContent(_Strict):
+    """One of Cohere's mixed inputs: its parts become one vector."""
+
+    content: Annotated[list[Part], Field(min_length=1, max_length=1000)]
+
+
+class CohereRequest(_Strict):
+    """Cohere's v2 request: ``texts``, ``images`` or ``inputs``, one vector each."""
+
+    model: str
+    input_type: Literal["search_document", "search_query", "classification", "clustering", "image"]
+    texts: Annotated[list[StrictStr], Field(min_length=1, max_length=96)] | None = None
+    images: Annotated[list[StrictStr], Field(min_length=1, max_length=96)] | None = None
+    inputs: Annotated[list[CohereContent], Field(min_length=1, max_length=96)] | None = None
+    embedding_types: Annotated[
+        list[Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]], Field(min_length=1)
+    ] = ["float"]
+    output_dimension: Annotated[StrictInt, Field(ge=1, le=MAX_DIMENSION)] | None = None
+    truncate: Literal["NONE", "END"] = "END"
+    """START is not offered: the model cuts at the end."""
+    max_tokens: None = None
+    priority: int | None = None
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> Self:
+        if sum(part is not None for part in (self.texts, self.images, self.inputs)) != 1:
+            raise ValueError("a request has one of `texts`, `images` and `inputs`")
+        return self

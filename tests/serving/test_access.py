@@ -1,0 +1,150 @@
+"""Who may ask: keys on every route, names of the host, pages of other servers."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sentence_transformers import SentenceTransformer
+from starlette.routing import Mount
+
+from llave.cli.main import main
+from llave.errors import UserError
+from llave.serving.app import AppOptions
+from llave.serving.gates.auth import Keys, read_keys
+from llave.serving.gates.host import LOOPBACK
+from llave.serving.pages import page_files
+from llave.serving.routes.status import OPEN
+from tests.serving.running import Running, running
+
+KEY = "a-key-that-is-long-enough"
+
+
+@pytest.fixture(scope="module")
+def locked(nano_untouched: SentenceTransformer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    gallery = tmp_path_factory.mktemp("gallery") / "report.html"
+    gallery.write_text("<h1>gallery</h1>")
+    options = AppOptions(keys=Keys([KEY, "another-key-of-someone"]), gallery=gallery, hosts=LOOPBACK)
+    with running(nano_untouched, options) as found:
+        yield found
+
+
+def routes(entries: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Every path and its methods, those of included routers and mounts too."""
+    for route in entries:
+        inner = getattr(route, "original_router", None) or getattr(route, "router", None)
+        if isinstance(route, Mount):
+            yield f"{prefix}{route.path}/anything", {"GET"}
+        elif inner is not None:
+            yield from routes(inner.routes, prefix)
+        else:
+            yield prefix + route.path, set(route.methods or {"GET"})
+
+
+def test_every_route_asks_for_a_key(locked: Running) -> None:
+    found = list(routes(locked.app.routes))
+    paths = {path.replace(":path}", "}") for path, _ in found}
+    assert {"/v1/embeddings", "/v2/embed", "/v1/search", "/metrics", "/openapi.json", "/gallery"} <= paths
+    assert set(locked.app.openapi()["paths"]) <= paths
+    asked = 0
+    for path, methods in found:
+        if path in OPEN or path == "/" or path in page_files():
+            continue
+        for method in methods:
+            for headers in (
+                {},
+                {"authorization": "Bearer wrong"},
+                {"authorization": KEY},
+                {"authorization": "Basic x"},
+            ):
+                response = locked.client.request(method, path.replace("{", "").replace("}", ""), headers=headers)
+                assert response.status_code == 401, (method, path)
+                assert response.headers["www-authenticate"] == "Bearer"
+                if method != "HEAD":
+                    assert response.json()["error"]["code"] == "invalid_api_key"
+                asked += 1
+    assert asked > 40
+    for path in ("/nothing", "/v1/embeddings/", "//v1/embeddings", "/V1/EMBEDDINGS", "/health/live/../../v1/models"):
+        assert httpx.get(locked.url + path, trust_env=False).status_code == 401
+
+
+def test_the_key_opens(locked: Running) -> None:
+    for key in (KEY, "another-key-of-someone"):
+        headers = {"authorization": f"Bearer {key}"}
+        assert locked.client.get("/v1/models", headers=headers).status_code == 200
+        assert locked.client.get("/gallery", headers=headers).text == "<h1>gallery</h1>"
+        assert locked.client.get("/metrics", headers=headers).status_code == 200
+    twice = [("authorization", f"Bearer {KEY}"), ("authorization", f"Bearer {KEY}")]
+    assert locked.client.get("/v1/models", headers=twice).status_code == 401
+
+
+def test_health_and_the_page_are_open(locked: Running) -> None:
+    assert locked.client.get("/health/live").json() == {"status": "live"}
+    assert locked.client.get("/health/ready").json() == {"status": "ready"}
+    assert locked.client.get("/").status_code == 200
+    for path in page_files():
+        assert locked.client.get(path).status_code == 200
+
+
+def test_policies(locked: Running) -> None:
+    page = locked.client.get("/")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert page.headers["referrer-policy"] == "no-referrer"
+    gallery = locked.client.get("/gallery", headers={"authorization": f"Bearer {KEY}"})
+    assert "default-src 'none'" in gallery.headers["content-security-policy"]
+    assert "script" not in gallery.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::2]"])
+def test_other_names_are_refused(locked: Running, host: str) -> None:
+    response = locked.client.get("/health/live", headers={"host": host})
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "host_not_allowed")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:80", "[::1]:8000", "[::1]"])
+def test_names_of_this_machine(locked: Running, host: str) -> None:
+    assert locked.client.get("/health/live", headers={"host": host}).status_code == 200
+
+
+def test_no_page_of_another_server_may_read(locked: Running) -> None:
+    headers = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+    assert "access-control-allow-origin" not in locked.client.get("/health/live", headers=headers).headers
+    assert "access-control-allow-origin" not in locked.client.options("/v1/embeddings", headers=headers).headers
+
+
+def test_pages_that_are_allowed_to(nano_untouched: SentenceTransformer) -> None:
+    friend = "https://friend.example"
+    with running(nano_untouched, AppOptions(cors_origins=[friend], keys=Keys([KEY]))) as server:
+        asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+        found = server.client.options("/v1/embeddings", headers={"origin": friend, **asked})
+        assert (found.status_code, found.headers["access-control-allow-origin"]) == (200, friend)
+        refused = server.client.options("/v1/embeddings", headers={"origin": "https://evil.example", **asked})
+        assert "access-control-allow-origin" not in refused.headers
+
+
+def test_reading_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# ours\n\n{KEY}\n")
+    monkeypatch.setenv("LLAVE_API_KEY", "the-key-of-the-environment")
+    keys = read_keys(file)
+    assert keys.allow(KEY.encode())
+    assert keys.allow(b"the-key-of-the-environment")
+    assert not keys.allow(b"# ours")
+    assert not keys.allow(b"")
+    assert KEY not in repr(vars(keys))
+    file.write_text("short\n")
+    with pytest.raises(UserError, match="at least 16"):
+        read_keys(file)
+    file.write_text("# none\n")
+    with pytest.raises(UserError, match="no key"):
+        read_keys(file)
+    monkeypatch.delenv("LLAVE_API_KEY")
+    assert not read_keys(None)
+
+
+def test_open_to_others_only_with_a_key(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLAVE_API_KEY", raising=False)
+    assert main(["serve", "nano", "--host", "0.0.0.0", "--port", "0"]) == 2
+    assert "LLAVE_API_KEY" in capsys.readouterr().err

@@ -1,0 +1,217 @@
+"""The queue: like with like, equal items once, no one harmed by a neighbour, and never more than there is room for."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+
+from llave.evaluation.encoder import Vector
+from llave.models.prompts import ModelInput
+from llave.serving.admission import Admission, Memory
+from llave.serving.batcher import Batcher, BatchPlan, Item, choose
+from llave.serving.engine import NO_MEMORY, Engine
+from llave.serving.errors import ApiError
+from llave.serving.limits import Limits
+from llave.serving.metrics import Metrics
+
+PLAN = BatchPlan(tokens=100, items={"text": 8, "picture": 2, "video": 1})
+
+
+def item(name: str, tokens: int = 1, kind: str = "text", **options: Any) -> Item:
+    return Item((kind, name), kind, name, tokens, **options)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["text", "picture", "video"]), st.integers(1, 150), st.sampled_from(["", "p"])),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_a_batch_is_within_its_bounds(drawn: list[tuple[str, int, str]]) -> None:
+    items = [item(str(n), tokens, kind, prompt=prompt) for n, (kind, tokens, prompt) in enumerate(drawn)]
+    batch = choose(items, PLAN)
+    assert batch[0] == 0
+    assert len(set(batch)) == len(batch) <= PLAN.items[items[0].kind]
+    chosen = [items[place] for place in batch]
+    assert len({(entry.kind, entry.prompt) for entry in chosen}) == 1
+    if len(batch) > 1:
+        padded = max(entry.tokens for entry in chosen) * len(chosen)
+        own = sum(entry.tokens for entry in chosen)
+        assert padded <= PLAN.tokens
+        assert padded - own <= max(PLAN.padding, PLAN.padding_share * own)
+
+
+def test_like_lengths_stand_together() -> None:
+    items = [item(str(n), tokens) for n, tokens in enumerate([10, 90, 11, 95, 9, 10])]
+    assert sorted(choose(items, PLAN)) == [0, 2, 4, 5]
+    large = [item(str(n), kind="picture", num_bytes=60 << 20) for n in range(3)]
+    assert choose(large, PLAN) == [0]
+
+
+class Slow:
+    """Stands where the model stands, and waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[ModelInput]] = []
+        self.go = threading.Event()
+
+    def __call__(self, kind: str, prompt: str | None, inputs: list[ModelInput]) -> list[Vector]:
+        self.batches.append(inputs)
+        self.go.wait(10)
+        if "fail" in inputs:
+            raise RuntimeError("the model failed")
+        return [np.array([float(len(str(entry)))], np.float32) for entry in inputs]
+
+
+def run(work: Callable[[Batcher, Slow], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        slow = Slow()
+        with ThreadPoolExecutor(1) as thread:
+            batcher = Batcher(slow, PLAN, thread, Metrics())
+            async with batcher.running():
+                await asyncio.wait_for(work(batcher, slow), 20)
+
+    asyncio.run(whole())
+
+
+async def started(slow: Slow, batches: int) -> None:
+    while len(slow.batches) < batches:
+        await asyncio.sleep(0.005)
+
+
+def test_equal_items_are_encoded_once() -> None:
+    async def work(batcher: Batcher, slow: Slow) -> None:
+        first = asyncio.create_task(batcher.vectors([item("a"), item("a"), item("bb")]))
+        await started(slow, 1)
+        second = asyncio.create_task(batcher.vectors([item("a"), item("ccc")]))  # "a" is in the model now
+        await asyncio.sleep(0.02)
+        slow.go.set()
+        assert [float(vector[0]) for vector in await first] == [1, 1, 2]  # type: ignore[index]
+        assert [float(vector[0]) for vector in await second] == [1, 3]  # type: ignore[index]
+        assert slow.batches == [["a", "bb"], ["ccc"]]
+
+    run(work)
+
+
+def test_who_goes_away_leaves_the_queue() -> None:
+    async def work(batcher: Batcher, slow: Slow) -> None:
+        busy = asyncio.create_task(batcher.vectors([item("busy")]))
+        await started(slow, 1)
+        gone = asyncio.create_task(batcher.vectors([item("gone"), item("shared")]))
+        stays = asyncio.create_task(batcher.vectors([item("shared"), item("stays")]))
+        await asyncio.sleep(0.02)
+        assert batcher.waiting == 3
+        gone.cancel()
+        await asyncio.sleep(0.02)
+        assert batcher.waiting == 2
+        slow.go.set()
+        await asyncio.gather(busy, stays)
+        assert sorted(map(str, slow.batches[1])) == ["shared", "stays"]
+        assert batcher.waiting == 0
+
+    run(work)
+
+
+def test_one_failed_batch_is_not_the_end() -> None:
+    async def work(batcher: Batcher, slow: Slow) -> None:
+        slow.go.set()
+        assert await batcher.vectors([item("fail")]) == [None]
+        (vector,) = await batcher.vectors([item("after")])
+        assert isinstance(vector, np.ndarray)
+
+    run(work)
+
+
+def test_admission() -> None:
+    admission = Admission(Limits(queue_items=10, queue_tokens=100))
+    with admission.claim(8) as claim:
+        claim.add("tokens", 60)
+        with pytest.raises(ApiError) as caught, admission.claim(3):
+            pass
+        assert (caught.value.status, caught.value.retry_after) == (429, 1)
+        with admission.claim(2) as other, pytest.raises(ApiError) as caught:
+            other.add("tokens", 41)
+        assert caught.value.status == 429
+    assert admission.held == {"items": 0, "tokens": 0}
+    with pytest.raises(ApiError) as caught, admission.claim(11):
+        pass
+    assert caught.value.status == 413
+    assert admission.held == {"items": 0, "tokens": 0}
+
+
+def test_memory_is_waited_for_in_order() -> None:
+    async def work() -> None:
+        memory, done = Memory(10), list[str]()
+
+        async def hold(name: str, amount: int, turns: int) -> None:
+            async with memory.hold(amount):
+                assert memory.held <= 10
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                done.append(name)
+
+        tasks = [asyncio.create_task(hold(*args)) for args in (("a", 6, 5), ("b", 6, 1), ("c", 4, 1), ("huge", 99, 1))]
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(hold("cancelled", 5, 1))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(*tasks)
+        assert done[0] == "a"
+        assert done[-1] == "huge"
+        assert sorted(done) == ["a", "b", "c", "huge"]
+        assert memory.held == 0
+
+    asyncio.run(work())
+
+
+class Frail:
+    """A model whose memory holds so many items, and which fails on some."""
+
+    def __init__(self, model: SentenceTransformer, holds: int) -> None:
+        self._model = model
+        self.holds = holds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __getitem__(self, place: int) -> Any:
+        return self._model[place]
+
+    def eval(self) -> "Frail":
+        return self
+
+    def encode(self, inputs: list[Any], **options: Any) -> Any:
+        if len(inputs) > self.holds or "huge" in inputs:
+            raise torch.OutOfMemoryError("no memory")
+        if any(isinstance(entry, str) and entry.startswith("bad") for entry in inputs):
+            raise ValueError("at 0x7f0011223344")
+        return self._model.encode(inputs, **options)
+
+
+def test_out_of_memory_halves_and_goes_on(nano_untouched: SentenceTransformer) -> None:
+    engine = Engine(Frail(nano_untouched, holds=3), name="frail")  # type: ignore[arg-type]
+    texts: list[Any] = [f"text {number}" for number in range(10)]
+    wanted = nano_untouched.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    np.testing.assert_allclose(np.stack(engine.encode("text", None, texts)), wanted, atol=1e-5)  # type: ignore[arg-type]
+    assert engine.encoders["text"].fits is not None
+    engine.encode("picture", None, [Image.new("RGB", (32, 32))])
+    assert engine.encoders["picture"].fits is None  # what texts taught says nothing of pictures
+
+
+def test_bad_items_of_strangers(nano_untouched: SentenceTransformer) -> None:
+    engine = Engine(Frail(nano_untouched, holds=8), name="frail")  # type: ignore[arg-type]
+    found = engine.encode("text", None, ["bad one", "good", "bad two", "huge"])
+    assert [isinstance(vector, np.ndarray) for vector in found] == [False, True, False, False]
+    assert found[3] == NO_MEMORY
+    both = engine.encode("text", None, ["bad one", "bad two"])
+    assert all(isinstance(vector, str) for vector in both)

@@ -1,0 +1,60 @@
+"""The server does what its OpenAPI says: no request made from it ends in a 5xx or an answer of another form."""
+
+import json
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from sentence_transformers import SentenceTransformer
+
+from llave.serving.app import AppOptions
+from llave.serving.limits import Limits
+from tests.serving.running import Running, running
+
+CHECKS = (not_a_server_error, response_schema_conformance, status_code_conformance, content_type_conformance)
+
+
+@pytest.fixture(scope="module")
+def server(nano_untouched: SentenceTransformer) -> Iterator[Running]:
+    with running(nano_untouched, AppOptions(limits=Limits(items=16))) as found:
+        yield found
+
+
+def test_no_request_breaks_it(server: Running) -> None:
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    tried: dict[str, set[int]] = {}
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @hypothesis.settings(
+            max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+        )
+        @hypothesis.given(case=operation.as_strategy())
+        def try_it(case: schemathesis.Case) -> None:
+            response = case.call()
+            case.validate_response(response, checks=CHECKS)
+            tried.setdefault(f"{case.method} {case.path}", set()).add(response.status_code)
+            if response.status_code >= 400:
+                assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+        try_it()
+    assert len(tried) >= 13
+    assert 200 in tried["POST /v1/embeddings"]
+    assert server.vectors("still here")
+
+
+def test_the_schema_is_whole(server: Running) -> None:
+    found = server.client.get("/openapi.json").json()
+    text = json.dumps(found)
+    for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
+        assert name in found["components"]["schemas"], name
+    body = found["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]
+    assert set(body) == {"application/json", "multipart/form-data"}
+    assert "HTTPValidationError" not in text

@@ -1,0 +1,230 @@
+"""Pictures by address: from the hosts on the list alone, at public addresses alone, within bounds."""
+
+import asyncio
+import base64
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+
+from llave.errors import UserError
+from llave.serving.app import AppOptions
+from llave.serving.errors import ApiError
+from llave.serving.remote import Remote, is_public, parse_allowed
+from tests.serving.running import encoded, running
+
+PICTURE = encoded(Image.new("RGB", (64, 48), "red"))
+
+
+class Handler(BaseHTTPRequestHandler):
+    """A host with a picture, a redirect, something endless, something slow, and a note of who asked."""
+
+    seen: list[str] = []  # noqa: RUF012
+
+    def do_GET(self) -> None:
+        Handler.seen.append(f"{self.headers['host']} {self.path}")
+        if self.path.startswith("/redirect"):
+            self.send_response(302)
+            self.send_header("location", "/picture.png")
+            self.end_headers()
+        elif self.path == "/endless":
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(b"x" * 65536)
+            except OSError:
+                return
+        elif self.path == "/slow":
+            self.send_response(200)
+            self.end_headers()
+            try:
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    time.sleep(0.1)
+            except OSError:
+                return
+        elif self.path == "/picture.png":
+            self.send_response(200)
+            self.send_header("content-length", str(len(PICTURE)))
+            self.end_headers()
+            self.wfile.write(PICTURE)
+        else:
+            self.send_error(404)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    thread.join()
+
+
+class Names:
+    """Answers as a name server would, in turn."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def __call__(self, name: str, port: int) -> Sequence[str]:
+        self.asked += 1
+        return self.answers[min(self.asked, len(self.answers)) - 1]
+
+
+def fetch(remote: Remote, url: str, most: int = 1 << 20) -> bytes:
+    async def once() -> bytes:
+        try:
+            return await remote.fetch(url, "input", most=most)
+        finally:
+            await remote.close()
+
+    return asyncio.run(once())
+
+
+def local(port: int, *, seconds: float = 5.0, names: Names | None = None) -> Remote:
+    allowed = parse_allowed([f"http://pictures.test:{port}"])
+    return Remote(
+        allowed, seconds=seconds, resolver=names or Names(["127.0.0.1"]), public=lambda address: address == "127.0.0.1"
+    )
+
+
+def test_a_picture_comes_under_its_hosts_name(host: int) -> None:
+    Handler.seen.clear()
+    assert fetch(local(host), f"http://pictures.test:{host}/picture.png?a=b".replace("?a=b", "")) == PICTURE
+    assert Handler.seen == [f"pictures.test:{host} /picture.png"]
+
+
+def test_the_server_fetches_where_it_is_allowed(nano_untouched: SentenceTransformer, host: int) -> None:
+    url = f"http://pictures.test:{host}/picture.png"
+    with running(nano_untouched, AppOptions(remote=local(host))) as server:
+        data = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+        by_address, by_data = server.vectors([{"image": url}, {"image": data, "text": ""}])
+        assert by_address == by_data
+        refused = server.embed([{"image": "http://other.test/picture.png"}])
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "remote_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("/redirect", "answered 302"), ("/none", "answered 404"), ("/slow", "not fetched within")]
+)
+def test_no_redirects_and_no_patience(host: int, path: str, words: str) -> None:
+    Handler.seen.clear()
+    with pytest.raises(ApiError, match=words):
+        fetch(local(host, seconds=1.0), f"http://pictures.test:{host}{path}")
+    assert len(Handler.seen) == 1
+
+
+def test_too_much_is_cut_off(host: int) -> None:
+    with pytest.raises(ApiError, match="more than 100,000 bytes") as caught:
+        fetch(local(host), f"http://pictures.test:{host}/endless", most=100_000)
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://pictures.test/a",
+        "http://pictures.test:{port}@evil.test/a",
+        "http://evil.test@pictures.test:{port}/a",
+        "http://pictures.test:{port}\\@evil.test/a",
+        "http:\\\\pictures.test:{port}/a",
+        "http://pictures.test:{port}\t/a",
+        "http://pictures.test:{port} /a",
+        "http://pictures.test:{port}\r\nHost: evil/a",
+        "http://pictures.test/a",
+        "https://pictures.test:{port}/a",
+        "http://127.0.0.1:{port}/a",
+        "http://localhost:{port}/a",
+        "http://2130706433:{port}/a",
+        "http://0x7f000001:{port}/a",
+        "http://017700000001:{port}/a",
+        "http://127.1:{port}/a",
+        "http://[::1]:{port}/a",
+        "http://[::ffff:127.0.0.1]:{port}/a",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://pictures.test.evil.test:{port}/a",
+        "http://pictures.test.:{port}/a",
+        "http://pıctures.test:{port}/a",
+        "http://pictures.test:99999/a",
+        "http://:{port}/a",
+        "http://",
+        "//pictures.test:{port}/a",
+    ],
+)
+def test_other_addresses_are_not_asked(host: int, url: str) -> None:
+    names = Names(["127.0.0.1"])
+    Handler.seen.clear()
+    with pytest.raises(ApiError) as caught:
+        fetch(local(host, names=names), url.replace("{port}", str(host)))
+    assert caught.value.code == "remote_not_allowed"
+    assert names.asked == 0
+    assert Handler.seen == []
+
+
+def test_a_name_that_changes_its_mind_is_asked_once(host: int) -> None:
+    names = Names(["127.0.0.1"], ["169.254.169.254"])
+    assert fetch(local(host, names=names), f"http://pictures.test:{host}/picture.png") == PICTURE
+    assert names.asked == 1
+
+
+@pytest.mark.parametrize("answers", [["10.0.0.1"], ["93.184.215.14", "127.0.0.1"], ["::1"], []])
+def test_a_name_of_a_private_address(host: int, answers: list[str]) -> None:
+    """As the server is: with its own rule of what is public."""
+    remote = Remote(parse_allowed([f"http://pictures.test:{host}"]), seconds=5, resolver=Names(answers))
+    Handler.seen.clear()
+    with pytest.raises(ApiError, match="public internet"):
+        fetch(remote, f"http://pictures.test:{host}/picture.png")
+    assert Handler.seen == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254",
+        "192.0.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:7f00:1::", "fe80::1", "fe80::1%eth0", "fc00::1",
+        "ff02::1", "2001:db8::1", "nonsense", "2130706433",
+    ],
+)  # fmt: skip
+def test_what_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
+def test_what_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "name", ["*", "*.example.org", "exa mple.org", "https://", "host:port", "a/b", "ftp://host", "::1"]
+)
+def test_names_that_no_list_holds(name: str) -> None:
+    with pytest.raises(UserError, match="allow_remote_from"):
+        parse_allowed([name])
+
+
+def test_no_proxy_of_the_environment(host: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextmanager(_closed_port)() as port:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        assert fetch(local(host), f"http://pictures.test:{host}/picture.png") == PICTURE
+
+
+def _closed_port() -> Iterator[int]:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        yield found.getsockname()[1]

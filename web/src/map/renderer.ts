@@ -1,0 +1,134 @@
+/**
+ * Points by WebGL2. Our own instead of a library: a scatter plot needs one shader and two buffers, while
+ * regl-scatterplot brings regl and d3 (72 kB gzipped, where this whole page has 30), and no keyboard. 100,000 points
+ * are one draw call here as well.
+ */
+import { type Camera, scaleOf, type Size } from "./camera";
+
+/** How a point stands out: drawn in this order, so that the last lie on top. */
+export const MARK = { plain: 0, faded: 1, chosen: 2, result: 3 } as const;
+
+/** RGB in 0…1; the shader holds this many. */
+export const MOST_COLOURS = 16;
+
+const VERTEX = `#version 300 es
+in vec2 place;
+in float colour;
+in float mark;
+uniform vec2 centre;
+uniform vec2 scale;
+uniform float size;
+uniform float pass;
+uniform vec3 colours[${MOST_COLOURS}];
+out vec3 tint;
+out float alpha;
+out float ring;
+void main() {
+  // A point of another pass is moved out of sight.
+  bool mine = pass < 0.5 ? mark < 1.5 : mark > 1.5;
+  gl_Position = mine ? vec4((place - centre) * scale, 0.0, 1.0) : vec4(2.0, 2.0, 0.0, 1.0);
+  ring = mark > 2.5 ? 1.0 : 0.0;
+  gl_PointSize = size * (mark > 2.5 ? 2.0 : mark > 1.5 ? 1.3 : 1.0);
+  alpha = mark > 0.5 && mark < 1.5 ? 0.3 : 0.85;
+  tint = colours[int(colour)];
+}`;
+
+const FRAGMENT = `#version 300 es
+precision mediump float;
+in vec3 tint;
+in float alpha;
+in float ring;
+uniform vec3 outline;
+out vec4 pixel;
+void main() {
+  float far = length(gl_PointCoord - 0.5) * 2.0;
+  float soft = fwidth(far);
+  float cover = 1.0 - smoothstep(1.0 - soft, 1.0, far);
+  float edge = ring * smoothstep(0.62, 0.62 + soft, far);
+  // Premultiplied, as the canvas expects.
+  float opaque = max(alpha, ring) * cover;
+  pixel = vec4(mix(tint, outline, edge) * opaque, opaque);
+}`;
+
+function compile(gl: WebGL2RenderingContext, type: number, source: string): WebGLShader {
+  const shader = gl.createShader(type);
+  if (!shader) throw new Error("WebGL gives no shader");
+  gl.shaderSource(shader, source);
+  gl.compileShader(shader);
+  if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
+    throw new Error(gl.getShaderInfoLog(shader) ?? "the shader does not compile");
+  }
+  return shader;
+}
+
+export class Renderer {
+  private readonly program: WebGLProgram;
+  private count = 0;
+
+  private constructor(
+    private readonly gl: WebGL2RenderingContext,
+    private readonly canvas: HTMLCanvasElement,
+  ) {
+    this.program = gl.createProgram();
+    gl.attachShader(this.program, compile(gl, gl.VERTEX_SHADER, VERTEX));
+    gl.attachShader(this.program, compile(gl, gl.FRAGMENT_SHADER, FRAGMENT));
+    gl.linkProgram(this.program);
+    gl.useProgram(this.program);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+  }
+
+  /** Null where the browser has no WebGL2. */
+  static on(canvas: HTMLCanvasElement): Renderer | null {
+    const gl = canvas.getContext("webgl2", { antialias: false, alpha: true, premultipliedAlpha: true });
+    return gl && new Renderer(gl, canvas);
+  }
+
+  private attribute(name: string, data: BufferSource, size: number, type: number): void {
+    const { gl } = this;
+    const at = gl.getAttribLocation(this.program, name);
+    gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
+    gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
+    gl.enableVertexAttribArray(at);
+    gl.vertexAttribPointer(at, size, type, false, 0, 0);
+  }
+
+  setPlaces(x: Float32Array, y: Float32Array): void {
+    const places = new Float32Array(x.length * 2);
+    for (let i = 0; i < x.length; i++) places.set([x[i]!, y[i]!], i * 2);
+    this.count = x.length;
+    this.attribute("place", places, 2, this.gl.FLOAT);
+  }
+
+  setColours(codes: Uint8Array<ArrayBuffer>): void {
+    this.attribute("colour", codes, 1, this.gl.UNSIGNED_BYTE);
+  }
+
+  setMarks(marks: Uint8Array<ArrayBuffer>): void {
+    this.attribute("mark", marks, 1, this.gl.UNSIGNED_BYTE);
+  }
+
+  draw(camera: Camera, size: Size, colours: readonly (readonly number[])[], outline: readonly number[]): void {
+    const { gl, canvas, program } = this;
+    const ratio = devicePixelRatio;
+    const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
+    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+    const scale = scaleOf(camera, size);
+    // Larger as one zooms in, smaller the more there are, never less than a visible dot.
+    const crowd = Math.max(0.5, Math.min(1.6, 60 / Math.sqrt(Math.max(1, this.count))));
+    const dot = Math.min(18, Math.max(3, 5 * crowd * camera.zoom ** 0.35)) * ratio;
+    const place = (name: string): WebGLUniformLocation | null => gl.getUniformLocation(program, name);
+    gl.viewport(0, 0, width, height);
+    gl.clearColor(0, 0, 0, 0);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    gl.uniform2f(place("centre"), camera.x, camera.y);
+    gl.uniform2f(place("scale"), (2 * scale) / size.width, (2 * scale) / size.height);
+    gl.uniform1f(place("size"), dot);
+    gl.uniform3fv(place("colours"), colours.flat());
+    gl.uniform3fv(place("outline"), outline);
+    for (const pass of [0, 1]) {
+      gl.uniform1f(place("pass"), pass);
+      gl.drawArrays(gl.POINTS, 0, this.count);
+    }
+  }
+}

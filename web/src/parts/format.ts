@@ -1,0 +1,35 @@
+/** How numbers, names and items read. */
+import type { Condition, Item, Value } from "../api/types";
+
+/** The page is in English, so its numbers are too. */
+const whole = new Intl.NumberFormat("en-GB");
+
+export const count = (n: number): string => whole.format(n);
+export const score = (cosine: number): string => cosine.toFixed(3).replace("-", "−");
+export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
+
+export const fileName = (path: string): string => path.split("/").at(-1) ?? path;
+
+/** Fields that name an item, as people's tables call them; an index appends "_" to names that are its own. */
+const NAMING = ["title", "name", "name_", "caption", "label"];
+
+function named({ fields }: Item): string {
+  const name = NAMING.map((field) => fields[field]).find((value) => typeof value === "string" && value.trim() !== "");
+  return typeof name === "string" ? name.trim() : "";
+}
+
+/** What an item is called: its text, else a field that names it, else its file. */
+export const titleOf = (item: Item): string => item.text.trim() || named(item) || fileName(item.path) || item.id;
+
+/** The alternative text of its picture. */
+export const altOf = (item: Item): string => item.text.trim() || named(item) || item.path || item.kind;
+
+export const valueText = (value: Value | null): string =>
+  value === null ? "–" : typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
+
+export function conditionText(name: string, condition: Condition): string {
+  if (Array.isArray(condition)) return `${name}: ${condition.map(valueText).join(", ")}`;
+  const { ">=": low, "<=": high } = condition;
+  if (low !== undefined && high !== undefined) return `${name}: ${low}–${high}`;
+  return low !== undefined ? `${name} ≥ ${low}` : `${name} ≤ ${high ?? "…"}`;
+}

@@ -1,0 +1,82 @@
+/** Filters beside results; before anything is asked, a page that teaches how. */
+import { Notice } from "../parts/notice";
+import { count, plural, score } from "../parts/format";
+import { info } from "../state/index-info";
+import { asks, query, selection } from "../state/query";
+import { failure, loading, loadMore, PAGE, results, retry, slow } from "../state/results";
+import { Chips } from "./chips";
+import { Filters } from "./filters";
+import { Gallery, Skeleton } from "./gallery";
+import { Histogram } from "./histogram";
+import { pictureProblem } from "./take-picture";
+import { Weight } from "./weight";
+import { Welcome } from "./welcome";
+
+function statusText(): string {
+  if (slow.value) return "Still searching: the server takes its time.";
+  const found = results.value;
+  if (!found || loading.value === "first") return "";
+  if (found.items.length === 0) return "No results";
+  const best = found.items[0]?.score;
+  return (
+    `${count(found.items.length)} of ${plural(found.count, "item")}` +
+    (best == null ? "" : `, best score ${score(best)}`)
+  );
+}
+
+function Outcome() {
+  const found = results.value;
+  if (failure.value !== null && found === null) return <Notice message={failure.value} retry={retry} />;
+  if (!found) return <Skeleton count={PAGE / 2} />;
+  if (found.items.length === 0) {
+    return <p class="empty">Nothing in the index passes these filters. Remove one of them above.</p>;
+  }
+  return (
+    <>
+      <Gallery items={found.items} label="Results" />
+      {failure.value !== null && <Notice message={failure.value} retry={loadMore} />}
+      {found.next < found.count && (
+        <button type="button" class="button more" disabled={loading.value !== "no"} onClick={loadMore}>
+          {loading.value === "more" ? "Loading…" : "Load more"}
+        </button>
+      )}
+    </>
+  );
+}
+
+function ResultsHead() {
+  const found = results.value;
+  const both = query.value.text.trim() !== "" && query.value.image !== null && selection.value === null;
+  return (
+    <div class="head">
+      <div class="head-query">
+        <Chips />
+        {both && <Weight />}
+        <p class="head-status" role="status">
+          {statusText()}
+          {found?.tookMs != null && !slow.value && loading.value !== "first" && (
+            <span class="quiet"> in {Math.max(1, Math.round(found.tookMs))} ms</span>
+          )}
+        </p>
+      </div>
+      {found?.histogram && found.histogram.counts.length > 0 && (
+        <Histogram data={found.histogram} items={found.items} />
+      )}
+    </div>
+  );
+}
+
+export function SearchView() {
+  const index = info();
+  const idle = !asks.value && selection.value === null;
+  return (
+    <div class="columns" data-busy={loading.value === "first"}>
+      {index && <Filters info={index} />}
+      <section class="results" aria-label="Results">
+        {pictureProblem.value !== null && <Notice message={pictureProblem.value} />}
+        <ResultsHead />
+        {!index ? <Skeleton count={PAGE / 2} /> : idle ? <Welcome info={index} /> : <Outcome />}
+      </section>
+    </div>
+  );
+}

@@ -1,0 +1,26 @@
+/** Light and dark: the system's choice until the user makes one. */
+import { effect, signal } from "@preact/signals";
+
+type Theme = "light" | "dark";
+
+const STORE = "llave-theme";
+const system = matchMedia("(prefers-color-scheme: dark)");
+const stored = localStorage.getItem(STORE);
+
+const chosen = signal<Theme | null>(stored === "light" || stored === "dark" ? stored : null);
+const preferred = signal<Theme>(system.matches ? "dark" : "light");
+
+export const theme = (): Theme => chosen.value ?? preferred.value;
+
+export function toggleTheme(): void {
+  const next = theme() === "dark" ? "light" : "dark";
+  chosen.value = next;
+  localStorage.setItem(STORE, next);
+}
+
+export function startTheme(): void {
+  system.addEventListener("change", () => (preferred.value = system.matches ? "dark" : "light"));
+  effect(() => {
+    document.documentElement.dataset.theme = theme();
+  });
+}
