@@ -261,6 +261,9 @@ def test_another_model_is_refused(index: Index, nano_untouched: SentenceTransfor
     other = Index(index.path, dataclasses.replace(index.info, dimension=7), index.store)
     with pytest.raises(UserError, match="vectors of 7 dimensions"):
         other.check_model(nano_untouched)
+    half = Index(index.path, dataclasses.replace(index.info, dtype="bfloat16"), index.store)
+    with pytest.raises(UserError, match=r"weights in bfloat16.*--dtype bfloat16"):
+        half.check_model(nano_untouched)
     with pytest.raises(UserError, match="a query of 5 numbers"):
         index.search(np.ones(5, np.float32))
     (index.path / "index.json").write_text("{")

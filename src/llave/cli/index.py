@@ -38,7 +38,8 @@ class IndexConfig:
         allow_empty: remove everything if the folder has nothing any more.
         seed: of the map and of the queries that measure recall.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        dtype: of the weights, e.g. bfloat16; null is as when the index was made; for a new one, bfloat16 on a GPU
+            and as stored elsewhere.
         json: print what was done as JSON.
     """
 
@@ -103,13 +104,15 @@ def run(argv: list[str]) -> int:
     from llave.models.load import load_model
     from llave.search.build import build_index
     from llave.search.index import Index
-    from llave.search.info import index_info
+    from llave.search.info import index_info, read_info
     from llave.terminal import printable, quiet_libraries
 
     quiet_libraries()
     collection = open_collection(config.input, config.columns)
-    model = load_model(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
-    if Index.exists(config.index):
+    there = Index.exists(config.index)
+    dtype = read_info(config.index).dtype if there else eval_dtype(config.dtype, config.device)
+    model = load_model(config.model, device=config.device, dtype=config.dtype or dtype)
+    if there:
         index = Index.open(config.index)
         index.check_model(model)
         _refuse_other_settings(config, index.info)

@@ -42,7 +42,7 @@ class SearchConfig:
         html: write the hits as a page with thumbnails to this file.
         json: print JSON instead of a table.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights, as it was when the index was made; null is bfloat16 on a GPU and as stored elsewhere.
+        dtype: of the weights; null is as when the index was made.
     """
 
     text: str = ""
@@ -105,13 +105,12 @@ def _query(config: SearchConfig, index: "Index") -> "tuple[NDArray[np.float32], 
         if item is None or vector_D is None:
             raise UserError(f"{index.path}: no item {config.like!r}; paths are in the results of a search")
         return vector_D, (item,)
-    from llave.models.about import eval_dtype
     from llave.models.load import load_model
     from llave.search.query import embed_query
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
-    dtype = eval_dtype(config.dtype, config.device)  # as `llave index` chooses it
+    dtype = config.dtype or index.info.dtype
     try:
         model = load_model(config.model or index.info.model, device=config.device, dtype=dtype)
     except UserError as error:

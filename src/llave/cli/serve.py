@@ -48,7 +48,8 @@ class ServeConfig:
         dimensions: lengths that vectors may be cut to, besides those of the model's own record (Matryoshka training).
         frames: of a video.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        dtype: of the weights, e.g. bfloat16; null is as when the index was made; without one,
+            bfloat16 on a GPU and as stored elsewhere.
         threads: of torch on a CPU; null is torch's choice.
         api_keys_file: keys, one a line; requests need one of them, or that of LLAVE_API_KEY.
         no_key: listen on other addresses than this machine's without a key.
@@ -160,6 +161,7 @@ def _load(config: ServeConfig) -> "Engine":
 
     from llave.models.about import eval_dtype
     from llave.models.load import load_model
+    from llave.search.info import read_info
     from llave.serving.engine import Engine, trained_dimensions
     from llave.terminal import quiet_libraries
 
@@ -167,7 +169,8 @@ def _load(config: ServeConfig) -> "Engine":
     name = str(config.model)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    model = load_model(name, device=config.device, dtype=eval_dtype(config.dtype, config.device))
+    dtype = config.dtype if config.index is None else config.dtype or read_info(config.index).dtype
+    model = load_model(name, device=config.device, dtype=eval_dtype(dtype, config.device))
     engine = Engine(
         model,
         name=config.name or Path(name).name,

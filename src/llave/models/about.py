@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["about_model", "eval_dtype"]
+__all__ = ["about_model", "dtype_of", "eval_dtype"]
 
 
 def about_model(model: "SentenceTransformer", name: str) -> dict[str, Any]:
@@ -19,8 +19,13 @@ def about_model(model: "SentenceTransformer", name: str) -> dict[str, Any]:
         "embedding_dimension": model.get_embedding_dimension(),
         "max_length_tokens": model.max_seq_length,
         "device": str(model.device),
-        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "dtype": dtype_of(model),
     }
+
+
+def dtype_of(model: "SentenceTransformer") -> str:
+    """The type of its weights, e.g. ``"bfloat16"``."""
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
 
 
 def eval_dtype(wanted: str | None, device: str | None) -> str | None:

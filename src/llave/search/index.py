@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from llave.collection.entry import Scalar
 from llave.data.pages import split_page
 from llave.errors import UserError
+from llave.models.about import dtype_of
 from llave.search.filters import Filter
 from llave.search.info import LANCE, IndexInfo, info_exists, read_info, write_info
 from llave.search.projection import Map, read_map
@@ -128,6 +129,11 @@ class Index:
             raise UserError(
                 f"{self.path}: has vectors of {self.info.dimension} dimensions, made by {self.info.model}, and this "
                 f"model makes {dimension}; use that model, or another --index"
+            )
+        if dtype_of(model) != self.info.dtype:
+            raise UserError(
+                f"{self.path}: was made with weights in {self.info.dtype}, and this model's are in {dtype_of(model)}; "
+                f"say --dtype {self.info.dtype}"
             )
         if model_fingerprint(model) != self.info.fingerprint:
             raise UserError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from llave.data.video import NUM_FRAMES
 from llave.errors import UserError
+from llave.models.about import dtype_of
 from llave.search.store import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class IndexInfo:
         model: path or hub id of the model that embedded it.
         fingerprint: of its weights and settings.
         dimension: of the vectors.
+        dtype: of the weights that made them; other ones make slightly other vectors.
         prompts: before every ``"item"`` and every ``"query"``, as sentence-transformers takes them.
         num_frames: of a video.
         store: ``"lance"``, or the address of a Qdrant server.
@@ -39,6 +41,7 @@ class IndexInfo:
     model: str
     fingerprint: str
     dimension: int
+    dtype: str = "float32"
     prompts: dict[str, str] = field(default_factory=lambda: {"item": "", "query": ""})
     num_frames: int = NUM_FRAMES
     store: str = LANCE
@@ -73,6 +76,7 @@ def index_info(
         model=str(Path(path).resolve()) if Path(path).exists() else str(path),
         fingerprint=model_fingerprint(model),
         dimension=dimension,
+        dtype=dtype_of(model),
         prompts={
             "item": (model.prompts.get("document") or "") if item_prompt is None else item_prompt,
             "query": (model.prompts.get("query") or "") if query_prompt is None else query_prompt,
