@@ -8,26 +8,27 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from llave.serving import app
-from llave.serving.allocator import free_memory
 
 PROGRAM = """
 import threading
-from llave.serving.allocator import free_memory, give_back_memory, keep_freed_memory
+from llave.serving.allocator import give_back_memory, keep_freed_memory, resident_memory
 
+MIB = 1 << 20
 if not keep_freed_memory():
     raise SystemExit("another malloc")
-blocks = [bytearray(300_000) for _ in range(400)]
-threading.Thread(target=lambda: blocks.extend(bytearray(300_000) for _ in range(400))).start()
-while len(blocks) < 800:
-    pass
-del blocks[::2]  # gaps, which the system gets only if it is asked to take them
-assert free_memory() > 100 << 20, free_memory()
-pages = lambda: int(open("/proc/self/statm").read().split()[1])
-before = pages()
-give_back_memory()
-assert before - pages() > (90 << 20) // 4096, (before, pages())
-blocks += [bytearray(300_000) for _ in range(400)]  # fill the gaps again
-assert free_memory() < 40 << 20, free_memory()
+empty = resident_memory()
+blocks = [bytearray(b"x" * 300_000) for _ in range(400)]
+thread = threading.Thread(target=lambda: blocks.extend(bytearray(b"x" * 300_000) for _ in range(400)))
+thread.start()
+thread.join()
+full = resident_memory()
+assert full - empty > 220 * MIB, (empty, full)
+del blocks[::2]  # gaps among the blocks of both threads
+assert full - resident_memory() < 20 * MIB, "what was freed is not kept"
+left = give_back_memory()
+assert full - left > 90 * MIB, (full, left)
+blocks += [bytearray(b"x" * 300_000) for _ in range(400)]
+assert resident_memory() - full < 20 * MIB, "the gaps are not used again"
 """
 
 
@@ -38,23 +39,30 @@ def test_gaps_are_kept_then_given_back_then_used_again() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_server_looks_at_its_free_memory_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = iter([0, app.KEPT + 1, app.KEPT, app.KEPT + 1])
+def test_memory_is_given_back_only_after_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, least = 1 << 30, (1 << 30) + 5
+    grown = iter([start, start + app.KEPT, start + app.KEPT + 1, least + app.KEPT, least + app.KEPT + 1])
     given: list[None] = []
+    looks = 0
+
+    def resident() -> int:
+        nonlocal looks
+        looks += 1
+        return next(grown, 0)
+
+    def give() -> int:
+        given.append(None)
+        return least
 
     async def look() -> None:
         with ThreadPoolExecutor(1) as thread:
             task = asyncio.create_task(app._tidy(thread))
-            while len(given) < 2:
+            while looks < 7:
                 await asyncio.sleep(0.001)
             task.cancel()
 
     monkeypatch.setattr(app, "TIDY_SECONDS", 0.001)
-    monkeypatch.setattr(app, "free_memory", lambda: next(free, 0))
-    monkeypatch.setattr(app, "give_back_memory", lambda: given.append(None))
+    monkeypatch.setattr(app, "resident_memory", resident)
+    monkeypatch.setattr(app, "give_back_memory", give)
     asyncio.run(look())
     assert len(given) == 2
-
-
-def test_free_memory_is_a_number() -> None:
-    assert free_memory() >= 0

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from llave._version import __version__
 from llave.serving.admission import Admission
-from llave.serving.allocator import KEPT, free_memory, give_back_memory
+from llave.serving.allocator import KEPT, give_back_memory, resident_memory
 from llave.serving.batcher import Batcher
 from llave.serving.catalogue import Catalogue
 from llave.serving.engine import Engine
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AppOptions", "create_app"]
 
-TIDY_SECONDS = 10.0
+TIDY_SECONDS = 1.0
 log = logging.getLogger("llave.serving")
 
 
@@ -149,10 +149,11 @@ async def _load(
 
 async def _tidy(thread: ThreadPoolExecutor) -> None:
     """Bound the freed memory that is kept; in the model's thread, between two batches, which share its lock."""
+    least = resident_memory()
     while True:
         await asyncio.sleep(TIDY_SECONDS)
-        if free_memory() > KEPT:
-            await asyncio.get_running_loop().run_in_executor(thread, give_back_memory)
+        if resident_memory() > least + KEPT:
+            least = await asyncio.get_running_loop().run_in_executor(thread, give_back_memory)
 
 
 def _watch(service: Service) -> None:
