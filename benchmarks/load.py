@@ -3,8 +3,9 @@
     python benchmarks/load.py [MODEL] [--seconds 300] [--clients 24] [--index DIR] [--out FILE]
 
 Texts, pictures, both together, lists with a bad item, bodies that are too large, broken JSON, clients that hang up, and
-searches if there is an index. Prints what was asked and answered, lost and wrong answers, latencies, and the server's
-memory every 30 seconds. Exits with 1 if an answer was lost or wrong.
+searches if there is an index. Prints what was asked and answered, lost and wrong answers, latencies, the most memory
+that the server had in each 30 seconds, and how a line through the last half of its memory's course rises, in percent.
+Exits with 1 if an answer was lost or wrong.
 """
 
 import argparse
@@ -101,8 +102,8 @@ class Load:
             ]
             sizes = []
             while not all(task.done() for task in tasks):
-                sizes.append(round(memory.memory_info().rss / 2**20))
-                await asyncio.wait(tasks, timeout=30)
+                sizes.append((time.monotonic() - start, memory.memory_info().rss / 2**20))
+                await asyncio.wait(tasks, timeout=1)
             await asyncio.gather(*tasks)
             page = (await client.get("/metrics")).text
         lasted = time.monotonic() - start
@@ -121,7 +122,9 @@ class Load:
             "lost": len(self.lost),
             "wrong": len(self.wrong),
             "first_problems": (self.lost + self.wrong)[:5],
-            "rss_mib": sizes,
+            "rss_mib": round(sizes[0][1]),
+            "rss_mib_most_of_each_30_s": most_of_each(sizes, 30),
+            "rss_percent_over_last_half": growth(sizes),
             "ms": {kind: quantiles(times) for kind, times in sorted(self.latency.items())},
             "held_at_the_end": gauges,
         }
@@ -232,6 +235,19 @@ def picture(seed: int) -> bytes:
     file = io.BytesIO()
     coarse.resize((width, height), Image.Resampling.BICUBIC).save(file, "JPEG", quality=88)
     return file.getvalue()
+
+
+def most_of_each(sizes: list[tuple[float, float]], seconds: float) -> list[int]:
+    most: dict[int, float] = {}
+    for at, size in sizes:
+        most[int(at // seconds)] = max(size, most.get(int(at // seconds), 0.0))
+    return [round(size) for size in most.values()]
+
+
+def growth(sizes: list[tuple[float, float]]) -> float:
+    half = np.array(sizes[len(sizes) // 2 :])
+    slope, start = np.polyfit(half[:, 0] - half[0, 0], half[:, 1], 1)
+    return round(float(slope * (half[-1, 0] - half[0, 0]) / start * 100), 2)
 
 
 def quantiles(times: list[float]) -> dict[str, float]:

@@ -103,10 +103,12 @@ def run(argv: list[str]) -> int:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UserError(f"llave serve needs {error.name}: pip install 'llave[serve]'") from None
+    from llave.serving.allocator import keep_freed_memory
     from llave.serving.gates.auth import read_keys
     from llave.serving.run import listen
 
     _check(config)
+    keep_freed_memory()  # before LanceDB and torch start threads
     config = with_defaults(config)
     keys = read_keys(config.api_keys_file)
     if not _is_loopback(config.host) and not keys and not config.no_key:
@@ -121,7 +123,6 @@ def run(argv: list[str]) -> int:
 
 
 def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> int:
-    from llave.serving.allocator import keep_freed_memory
     from llave.serving.app import create_app
     from llave.serving.run import make_server
 
@@ -146,7 +147,6 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
 
     app = create_app(lambda: _load(config), options, on_ready=ready, on_failure=failed)
     server = make_server(app, options.limits, grace=config.drain_seconds)
-    keep_freed_memory()
     server.run(sockets=[port])
     gc.unfreeze()  # or libraries count what the end of the process does not free, and say so
     if failures:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from llave._version import __version__
 from llave.serving.admission import Admission
+from llave.serving.allocator import KEPT, give_back_memory, resident_memory
 from llave.serving.batcher import Batcher
 from llave.serving.catalogue import Catalogue
 from llave.serving.engine import Engine
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AppOptions", "create_app"]
 
+TIDY_SECONDS = 1.0
 log = logging.getLogger("llave.serving")
 
 
@@ -140,7 +142,18 @@ async def _load(
     await stack.enter_async_context(batcher.running())
     service.metrics.watch("llave_queue_items", "Items that wait for the model.", lambda: batcher.waiting)
     service.engine, service.batcher = engine, batcher
+    tidying = asyncio.create_task(_tidy(thread), name="tidy")
+    stack.callback(tidying.cancel)
     on_ready(engine)
+
+
+async def _tidy(thread: ThreadPoolExecutor) -> None:
+    """Bound the freed memory that is kept; in the model's thread, between two batches, which share its lock."""
+    least = resident_memory()
+    while True:
+        await asyncio.sleep(TIDY_SECONDS)
+        if resident_memory() > least + KEPT:
+            least = await asyncio.get_running_loop().run_in_executor(thread, give_back_memory)
 
 
 def _watch(service: Service) -> None:

@@ -44,6 +44,24 @@ def trained_dimensions(model: str) -> list[int]:
     return [int(number) for number in found or []]
 
 
+@contextmanager
+def _at_rest(model: "SentenceTransformer") -> Iterator[None]:
+    """A model in evaluation mode that stays where it is.
+
+    ``encode`` sets the mode of every module and asks every weight where it is, each time: 1.5 ms of 14 for a short
+    text of the nano model on a CPU.
+    """
+    own: dict[str, Any] = {"eval": lambda: model}
+    if not getattr(model, "_placement_is_delegated", True):  # neither spread over devices nor another version
+        own["_resolve_inference_device"] = lambda device: model.device
+    model.__dict__.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            del model.__dict__[name]
+
+
 class _Encoder(Encoder):
     """Looks for equal pictures in a batch only where there can be any: hashing pixels costs 5% of a small model.
 
@@ -140,10 +158,11 @@ class Engine:
         encoder = self.encoders.setdefault(kind, _Encoder(self.model))
         encoder.prompt = prompt
         encoder.reuse = len(inputs) > 1 and any(isinstance(entry, dict) and entry.get("text") for entry in inputs)
-        try:
-            found = encoder(inputs)
-        except UserError:  # all refused, or one too large for the memory: each for itself, strangers share a batch
-            found = [self._alone(encoder, entry) for entry in inputs]
+        with _at_rest(self.model):
+            try:
+                found = encoder(inputs)
+            except UserError:  # all refused, or one too large for the memory: each for itself, strangers share a batch
+                found = [self._alone(encoder, entry) for entry in inputs]
         for vector in found:
             if isinstance(vector, str) and vector != NO_MEMORY:
                 log.warning("an item of kind %s has no vector: %s", kind, vector.removeprefix(REFUSED).strip())

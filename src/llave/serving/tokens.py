@@ -37,7 +37,7 @@ class Tokens:
         if self._backend is None:
             return [len(text) // CHARACTERS_PER_TOKEN + 1 for text in texts]
         # One by one: a batch lets go of Python's lock, and the event loop would wait for the model's thread to get it.
-        return [len(self._backend.encode(text, add_special_tokens=False).ids) for text in texts]
+        return [len(self._backend.encode(text, add_special_tokens=False).ids) if text else 0 for text in texts]
 
     def decode(self, ids: Sequence[int], place: str) -> str:
         """The text of token ids.
