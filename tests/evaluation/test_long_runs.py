@@ -138,7 +138,7 @@ class Dies(nn.Module):
 @pytest.mark.slow
 def test_a_process_that_dies_is_reported(nano_untouched: SentenceTransformer, folder: Path) -> None:
     model = SentenceTransformer(modules=[*nano_untouched, Dies()], device="cpu")
-    with pytest.raises(UserError, match="an encoding process ended with code 9"):
+    with pytest.raises(UserError, match="a process ended with code 9"):
         evaluate(model, get_benchmark(folder), batch_size=BATCH, processes=2, progress=False)
 
 

@@ -36,12 +36,13 @@ function contents({ kinds }: IndexInfo): string {
 }
 
 export function Welcome({ info }: { info: IndexInfo }) {
-  const [sample, setSample] = useState<Item[]>([]);
+  // null until it is known: examples that were shown before would change under the pointer.
+  const [sample, setSample] = useState<Item[] | null>(null);
   useEffect(() => {
     // Without it there is less to look at, and nothing is broken.
     sampleItems(SAMPLE, examplesFrom(info, [])[0] ?? "a picture").then(setSample, () => setSample([]));
   }, [info]);
-  const examples = examplesFrom(info, sample);
+  const examples = sample === null ? [] : examplesFrom(info, sample);
   const filtered = Object.keys(query.value.filter).length > 0;
   return (
     <div class="welcome">
@@ -61,7 +62,7 @@ export function Welcome({ info }: { info: IndexInfo }) {
           ))}
         </ul>
       )}
-      {sample.length > 0 && (
+      {sample !== null && sample.length > 0 && (
         <>
           <h3 class="section">From the index</h3>
           <Gallery items={sample} label="From the index" />
