@@ -3,7 +3,6 @@
 import datetime
 import decimal
 import hashlib
-import io
 import json
 import math
 import re
@@ -15,7 +14,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from llave.data.images import load_image
+from llave.data.images import load_image, picture_size
 from llave.data.media import media_bytes
 from llave.data.pages import split_page
 from llave.data.video import load_video
@@ -114,7 +113,7 @@ class Entry:
         size = None
         for block in self._blocks(num_frames):
             if size is None and self.kind == "image":
-                size = _picture_size(block)
+                size = picture_size(block)
             media.update(block)
         text = f"{len(self.text)}:{self.text}|".encode("utf-8", "surrogatepass")
         content = hashlib.sha256(text + media.digest()).hexdigest()
@@ -185,12 +184,3 @@ def _load_video(source: Path | bytes, num_frames: int) -> list[Image.Image]:
         file.write(source)
         file.flush()
         return load_video(file.name, num_frames=num_frames)
-
-
-def _picture_size(head: bytes) -> tuple[int, int] | None:
-    """Height and width from a file's first block; None of what is no plain picture: loading says why."""
-    try:
-        with Image.open(io.BytesIO(head)) as image:
-            return image.height, image.width
-    except Exception:  # whatever a decoder raises
-        return None

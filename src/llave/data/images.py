@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from llave.data.pages import MAX_PAGE_PIXELS, load_page, split_page
 from llave.errors import DataError
 
-__all__ = ["MAX_PIXELS", "load_image", "to_rgb"]
+__all__ = ["MAX_PIXELS", "load_image", "picture_size", "to_rgb"]
 
 MAX_PIXELS = 40_000_000
 """Largest picture that is decoded, in pixels (120 MB as RGB)."""
@@ -58,6 +58,15 @@ def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> I
         Image.DecompressionBombError,
     ) as error:  # AVIF: RuntimeError
         raise DataError(f"{name}: cannot decode ({error})") from None
+
+
+def picture_size(head: bytes) -> tuple[int, int] | None:
+    """Height and width from a file's first block; None of what is no plain picture: loading says why."""
+    try:
+        with Image.open(io.BytesIO(head)) as image:
+            return image.height, image.width
+    except Exception:  # whatever a decoder raises
+        return None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

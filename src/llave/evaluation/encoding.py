@@ -1,7 +1,6 @@
 """Encode every unique item of a table once: known ones from the cache, the others in batches of like cost."""
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from llave.data.images import picture_size
 from llave.data.video import NUM_FRAMES
 from llave.evaluation.batches import Estimate, TokenCounter, plan_batches
 from llave.evaluation.cache import EmbeddingCache
@@ -159,17 +158,8 @@ def _inspect(source: Source, num_frames: int) -> _Measured:
     content = hashlib.sha256(head)
     for block in blocks:
         content.update(block)
-    size = _picture_size(head) if source.kind == "picture" else None
+    size = picture_size(head) if source.kind == "picture" else None
     return _Measured(hashlib.sha256(text + content.digest()).digest(), content.digest() if head else b"", size)
-
-
-def _picture_size(head: bytes) -> tuple[int, int] | None:
-    """Height and width from a file's first block; None of what is no plain picture."""
-    try:
-        with Image.open(io.BytesIO(head)) as image:
-            return image.height, image.width
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None  # loading says why
 
 
 def _estimate(
