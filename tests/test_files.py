@@ -24,6 +24,7 @@ from llave.files import (
     holds_nothing,
     recover_folder,
     remove_leftovers,
+    settle,
     whole_file,
     whole_folder,
     write_bytes,
@@ -94,16 +95,21 @@ def test_folder_killed_in_the_middle(tmp_path: Path) -> None:
     assert names(tmp_path) == ["model"]
 
 
-def test_folder_killed_between_the_two_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("killed", "kept"), [("between", "old"), ("after", "new")])
+def test_folder_killed_between_the_two_names(killed: str, kept: str, tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.mkdir()
     (path / "a").write_text("old")
-    real = Path.rename
+    rename = Path.rename
 
     def ends(self: Path, target: Path) -> Path:
-        if self.name == path.name and self.parent != tmp_path:
+        last = self.name == path.name and self.parent != tmp_path
+        if last and killed == "between":
             os._exit(9)
-        return real(self, target)
+        renamed = rename(self, target)
+        if last:
+            os._exit(9)
+        return renamed
 
     child = os.fork()
     if child == 0:
@@ -112,14 +118,13 @@ def test_folder_killed_between_the_two_names(tmp_path: Path) -> None:
             (partial / "a").write_text("new")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    assert not path.exists()
+    assert path.exists() == (killed == "after")
     recover_folder(path)
-    assert (path / "a").read_text() == "old"
+    assert (path / "a").read_text() == kept
     with whole_folder(path, replace=True) as partial:
-        (partial / "a").write_text("new")
-    assert (path / "a").read_text() == "new"
-    remove_leftovers(tmp_path)
-    assert names(tmp_path) == ["model"]
+        (partial / "a").write_text("newer")
+    assert (path / "a").read_text() == "newer"
+    assert [name for name in names(tmp_path) if not name.endswith(".partial")] == ["model"]
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:
@@ -273,6 +278,17 @@ def test_a_folder_that_holds_something_is_not_replaced_unasked(tmp_path: Path) -
         (partial / "a").write_text("second")
     assert (path / "a").read_text() == "first"
     assert names(tmp_path) == ["folder"]
+
+
+def test_many_small_files(tmp_path: Path) -> None:
+    with writing(HALF_FILE, tmp_path / "a" / "killed") as process:
+        process.send_signal(signal.SIGKILL)
+    paths = [tmp_path / "a" / "1", tmp_path / "b" / "2"]
+    for path in paths:
+        with whole_file(path, durable=False) as partial:
+            partial.write_text(path.name)
+    settle(paths)
+    assert (names(tmp_path / "a"), names(tmp_path / "b")) == (["1"], ["2"])
 
 
 def test_holds_nothing(tmp_path: Path) -> None:

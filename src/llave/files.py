@@ -21,7 +21,7 @@ __all__ = [
     "holds_nothing",
     "recover_folder",
     "remove_leftovers",
-    "sync",
+    "settle",
     "whole_file",
     "whole_folder",
     "write_bytes",
@@ -43,7 +43,7 @@ def whole_file(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
     Args:
         path: of the file.
         durable: on the disk before it has its name, so that a power failure leaves the old one or the new one. Not for
-            thousands of small files: see :func:`sync`.
+            thousands of small files: see :func:`settle`.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -55,10 +55,10 @@ def whole_file(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
         yield partial
         partial.chmod(mode)
         if durable:
-            sync(partial)
+            _sync(partial)
         partial.replace(target)
         if durable:
-            sync(target.parent)
+            _sync(target.parent)
 
 
 @contextmanager
@@ -83,13 +83,13 @@ def whole_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
                 continue
             if path.is_file():
                 path.chmod(mode)
-            sync(path)
+            _sync(path)
         if replace:
             recover_folder(target)
             if target.exists():
                 target.rename(_aside(target))
         partial.rename(target)
-        sync(target.parent)
+        _sync(target.parent)
         if replace:
             shutil.rmtree(_aside(target), ignore_errors=True)
 
@@ -124,10 +124,18 @@ def write_jsonl(path: str | Path, values: Iterable[Any]) -> None:
         file.writelines(_json(value, None) for value in values)
 
 
-def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's names, are on the disk."""
-    with _opened(path) as number:
-        os.fsync(number)
+def settle(paths: Iterable[Path]) -> None:
+    """The end of many files that were written without ``durable``: they are on the disk, and no leftovers beside them.
+
+    Quicker than one by one, because the disk has written most of them by now.
+    """
+    folders = set()
+    for path in paths:
+        _sync(path)
+        folders.add(path.parent)
+    for folder in folders:
+        _sync(folder)
+        remove_leftovers(folder)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -159,6 +167,12 @@ def _beside(target: Path) -> Iterator[Path]:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(number, fcntl.LOCK_EX)  # until the process ends, however it does
         yield Path(folder) / target.name
+
+
+def _sync(path: Path) -> None:
+    """A file's content, or a folder's names."""
+    with _opened(path) as number:
+        os.fsync(number)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 of them put to use."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from llave.evaluation.report import write_gap_report, write_plots
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
 from llave.evaluation.tables import comparison_table
+from llave.files import write_json
 from llave.models.load import load_model, use_feature_cache
 from llave.search.build import build_index
 from llave.search.index import Index
@@ -95,7 +95,7 @@ def quickstart(
     }
     summary = write_gap_report(out / "report.html", runs, title="LLaVE quickstart: InfoNCE and hardness weighting")
     write_plots(out / "plots", runs)
-    (out / "results.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    write_json(out / "results.json", summary)
     console.print(f"5/5 index → {out / 'index'}")
     _index(out, features)
     Console().print(comparison_table(summary))

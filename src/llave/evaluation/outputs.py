@@ -1,6 +1,5 @@
 """Files of an evaluation: results, scores in the leaderboard's layout, and predictions."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from llave.evaluation.eval_report import write_eval_report
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 from llave.evaluation.titles import group_title, metric_title
+from llave.files import remove_leftovers, write_json, write_jsonl, write_text
 
 __all__ = ["leaderboard", "markdown", "write_results"]
 
@@ -39,17 +39,14 @@ def write_results(result: EvalResult, out_dir: Path, about: Mapping[str, Any] | 
     Args:
         about: the model, for leaderboard and report: ``model_name``, ``embedding_dimension`` and the like.
     """
-    predictions = out_dir / "predictions"
-    predictions.mkdir(parents=True, exist_ok=True)
-    (out_dir / "results.json").write_text(_dump({**result.to_json(), "model": dict(about or {})}), "utf-8")
-    (out_dir / "results.md").write_text(markdown(result), "utf-8")
-    (out_dir / "leaderboard.json").write_text(_dump(leaderboard(result, about or {})), "utf-8")
+    remove_leftovers(out_dir)
+    write_json(out_dir / "results.json", {**result.to_json(), "model": dict(about or {})})
+    write_text(out_dir / "results.md", markdown(result))
+    write_json(out_dir / "leaderboard.json", leaderboard(result, about or {}))
     for task in result.tasks.values():
-        (out_dir / task.modality).mkdir(exist_ok=True)
-        (out_dir / task.modality / f"{task.leaderboard}_score.json").write_text(_dump(_scores(task)), "utf-8")
-        with (predictions / f"{task.name}.jsonl").open("w", encoding="utf-8") as file:
-            for row in task.rows:
-                file.write(json.dumps(_prediction(result, task, row), ensure_ascii=False) + "\n")
+        write_json(out_dir / task.modality / f"{task.leaderboard}_score.json", _scores(task))
+        predictions = (_prediction(result, task, row) for row in task.rows)
+        write_jsonl(out_dir / "predictions" / f"{task.name}.jsonl", predictions)
     report = out_dir / "report.html"
     write_eval_report(report, result, about)
     return report
@@ -128,7 +125,3 @@ def _prediction(result: EvalResult, task: TaskResult, row: ScoredRow) -> dict[st
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from llave.evaluation.titles import group_title, metric_title
+from llave.files import write_text
 
 __all__ = ["cosine", "percent", "signed", "versions", "write_page"]
 
@@ -26,8 +27,7 @@ def write_page(path: Path, template: str, **values: Any) -> None:
     environment.filters |= {"percent": percent, "cosine": cosine, "signed": signed, "interval": _interval}
     environment.globals |= {"group_title": group_title, "metric_title": metric_title}
     html = environment.get_template(template).render(**values)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, "utf-8", errors="replace")  # a text of the data may hold half a surrogate pair
+    write_text(path, html)
 
 
 def versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from llave.evaluation.similarity_gap import Gap
 from llave.evaluation.titles import group_title
+from llave.files import whole_file
 
 __all__ = ["COLOURS", "INK", "cosine_limits", "cosine_title", "group_bars", "histograms", "save_figure", "style"]
 
@@ -122,9 +123,8 @@ def group_bars(results: Mapping[str, Any], *, title: bool = True) -> Figure:
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem.png`` (160 dots per inch) and ``stem.svg`` on white; returns their paths."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")]
-    with style():
-        figure.savefig(paths[0], dpi=160)
-        figure.savefig(paths[1], metadata={"Date": None})
+    with style(), whole_file(paths[0]) as png, whole_file(paths[1]) as svg:
+        figure.savefig(png, dpi=160)
+        figure.savefig(svg, metadata={"Date": None})
     return paths

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from llave.collection.entry import BadEntry, Entry, Measured, Scalar, chunks
 from llave.data.pages import split_page
 from llave.errors import UserError
 from llave.evaluation.entries import EntryEncoder
+from llave.files import remove_leftovers, write_jsonl
 from llave.search.check import find_settings
 from llave.search.fields import OWN_FIELDS, new_fields
 from llave.search.filters import field_name
@@ -89,6 +89,7 @@ def build_index(
     """
     try:
         with FileLock(index.path / "write.lock", timeout=0), indexing_bar(progress) as bar:
+            remove_leftovers(index.path)
             encoder = EntryEncoder(
                 model,
                 prompt=index.info.prompts["item"],
@@ -273,8 +274,7 @@ def _write_errors(path: Path, errors: dict[str, str]) -> None:
     if not errors:
         path.unlink(missing_ok=True)
         return
-    lines = [json.dumps({"key": key, "error": reason}, ensure_ascii=False) + "\n" for key, reason in errors.items()]
-    path.write_text("".join(lines), "utf-8", errors="replace")
+    write_jsonl(path, ({"key": key, "error": reason} for key, reason in errors.items()))
 
 
 def _clean(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:

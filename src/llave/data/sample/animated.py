@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import random
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from llave.data.sample.pictures import ARTISTS, Artist, read_drawings
 from llave.data.sample.rows import Row, eval_row, pick
 from llave.data.sample.tasks import CANDIDATES
 from llave.errors import UserError
+from llave.files import whole_folder, write_json, write_text
 
 __all__ = ["FOLDER", "AnimatedSummary", "add_animated", "write_animated"]
 
@@ -96,37 +96,34 @@ def write_animated(
         unseen: hexcodes of those that training does not see.
         settings: ``seed`` and ``max_queries`` among them; kept in the manifest.
     """
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "eval").mkdir(parents=True)
-    (partial / "videos" / "fluent").mkdir(parents=True)
-    chosen = _choose(concepts, _animations(packages.values(), concepts))
-    for concept, animation in chosen.items():
-        (partial / "videos" / _path(concept)).write_bytes(animation)
-    rng = random.Random(settings["seed"])
-    rows: dict[str, int] = {}
-    tasks: dict[str, dict[str, str]] = {}
-    for end, split in (("", "ind"), ("_ood", "ood")):
-        pool = [concept for concept in chosen if (concept.hexcode in unseen) == (split == "ood")]
-        size = len(pool) if split == "ood" else CANDIDATES
-        for name, table in _tasks(pool, size, settings["max_queries"], rng).items():
-            pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), partial / "eval" / f"{name}{end}.parquet")
-            rows[name + end] = len(table)
-            tasks[name + end] = {"meta": "retrieval", "split": split, "modality": "video"}
-    _write_json(partial / "benchmark.json", {"name": "sample-animated", "seed": settings["seed"], "tasks": tasks})
-    lines = ["# Licences of the animations", "", "| source | package | version | licence |", "|---|---|---|---|"]
-    lines += [f"| {p.source} | {p.name} | {p.version} | {p.licence} |" for p in packages]
-    (partial / "LICENSES.md").write_text("\n".join([*lines, "", "Files are as published.", ""]), "utf-8")
-    summary = AnimatedSummary(
-        out=out, concepts=len(chosen), unseen=len({c.hexcode for c in chosen} & unseen), rows=rows
-    )
-    files = sorted(path for path in partial.rglob("*") if path.is_file())
-    hashes = {str(path.relative_to(partial)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    content = {key: value for key, value in asdict(summary).items() if key != "out"}
-    _write_json(partial / MANIFEST, {"settings": settings, "summary": content, "sha256": hashes})
-    if out.exists():
-        shutil.rmtree(out)
-    partial.rename(out)
+    with whole_folder(out, replace=True) as partial:
+        (partial / "eval").mkdir(parents=True)
+        (partial / "videos" / "fluent").mkdir(parents=True)
+        chosen = _choose(concepts, _animations(packages.values(), concepts))
+        for concept, animation in chosen.items():
+            (partial / "videos" / _path(concept)).write_bytes(animation)
+        rng = random.Random(settings["seed"])
+        rows: dict[str, int] = {}
+        tasks: dict[str, dict[str, str]] = {}
+        for end, split in (("", "ind"), ("_ood", "ood")):
+            pool = [concept for concept in chosen if (concept.hexcode in unseen) == (split == "ood")]
+            size = len(pool) if split == "ood" else CANDIDATES
+            for name, table in _tasks(pool, size, settings["max_queries"], rng).items():
+                pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), partial / "eval" / f"{name}{end}.parquet")
+                rows[name + end] = len(table)
+                tasks[name + end] = {"meta": "retrieval", "split": split, "modality": "video"}
+        about = {"name": "sample-animated", "seed": settings["seed"], "tasks": tasks}
+        write_json(partial / "benchmark.json", about, indent=1)
+        lines = ["# Licences of the animations", "", "| source | package | version | licence |", "|---|---|---|---|"]
+        lines += [f"| {p.source} | {p.name} | {p.version} | {p.licence} |" for p in packages]
+        write_text(partial / "LICENSES.md", "\n".join([*lines, "", "Files are as published.", ""]))
+        summary = AnimatedSummary(
+            out=out, concepts=len(chosen), unseen=len({c.hexcode for c in chosen} & unseen), rows=rows
+        )
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        hashes = {str(path.relative_to(partial)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        content = {key: value for key, value in asdict(summary).items() if key != "out"}
+        write_json(partial / MANIFEST, {"settings": settings, "summary": content, "sha256": hashes}, indent=1)
     return summary
 
 
@@ -191,7 +188,3 @@ def _manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         raise UserError(f"{folder}: not made by `llave data sample`; choose another folder") from None
     return content
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")

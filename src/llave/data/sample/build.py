@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from llave.data.sample.sheet import draw_sheet
 from llave.data.sample.split import NUM_UNSEEN, Drawing, SampleSplit, split_concepts
 from llave.data.sample.tasks import PictureTasks
 from llave.errors import UserError
+from llave.files import whole_folder, write_json, write_jsonl, write_text
 
 __all__ = ["META_TASKS", "PICTURES", "SampleSummary", "build_sample"]
 
@@ -89,36 +89,33 @@ def build_sample(
     if existing is not None:
         return existing
     tarballs = fetch_packages(cache)
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for folder in ("train", "eval", "images"):
-        (partial / folder).mkdir(parents=True)
-    with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task("reading emoji", total=None)
-        concepts, drawings = load_concepts(tarballs)
-        rng = random.Random(seed)
-        if scale < 1.0:
-            concepts = [c for c in concepts if rng.random() < scale]
-        split = split_concepts(concepts, rng, num_unseen=round(NUM_UNSEEN * scale))
-        builder = _Builder(partial, drawings, rng)
-        bar.update(task, description="drawing pictures")
-        builder.save_drawings(split)
-        _write_pictures(partial / PICTURES, split)
-        bar.update(task, description="composing tasks")
-        builder.write_tasks(concepts, split, max_queries, scale)
-        _write_about(partial, seed)
-        bar.update(task, description="contact sheet")
-        draw_sheet(partial, sorted(META_TASKS), random.Random(seed)).save(partial / "contact.png")
-    summary = SampleSummary(
-        out=out,
-        concepts=len(concepts),
-        unseen=len({d.concept.hexcode for d in split.unseen}),
-        pictures=builder.pictures,
-        rows=builder.rows,
-    )
-    _write_manifest(partial, settings, summary, split)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial.rename(out)
+    with whole_folder(out) as partial:
+        for folder in ("train", "eval", "images"):
+            (partial / folder).mkdir(parents=True)
+        with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
+            task = bar.add_task("reading emoji", total=None)
+            concepts, drawings = load_concepts(tarballs)
+            rng = random.Random(seed)
+            if scale < 1.0:
+                concepts = [c for c in concepts if rng.random() < scale]
+            split = split_concepts(concepts, rng, num_unseen=round(NUM_UNSEEN * scale))
+            builder = _Builder(partial, drawings, rng)
+            bar.update(task, description="drawing pictures")
+            builder.save_drawings(split)
+            _write_pictures(partial / PICTURES, split)
+            bar.update(task, description="composing tasks")
+            builder.write_tasks(concepts, split, max_queries, scale)
+            _write_about(partial, seed)
+            bar.update(task, description="contact sheet")
+            draw_sheet(partial, sorted(META_TASKS), random.Random(seed)).save(partial / "contact.png")
+        summary = SampleSummary(
+            out=out,
+            concepts=len(concepts),
+            unseen=len({d.concept.hexcode for d in split.unseen}),
+            pictures=builder.pictures,
+            rows=builder.rows,
+        )
+        _write_manifest(partial, settings, summary, split)
     return summary
 
 
@@ -194,16 +191,16 @@ def _write_pictures(path: Path, split: SampleSplit) -> None:
         for role, drawings in roles.items()
         for item in drawings
     ]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    write_jsonl(path, rows)
 
 
 def _write_about(root: Path, seed: int) -> None:
     tasks = {name + end: {"meta": meta, "split": split} for name, meta in META_TASKS.items() for end, split in _SPLITS}
-    _write_json(root / "benchmark.json", {"name": "sample", "seed": seed, "tasks": tasks})
+    write_json(root / "benchmark.json", {"name": "sample", "seed": seed, "tasks": tasks}, indent=1)
     lines = ["# Licences of the sample's sources", "", "| source | package | version | licence |", "|---|---|---|---|"]
     lines += [f"| {p.source} | {p.name} | {p.version} | {p.licence} |" for p in PACKAGES]
     lines += ["", "Pictures were resized and composed into scenes.", ""]
-    (root / "LICENSES.md").write_text("\n".join(lines), "utf-8")
+    write_text(root / "LICENSES.md", "\n".join(lines))
 
 
 _SPLITS = (("", "ind"), ("_ood", "ood"))
@@ -212,7 +209,7 @@ _SPLITS = (("", "ind"), ("_ood", "ood"))
 def _write_manifest(root: Path, settings: dict[str, Any], summary: SampleSummary, split: SampleSplit) -> None:
     """The hash of every file; written last, so a folder with a manifest is whole."""
     files = sorted(path for path in root.rglob("*") if path.is_file())
-    _write_json(
+    write_json(
         root / MANIFEST,
         {
             "settings": settings,
@@ -222,6 +219,7 @@ def _write_manifest(root: Path, settings: dict[str, Any], summary: SampleSummary
             "rows": summary.rows,
             "sha256": {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files},
         },
+        indent=1,
     )
 
 
@@ -241,7 +239,3 @@ def _existing(out: Path, settings: dict[str, Any]) -> SampleSummary | None:
         pictures=manifest["pictures"],
         rows=manifest["rows"],
     )
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")

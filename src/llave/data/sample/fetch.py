@@ -5,13 +5,13 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llave.data.cache import cache_directory
 from llave.errors import UserError
+from llave.files import remove_leftovers, whole_file
 
 __all__ = ["ANIMATIONS", "PACKAGES", "Package", "fetch_packages"]
 
@@ -84,7 +84,7 @@ def fetch_packages(cache: Path | None = None, packages: Sequence[Package] = PACK
         UserError: npm is missing, the registry cannot be reached, or the content is not the pinned one.
     """
     directory = (cache or cache_directory()) / "sample"
-    directory.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(directory)
     for package in packages:
         path = directory / package.tarball
         if not path.is_file() or not _intact(path, package):
@@ -94,11 +94,11 @@ def fetch_packages(cache: Path | None = None, packages: Sequence[Package] = PACK
 
 def _fetch(package: Package, path: Path) -> None:
     spec = f"{package.name}@{package.version}"
-    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+    with whole_file(path) as fetched:  # npm names it like that
         try:
             subprocess.run(
                 [*_npm(), "pack", "--silent", "--ignore-scripts", spec],
-                cwd=directory,
+                cwd=fetched.parent,
                 check=True,
                 capture_output=True,
                 text=True,
@@ -109,10 +109,8 @@ def _fetch(package: Package, path: Path) -> None:
             raise UserError(f"npm could not fetch {spec}: {reason}; check the network, then run this again") from None
         except (OSError, subprocess.TimeoutExpired) as error:
             raise UserError(f"npm could not fetch {spec}: {error}; `llave doctor` shows which npm is used") from None
-        fetched = Path(directory) / package.tarball
         if not fetched.is_file() or not _intact(fetched, package):
             raise UserError(f"{spec}: what npm fetched is not the pinned content; refusing to use it")
-        fetched.replace(path)
 
 
 def _npm() -> list[str]:
