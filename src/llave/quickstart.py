@@ -10,15 +10,15 @@ from typing import Any
 from rich.console import Console
 
 from llave.collection.open import open_collection
-from llave.data.sample.build import PICTURES, build_sample
 from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark
-from llave.evaluation.report import write_gap_report, write_plots
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
-from llave.evaluation.tables import comparison_table
 from llave.files import write_json
 from llave.models.load import load_model, use_feature_cache
+from llave.report.gap import write_gap_report, write_plots
+from llave.report.tables import comparison_table
+from llave.sample.build import PICTURES, build_sample
 from llave.search.build import build_index
 from llave.search.index import Index
 from llave.search.info import index_info

@@ -46,10 +46,10 @@ def run(argv: list[str]) -> int:
     )
     from llave.evaluation.aggregate import ModelRun
     from llave.evaluation.benchmarks import get_benchmark
-    from llave.evaluation.report import write_gap_report, write_plots
     from llave.evaluation.runner import evaluate
     from llave.files import write_json
     from llave.models.load import load_model, use_feature_cache
+    from llave.report.gap import write_gap_report, write_plots
     from llave.terminal import quiet_libraries
 
     quiet_libraries()

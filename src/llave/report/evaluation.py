@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llave.evaluation.gallery import PAGE_LIMIT, Thumbnails, gallery_entry
-from llave.evaluation.page import versions, write_page
-from llave.evaluation.published import PublishedRow, not_comparable, published_groups, published_rows
 from llave.evaluation.result import EvalResult, TaskResult
 from llave.evaluation.similarity_gap import hardest_negatives
-from llave.evaluation.titles import group_title, metric_title
+from llave.report.gallery import PAGE_LIMIT, Thumbnails, gallery_entry
+from llave.report.page import versions, write_page
+from llave.report.published import PublishedRow, not_comparable, published_groups, published_rows
+from llave.report.titles import group_title, metric_title
 
 __all__ = ["write_eval_report"]
 

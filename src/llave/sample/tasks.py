@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llave.data.mmeb import Item
-from llave.data.sample.concepts import Concept
-from llave.data.sample.pictures import ARTISTS, TRAINED_ARTISTS
-from llave.data.sample.rows import Row, eval_row, pick, picture, train_row, with_picture
-from llave.data.sample.split import Drawing
+from llave.sample.concepts import Concept
+from llave.sample.pictures import ARTISTS, TRAINED_ARTISTS
+from llave.sample.rows import Row, eval_row, pick, picture, train_row, with_picture
+from llave.sample.split import Drawing
 
 __all__ = ["PictureTasks"]
 

@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from llave.data.mmeb import Item
-from llave.data.sample.build import EVAL_SCHEMA, MANIFEST
-from llave.data.sample.concepts import Concept, load_concepts
-from llave.data.sample.fetch import Package, fetch_packages
-from llave.data.sample.pictures import ARTISTS, Artist, read_drawings
-from llave.data.sample.rows import Row, eval_row, pick
-from llave.data.sample.tasks import CANDIDATES
 from llave.errors import UserError
 from llave.files import whole_folder, write_json, write_text
+from llave.sample.build import EVAL_SCHEMA, MANIFEST
+from llave.sample.concepts import Concept, load_concepts
+from llave.sample.fetch import Package, fetch_packages
+from llave.sample.pictures import ARTISTS, Artist, read_drawings
+from llave.sample.rows import Row, eval_row, pick
+from llave.sample.tasks import CANDIDATES
 
 __all__ = ["FOLDER", "AnimatedSummary", "add_animated", "write_animated"]
 
@@ -54,7 +54,7 @@ def add_animated(sample: Path, *, packages: Sequence[Package], cache: Path | Non
 
     Args:
         sample: a folder that :func:`build_sample` made; the rest of it is left alone.
-        packages: some of :data:`llave.data.sample.fetch.ANIMATIONS`.
+        packages: some of :data:`llave.sample.fetch.ANIMATIONS`.
         cache: directory for the downloaded packages.
 
     Raises:

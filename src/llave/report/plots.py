@@ -9,8 +9,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from llave.evaluation.similarity_gap import Gap
-from llave.evaluation.titles import group_title
 from llave.files import whole_file
+from llave.report.titles import group_title
 
 __all__ = ["COLOURS", "INK", "cosine_limits", "cosine_title", "group_bars", "histograms", "save_figure", "style"]
 

@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from llave.data.mmeb import EVAL_COLUMNS, TRAIN_COLUMNS
-from llave.data.sample.concepts import Concept, load_concepts
-from llave.data.sample.fetch import PACKAGES, fetch_packages
-from llave.data.sample.pictures import ARTISTS, Drawings, drawing
-from llave.data.sample.rows import Row
-from llave.data.sample.scene_tasks import SceneTasks
-from llave.data.sample.sheet import draw_sheet
-from llave.data.sample.split import NUM_UNSEEN, Drawing, SampleSplit, split_concepts
-from llave.data.sample.tasks import PictureTasks
 from llave.errors import UserError
 from llave.files import whole_folder, write_json, write_jsonl, write_text
+from llave.sample.concepts import Concept, load_concepts
+from llave.sample.fetch import PACKAGES, fetch_packages
+from llave.sample.pictures import ARTISTS, Drawings, drawing
+from llave.sample.rows import Row
+from llave.sample.scene_tasks import SceneTasks
+from llave.sample.sheet import draw_sheet
+from llave.sample.split import NUM_UNSEEN, Drawing, SampleSplit, split_concepts
+from llave.sample.tasks import PictureTasks
 
 __all__ = ["META_TASKS", "PICTURES", "SampleSummary", "build_sample"]
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from llave.data.check import check_folder
-from llave.data.sample import fetch
-from llave.data.sample.build import META_TASKS, build_sample
 from llave.errors import UserError
+from llave.sample import fetch
+from llave.sample.build import META_TASKS, build_sample
 
 SCALE = 0.12
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from llave.data.sample.concepts import Concept
+from llave.sample.concepts import Concept
 
 __all__ = ["COLOURS", "SCENE_SIZE", "Scene", "crop", "draw_scene", "plan_scene"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llave.data.sample.pictures import ARTISTS, Drawings, canonical, read_drawings, same_drawings
 from llave.errors import DataError
+from llave.sample.pictures import ARTISTS, Drawings, canonical, read_drawings, same_drawings
 
 __all__ = ["Concept", "load_concepts"]
 

@@ -7,8 +7,8 @@ import pytest
 
 from llave.evaluation.benchmarks import NAMES, get_spec
 from llave.evaluation.items import ItemTable
-from llave.evaluation.published import PublishedRow, not_comparable, published_groups, published_rows
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult, group_members
+from llave.report.published import PublishedRow, not_comparable, published_groups, published_rows
 
 ROUNDING = 0.0005 + 1e-9
 """A printed percentage has one decimal."""

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from llave.evaluation.compare import Difference
 from llave.evaluation.result import EvalResult
-from llave.evaluation.titles import group_title, metric_title
+from llave.report.titles import group_title, metric_title
 
 __all__ = ["comparison_table", "dataset_table", "difference_table", "group_table"]
 

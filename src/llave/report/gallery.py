@@ -6,8 +6,8 @@ from typing import Any
 
 from llave.data.mmeb import Item
 from llave.errors import UserError
-from llave.evaluation.inline import thumbnail
 from llave.evaluation.similarity_gap import HardNegative
+from llave.report.inline import thumbnail
 
 __all__ = ["PAGE_LIMIT", "TEXT_LIMIT", "Thumbnails", "gallery_entry"]
 

@@ -11,14 +11,14 @@ from sentence_transformers import SentenceTransformer
 
 from llave.data.mmeb import Item, MMEBFolder
 from llave.evaluation.benchmarks import get_benchmark, get_spec
-from llave.evaluation.eval_report import write_eval_report
-from llave.evaluation.gallery import PAGE_LIMIT
 from llave.evaluation.items import ItemTable
-from llave.evaluation.published import published_rows
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 from llave.evaluation.runner import evaluate
-from llave.evaluation.titles import group_title
-from tests.evaluation.pages import check_in_chromium, check_self_contained, parse
+from llave.report.evaluation import write_eval_report
+from llave.report.gallery import PAGE_LIMIT
+from llave.report.published import published_rows
+from llave.report.titles import group_title
+from tests.report.pages import check_in_chromium, check_self_contained, parse
 
 ABOUT = {"model_name": "org/<model>", "dtype": "float32", "device": "cpu", "url": None}
 

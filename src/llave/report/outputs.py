@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from llave.evaluation.eval_report import write_eval_report
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
-from llave.evaluation.titles import group_title, metric_title
 from llave.files import remove_leftovers, write_json, write_jsonl, write_text
+from llave.report.evaluation import write_eval_report
+from llave.report.titles import group_title, metric_title
 
 __all__ = ["leaderboard", "markdown", "write_results"]
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from llave.data.images import load_image
 from llave.data.video import load_video
-from llave.evaluation.plots import INK, style
+from llave.report.plots import INK, style
 
 __all__ = ["inline_svg", "thumbnail"]
 

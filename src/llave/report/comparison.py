@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llave.evaluation.compare import Comparison, Difference
-from llave.evaluation.page import percent, signed, versions, write_page
+from llave.report.page import percent, signed, versions, write_page
 
 __all__ = ["write_comparison"]
 

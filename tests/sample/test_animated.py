@@ -14,14 +14,14 @@ from PIL import Image
 
 from llave.cli.main import main
 from llave.data.check import check_folder
-from llave.data.sample import fetch
-from llave.data.sample.animated import add_animated, write_animated
-from llave.data.sample.build import build_sample
-from llave.data.sample.concepts import Concept
-from llave.data.sample.fetch import Package
 from llave.data.video import load_video
 from llave.errors import UserError
 from llave.evaluation.benchmarks import get_benchmark
+from llave.sample import fetch
+from llave.sample.animated import add_animated, write_animated
+from llave.sample.build import build_sample
+from llave.sample.concepts import Concept
+from llave.sample.fetch import Package
 
 SETTINGS = {"seed": 0, "max_queries": 8}
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from PIL import Image
 
 from llave.data.mmeb import Item
-from llave.data.sample.rows import Row, eval_row, pick, picture, train_row, with_picture
-from llave.data.sample.scenes import CELL, COLOURS, Placed, Scene, crop, draw_scene, plan_scene
-from llave.data.sample.split import Drawing
+from llave.sample.rows import Row, eval_row, pick, picture, train_row, with_picture
+from llave.sample.scenes import CELL, COLOURS, Placed, Scene, crop, draw_scene, plan_scene
+from llave.sample.split import Drawing
 
 __all__ = ["SceneTasks"]
 

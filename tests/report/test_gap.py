@@ -7,9 +7,9 @@ from sentence_transformers import SentenceTransformer
 
 from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark
-from llave.evaluation.report import write_gap_report, write_plots
 from llave.evaluation.runner import evaluate
-from tests.evaluation.pages import check_in_chromium, check_self_contained, parse
+from llave.report.gap import write_gap_report, write_plots
+from tests.report.pages import check_in_chromium, check_self_contained, parse
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llave.data.sample.concepts import Concept
-from llave.data.sample.pictures import ARTISTS, TRAINED_ARTISTS
 from llave.errors import DataError
+from llave.sample.concepts import Concept
+from llave.sample.pictures import ARTISTS, TRAINED_ARTISTS
 
 __all__ = ["Drawing", "SampleSplit", "split_concepts"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from llave.evaluation.titles import group_title, metric_title
 from llave.files import write_text
+from llave.report.titles import group_title, metric_title
 
 __all__ = ["cosine", "percent", "signed", "versions", "write_page"]
 

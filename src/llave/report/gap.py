@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from llave.evaluation.aggregate import ModelRun, aggregate
-from llave.evaluation.gallery import Thumbnails, gallery_entry
-from llave.evaluation.inline import inline_svg
-from llave.evaluation.page import cosine, percent, versions, write_page
-from llave.evaluation.plots import COLOURS, cosine_limits, group_bars, histograms, save_figure
 from llave.evaluation.similarity_gap import Gap, hardest_negatives, similarity_gap
-from llave.evaluation.summary import summarise
-from llave.evaluation.titles import group_title
+from llave.report.gallery import Thumbnails, gallery_entry
+from llave.report.inline import inline_svg
+from llave.report.page import cosine, percent, versions, write_page
+from llave.report.plots import COLOURS, cosine_limits, group_bars, histograms, save_figure
+from llave.report.summary import summarise
+from llave.report.titles import group_title
 
 __all__ = ["write_gap_report", "write_plots"]
 
