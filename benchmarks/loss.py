@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from llave.bench.loss_peers import ALPHA, TEMPERATURE, Step, variants
-from llave.bench.memory import peak_bytes, synchronise
+from benchmarks.loss_peers import ALPHA, TEMPERATURE, Step, variants
+from benchmarks.memory import peak_bytes, synchronise
 from llave.losses.functional import hardness_weighted_loss
 
 __all__ = ["Measurement", "measure_loss", "regime"]

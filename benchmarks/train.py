@@ -20,7 +20,7 @@ from sentence_transformers.sentence_transformer.losses import CachedMultipleNega
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from llave.bench.memory import peak_bytes, synchronise
+from benchmarks.memory import peak_bytes, synchronise
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.minibatch import create_minibatch
 

@@ -1,7 +1,7 @@
 """The server that one writes in an afternoon: FastAPI, and ``model.encode`` in each request.
 
-``python -m llave.bench.serve_peer MODEL PORT THREADS loop|threads``. It answers the same requests as ours with the same
-vectors, so that the two differ in nothing but how requests come to the model. ``encode`` is not made for several
+``python -P benchmarks/serve_peer.py MODEL PORT THREADS loop|threads``. It answers the same requests as ours with the
+same vectors, so that the two differ in nothing but how requests come to the model. ``encode`` is not made for several
 threads at a time (its tokenizer is borrowed), so it stands behind a lock.
 """
 

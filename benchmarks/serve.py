@@ -1,4 +1,4 @@
-"""Our server beside plain ones: FastAPI and ``model.encode`` (:mod:`llave.bench.serve_peer`).
+"""Our server beside plain ones: FastAPI and ``model.encode`` (``serve_peer.py``).
 
 All are processes of their own on this machine, with the same model and as many threads. In every round each of them
 meets each number of clients, in an order of its own; the others idle. No request is sent twice, so that nothing
@@ -30,7 +30,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from llave.bench.http_client import closed_loop, post, prepared
+from benchmarks.http_client import closed_loop, post, prepared
 from llave.errors import UserError
 
 __all__ = ["OURS", "PEERS", "ServeMeasurement", "measure_serve", "picture_requests", "text_requests"]
@@ -180,10 +180,21 @@ async def _compare(ports: dict[str, int], requests: Sequence[bytes]) -> None:
 def _running(name: str, model: str, threads: int) -> Iterator[tuple[int, int]]:
     """A server in a process of its own; yields its port and process once it is ready."""
     port = _free_port()
-    serve = ["llave.cli.main", "serve", model, "--port", str(port), "--threads", str(threads), "--drain_seconds", "0"]
-    peer = ["llave.bench.serve_peer", model, str(port), str(threads), PEERS.get(name, "")]
+    serve = [
+        "-m",
+        "llave.cli.main",
+        "serve",
+        model,
+        "--port",
+        str(port),
+        "--threads",
+        str(threads),
+        "--drain_seconds",
+        "0",
+    ]
+    peer = ["-P", str(Path(__file__).with_name("serve_peer.py")), model, str(port), str(threads), PEERS.get(name, "")]
     words = serve if name == OURS else peer
-    process = subprocess.Popen([sys.executable, "-m", *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         _wait(process, name, port)
         yield port, process.pid

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from llave.bench.serve import OURS, ServeMeasurement
+from benchmarks.serve import OURS, ServeMeasurement
 
 __all__ = ["serve_markdown", "serve_table"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from llave.bench.loss import regime
-from llave.bench.loss_peers import ALPHA, TEMPERATURE, variants
+from benchmarks.loss import regime
+from benchmarks.loss_peers import ALPHA, TEMPERATURE, variants
 from llave.cli.main import main
 from llave.losses.functional import hardness_weighted_loss
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from llave.bench.shaped_model import SHAPES, Shape, shaped_model
-from llave.bench.train import BASE, ROWS, measure_train, work
+from benchmarks.shaped_model import SHAPES, Shape, shaped_model
+from benchmarks.train import BASE, ROWS, measure_train, work
 from llave.cli.main import main
 
 SMALL = Shape(

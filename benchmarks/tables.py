@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from llave.bench.eval import BASE as OURS
-from llave.bench.eval import EvalMeasurement
-from llave.bench.loss import Measurement
-from llave.bench.train import BASE as PEER
-from llave.bench.train import REPAIRED, StepMeasurement
+from benchmarks.eval import BASE as OURS
+from benchmarks.eval import EvalMeasurement
+from benchmarks.loss import Measurement
+from benchmarks.train import BASE as PEER
+from benchmarks.train import REPAIRED, StepMeasurement
 
 __all__ = ["eval_markdown", "eval_table", "loss_markdown", "loss_plot", "loss_table", "train_markdown", "train_table"]
 

@@ -24,8 +24,8 @@ from rich.progress import track
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from llave.bench.eval_peers import Outcome, encode_each, run_mteb, vlm2vec
-from llave.bench.memory import synchronise
+from benchmarks.eval_peers import Outcome, encode_each, run_mteb, vlm2vec
+from benchmarks.memory import synchronise
 from llave.data.mmeb import MMEBFolder, load_table
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import Benchmark, get_benchmark

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llave.bench.serve import OURS, PEERS, picture_requests, text_requests
+from benchmarks.serve import OURS, PEERS, picture_requests, text_requests
 from llave.cli.main import main
 
 

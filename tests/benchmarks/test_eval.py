@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.bench.eval import BASE, compare, first_rows, measure_eval
-from llave.bench.eval_peers import Outcome
-from llave.bench.shaped_model import shaped_model
+from benchmarks.eval import BASE, compare, first_rows, measure_eval
+from benchmarks.eval_peers import Outcome
+from benchmarks.shaped_model import shaped_model
 from llave.cli.main import main
 from llave.errors import UserError
-from tests.bench.test_train import SMALL
+from tests.benchmarks.test_train import SMALL
 
 SHARED = [f"candidate {number}" for number in range(4)]
 
