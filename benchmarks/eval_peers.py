@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch.nn import functional
 
-from llave.data.mmeb import EvalRow, Item, MMEBFolder
+from llave.data.mmeb import EvalRow, MMEBFolder, RowItem
 from llave.evaluation.benchmarks import get_benchmark
 from llave.models.prompts import to_model_input
 
@@ -55,7 +55,7 @@ class Outcome:
 def vlm2vec(model: SentenceTransformer, root: Path, *, out: Path, batch_size: int = 4) -> Outcome:
     """Batches in the order of the data set, padded to their longest; rankings are written to ``out``."""
 
-    def encode(items: Sequence[Item], folder: MMEBFolder) -> Vectors:
+    def encode(items: Sequence[RowItem], folder: MMEBFolder) -> Vectors:
         found = []
         for start in range(0, len(items), batch_size):
             features = model.preprocess([to_model_input(item, folder) for item in items[start : start + batch_size]])
@@ -66,7 +66,7 @@ def vlm2vec(model: SentenceTransformer, root: Path, *, out: Path, batch_size: in
             found.append(embedding.cpu().float().numpy())
         return np.concatenate(found)
 
-    def rank(row: EvalRow, query: Vectors, target: dict[Item, Vectors], lines: Any) -> tuple[int, Vectors]:
+    def rank(row: EvalRow, query: Vectors, target: dict[RowItem, Vectors], lines: Any) -> tuple[int, Vectors]:
         cosine = np.dot(np.stack([target[candidate] for candidate in row.candidates]), query)
         ranking = np.argsort(-cosine)
         lines.write(json.dumps({"prediction": ranking.tolist(), "scores": cosine[ranking].tolist()}) + "\n")
@@ -78,12 +78,12 @@ def vlm2vec(model: SentenceTransformer, root: Path, *, out: Path, batch_size: in
 def encode_each(model: SentenceTransformer, root: Path, *, out: Path, batch_size: int) -> Outcome:
     """One call of ``encode`` per side of a data set, which sorts by length and puts pictures in batches of any size."""
 
-    def encode(items: Sequence[Item], folder: MMEBFolder) -> Vectors:
+    def encode(items: Sequence[RowItem], folder: MMEBFolder) -> Vectors:
         inputs = [to_model_input(item, folder) for item in items]
         found: Vectors = model.encode(inputs, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
         return found
 
-    def rank(row: EvalRow, query: Vectors, target: dict[Item, Vectors], lines: Any) -> tuple[int, Vectors]:
+    def rank(row: EvalRow, query: Vectors, target: dict[RowItem, Vectors], lines: Any) -> tuple[int, Vectors]:
         cosine = np.stack([target[candidate] for candidate in row.candidates]) @ query
         return int(cosine.argmax()), cosine
 
@@ -126,8 +126,8 @@ def run_mteb(model: SentenceTransformer, root: Path, *, batch_size: int) -> Outc
 
 def _per_data_set(
     root: Path,
-    encode: Callable[[Sequence[Item], MMEBFolder], Vectors],
-    rank: Callable[[EvalRow, Vectors, dict[Item, Vectors], Any], tuple[int, Vectors]],
+    encode: Callable[[Sequence[RowItem], MMEBFolder], Vectors],
+    rank: Callable[[EvalRow, Vectors, dict[RowItem, Vectors], Any], tuple[int, Vectors]],
     out: Path,
 ) -> Outcome:
     folder, outcome = MMEBFolder(root), Outcome()

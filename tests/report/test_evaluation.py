@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.data.mmeb import Item, MMEBFolder
+from llave.data.mmeb import MMEBFolder, RowItem
 from llave.evaluation.benchmarks import get_benchmark, get_spec
 from llave.evaluation.items import ItemTable
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
@@ -42,8 +42,8 @@ def made(benchmark: str, root: Path, *, names: set[str] | None = None, compat: s
         if names is not None and spec.name not in names:
             continue
         shown = {"video": f"{number}"} if spec.modality == "video" else {"image": f"{number}.png"}
-        query = table.add(folder, Item(f"{spec.name} asks"))
-        places = np.array([table.add(folder, Item(f"{text} {spec.name}", **shown)) for text in "ab"], dtype=np.int32)
+        query = table.add(folder, RowItem(f"{spec.name} asks"))
+        places = np.array([table.add(folder, RowItem(f"{text} {spec.name}", **shown)) for text in "ab"], dtype=np.int32)
         cosines, one = np.array([0.1, 0.3], dtype=np.float32), np.ones(1)
         rows = [ScoredRow(row, query, places, cosines, one + (row % 2), one) for row in range(spec.queries or 10)]
         tasks[spec.name] = TaskResult(
@@ -142,7 +142,7 @@ def test_what_cannot_be_compared_says_so(root: Path) -> None:
 def test_what_cannot_be_read_is_named_and_not_fatal(root: Path) -> None:
     """None of the files exist; a text holds half a surrogate pair; a score is not a number."""
     result = made("mmeb-v2", root, names={"CIRR", "UCF101"})
-    number = result.items.add(MMEBFolder(root), Item("half \ud83d a pair"))
+    number = result.items.add(MMEBFolder(root), RowItem("half \ud83d a pair"))
     rows = [replace(row, query=number) for row in result.tasks["CIRR"].rows]
     rows[0] = replace(rows[0], scores=np.full(2, np.nan, dtype=np.float32), ranks=np.array([np.inf]))
     tasks = {**result.tasks, "CIRR": replace(result.tasks["CIRR"], rows=rows)}

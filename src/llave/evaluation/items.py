@@ -11,7 +11,7 @@ from PIL import Image
 
 from llave.data.images import load_image
 from llave.data.media import media_bytes
-from llave.data.mmeb import IMAGE_PLACEHOLDER, Item, PictureFolder, strip_placeholder
+from llave.data.mmeb import IMAGE_PLACEHOLDER, PictureFolder, RowItem, strip_placeholder
 from llave.data.video import load_video
 from llave.evaluation.compat import STRICT, Compat
 from llave.models.prompts import ModelInput, model_input
@@ -85,14 +85,14 @@ class ItemTable:
 
     def __init__(self, compat: Compat = STRICT) -> None:
         self._compat = compat
-        self._sources: list[tuple[PictureFolder, Item]] = []
-        self._numbers: dict[tuple[Path | None, Item], int] = {}
-        self._raw: dict[tuple[Path, Item], int] = {}
+        self._sources: list[tuple[PictureFolder, RowItem]] = []
+        self._numbers: dict[tuple[Path | None, RowItem], int] = {}
+        self._raw: dict[tuple[Path, RowItem], int] = {}
 
     def __len__(self) -> int:
         return len(self._sources)
 
-    def add(self, folder: PictureFolder, item: Item) -> int:
+    def add(self, folder: PictureFolder, item: RowItem) -> int:
         """The number of an item, a new one if it was not seen before."""
         raw = (folder.root, item)
         number = self._raw.get(raw)
@@ -104,7 +104,7 @@ class ItemTable:
                 self._sources.append((folder, seen))
         return number
 
-    def item(self, number: int) -> Item:
+    def item(self, number: int) -> RowItem:
         """The item, its text without the picture's placeholder."""
         return self._sources[number][1]
 
@@ -123,7 +123,7 @@ class ItemTable:
         path = self.path(number)
         return ItemError("" if path is None else str(path), message)
 
-    def _seen(self, item: Item) -> Item:
+    def _seen(self, item: RowItem) -> RowItem:
         """The item as the model meets it."""
         place = IMAGE_PLACEHOLDER in item.text
         text = strip_placeholder(item.text)
@@ -131,4 +131,4 @@ class ItemTable:
             text = item.text.replace(IMAGE_PLACEHOLDER, "")
             text = text.removeprefix("\n") if place else text
         image = BLANK if self._compat.blank and place and not item.image and not item.video else item.image
-        return Item(text, image, item.video)
+        return RowItem(text, image, item.video)

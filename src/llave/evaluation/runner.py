@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.data.mmeb import Item
+from llave.data.mmeb import RowItem
 from llave.data.video import NUM_FRAMES
 from llave.errors import DataError
 from llave.evaluation.benchmarks.task import Benchmark, Task
@@ -106,9 +106,9 @@ def evaluate(
 
 def _number(task: Task, table: ItemTable, compat: Compat, limit: int | None) -> list[_NumberedRow]:
     data = task.read()
-    named: dict[str, Item] = {}
+    named: dict[str, RowItem] = {}
 
-    def number(items: Sequence[Item]) -> list[int]:
+    def number(items: Sequence[RowItem]) -> list[int]:
         if compat.picture_names and task.picture_names:
             items = [named.setdefault(item.image, item) for item in items]
         return [table.add(task.folder, item) for item in items]

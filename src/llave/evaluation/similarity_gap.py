@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.data.mmeb import Item
+from llave.data.mmeb import RowItem
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 from llave.evaluation.statistics import overlap_coefficient
 
@@ -66,11 +66,11 @@ class HardNegative:
     """
 
     row: int
-    query: Item
+    query: RowItem
     query_image: Path | None
-    positive: Item
+    positive: RowItem
     positive_image: Path | None
-    negative: Item
+    negative: RowItem
     negative_image: Path | None
     positive_score: float
     negative_score: float

@@ -20,7 +20,7 @@ from rich.progress import track
 from sentence_transformers import SentenceTransformer
 
 from llave.data.cache import cache_directory
-from llave.data.mmeb import Item, strip_placeholder
+from llave.data.mmeb import RowItem, strip_placeholder
 from llave.data.raw_rows import ALL_COLUMNS
 from llave.data.row_store import EMBEDDED, SCHEMA
 from llave.data.train_table import TrainTable
@@ -183,8 +183,8 @@ def _items(
     """What is embedded, each once, and the item of every unique query and target; prompts as in training."""
     items = ItemTable()
 
-    def number(item: Item, prompt: str) -> int:
-        return items.add(table, Item(prompt + strip_placeholder(item.text), item.image))
+    def number(item: RowItem, prompt: str) -> int:
+        return items.add(table, RowItem(prompt + strip_placeholder(item.text), item.image))
 
     queries = [number(table[int(row)].query, setting.query_prompt) for row in searched.query_row]
     targets = [number(table[int(row)].positive, setting.target_prompt) for row in searched.target_row]
@@ -205,7 +205,7 @@ def _write(
                 targets = [int(target) for target in target_N if target >= 0]
                 total += len(targets)
                 without += not targets
-                mined = [table[int(searched.target_row[target])].positive for target in targets] or [Item()]
+                mined = [table[int(searched.target_row[target])].positive for target in targets] or [RowItem()]
                 for negative in mined:
                     for place, item in enumerate((pair.query, pair.positive, negative)):
                         columns[2 * place].append(item.text)

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from llave.data.mmeb import Item
+from llave.data.mmeb import RowItem
 from llave.errors import UserError
 from llave.evaluation.similarity_gap import HardNegative
 from llave.report.inline import thumbnail
@@ -57,7 +57,7 @@ def gallery_entry(entry: HardNegative, thumbnails: Thumbnails) -> dict[str, Any]
     }
 
 
-def _part(item: Item, path: Path | None, score: float | None, thumbnails: Thumbnails) -> dict[str, Any]:
+def _part(item: RowItem, path: Path | None, score: float | None, thumbnails: Thumbnails) -> dict[str, Any]:
     text = item.text if len(item.text) <= TEXT_LIMIT else item.text[: TEXT_LIMIT - 1] + "…"
     return {
         "score": score,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from llave.data.mmeb import Item
+from llave.data.mmeb import RowItem
 from llave.errors import UserError
 from llave.files import whole_folder, write_json, write_text
 from llave.sample.build import EVAL_SCHEMA, MANIFEST
@@ -154,7 +154,7 @@ def _choose(concepts: Sequence[Concept], animations: Mapping[str, bytes]) -> dic
 
 
 def _tasks(concepts: Sequence[Concept], size: int, limit: int, rng: random.Random) -> dict[str, list[Row]]:
-    def row(query: Item, positive: Item, others: Sequence[Item]) -> Row:
+    def row(query: RowItem, positive: RowItem, others: Sequence[RowItem]) -> Row:
         made = eval_row(query, positive, others)
         videos = [item.video for item in dict.fromkeys([positive, *others])]
         return {**made, "qry_video_path": query.video, "tgt_video_path": videos}
@@ -164,18 +164,18 @@ def _tasks(concepts: Sequence[Concept], size: int, limit: int, rng: random.Rando
 
     return {
         "t2v": [
-            row(Item(f"Find the video: {c.caption}"), _video(c), [_video(o) for o in others()])
+            row(RowItem(f"Find the video: {c.caption}"), _video(c), [_video(o) for o in others()])
             for c in pick(concepts, limit, rng)
         ],
         "v2t": [
-            row(Item("What is it?", video=_path(c)), Item(c.caption), [Item(o.caption) for o in others()])
+            row(RowItem("What is it?", video=_path(c)), RowItem(c.caption), [RowItem(o.caption) for o in others()])
             for c in pick(concepts, limit, rng)
         ],
     }
 
 
-def _video(concept: Concept) -> Item:
-    return Item(video=_path(concept))
+def _video(concept: Concept) -> RowItem:
+    return RowItem(video=_path(concept))
 
 
 def _path(concept: Concept) -> str:

@@ -4,24 +4,24 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from llave.data.mmeb import IMAGE_PLACEHOLDER, Item
+from llave.data.mmeb import IMAGE_PLACEHOLDER, RowItem
 
 __all__ = ["eval_row", "pick", "picture", "train_row", "with_picture"]
 
 Row = dict[str, Any]
 
 
-def picture(path: str) -> Item:
+def picture(path: str) -> RowItem:
     """A picture alone."""
-    return Item(IMAGE_PLACEHOLDER, path)
+    return RowItem(IMAGE_PLACEHOLDER, path)
 
 
-def with_picture(path: str, text: str) -> Item:
+def with_picture(path: str, text: str) -> RowItem:
     """A picture and a text about it."""
-    return Item(f"{IMAGE_PLACEHOLDER}\n{text}", path)
+    return RowItem(f"{IMAGE_PLACEHOLDER}\n{text}", path)
 
 
-def train_row(query: Item, positive: Item, negative: Item | None) -> Row:
+def train_row(query: RowItem, positive: RowItem, negative: RowItem | None) -> Row:
     """A training row; without a hard negative its columns are empty."""
     return {
         "qry": query.text,
@@ -33,7 +33,7 @@ def train_row(query: Item, positive: Item, negative: Item | None) -> Row:
     }
 
 
-def eval_row(query: Item, positive: Item, distractors: Iterable[Item]) -> Row:
+def eval_row(query: RowItem, positive: RowItem, distractors: Iterable[RowItem]) -> Row:
     """An evaluation row; distractors equal to the positive or to one another count once."""
     candidates = list(dict.fromkeys([positive, *distractors]))
     return {

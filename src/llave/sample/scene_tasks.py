@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from PIL import Image
 
-from llave.data.mmeb import Item
+from llave.data.mmeb import RowItem
 from llave.sample.rows import Row, eval_row, pick, picture, train_row, with_picture
 from llave.sample.scenes import CELL, COLOURS, Placed, Scene, crop, draw_scene, plan_scene
 from llave.sample.split import Drawing
@@ -70,9 +70,9 @@ class SceneTasks:
             for question, answer, wrong in pick(asked, 1 if evaluation else 2, self.rng):
                 query = with_picture(path, question)
                 if evaluation:
-                    questions.append(eval_row(query, Item(answer), map(Item, wrong)))
+                    questions.append(eval_row(query, RowItem(answer), map(RowItem, wrong)))
                 else:
-                    questions.append(train_row(query, Item(answer), Item(self.rng.choice(wrong))))
+                    questions.append(train_row(query, RowItem(answer), RowItem(self.rng.choice(wrong))))
             targets = range(len(crops)) if not evaluation else [self.rng.randrange(len(crops))]
             for target in targets:
                 query = with_picture(path, f"The {scene.placed[target].concept.label}")

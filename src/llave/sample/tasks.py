@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llave.data.mmeb import Item
+from llave.data.mmeb import RowItem
 from llave.sample.concepts import Concept
 from llave.sample.pictures import ARTISTS, TRAINED_ARTISTS
 from llave.sample.rows import Row, eval_row, pick, picture, train_row, with_picture
@@ -48,15 +48,15 @@ class PictureTasks:
             tasks["group"].append(
                 train_row(
                     group_query(drawing),
-                    Item(concept.group),
-                    Item(rng.choice([name for name in self.groups if name != concept.group])),
+                    RowItem(concept.group),
+                    RowItem(rng.choice([name for name in self.groups if name != concept.group])),
                 )
             )
             tasks["subgroup"].append(
                 train_row(
                     subgroup_query(drawing),
-                    Item(concept.subgroup),
-                    Item(rng.choice(siblings)) if siblings else None,
+                    RowItem(concept.subgroup),
+                    RowItem(rng.choice(siblings)) if siblings else None,
                 )
             )
             for text in dict.fromkeys([concept.caption, concept.label]):
@@ -64,8 +64,8 @@ class PictureTasks:
             tasks["i2t"].append(
                 train_row(
                     caption_query(drawing),
-                    Item(concept.caption),
-                    Item(neighbour.concept.caption) if neighbour else None,
+                    RowItem(concept.caption),
+                    RowItem(neighbour.concept.caption) if neighbour else None,
                 )
             )
             for other in of_concept[concept.hexcode]:
@@ -104,9 +104,11 @@ class PictureTasks:
         ]
         size = len(pool) if unseen else CANDIDATES
         tasks: dict[str, list[Row]] = {
-            "group": [eval_row(group_query(d), Item(d.concept.group), map(Item, self.groups)) for d in chosen["group"]],
+            "group": [
+                eval_row(group_query(d), RowItem(d.concept.group), map(RowItem, self.groups)) for d in chosen["group"]
+            ],
             "subgroup": [
-                eval_row(subgroup_query(d), Item(d.concept.subgroup), map(Item, self.subgroups))
+                eval_row(subgroup_query(d), RowItem(d.concept.subgroup), map(RowItem, self.subgroups))
                 for d in chosen["subgroup"]
             ],
         }
@@ -121,8 +123,8 @@ class PictureTasks:
         tasks["i2t"] = [
             eval_row(
                 caption_query(d),
-                Item(d.concept.caption),
-                [Item(o.concept.caption) for o in pick(by_artist[d.artist], size, rng)],
+                RowItem(d.concept.caption),
+                [RowItem(o.concept.caption) for o in pick(by_artist[d.artist], size, rng)],
             )
             for d in pick(plain, limit, rng)
         ]
@@ -148,32 +150,32 @@ class PictureTasks:
         return tasks
 
 
-def group_query(drawing: Drawing) -> Item:
+def group_query(drawing: Drawing) -> RowItem:
     """Which of the ten groups."""
     return with_picture(drawing.path, "Which group?")
 
 
-def subgroup_query(drawing: Drawing) -> Item:
+def subgroup_query(drawing: Drawing) -> RowItem:
     """Which of about a hundred subgroups."""
     return with_picture(drawing.path, "Which subgroup?")
 
 
-def text_query(text: str) -> Item:
+def text_query(text: str) -> RowItem:
     """A name, or a name and tags, to a picture."""
-    return Item(f"Find: {text}")
+    return RowItem(f"Find: {text}")
 
 
-def caption_query(drawing: Drawing) -> Item:
+def caption_query(drawing: Drawing) -> RowItem:
     """A picture to its name and tags."""
     return with_picture(drawing.path, "What is it?")
 
 
-def same_query(drawing: Drawing) -> Item:
+def same_query(drawing: Drawing) -> RowItem:
     """A picture to the same thing by another artist."""
     return with_picture(drawing.path, "Same by another artist")
 
 
-def redraw_query(drawing: Drawing, artist: str) -> Item:
+def redraw_query(drawing: Drawing, artist: str) -> RowItem:
     """A picture and a named artist."""
     return with_picture(drawing.path, f"Drawn by {TITLES[artist]}")
 

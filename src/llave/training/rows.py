@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from llave.data.corpus import Corpus
-from llave.data.mmeb import Item, TrainRow
+from llave.data.mmeb import RowItem, TrainRow
 from llave.data.picture_cache import PictureCache
 from llave.data.row_store import item_id
 from llave.errors import DataError
@@ -113,7 +113,7 @@ class Collator:
         ids = [item_id(item, table.source.salt) for item, _ in items]
         return _Pair(ids, [self._input(name, item, prompt) for item, prompt in items])
 
-    def _negative(self, name: str, index: int, row: TrainRow) -> Item:
+    def _negative(self, name: str, index: int, row: TrainRow) -> RowItem:
         """The row's own negative, or the positive of another row."""
         if row.negative is not None and self.uses[name].hard_negatives:
             return row.negative
@@ -124,6 +124,6 @@ class Collator:
                 break
         return other  # one that equals the positive has its id, and is masked
 
-    def _input(self, name: str, item: Item, prompt: str) -> ModelInput:
+    def _input(self, name: str, item: RowItem, prompt: str) -> ModelInput:
         path = self.corpus.tables[name].image(item)
         return model_input(item.text, None if path is None else self.pictures.load(path), prompt=prompt)
