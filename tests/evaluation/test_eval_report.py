@@ -10,10 +10,10 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from llave.data.mmeb import MMEBFolder, RowItem
+from llave.encode.table import ItemTable
 from llave.evaluation.benchmarks import get_benchmark, get_spec
 from llave.evaluation.eval_report import write_eval_report
 from llave.evaluation.gallery import PAGE_LIMIT
-from llave.evaluation.items import ItemTable
 from llave.evaluation.published import published_rows
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 from llave.evaluation.runner import evaluate

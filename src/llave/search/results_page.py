@@ -8,7 +8,8 @@ from typing import Any
 from llave.evaluation.gallery import TEXT_LIMIT
 from llave.evaluation.inline import thumbnail
 from llave.evaluation.page import versions, write_page
-from llave.search.index import Hit, Index
+from llave.search.hits import Hit
+from llave.search.index import Index
 
 __all__ = ["write_results_page"]
 
