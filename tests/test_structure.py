@@ -17,7 +17,7 @@ LONGER = {"losses/tiled.py": 380}
 
 PUBLIC = {"HardnessWeightedLoss", "hardness_weighted_loss", "load_model"}
 
-BASE = {"_version", "errors", "files", "terminal"}
+BASE = {"_version", "errors", "files", "terminal", "progress"}
 INPUT = {*BASE, "data", "models"}
 ENCODED = {*INPUT, "encode"}
 ROOMS: dict[str, set[str]] = {
@@ -25,22 +25,23 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "terminal": set(),
     "files": set(),
+    "progress": set(),
     "data": BASE,
     "models": {*BASE, "data"},
     "losses": INPUT,
     "encode": INPUT,
     "collection": ENCODED,
     "sample": {*BASE, "data"},
-    "evaluation": {*ENCODED, "collection"},
+    "evaluation": ENCODED,
     "report": {*ENCODED, "evaluation"},
     "training": {*ENCODED, "losses", "evaluation"},
-    "mining": {*ENCODED, "training", "evaluation"},
+    "mining": {*ENCODED, "training"},
     "ablation": {*ENCODED, "training", "evaluation", "report"},
-    "search": {*ENCODED, "collection", "evaluation", "report"},
+    "search": {*ENCODED, "collection", "report"},
     "rerank": {*ENCODED, "search"},
-    "bulk": {*ENCODED, "collection", "evaluation"},
-    "serving": {*ENCODED, "collection", "evaluation", "search", "rerank"},
-    "quickstart": {*ENCODED, "collection", "sample", "evaluation", "training", "report", "search"},
+    "bulk": {*ENCODED, "collection"},
+    "serving": {*ENCODED, "search", "rerank"},
+    "quickstart": {*ENCODED, "sample", "evaluation", "training", "report", "search"},
     "__init__": {*ENCODED, "losses", "evaluation", "search"},
 }
 """What each room, a folder or a file of the package, may import from; the command line, from all."""

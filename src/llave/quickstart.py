@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from llave.collection.open import open_collection
+from llave.encode.cache import model_fingerprint
 from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.result import EvalResult
@@ -19,9 +19,8 @@ from llave.models.load import load_model, use_feature_cache
 from llave.report.gap import write_gap_report, write_plots
 from llave.report.tables import comparison_table
 from llave.sample.build import PICTURES, build_sample
-from llave.search.build import build_index
+from llave.search.build import build
 from llave.search.index import Index
-from llave.search.info import index_info
 from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
 from llave.training.run import train
@@ -107,9 +106,6 @@ def _index(out: Path, features: Path) -> None:
     path, folder = out / "models" / "hardness", out / "index"
     model = load_model(path)
     use_feature_cache(model, features)
-    info = index_info(model, path)
-    if Index.exists(folder) and Index.open(folder).info.fingerprint != info.fingerprint:
+    if Index.exists(folder) and Index.open(folder).info.fingerprint != model_fingerprint(model):
         shutil.rmtree(folder)
-    index = Index.open(folder) if Index.exists(folder) else Index.create(folder, info)
-    table = out / "data" / PICTURES
-    build_index(index, model, open_collection(table), table)
+    build(folder, model, out / "data" / PICTURES)

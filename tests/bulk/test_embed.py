@@ -25,8 +25,8 @@ from llave.bulk.precision import Precision, check_dimensions, vectors_of
 from llave.bulk.run import embed_collection
 from llave.cli.main import main
 from llave.collection.collection import Columns
+from llave.encode.cache import model_fingerprint
 from llave.errors import UserError
-from llave.evaluation.cache import model_fingerprint
 
 Draw = Callable[[int], Image.Image]
 

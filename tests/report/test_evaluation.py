@@ -10,8 +10,8 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from llave.data.mmeb import MMEBFolder, RowItem
+from llave.encode.table import ItemTable
 from llave.evaluation.benchmarks import get_benchmark, get_spec
-from llave.evaluation.items import ItemTable
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 from llave.evaluation.runner import evaluate
 from llave.report.evaluation import write_eval_report

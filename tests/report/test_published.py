@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from llave.encode.table import ItemTable
 from llave.evaluation.benchmarks import NAMES, get_spec
-from llave.evaluation.items import ItemTable
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult, group_members
 from llave.report.published import PublishedRow, not_comparable, published_groups, published_rows
 

@@ -22,11 +22,12 @@ from llave.collection.open import open_collection
 from llave.data.images import load_image
 from llave.errors import UserError
 from llave.models.load import build_nano
-from llave.search.build import BuildReport, build_index
 from llave.search.filters import parse_filter
 from llave.search.index import Index
 from llave.search.info import IndexInfo, index_info
+from llave.search.options import BuildOptions, BuildReport
 from llave.search.query import combine, embed_query
+from llave.search.update import update_index
 from tests.data.films import frames
 
 Draw = Callable[[int], Image.Image]
@@ -50,7 +51,7 @@ def index(tmp_path: Path, nano_untouched: SentenceTransformer) -> Index:
 
 
 def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
-    return build_index(index, model, open_collection(source), source, progress=False, **options)
+    return update_index(index, model, open_collection(source), source, BuildOptions(progress=False, **options))
 
 
 def counts(report: BuildReport) -> tuple[int, ...]:
@@ -291,7 +292,7 @@ def test_files_outside_the_folder_are_not_given_out(
 
 def test_what_a_search_gives(index: Index, nano_untouched: SentenceTransformer, folder: Path, picture: Draw) -> None:
     build(index, nano_untouched, folder)
-    text_D = embed_query(nano_untouched, text="a red circle on blue")
+    text_D = embed_query(nano_untouched, "a red circle on blue")
     image_D = embed_query(nano_untouched, image=folder / "p0.png")
     assert index.search(text_D)[0].path == "note.txt"
     like = index.find("p0.png")
@@ -301,10 +302,10 @@ def test_what_a_search_gives(index: Index, nano_untouched: SentenceTransformer, 
     assert index.search(image_D, limit=3, offset=2) == ranked[2:5]
     scores_N = index.scores(image_D)
     np.testing.assert_allclose(np.sort(scores_N)[::-1], [hit.score for hit in ranked], atol=1e-5)
-    between_D = embed_query(nano_untouched, text="a red circle on blue", image=folder / "p0.png", weight=0.25)
+    between_D = embed_query(nano_untouched, "a red circle on blue", image=folder / "p0.png", weight=0.25)
     np.testing.assert_allclose(between_D, combine(text_D, image_D, 0.25), atol=1e-5)
     fused_D = nano_untouched.encode({"image": load_image(folder / "p0.png"), "text": "a red circle on blue"})  # type: ignore[call-overload]
-    found_D = embed_query(nano_untouched, text="a red circle on blue", image=picture(0))
+    found_D = embed_query(nano_untouched, "a red circle on blue", image=picture(0))
     np.testing.assert_allclose(found_D, fused_D, atol=1e-5)
     thumbnail = index.thumbnail(like)
     assert thumbnail is not None
@@ -318,7 +319,7 @@ def test_what_a_search_gives(index: Index, nano_untouched: SentenceTransformer, 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({}, "nothing to search for"), ({"text": "x", "weight": 0.5}, "between a text and a picture")],
+    [({}, "nothing to search for"), ({"query": "x", "weight": 0.5}, "between a text and a picture")],
 )
 def test_what_is_no_query(nano_untouched: SentenceTransformer, options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -390,9 +391,10 @@ written, tell = os.pipe()
 
 def run():
     from llave.collection.open import open_collection
-    from llave.search import build
+    from llave.search import update
     from llave.search.index import Index
-    build.CHUNK = 64
+    from llave.search.options import BuildOptions
+    update.CHUNK = 64
     index = Index.open(path)
     upsert, numbers = index.store.upsert, itertools.count()
 
@@ -404,7 +406,7 @@ def run():
             signal.pause()  # so that it cannot end before it is killed
 
     index.store.upsert = watched
-    build.build_index(index, model, open_collection(source), source, progress=False, make_map=False)
+    update.update_index(index, model, open_collection(source), source, BuildOptions(progress=False, make_map=False))
 
 for _ in range(10):
     child = os.fork()

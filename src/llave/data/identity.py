@@ -5,14 +5,22 @@ and rows of a table.
 """
 
 import hashlib
+import re
 import unicodedata
 
-__all__ = ["content_digest", "normal_text"]
+__all__ = ["content_digest", "legible", "normal_text"]
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def normal_text(text: str) -> str:
     """The text in Unicode's composed form (NFC): "é" is one letter, however it was typed."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def legible(text: str) -> str:
+    """Without halves of characters, as a caption that was cut off has them; neither a model nor a store takes them."""
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def content_digest(text: str, media: bytes = b"") -> bytes:

@@ -7,12 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llave.encode.table import ItemTable
 from llave.evaluation.benchmarks.task import META_TASKS, MODALITIES, Modality, Split
-from llave.evaluation.items import ItemError, ItemTable
 from llave.evaluation.metrics import Ties, metric_table, metric_values
 from llave.evaluation.statistics import bootstrap_ci95, bootstrap_means, interval95
 
-__all__ = ["EvalResult", "ScoredRow", "TaskResult", "group_members"]
+__all__ = ["EvalResult", "ItemError", "ScoredRow", "TaskResult", "group_members"]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """An item that could not be embedded: the file of its picture or video (empty for a text) and the reason."""
+
+    file: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ from llave.data.mmeb import RowItem, strip_placeholder
 from llave.data.raw_rows import ALL_COLUMNS
 from llave.data.row_store import EMBEDDED, SCHEMA
 from llave.data.train_table import TrainTable
+from llave.encode.cache import EmbeddingCache, model_fingerprint
+from llave.encode.encoder import Encoder
+from llave.encode.table import ItemTable, encode_table
 from llave.errors import UserError
-from llave.evaluation.cache import EmbeddingCache, model_fingerprint
-from llave.evaluation.encoding import encode_items
-from llave.evaluation.items import ItemTable
 from llave.files import holds_nothing, remove_leftovers, whole_file, write_json
 from llave.mining.config import MineConfig
 from llave.mining.hardest import Limits, Mined, Pairs, hardest
@@ -117,9 +117,8 @@ class _Models:
             folder = self.config.cache or cache_directory() / "embeddings"
             self._loaded[name] = (model, EmbeddingCache(folder, model_fingerprint(model)))
         model, cache = self._loaded[name]
-        return encode_items(
-            model, items, batch_size=self.config.batch_size, cache=cache, progress=progress
-        ).embedding_UD
+        encoder = Encoder(model, batch_size=self.config.batch_size)
+        return encode_table(encoder, items, cache=cache, progress=progress).embedding_UD
 
     def device(self, name: str) -> Any:
         """Where the model is."""

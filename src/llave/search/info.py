@@ -68,7 +68,7 @@ def index_info(
         num_frames: of a video.
         qdrant: address of a server; None is LanceDB in the index's folder.
     """
-    from llave.evaluation.cache import model_fingerprint
+    from llave.encode.cache import model_fingerprint
 
     dimension = model.get_embedding_dimension()
     assert dimension is not None  # every model that load_model opens ends in a pooling

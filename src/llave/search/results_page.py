@@ -8,7 +8,8 @@ from typing import Any
 from llave.report.gallery import TEXT_LIMIT
 from llave.report.inline import thumbnail
 from llave.report.page import versions, write_page
-from llave.search.index import Hit, Index
+from llave.search.hits import Hit
+from llave.search.index import Index
 
 __all__ = ["write_results_page"]
 

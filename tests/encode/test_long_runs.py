@@ -17,13 +17,14 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from llave import load_model
+from llave.encode import encoder as encoding
+from llave.encode.cache import EmbeddingCache
+from llave.encode.encoder import GIVE_UP, Encoder
+from llave.encode.forward import Forward, Outcome, Refused
+from llave.encode.item import Item
+from llave.encode.table import ItemTable, encode_table
 from llave.errors import UserError
-from llave.evaluation import workers
 from llave.evaluation.benchmarks import get_benchmark
-from llave.evaluation.cache import EmbeddingCache
-from llave.evaluation.encoder import Encoder, Vector
-from llave.evaluation.encoding import encode_items
-from llave.evaluation.items import ItemTable
 from llave.evaluation.runner import evaluate
 
 BATCH = 4
@@ -56,22 +57,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-class CountingEncoder(Encoder):
+class CountingForward(Forward):
     """Notes in a file how many items it is about to encode."""
 
     log: Path
 
-    def __call__(self, inputs: Sequence[Any]) -> list[Vector]:
+    def __call__(self, inputs: Sequence[Any], *args: Any, **options: Any) -> list[Outcome]:
         with self.log.open("a") as file:
             file.write(f"{len(inputs)}\n")
-        return super().__call__(inputs)
+        return super().__call__(inputs, *args, **options)
 
 
 def _run(folder: Path, cache: Path, log: Path, out: Path) -> None:
     """What the killed process does."""
     torch.set_num_threads(1)
-    CountingEncoder.log = log
-    workers.Encoder = CountingEncoder  # type: ignore[misc]
+    CountingForward.log = log
+    encoding.Forward = CountingForward  # type: ignore[misc]
     model = load_model("nano", device="cpu")
     result = evaluate(model, get_benchmark(folder), batch_size=BATCH, cache_dir=cache, progress=False)
     out.write_text(
@@ -164,28 +165,35 @@ class Picky(nn.Module):
 def test_an_item_that_the_model_refuses_costs_no_other_one(nano_untouched: SentenceTransformer) -> None:
     model = SentenceTransformer(modules=[*nano_untouched, Picky(longest=20)], device="cpu")
     texts = ["a cat", "word " * 40, "a dog", "a house by the sea", "a boat"]
-    found = Encoder(model)(texts)
-    assert [isinstance(vector, str) for vector in found] == [False, True, False, False, False]
+    found = Encoder(model)([Item(text) for text in texts])
+    assert [isinstance(outcome, Refused) for outcome in found] == [False, True, False, False, False]
     assert "42 tokens are too many" in str(found[1])
     expected = nano_untouched.encode([texts[0], *texts[2:]], show_progress_bar=False)
-    np.testing.assert_allclose(np.stack([v for v in found if not isinstance(v, str)]), expected, atol=1e-6)
-    with pytest.raises(UserError, match="refuses every item of a batch"):
-        Encoder(SentenceTransformer(modules=[*nano_untouched, Picky(longest=1)], device="cpu"))(texts)
+    np.testing.assert_allclose(np.stack([v for v in found if not isinstance(v, Refused)]), expected, atol=1e-6)
+
+
+def test_a_model_that_refuses_everything_ends_a_long_run_and_no_short_one(nano_untouched: SentenceTransformer) -> None:
+    encoder = Encoder(SentenceTransformer(modules=[*nano_untouched, Picky(longest=1)], device="cpu"))
+    some = [Item(f"number {n}") for n in range(GIVE_UP - 1)]
+    assert all(isinstance(outcome, Refused) and outcome.kind == "model" for outcome in encoder(some))
+    with pytest.raises(UserError, match=f"refuses {GIVE_UP} items of {GIVE_UP}"):
+        encoder([Item("one more")])
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_halved_and_the_next_is_smaller(
     nano_untouched: SentenceTransformer,
 ) -> None:
     picky = Picky(longest=200, memory=3)
-    encoder = Encoder(SentenceTransformer(modules=[*nano_untouched, picky], device="cpu"))
+    forward = Forward(SentenceTransformer(modules=[*nano_untouched, picky], device="cpu"))
     texts = [f"number {n}" for n in range(8)]
-    found = encoder(texts)
+    found = forward(texts)
     assert picky.batches == [2, 2, 2, 2]
-    np.testing.assert_allclose(np.stack(found), nano_untouched.encode(texts, show_progress_bar=False), atol=1e-6)
-    encoder(texts)
+    expected = nano_untouched.encode(texts, show_progress_bar=False)
+    np.testing.assert_allclose(np.stack([v for v in found if not isinstance(v, Refused)]), expected, atol=1e-6)
+    forward(texts)
     assert picky.batches[4:] == [2, 2, 2, 2]  # without trying eight again
-    with pytest.raises(UserError, match="no memory on cpu for a single item"):
-        Encoder(SentenceTransformer(modules=[*nano_untouched, Picky(longest=200, memory=0)], device="cpu"))(texts)
+    none = Forward(SentenceTransformer(modules=[*nano_untouched, Picky(longest=200, memory=0)], device="cpu"))
+    assert [outcome.kind for outcome in none(texts) if isinstance(outcome, Refused)] == ["memory"] * 8
 
 
 def test_equal_content_is_encoded_once_and_many_shards_become_one(
@@ -195,11 +203,12 @@ def test_equal_content_is_encoded_once_and_many_shards_become_one(
     table = ItemTable()
     numbers = [table.add(task.folder, candidate) for row in task.rows() for candidate in row.candidates]
     cache = EmbeddingCache(tmp_path, "model")
-    found = encode_items(nano_untouched, table, batch_size=1, cache=cache, progress=False)
+    found = encode_table(Encoder(nano_untouched, batch_size=1), table, cache=cache, progress=False)
     assert (len(set(numbers)), found.encoded) == (13, 12)
+    assert len(np.unique(found.same_U)) == 12
     assert len(list(tmp_path.rglob("*.safetensors"))) == 12
     again = EmbeddingCache(tmp_path, "model")
     assert len(list(tmp_path.rglob("*.safetensors"))) == 1
-    second = encode_items(nano_untouched, table, batch_size=5, cache=again, progress=False)
+    second = encode_table(Encoder(nano_untouched, batch_size=5), table, cache=again, progress=False)
     assert second.encoded == 0
     np.testing.assert_array_equal(second.embedding_UD, found.embedding_UD)
