@@ -2,7 +2,6 @@
 of them put to use."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +9,16 @@ from typing import Any
 
 from rich.console import Console
 
-from llave.data.sample.build import PICTURES, build_sample
 from llave.encode.cache import model_fingerprint
 from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark
-from llave.evaluation.report import write_gap_report, write_plots
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
-from llave.evaluation.tables import comparison_table
+from llave.files import write_json
 from llave.models.load import load_model, use_feature_cache
+from llave.report.gap import write_gap_report, write_plots
+from llave.report.tables import comparison_table
+from llave.sample.build import PICTURES, build_sample
 from llave.search.build import build
 from llave.search.index import Index
 from llave.terminal import quiet_libraries
@@ -94,7 +94,7 @@ def quickstart(
     }
     summary = write_gap_report(out / "report.html", runs, title="LLaVE quickstart: InfoNCE and hardness weighting")
     write_plots(out / "plots", runs)
-    (out / "results.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    write_json(out / "results.json", summary)
     console.print(f"5/5 index → {out / 'index'}")
     _index(out, features)
     Console().print(comparison_table(summary))

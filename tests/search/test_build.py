@@ -207,8 +207,8 @@ def test_a_folder_that_cannot_be_read(
     build(index, nano_untouched, folder)
     scandir = os.scandir
 
-    def refusing(path: Path) -> Any:
-        if Path(path).name == "sub":
+    def refusing(path: Path | int) -> Any:
+        if not isinstance(path, int) and Path(path).name == "sub":
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 

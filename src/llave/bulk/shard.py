@@ -1,6 +1,5 @@
 """One part of the input to one shard of vectors."""
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llave.bulk.manifest import Manifest, write_atomically
+from llave.bulk.manifest import Manifest
 from llave.bulk.precision import columns, truncate
 from llave.collection.entry import BadEntry, Entry, chunks
 from llave.collection.open import open_collection
 from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
 from llave.encode.item import Reading
+from llave.files import whole_file, write_jsonl
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -78,14 +78,12 @@ class ShardWriter:
                 entries.append(entry)
                 vectors.append(vector_D)
         table = self._table(entries, vectors)
-        lines = "".join(json.dumps(error, ensure_ascii=False) + "\n" for error in errors)
         if errors:
-            write_atomically(self._manifest.errors(number), lines.encode("utf-8", "replace"))
+            write_jsonl(self._manifest.errors(number), errors)
         else:
             self._manifest.errors(number).unlink(missing_ok=True)  # of a run that was killed before the vectors
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        write_atomically(self._manifest.shard(number), buffer.getvalue())
+        with whole_file(self._manifest.shard(number)) as partial:
+            pq.write_table(table, partial, compression="zstd")
         return len(entries), len(errors)
 
     def _embed(

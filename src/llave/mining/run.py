@@ -28,6 +28,7 @@ from llave.encode.cache import EmbeddingCache, model_fingerprint
 from llave.encode.encoder import Encoder
 from llave.encode.table import ItemTable, encode_table
 from llave.errors import UserError
+from llave.files import holds_nothing, remove_leftovers, whole_file, write_json
 from llave.mining.config import MineConfig
 from llave.mining.hardest import Limits, Mined, Pairs, hardest
 from llave.models.load import load_model, use_feature_cache
@@ -84,6 +85,7 @@ def mine(config: MineConfig, *, console: Console | None = None, progress: bool =
     done = _previous(config.out, settings)
     tables = open_tables(TrainConfig(data=config.data, output=config.out, datasets=config.datasets))
     (config.out / "train").mkdir(parents=True, exist_ok=True)
+    remove_leftovers(config.out / "train")
     _write_report(config.out, settings, done)  # first, as the sign that the folder is this search's
     prefixes = _link_pictures(config.out, [table for _, table in tables.values()])
     models = _Models(config)
@@ -192,9 +194,8 @@ def _write(
     table: TrainTable, found: Iterator[tuple[_Searched, Mined]], path: Path, prefix: str | None, negatives: int
 ) -> MinedSet:
     """The rows with their negatives; a row that got none stays, without one."""
-    partial = path.with_suffix(".partial")
     row, total, without, dropped, unreadable = 0, 0, 0, 0, 0
-    with pq.ParquetWriter(partial, SCHEMA) as writer:
+    with whole_file(path) as partial, pq.ParquetWriter(partial, SCHEMA) as writer:
         for searched, block in found:
             columns: list[list[str]] = [[] for _ in ALL_COLUMNS]
             for target_N in block.target_BN:
@@ -211,7 +212,6 @@ def _write(
             dropped += block.above
             unreadable += block.unreadable
             writer.write_batch(pa.record_batch([pa.array(column, pa.string()) for column in columns], SCHEMA))
-    partial.replace(path)
     return MinedSet(
         name=table.name,
         rows=row,
@@ -258,7 +258,7 @@ def _previous(out: Path, settings: dict[str, Any]) -> dict[str, MinedSet]:
     """Data sets that this very search has done already."""
     path = out / REPORT
     if not path.is_file():
-        if out.is_dir() and any(out.iterdir()):
+        if not holds_nothing(out):
             raise UserError(f"{out}: not empty and not a folder of mined negatives; choose another --out")
         return {}
     report = json.loads(path.read_text("utf-8"))
@@ -270,9 +270,7 @@ def _previous(out: Path, settings: dict[str, Any]) -> dict[str, MinedSet]:
 
 def _write_report(out: Path, settings: dict[str, Any], done: dict[str, MinedSet]) -> None:
     report = {"settings": settings, "datasets": [dataclasses.asdict(entry) for entry in done.values()]}
-    partial = out / f"{REPORT}.partial"
-    partial.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    partial.replace(out / REPORT)
+    write_json(out / REPORT, report, indent=1)
 
 
 def _as_json(config: MineConfig) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from transformers import AutoTokenizer, BertConfig, ViTImageProcessor
 import llave.models.nano as nano
 from llave.data.images import load_image
 from llave.errors import DataError, UserError
+from llave.files import write_json
 from llave.models.nano_vision import fold_batch_norm
 from llave.models.vision_reuse import FeatureCache
 
@@ -86,7 +87,7 @@ def save_model(model: SentenceTransformer, directory: Path) -> None:
     if type(image_processor).__name__.endswith("Pil"):
         path = directory / "sentence_bert_config.json"
         config = {**json.loads(path.read_text("utf-8")), "processor_kwargs": PIL}
-        path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        write_json(path, config)
 
 
 def build_nano(

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llave.data.video import NUM_FRAMES
 from llave.errors import UserError
+from llave.files import write_json
 from llave.models.about import dtype_of
 from llave.search.store import Settings
 
@@ -110,10 +110,4 @@ def read_info(folder: Path) -> IndexInfo:
 
 def write_info(folder: Path, info: IndexInfo) -> None:
     """Whole or not at all."""
-    text = json.dumps(dataclasses.asdict(info), indent=2, ensure_ascii=False) + "\n"
-    partial = folder / f"{INFO}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / INFO)
+    write_json(folder / INFO, dataclasses.asdict(info))

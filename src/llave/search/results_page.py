@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llave.evaluation.gallery import TEXT_LIMIT
-from llave.evaluation.inline import thumbnail
-from llave.evaluation.page import versions, write_page
+from llave.report.gallery import TEXT_LIMIT
+from llave.report.inline import thumbnail
+from llave.report.page import versions, write_page
 from llave.search.hits import Hit
 from llave.search.index import Index
 

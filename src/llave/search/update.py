@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
 from llave.encode.item import Measured, Reading
 from llave.errors import UserError
+from llave.files import remove_leftovers, write_jsonl
 from llave.progress import Work, show_progress
 from llave.search.check import find_settings
 from llave.search.fields import OWN_FIELDS, new_fields
@@ -56,6 +56,7 @@ def update_index(
     """
     try:
         with FileLock(index.path / "write.lock", timeout=0), show_progress(options.progress) as work:
+            remove_leftovers(index.path)
             encoder = Encoder(
                 model,
                 prompt=index.info.prompts["item"],
@@ -242,8 +243,7 @@ def _write_errors(path: Path, errors: dict[str, str]) -> None:
     if not errors:
         path.unlink(missing_ok=True)
         return
-    lines = [json.dumps({"key": key, "error": reason}, ensure_ascii=False) + "\n" for key, reason in errors.items()]
-    path.write_text("".join(lines), "utf-8", errors="replace")
+    write_jsonl(path, ({"key": key, "error": reason} for key, reason in errors.items()))
 
 
 def _clean(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -15,9 +15,10 @@ import torch
 from llave._version import __version__
 from llave.data.train_table import Skipped, TrainTable
 from llave.errors import UserError
+from llave.files import holds_nothing
 from llave.training.config import TrainConfig
 
-__all__ = ["RUN_FILE", "newest_checkpoint", "previous_run", "run_record", "training_seconds", "write_json"]
+__all__ = ["RUN_FILE", "newest_checkpoint", "previous_run", "run_record", "training_seconds"]
 
 RUN_FILE = "run.json"
 # Where a run may go on although these differ: they do not change what is learned.
@@ -31,7 +32,7 @@ def previous_run(config: TrainConfig) -> dict[str, Any] | None:
     """The record of a run in the output directory, if it is a run of this configuration."""
     path = config.output / RUN_FILE
     if not path.is_file():
-        if config.output.is_dir() and any(config.output.iterdir()):
+        if not holds_nothing(config.output):
             raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
         return None
     previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -86,13 +87,6 @@ def run_record(config: TrainConfig, tables: dict[str, TrainTable], skipped: list
         },
         "command": sys.argv,
     }
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write it whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
-    partial.replace(path)
 
 
 def _device() -> str:
