@@ -1,15 +1,13 @@
 """Embeddings on disk, so that nothing is encoded twice: not in a second evaluation, nor after a kill.
 
 A key is the model's fingerprint (weights, structure, tokenizer, processor, library versions) plus the content: the
-text and the bytes of the picture or video. Every batch is written as one safetensors shard to a temporary file and
-renamed, so that a killed run leaves whole shards only; many small shards are merged into one now and then. A shard
+text and the bytes of the picture or video. Every batch is written as one safetensors shard, whole or not at all; many
+small shards are merged into one now and then. A shard
 that cannot be read is ignored with a warning. Vectors are mapped into memory, not read, until they are asked for.
 """
 
 import hashlib
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -21,6 +19,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
+
+from llave.files import remove_leftovers, whole_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -79,6 +79,7 @@ class EmbeddingCache:
     def __init__(self, root: Path, fingerprint: str) -> None:
         self.folder = root / fingerprint
         self.folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.folder)
         self._known: dict[bytes, NDArray[np.float32]] = {}
         self._small: list[Path] = []
         for path in sorted(self.folder.glob("*.safetensors")):
@@ -104,14 +105,8 @@ class EmbeddingCache:
     def _write(self, keys: Sequence[bytes], embedding_BD: NDArray[np.float32]) -> Path:
         packed = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES)
         path = self.folder / f"{hashlib.sha256(packed.tobytes()).hexdigest()[:32]}.safetensors"
-        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-        os.close(handle)
-        try:
-            save_file({"keys": packed.copy(), "embeddings": np.ascontiguousarray(embedding_BD)}, temporary)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with whole_file(path) as partial:
+            save_file({"keys": packed.copy(), "embeddings": np.ascontiguousarray(embedding_BD)}, partial)
         return path
 
     def _merge(self) -> None:

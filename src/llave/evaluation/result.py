@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from llave.encode.table import ItemTable
@@ -130,6 +131,20 @@ class EvalResult:
     compat: str = "strict"
     phases: Mapping[str, float] = field(default_factory=dict)
     """Seconds of reading, encoding and scoring."""
+
+    def to_arrow(self) -> pa.Table:
+        """A row for each data set: name, meta-task, split, modality, metric, score with 95% interval, queries."""
+        rows = []
+        for task in self.tasks.values():
+            low, high = task.ci95
+            about = {"meta_task": task.meta_task, "split": task.split, "modality": task.modality, "metric": task.metric}
+            score = {"score": task.score, "ci95_low": low, "ci95_high": high}
+            rows.append({"data_set": task.name, **about, **score, "queries": task.queries, "skipped": task.skipped})
+        return pa.Table.from_pylist(rows)
+
+    def to_pandas(self) -> Any:
+        """The same as a data frame."""
+        return self.to_arrow().to_pandas()
 
     @property
     def scores(self) -> dict[str, list[NDArray[np.float32]]]:

@@ -16,11 +16,13 @@ from llave.encode.encoder import Encoder
 from llave.encode.item import Reading
 from llave.encode.table import Encoding, ItemTable, encode_table
 from llave.errors import DataError
+from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.benchmarks.task import Benchmark, Task
 from llave.evaluation.compat import STRICT, Compat
 from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.result import EvalResult, ItemError, ScoredRow, TaskResult
 from llave.evaluation.scoring import row_scores
+from llave.models.load import load_model
 from llave.models.prompts import require_video
 
 if TYPE_CHECKING:
@@ -40,8 +42,8 @@ class _NumberedRow:
 
 
 def evaluate(
-    model: "SentenceTransformer",
-    benchmark: Benchmark,
+    model: "SentenceTransformer | str | Path",
+    benchmark: Benchmark | str | Path,
     *,
     compat: Compat = STRICT,
     ties: Ties | None = None,
@@ -59,6 +61,9 @@ def evaluate(
     are such, is skipped; otherwise the row is scored without it. Both are counted.
 
     Args:
+        model: an open model, or what :func:`llave.load_model` opens.
+        benchmark: one that is open, or what :func:`~llave.evaluation.benchmarks.get_benchmark` opens: a name such as
+            ``"mmeb"``, or a folder.
         compat: quirks of a released scorer, to compare with its numbers.
         ties: who wins a tie, where it is not as ``compat`` says.
         batch_size: items per forward pass at most.
@@ -70,9 +75,14 @@ def evaluate(
         progress: show a bar on stderr, if that is a terminal.
 
     Raises:
+        UserError: no such model or benchmark.
         DataError: a malformed data set, or one of which no row can be scored.
         UserError: the model refuses everything, or a process died.
     """
+    if isinstance(model, str | Path):
+        model = load_model(model)
+    if isinstance(benchmark, str | Path):
+        benchmark = get_benchmark(benchmark)
     started = time.perf_counter()
     compat = compat if ties is None else replace(compat, ties=ties)
     table = ItemTable(verbatim=compat.verbatim, blank=compat.blank)
