@@ -110,6 +110,7 @@ def evaluate(
         ],
         seconds=done - started,
         encoded=encoding.encoded,
+        cut=encoding.cut,
         phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
     )
 
