@@ -16,14 +16,14 @@ from llave._version import __version__
 if TYPE_CHECKING:
     from llave.losses.functional import hardness_weighted_loss
     from llave.losses.hardness import HardnessWeightedLoss
-    from llave.models.load import load_model
+    from llave.models.open import load_model
 
 __all__ = ["HardnessWeightedLoss", "__version__", "hardness_weighted_loss", "load_model"]
 
 _HOMES = {
     "hardness_weighted_loss": "llave.losses.functional",
     "HardnessWeightedLoss": "llave.losses.hardness",
-    "load_model": "llave.models.load",
+    "load_model": "llave.models.open",
 }
 
 

@@ -18,7 +18,8 @@ from llave.evaluation.report import write_gap_report, write_plots
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
 from llave.evaluation.tables import comparison_table
-from llave.models.load import load_model, use_feature_cache
+from llave.models.nano_features import use_feature_cache
+from llave.models.open import load_model
 from llave.search.build import build_index
 from llave.search.index import Index
 from llave.search.info import index_info

@@ -22,7 +22,7 @@ from sentence_transformers import SentenceTransformer
 from llave.collection.open import open_collection
 from llave.data.images import load_image
 from llave.errors import UserError
-from llave.models.load import build_nano
+from llave.models.nano_build import build_nano
 from llave.search.build import BuildReport, build_index
 from llave.search.filters import parse_filter
 from llave.search.index import Index

@@ -75,7 +75,8 @@ def run(argv: list[str]) -> int:
     from llave.evaluation.runner import evaluate
     from llave.evaluation.tables import dataset_table, group_table
     from llave.models.about import about_model, eval_dtype
-    from llave.models.load import load_model, use_feature_cache
+    from llave.models.nano_features import use_feature_cache
+    from llave.models.open import load_model
     from llave.terminal import quiet_libraries
 
     quiet_libraries()

@@ -101,7 +101,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
     from llave.collection.open import open_collection
     from llave.models.about import eval_dtype
-    from llave.models.load import load_model
+    from llave.models.open import load_model
     from llave.search.build import build_index
     from llave.search.index import Index
     from llave.search.info import index_info, read_info

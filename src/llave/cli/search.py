@@ -105,7 +105,7 @@ def _query(config: SearchConfig, index: "Index") -> "tuple[NDArray[np.float32], 
         if item is None or vector_D is None:
             raise UserError(f"{index.path}: no item {config.like!r}; paths are in the results of a search")
         return vector_D, (item,)
-    from llave.models.load import load_model
+    from llave.models.open import load_model
     from llave.search.query import embed_query
     from llave.terminal import quiet_libraries
 

@@ -30,8 +30,9 @@ from llave.evaluation.encoding import encode_items
 from llave.evaluation.items import ItemTable
 from llave.mining.config import MineConfig
 from llave.mining.hardest import Limits, Mined, Pairs, hardest
-from llave.models.load import load_model, use_feature_cache
-from llave.training.config import DataSetConfig, TrainConfig
+from llave.models.nano_features import use_feature_cache
+from llave.models.open import load_model
+from llave.training.config import DataSetConfig
 from llave.training.tables import open_tables
 
 __all__ = ["MinedSet", "mine"]
@@ -82,7 +83,7 @@ def mine(config: MineConfig, *, console: Console | None = None, progress: bool =
     console = console or Console(stderr=True)
     settings = {key: value for key, value in _as_json(config).items() if key not in NOT_FOUND_BY}
     done = _previous(config.out, settings)
-    tables = open_tables(TrainConfig(data=config.data, output=config.out, datasets=config.datasets))
+    tables = open_tables(config.data, config.datasets)
     (config.out / "train").mkdir(parents=True, exist_ok=True)
     _write_report(config.out, settings, done)  # first, as the sign that the folder is this search's
     prefixes = _link_pictures(config.out, [table for _, table in tables.values()])
@@ -184,8 +185,8 @@ def _items(
     def number(item: Item, prompt: str) -> int:
         return items.add(table, Item(prompt + strip_placeholder(item.text), item.image))
 
-    queries = [number(table[int(row)].query, setting.query_prompt) for row in searched.query_row]
-    targets = [number(table[int(row)].positive, setting.target_prompt) for row in searched.target_row]
+    queries = [number(table[int(row)].query, setting.query_prompt or "") for row in searched.query_row]
+    targets = [number(table[int(row)].positive, setting.target_prompt or "") for row in searched.target_row]
     return items, np.array(queries, np.int64), np.array(targets, np.int64)
 
 
