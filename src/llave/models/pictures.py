@@ -21,7 +21,10 @@ def fit_picture(picture: Any) -> Any:
         DataError: it cannot be decoded.
     """
     if isinstance(picture, Image.Image):
-        return to_rgb(upright(picture))
+        try:
+            return to_rgb(upright(picture))
+        except Exception as error:  # Pillow opens a picture before it decodes it
+            raise DataError(f"a picture of {picture.size[0]}x{picture.size[1]}: cannot decode ({error})") from None
     if isinstance(picture, str) and picture.startswith("data:"):
         try:
             return load_image(base64.b64decode(picture.partition(",")[2]))

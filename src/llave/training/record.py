@@ -61,10 +61,11 @@ def check_content(previous: dict[str, Any], record: dict[str, Any], output: Path
     Raises:
         UserError: they have changed.
     """
-    changed = [name for name, key in record["content"].items() if previous["content"].get(name) != key]
+    then, now = previous.get("content", record["content"]), record["content"]
+    changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
     if changed:
         counts = ", ".join(
-            f"{name} ({previous['rows'].get(name, 0)} rows then, {record['rows'][name]} now)" for name in changed
+            f"{name} ({previous['rows'].get(name, 0)} rows then, {record['rows'].get(name, 0)} now)" for name in changed
         )
         raise UserError(
             f"{output}: the data has changed since this run began: {counts}; "

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -123,9 +124,8 @@ def _left_out(record: dict[str, Any], max_seq_length: int | None) -> list[str]:
     if record["skipped"]:
         lines.append(f"{len(record['skipped']):,} unusable rows were left out; {RUN_FILE} lists them")
     if record["texts_cut"]:
-        lines.append(
-            f"{record['texts_cut']:,} texts were longer than the {max_seq_length:,} tokens that the model reads, and were cut"
-        )
+        reads = f"the {max_seq_length:,} tokens that the model reads"
+        lines.append(f"{record['texts_cut']:,} texts were longer than {reads}, and were cut")
     return lines
 
 
