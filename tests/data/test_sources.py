@@ -11,7 +11,7 @@ import pytest
 
 from llave.data.check import check_folder, summarise
 from llave.data.images import load_image
-from llave.data.mmeb import Item
+from llave.data.mmeb import RowItem
 from llave.data.sources import find_source, source_names
 from llave.data.train_table import open_table
 from llave.errors import DataError
@@ -46,9 +46,9 @@ def test_any_table_through_a_mapping(tmp_path: Path, suffix: str) -> None:
     write(root / f"my{suffix}", ROWS)
     table = open_table(find_source(root, "my", file=f"my{suffix}", columns=COLUMNS))
     assert len(table) == 2
-    assert table[0].query == Item('What is "this",\nplease?', "red_circle.png")
+    assert table[0].query == RowItem('What is "this",\nplease?', "red_circle.png")
     assert table[1].query.text == "And this – é?"
-    assert table[1].positive == Item("a blue bar")
+    assert table[1].positive == RowItem("a blue bar")
     assert table[1].negative is None
     assert table.image(table[0].query) == root / "images" / "red_circle.png"
     assert table.where(1) == (str(root / f"my{suffix}"), 1)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llave.data.cache import cache_directory
-from llave.data.mmeb import Item, MMEBFolder
+from llave.data.mmeb import MMEBFolder, RowItem
 from llave.data.row_store import BATCH_ROWS, item_id
 from llave.data.sources import find_source
 from llave.data.train_table import open_table, pictures_of
@@ -88,7 +88,7 @@ def test_rows_without_use_are_left_out_and_listed(tmp_path: Path) -> None:
     }
     assert len(usable) == 11
     assert len(table.usable()[0]) == 13
-    assert Item("Find: red square") in [row.query for row in usable]
+    assert RowItem("Find: red square") in [row.query for row in usable]
     for path in (root / "images").iterdir():
         path.unlink()
     with pytest.raises(DataError, match=r"no usable row; the first problem: .*no such picture"):

@@ -7,7 +7,6 @@ the same shards. A shard is done when its file is there under its own name.
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from llave.bulk.precision import Precision
 from llave.collection.collection import Columns, Part
 from llave.collection.open import open_collection
 from llave.errors import UserError
+from llave.files import holds_nothing, write_bytes, write_json
 
-__all__ = ["Format", "Manifest", "Settings", "load_manifest", "open_manifest", "write_atomically"]
+__all__ = ["Format", "Manifest", "Settings", "load_manifest", "open_manifest"]
 
 Format = Literal["parquet", "lance"]
 SETTINGS, PARTS = "manifest.json", "parts.jsonl"
@@ -107,8 +107,8 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
         raise UserError(f"{out}: holds something else; choose another --out")
     else:
         (out / "shards").mkdir(parents=True, exist_ok=True)
-        write_atomically(out / PARTS, lines.encode("utf-8", "surrogatepass"))
-        write_atomically(file, (json.dumps(header, indent=2, ensure_ascii=False) + "\n").encode())
+        write_bytes(out / PARTS, lines.encode("utf-8", "surrogatepass"))
+        write_json(file, header)
     return Manifest(out, settings, parts)
 
 
@@ -134,23 +134,4 @@ def _is_ours(out: Path) -> bool:
         return False
     shards = out / "shards"
     others = [path for path in out.iterdir() if path not in (shards, out / PARTS) and path.suffix != ".partial"]
-    return not others and not (shards.is_dir() and any(shards.iterdir()))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Under its name a file is whole, or not there, even when the power fails."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:  # a full disk
-        partial.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    return not others and holds_nothing(shards)

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from llave.bulk.local import run_here, run_in_processes
-from llave.bulk.manifest import Manifest, write_atomically
+from llave.bulk.manifest import Manifest
 from llave.bulk.shard import Batches, Counts
 from llave.errors import UserError
+from llave.files import remove_leftovers, whole_folder, write_bytes
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -69,8 +70,8 @@ def embed_collection(
             if lance.is_dir():
                 shutil.rmtree(manifest.out / "shards", ignore_errors=True)  # of a run that was killed just then
                 return _report(manifest, 0)
-            for partial in (manifest.out / "shards").glob(".*.partial"):
-                partial.unlink(missing_ok=True)  # of a process that was killed
+            for folder in (manifest.out, manifest.out / "shards"):
+                remove_leftovers(folder)
             todo = manifest.todo()
             if not todo:
                 written: Iterator[Counts] = iter(())
@@ -117,7 +118,7 @@ def _finish(manifest: Manifest) -> None:
         raise UserError(f"{manifest.out}: {len(missing)} shards were not written; the same command goes on")
     numbers = range(len(manifest.parts))
     lines = [manifest.errors(number).read_bytes() for number in numbers if manifest.errors(number).is_file()]
-    write_atomically(manifest.out / ERRORS, b"".join(lines))
+    write_bytes(manifest.out / ERRORS, b"".join(lines))
     if manifest.settings.format == "lance":
         _write_lance(manifest)
 
@@ -128,15 +129,13 @@ def _write_lance(manifest: Manifest) -> None:
         import lance
     except ImportError:
         raise UserError("--format lance needs the package pylance: pip install 'llave[bulk]'") from None
-    partial = manifest.out / f".{LANCE}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
     shards = [manifest.shard(number) for number in range(len(manifest.parts))]
     schema = pq.read_schema(shards[0])
     reader = pa.RecordBatchReader.from_batches(
         schema, (batch for shard in shards for batch in pq.read_table(shard).to_batches())
     )
-    lance.write_dataset(reader, str(partial))
-    partial.rename(manifest.out / LANCE)
+    with whole_folder(manifest.out / LANCE) as partial:
+        lance.write_dataset(reader, str(partial))
     shutil.rmtree(manifest.out / "shards")
 
 

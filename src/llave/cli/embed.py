@@ -79,7 +79,7 @@ def run(argv: list[str]) -> int:
     from llave.bulk.manifest import Settings, open_manifest
     from llave.bulk.precision import check_dimensions
     from llave.bulk.run import embed_collection
-    from llave.evaluation.cache import model_fingerprint
+    from llave.encode.cache import model_fingerprint
     from llave.models.about import eval_dtype
     from llave.models.open import load_model
     from llave.terminal import quiet_libraries

@@ -71,12 +71,12 @@ def run(argv: list[str]) -> int:
 
     from llave.evaluation.benchmarks import get_benchmark
     from llave.evaluation.compat import get_compat
-    from llave.evaluation.outputs import write_results
     from llave.evaluation.runner import evaluate
-    from llave.evaluation.tables import dataset_table, group_table
     from llave.models.about import about_model, eval_dtype
     from llave.models.nano_features import use_feature_cache
     from llave.models.open import load_model
+    from llave.report.outputs import write_results
+    from llave.report.tables import dataset_table, group_table
     from llave.terminal import quiet_libraries
 
     quiet_libraries()

@@ -10,6 +10,7 @@ from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, Scalar, scalar, stamp_of
 from llave.data.pages import count_pages
 from llave.data.raw_rows import iterate
+from llave.encode.item import Item
 from llave.errors import DataError, UserError
 
 __all__ = ["FolderCollection"]
@@ -95,15 +96,15 @@ class FolderCollection:
             for page in range(1, count_pages(path) + 1):
                 key = f"{name}#page={page}"
                 image = path.with_name(f"{path.name}#page={page}")
-                yield Entry(key=key, text=caption, image=image, name=key, stamp=stamp, fields=fields)
+                yield Entry(key=key, item=Item(caption, image), name=key, stamp=stamp, fields=fields)
             return
         if suffix in TEXTS:
             text = _read_text(path)
-            yield Entry(key=name, text=text, name=name, stamp=stamp, fields=fields)
+            yield Entry(key=name, item=Item(text), name=name, stamp=stamp, fields=fields)
         elif suffix in FILMS or (suffix in ANIMATIONS and _is_animated(path)):
-            yield Entry(key=name, text=caption, video=path, name=name, stamp=stamp, fields=fields)
+            yield Entry(key=name, item=Item(caption, video=path), name=name, stamp=stamp, fields=fields)
         else:
-            yield Entry(key=name, text=caption, image=path, name=name, stamp=stamp, fields=fields)
+            yield Entry(key=name, item=Item(caption, path), name=name, stamp=stamp, fields=fields)
 
 
 def _read_metadata(root: Path) -> Mapping[str, dict[str, Scalar]]:

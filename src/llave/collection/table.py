@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from llave.collection.collection import Columns, Part
-from llave.collection.entry import BadEntry, Entry, legible, scalar, stamp_of
+from llave.collection.entry import BadEntry, Entry, scalar, stamp_of
+from llave.data.identity import legible
 from llave.data.pages import split_page
 from llave.data.raw_rows import json_line, records
+from llave.encode.item import Item
 from llave.errors import DataError, UserError
 
 __all__ = ["TableCollection"]
@@ -97,9 +99,7 @@ class TableCollection:
         file = video or (split_page(image)[0] if isinstance(image, Path) else None)
         return Entry(
             key=str(key),
-            text=text,
-            image=image,
-            video=video,
+            item=Item(text, image, video),
             name=str(value["video"]) if video else name,
             stamp="" if file is None or not file.is_file() else stamp_of(file, text),
             fields={name: scalar(row.get(name)) for name in self._fields},

@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llave.collection.collection import Part
-from llave.collection.entry import BadEntry, Entry, legible, scalar
+from llave.collection.entry import BadEntry, Entry, scalar
+from llave.data.identity import legible
+from llave.encode.item import Item
 from llave.errors import DataError, UserError
 
 __all__ = ["TarCollection", "tar_files"]
@@ -115,9 +117,7 @@ def _entry(key: str, members: Mapping[str, bytes | str]) -> Entry:
         raise DataError(f"{key}: no text, picture or video in it")
     return Entry(
         key=key,
-        text=legible(text).strip(),
-        image=image,
-        video=video,
+        item=Item(legible(text).strip(), image, video),
         name=key,
         fields={name: scalar(value) for name, value in fields.items()},
     )

@@ -8,7 +8,9 @@ import hashlib
 import re
 import unicodedata
 
-__all__ = ["content_digest", "normal_text"]
+__all__ = ["content_digest", "legible", "normal_text"]
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 _HALF_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -20,6 +22,11 @@ def normal_text(text: str) -> str:
     Half a surrogate pair, which JSON can hold and no file in UTF-8, becomes U+FFFD.
     """
     return text if text.isascii() else unicodedata.normalize("NFC", _HALF_SURROGATE.sub("\ufffd", text))
+
+
+def legible(text: str) -> str:
+    """Without halves of characters, as a caption that was cut off has them; neither a model nor a store takes them."""
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def content_digest(text: str, media: bytes = b"") -> bytes:

@@ -24,9 +24,9 @@ __all__ = [
     "IMAGE_PLACEHOLDER",
     "TRAIN_COLUMNS",
     "EvalRow",
-    "Item",
     "MMEBFolder",
     "PictureFolder",
+    "RowItem",
     "TrainRow",
     "load_table",
     "read_rows",
@@ -46,7 +46,7 @@ Split = str  # "train" | "eval"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class RowItem:
     """One thing to embed: a text, a picture or a video, alone or with a text. Hashable.
 
     Args:
@@ -64,9 +64,9 @@ class Item:
 class TrainRow:
     """A query, its positive and, where the data has one, a hard negative."""
 
-    query: Item
-    positive: Item
-    negative: Item | None = None
+    query: RowItem
+    positive: RowItem
+    negative: RowItem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ class EvalRow:
         gains: relevance of the first candidates, above 0; one of 1 where the data is not graded.
     """
 
-    query: Item
-    candidates: tuple[Item, ...]
+    query: RowItem
+    candidates: tuple[RowItem, ...]
     gains: tuple[float, ...] = (1.0,)
 
 
@@ -96,10 +96,10 @@ class PictureFolder(Protocol):
     def root(self) -> Path:
         """The folder that picture paths are relative to, or one that stands for it."""
 
-    def image(self, item: Item) -> Path | None:
+    def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None. A page of a document is ``FILE.pdf#page=3``."""
 
-    def video(self, item: Item) -> Path | None:
+    def video(self, item: RowItem) -> Path | None:
         """The video of an item, a file or a folder of frames, or None."""
 
 
@@ -130,11 +130,11 @@ class MMEBFolder:
         known = ", ".join(self.names(split)) or "none"
         raise DataError(f"{self.root / split}: no data set {name!r}; there are: {known}")
 
-    def image(self, item: Item) -> Path | None:
+    def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None."""
         return self.root / "images" / item.image if item.image else None
 
-    def video(self, item: Item) -> Path | None:
+    def video(self, item: RowItem) -> Path | None:
         """The video of an item, a file or a folder of frames, or None."""
         return self.root / "videos" / item.video if item.video else None
 
@@ -144,10 +144,10 @@ class MMEBFolder:
 
     def eval(self, name: str) -> list[EvalRow]:
         """All evaluation rows of a data set."""
-        known: dict[tuple[str, str, str | None], Item] = {}
+        known: dict[tuple[str, str, str | None], RowItem] = {}
         return [parse_eval(row, where, known) for where, row in read_rows(self.path("eval", name), EVAL_COLUMNS)]
 
-    def corpus(self, name: str) -> list[Item]:
+    def corpus(self, name: str) -> list[RowItem]:
         """The candidates that every query of a data set faces; none where there is no ``corpus/NAME``."""
         if name not in self.names("corpus"):
             return []
@@ -183,7 +183,7 @@ def parse_train(row: dict[str, Any], where: str) -> TrainRow:
 
 
 def parse_eval(
-    row: dict[str, Any], where: str, known: dict[tuple[str, str, str | None], Item] | None = None
+    row: dict[str, Any], where: str, known: dict[tuple[str, str, str | None], RowItem] | None = None
 ) -> EvalRow:
     """An evaluation row of checked types, with at least one candidate.
 
@@ -200,7 +200,7 @@ def parse_eval(
         raise DataError(f"{where}: tgt_video_path must be a list as long as tgt_text")
     if not isinstance(gains, list) or len(gains) > len(texts) or not all(_is_gain(gain) for gain in gains):
         raise DataError(f"{where}: tgt_gain must be a list of numbers above 0, at most as long as tgt_text")
-    candidates: list[Item] = []
+    candidates: list[RowItem] = []
     for index, key in enumerate(zip(texts, images, videos, strict=True)):
         try:
             item = known.get(key)
@@ -218,7 +218,7 @@ def _is_gain(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and value > 0
 
 
-def _item(text: Any, image: Any, video: Any, where: str) -> Item:
+def _item(text: Any, image: Any, video: Any, where: str) -> RowItem:
     text, image, video = text or "", image or "", video or ""
     if not isinstance(text, str) or not isinstance(image, str) or not isinstance(video, str):
         raise DataError(f"{where}: text and paths must be strings")
@@ -226,7 +226,7 @@ def _item(text: Any, image: Any, video: Any, where: str) -> Item:
         raise DataError(f"{where}: neither a text nor a picture")
     if image and video:
         raise DataError(f"{where}: both a picture and a video")
-    return Item(text, image, video)
+    return RowItem(text, image, video)
 
 
 def load_table(path: Path) -> Sequence[Any]:

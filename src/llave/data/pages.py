@@ -63,7 +63,7 @@ def load_page(path: str | Path, page: int, *, dpi: float = DPI, max_pixels: int 
 
 
 def page_paths(folder: str | Path) -> list[str]:
-    """Every page of every PDF below a folder, as ``DIR/FILE.pdf#page=N`` relative to it: an :class:`Item`'s image.
+    """Every page of every PDF below a folder, as ``DIR/FILE.pdf#page=N`` relative to it: an :class:`RowItem`'s image.
 
     Raises:
         DataError: a document that cannot be opened, or no PDF in the folder.

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import track
 
 from llave.data.cache import cache_directory
-from llave.data.mmeb import Item, TrainRow, parse_train, strip_placeholder
+from llave.data.mmeb import RowItem, TrainRow, parse_train, strip_placeholder
 from llave.data.raw_rows import ALL_COLUMNS, iterate, our_columns
 from llave.data.sources import Source
 from llave.errors import DataError
@@ -60,7 +60,7 @@ class About:
         return sum(number for _, number in self.files)
 
 
-def item_id(item: Item, salt: str = "") -> int:
+def item_id(item: RowItem, salt: str = "") -> int:
     """A 63-bit id of the content: items with the same text and picture are the same target."""
     parts = [strip_placeholder(item.text), item.image, *([salt] if salt and item.image else [])]
     return int.from_bytes(hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest(), "big") >> 1
@@ -167,9 +167,9 @@ class _Chunk:
             _check_unicode(parsed, where)
         except DataError as error:
             self.about.bad.append((number, str(error)))
-            parsed = TrainRow(Item(), Item())
+            parsed = TrainRow(RowItem(), RowItem())
         self.about.negatives += parsed.negative is not None
-        values = [parsed.query, parsed.positive, parsed.negative or Item()]
+        values = [parsed.query, parsed.positive, parsed.negative or RowItem()]
         for place, item in enumerate(values):
             self.columns[2 * place].append(item.text)
             self.columns[2 * place + 1].append(item.image)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from llave.data.mmeb import IMAGE_PLACEHOLDER, Item, strip_placeholder
+from llave.data.mmeb import IMAGE_PLACEHOLDER, RowItem, strip_placeholder
 
 __all__ = ["BLANK", "blank_picture", "met"]
 
@@ -13,7 +13,7 @@ BLANK = "<blank>"
 BLANK_SIDE = 384
 
 
-def met(item: Item, *, verbatim: bool = False, blank: bool = False) -> Item:
+def met(item: RowItem, *, verbatim: bool = False, blank: bool = False) -> RowItem:
     """The item without the placeholder of a picture.
 
     Args:

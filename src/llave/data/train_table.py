@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from llave.data.images import load_image
-from llave.data.mmeb import Item, TrainRow
+from llave.data.mmeb import RowItem, TrainRow
 from llave.data.raw_rows import ALL_COLUMNS
 from llave.data.row_store import BATCH_ROWS, EMBEDDED, About, stored
 from llave.data.sources import Source
@@ -85,7 +85,7 @@ class TrainTable(Sequence[TrainRow]):
         number = self.number(index)
         batch, place = self._batches[number // BATCH_ROWS], number % BATCH_ROWS
         values = [batch.column(column)[place].as_py() for column in range(len(ALL_COLUMNS))]
-        query, positive, negative = (Item(*values[start : start + 2]) for start in (0, 2, 4))
+        query, positive, negative = (RowItem(*values[start : start + 2]) for start in (0, 2, 4))
         return TrainRow(query, positive, negative if negative.text or negative.image else None)
 
     def __iter__(self) -> Iterator[TrainRow]:
@@ -101,13 +101,13 @@ class TrainTable(Sequence[TrainRow]):
         """File, and row in it, of row ``index``."""
         return self._place(self.number(index))
 
-    def image(self, item: Item) -> Path | None:
+    def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None."""
         if item.image.startswith(EMBEDDED):
             return self.folder / "pictures" / item.image.removeprefix(EMBEDDED)
         return self.source.images / item.image if item.image else None
 
-    def video(self, item: Item) -> Path | None:
+    def video(self, item: RowItem) -> Path | None:
         """None: training rows hold no videos."""
         return None
 
@@ -181,7 +181,7 @@ class TrainTable(Sequence[TrainRow]):
         return broken
 
     def _problem(self, path: str) -> str | None:
-        picture = self.image(Item(image=path))
+        picture = self.image(RowItem(image=path))
         assert picture is not None, "only paths are asked for"
         try:
             load_image(picture)

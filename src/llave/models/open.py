@@ -8,6 +8,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from llave.errors import UserError
+from llave.files import write_json
 from llave.models.model import EmbeddingModel
 from llave.models.nano_build import build_nano
 
@@ -64,4 +65,4 @@ def save_model(model: SentenceTransformer, directory: Path) -> None:
     if type(image_processor).__name__.endswith("Pil"):
         path = directory / "sentence_bert_config.json"
         config = {**json.loads(path.read_text("utf-8")), "processor_kwargs": PIL}
-        path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        write_json(path, config)

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llave.data.video import NUM_FRAMES
 from llave.errors import UserError
+from llave.files import write_json
 from llave.models.about import dtype_of
 from llave.search.store import Settings
 
@@ -68,7 +68,7 @@ def index_info(
         num_frames: of a video.
         qdrant: address of a server; None is LanceDB in the index's folder.
     """
-    from llave.evaluation.cache import model_fingerprint
+    from llave.encode.cache import model_fingerprint
 
     dimension = model.get_embedding_dimension()
     assert dimension is not None  # every model that load_model opens ends in a pooling
@@ -110,10 +110,4 @@ def read_info(folder: Path) -> IndexInfo:
 
 def write_info(folder: Path, info: IndexInfo) -> None:
     """Whole or not at all."""
-    text = json.dumps(dataclasses.asdict(info), indent=2, ensure_ascii=False) + "\n"
-    partial = folder / f"{INFO}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / INFO)
+    write_json(folder / INFO, dataclasses.asdict(info))

@@ -1,6 +1,5 @@
 """The model of a run as a plain directory, at any step: gathered from all processes, adapters merged."""
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from llave.training.config import TrainConfig
 from llave.training.prompts import copy_prompts
 from llave.training.trainer import Trainer
 
-__all__ = ["export_model", "recover_directory", "replace_directory"]
+__all__ = ["export_model"]
 
 
 def export_model(trainer: Trainer, config: TrainConfig, directory: Path) -> None:
@@ -35,24 +34,6 @@ def export_model(trainer: Trainer, config: TrainConfig, directory: Path) -> None
         fresh.load_state_dict(state)
         copy_prompts(model, fresh)
         save_model(fresh, directory)
-
-
-def replace_directory(new: Path, directory: Path) -> None:
-    """Put a finished directory in the place of another; after a kill :func:`recover_directory` has one or the other."""
-    old = directory.with_name(f"{directory.name}.old")
-    recover_directory(directory)
-    if directory.exists():
-        directory.rename(old)
-    new.rename(directory)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def recover_directory(directory: Path) -> None:
-    """Finish or undo what a kill left of :func:`replace_directory`."""
-    old = directory.with_name(f"{directory.name}.old")
-    if old.exists() and not directory.exists():
-        old.rename(directory)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _whole_state(trainer: Trainer) -> dict[str, Tensor] | None:

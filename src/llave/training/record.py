@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 from llave._version import __version__
 from llave.data.train_table import Skipped, TrainTable
 from llave.errors import UserError
+from llave.files import holds_nothing
 from llave.training.config import TrainConfig
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "previous_run",
     "run_record",
     "training_seconds",
-    "write_json",
 ]
 
 RUN_FILE = "run.json"
@@ -41,7 +41,7 @@ def previous_run(config: TrainConfig) -> dict[str, Any] | None:
     """The record of a run in the output directory, if it is a run of this configuration."""
     path = config.output / RUN_FILE
     if not path.is_file():
-        if config.output.is_dir() and any(config.output.iterdir()):
+        if not holds_nothing(config.output):
             raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
         return None
     previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -120,13 +120,6 @@ def run_record(
         },
         "command": sys.argv,
     }
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write it whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
-    partial.replace(path)
 
 
 def _device() -> str:

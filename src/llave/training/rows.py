@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from llave.data.corpus import Corpus
-from llave.data.mmeb import Item, TrainRow
+from llave.data.mmeb import RowItem, TrainRow
 from llave.data.picture_cache import PictureCache
 from llave.data.row_store import item_id
 from llave.data.row_text import BLANK, blank_picture, met
@@ -170,7 +170,7 @@ class Collator:
         ids = [item_id(item, table.source.salt) for item, _ in items]
         return _Pair(ids, [self._input(name, item) for item, _ in items], [prompt for _, prompt in items])
 
-    def _negative(self, name: str, index: int, row: TrainRow) -> Item:
+    def _negative(self, name: str, index: int, row: TrainRow) -> RowItem:
         """The row's own negative, or the positive of another row."""
         if row.negative is not None and self.uses[name].hard_negatives:
             return row.negative
@@ -181,7 +181,7 @@ class Collator:
                 break
         return other  # one that equals the positive has its id, and is masked
 
-    def _input(self, name: str, item: Item) -> ModelInput:
+    def _input(self, name: str, item: RowItem) -> ModelInput:
         seen = met(item, verbatim=self.verbatim, blank=self.blank)
         if seen.image == BLANK:
             return model_input(seen.text, blank_picture(), verbatim=True)

@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from llave.files import recover_folder, remove_leftovers, write_json, write_text
 from llave.terminal import quiet_libraries
 from llave.training.arguments import training_arguments
 from llave.training.callbacks import BrokenRows, MetricsFile, PairsProgress, Warnings
 from llave.training.card import model_card
 from llave.training.config import TrainConfig
 from llave.training.evaluation import BEST, Evaluation, check_evaluation, read_score
-from llave.training.export import export_model, recover_directory
+from llave.training.export import export_model
 from llave.training.prepare import ERRORS_FILE, Prepared, prepare
-from llave.training.record import RUN_FILE, check_content, newest_checkpoint, previous_run, training_seconds, write_json
+from llave.training.record import RUN_FILE, check_content, newest_checkpoint, previous_run, training_seconds
 from llave.training.tracking import prepare_tracking
 
 __all__ = ["train"]
@@ -57,7 +58,8 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / RUN_FILE, {**prepared.record, "status": "running"})
         checkpoint = newest_checkpoint(output / "checkpoints")
-        recover_directory(output / BEST)
+        recover_folder(output / BEST)
+        remove_leftovers(output)
     _wait()
     if not first:
         checkpoint = newest_checkpoint(output / "checkpoints")
@@ -108,7 +110,7 @@ def _finish(
         citation=trainer.hardness_loss.citation,
         score=score,
     )
-    (output / "README.md").write_text(card, "utf-8")
+    write_text(output / "README.md", card)
     write_json(output / RUN_FILE, record)
     for line in _left_out(record, prepared.model.max_seq_length):
         console.print(f"{title}: {line}", soft_wrap=True)

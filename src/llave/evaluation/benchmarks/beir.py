@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llave.data.mmeb import EvalRow, Item
+from llave.data.mmeb import EvalRow, RowItem
 from llave.errors import DataError
 from llave.evaluation.benchmarks.places import Place, picture_file, read_table
 from llave.evaluation.benchmarks.spec import TaskSpec
@@ -31,7 +31,7 @@ def read_beir(spec: TaskSpec, place: Place) -> TaskData:
 
     A page that is judged twice for a query has the higher gain.
     """
-    corpus: dict[str, Item] = {}
+    corpus: dict[str, RowItem] = {}
     for path in place.tables(spec, "corpus"):
         corpus |= dict(_pages(path, spec, place))
     gains: dict[str, dict[str, float]] = {}
@@ -47,29 +47,29 @@ def read_beir(spec: TaskSpec, place: Place) -> TaskData:
         relevant = gains.get(_first(row, QUERY_IDS, where))
         if relevant:
             text = str(row.get("query") or row.get("text") or "")
-            query_item = Item(" ".join(part for part in (spec.query.strip(), text.strip()) if part))
+            query_item = RowItem(" ".join(part for part in (spec.query.strip(), text.strip()) if part))
             rows.append(EvalRow(query_item, tuple(corpus[page] for page in relevant), tuple(relevant.values())))
     if not rows:
         raise DataError(f"{spec.name}: no query of {place.rows_folder(spec)} has a judgement above 0")
     return TaskData(rows, tuple(corpus.values()))
 
 
-def _pages(path: Path, spec: TaskSpec, place: Place) -> Iterator[tuple[str, Item]]:
+def _pages(path: Path, spec: TaskSpec, place: Place) -> Iterator[tuple[str, RowItem]]:
     folder = spec.media or "images"
     for where, row in _corpus_rows(path):
         name = _first(row, CORPUS_IDS, where)
         picture = row.get("image") or row.get("image_path")
         if isinstance(picture, str):
-            yield name, Item(spec.target, f"{folder}/{picture}")
+            yield name, RowItem(spec.target, f"{folder}/{picture}")
             continue
         file = f"{folder}/{picture_file(name, spec.pictures)}"
         if isinstance(picture, Mapping) and picture.get("bytes") and not (place.root / file).is_file():
             _write(place.root / file, picture["bytes"])
         text = str(row.get("text") or "")
         if picture is None and text and not (place.root / file).is_file():
-            yield name, Item(" ".join(part for part in (str(row.get("title") or ""), text) if part))
+            yield name, RowItem(" ".join(part for part in (str(row.get("title") or ""), text) if part))
         else:
-            yield name, Item(spec.target, file)
+            yield name, RowItem(spec.target, file)
 
 
 def _corpus_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llave.data.mmeb import Item, load_table
+from llave.data.mmeb import RowItem, load_table
 from llave.errors import DataError
 from llave.evaluation.benchmarks.spec import TaskSpec
 
@@ -28,11 +28,11 @@ class Place:
     root: Path
     how: str = ""
 
-    def image(self, item: Item) -> Path | None:
+    def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None."""
         return self.root / item.image if item.image else None
 
-    def video(self, item: Item) -> Path | None:
+    def video(self, item: RowItem) -> Path | None:
         """The video of an item, or None."""
         return self.root / item.video if item.video else None
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from llave.data.mmeb import IMAGE_PLACEHOLDER, EvalRow, Item, MMEBFolder
+from llave.data.mmeb import IMAGE_PLACEHOLDER, EvalRow, MMEBFolder, RowItem
 from llave.errors import DataError
 from llave.evaluation.benchmarks.beir import read_beir
 from llave.evaluation.benchmarks.places import Place
@@ -54,10 +54,10 @@ def _instructed(spec: TaskSpec, place: Place) -> TaskData:
             query = f"{IMAGE_PLACEHOLDER}\n{query}"
         instruction = str(row.get("tgt_inst") or "")
         candidates = tuple(
-            Item(f"{instruction} {text}".replace(" \n", "\n") if instruction else text, _under(spec.media, image))
+            RowItem(f"{instruction} {text}".replace(" \n", "\n") if instruction else text, _under(spec.media, image))
             for text, image in zip(texts, images, strict=True)
         )
-        rows.append(EvalRow(Item(query, query_image), candidates))
+        rows.append(EvalRow(RowItem(query, query_image), candidates))
     return TaskData(rows)
 
 
@@ -66,10 +66,10 @@ def _labels(spec: TaskSpec, place: Place) -> TaskData:
     local = "candidates" in spec.columns
     for where, row in _first(place.rows(spec), spec.first):
         label = _text(row, spec, "label", where)
-        video = Item(spec.query, "", place.video_path(spec, _text(row, spec, "video", where)))
+        video = RowItem(spec.query, "", place.video_path(spec, _text(row, spec, "video", where)))
         others = [text for text in _strings(row, spec.columns["candidates"], where) if text != label] if local else []
-        rows.append(EvalRow(video, (Item(label), *map(Item, others))))
-    return TaskData(rows, () if local else tuple(map(Item, _all_labels(spec, place, rows))))
+        rows.append(EvalRow(video, (RowItem(label), *map(RowItem, others))))
+    return TaskData(rows, () if local else tuple(map(RowItem, _all_labels(spec, place, rows))))
 
 
 def _all_labels(spec: TaskSpec, place: Place, rows: list[EvalRow]) -> list[str]:
@@ -111,23 +111,23 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
         texts = candidates[spec.answers]
         ordered = [texts[right], *(text for number, text in enumerate(texts) if number != right)]
         video = place.video_path(spec, _text(row, spec, "video", where))
-        rows.append(EvalRow(Item(join(spec.query, shown[spec.ask]), "", video), tuple(map(Item, ordered))))
+        rows.append(EvalRow(RowItem(join(spec.query, shown[spec.ask]), "", video), tuple(map(RowItem, ordered))))
     return TaskData(rows)
 
 
 def _captions(spec: TaskSpec, place: Place) -> TaskData:
     rows: list[EvalRow] = []
-    videos: dict[str, Item] = {}
+    videos: dict[str, RowItem] = {}
     for where, row in _first(place.rows(spec), spec.first):
         name = _text(row, spec, "video", where)
         stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in FILMS else name
-        video = videos.setdefault(stem, Item(spec.target, "", place.video_path(spec, stem)))
+        video = videos.setdefault(stem, RowItem(spec.target, "", place.video_path(spec, stem)))
         texts = row.get(spec.columns["text"])
         captions = [texts] if isinstance(texts, str) else list(texts or [])
         if not captions or not all(isinstance(caption, str) for caption in captions):
             raise DataError(f"{where}: {spec.columns['text']} must be a text or a list of texts")
         chosen = captions if spec.every_caption else captions[:1]
-        rows += [EvalRow(Item(join(spec.query, caption)), (video,)) for caption in chosen]
+        rows += [EvalRow(RowItem(join(spec.query, caption)), (video,)) for caption in chosen]
     return TaskData(rows, tuple(videos.values()))
 
 
@@ -141,9 +141,9 @@ def _moments(spec: TaskSpec, place: Place) -> TaskData:
         if not right:
             raise DataError(f"{where}: no folder positive* in {folder}{place.advice}")
         ordered = [*right, *(clip for clip in clips if clip not in right)]
-        candidates = tuple(Item(spec.target, "", f"{spec.media}/{name}/{clip}") for clip in ordered)
+        candidates = tuple(RowItem(spec.target, "", f"{spec.media}/{name}/{clip}") for clip in ordered)
         text = join(spec.query, _text(row, spec, "text", where))
-        query = Item(text, "", f"{spec.media}/{name}/query")
+        query = RowItem(text, "", f"{spec.media}/{name}/query")
         rows.append(EvalRow(query, candidates, (1.0,) * len(right)))
     return TaskData(rows)
 
@@ -157,18 +157,18 @@ def _clips(spec: TaskSpec, place: Place) -> TaskData:
     for where, row in _first(place.rows(spec), spec.first):
         text, shown = _text(row, spec, "text", where), str(row.get(spec.columns["input"]) or "")
         if PurePosixPath(shown).suffix in FILMS:
-            query = Item(join(spec.query_with_video, text), "", clip(shown))
+            query = RowItem(join(spec.query_with_video, text), "", clip(shown))
         elif PurePosixPath(shown).suffix in (".jpg", ".png"):
-            query = Item(join(spec.query_with_picture, text), f"{spec.media}/query_{shown}")
+            query = RowItem(join(spec.query_with_picture, text), f"{spec.media}/query_{shown}")
         else:
-            query = Item(join(spec.query, text))
+            query = RowItem(join(spec.query, text))
         right, wrong = (
             [str(entry[spec.columns["path"]]) for entry in row.get(spec.columns[key]) or []]
             for key in ("positives", "negatives")
         )
         if not right:
             raise DataError(f"{where}: no right clip in {spec.columns['positives']}")
-        candidates = tuple(Item(spec.target, "", clip(path)) for path in [*right, *wrong])
+        candidates = tuple(RowItem(spec.target, "", clip(path)) for path in [*right, *wrong])
         rows.append(EvalRow(query, candidates, (1.0,) * len(right)))
     return TaskData(rows)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from llave.data.mmeb import EvalRow, Item, MMEBFolder, PictureFolder
+from llave.data.mmeb import EvalRow, MMEBFolder, PictureFolder, RowItem
 
 __all__ = ["META_TASKS", "MODALITIES", "Benchmark", "Modality", "Split", "Task", "TaskData", "folder_task"]
 
@@ -31,7 +31,7 @@ class TaskData:
     """Rows, and the candidates that every row faces besides its own (none where candidates are local)."""
 
     rows: Sequence[EvalRow]
-    corpus: Sequence[Item] = ()
+    corpus: Sequence[RowItem] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,11 @@ import numpy as np
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from numpy.typing import NDArray
 
-from llave.data.mmeb import Item, strip_placeholder
+from llave.data.mmeb import RowItem, strip_placeholder
+from llave.encode.table import ItemTable
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.benchmarks.task import Task
-from llave.evaluation.items import ItemTable
 from llave.evaluation.mteb.instructions import MetadataOfInstructed
 
 __all__ = ["MMEBTask", "mmeb_task", "mmeb_tasks"]
@@ -55,7 +55,7 @@ def mmeb_tasks(benchmark: str | Path) -> "list[MMEBTask]":
 class _Rows:
     """Queries, unique documents, and per query the numbers of its own documents and the gains of the first of them."""
 
-    queries: list[Item]
+    queries: list[RowItem]
     documents: ItemTable
     own: list[NDArray[np.int32]]
     gains: list[dict[int, float]]
@@ -125,10 +125,10 @@ class MMEBTask(AbsTaskRetrieval):
         self.dataset = {"default": {self.metadata.eval_splits[0]: split}}  # type: ignore[dict-item]
         self.data_loaded = True
 
-    def _documents(self) -> list[tuple[int, Item]]:
-        return [(number, self._rows.documents.item(number)) for number in range(len(self._rows.documents))]
+    def _documents(self) -> list[tuple[int, RowItem]]:
+        return [(number, self._rows.documents.row_item(number)) for number in range(len(self._rows.documents))]
 
-    def _table(self, items: list[tuple[str, Item]], kinds: str) -> datasets.Dataset:
+    def _table(self, items: list[tuple[str, RowItem]], kinds: str) -> datasets.Dataset:
         columns: dict[str, list[str | None]] = {"id": [key for key, _ in items]}
         features: dict[str, Any] = {"id": datasets.Value("string")}
         if "t" in kinds:
@@ -161,7 +161,7 @@ def _number(task: Task) -> _Rows:
     data = task.read()
     table = ItemTable()
 
-    def add(item: Item) -> int:
+    def add(item: RowItem) -> int:
         if item.video:
             raise UserError(f"{task.where}: has videos, which mteb gets from its own data sets only; use `llave eval`")
         return table.add(task.folder, item)
@@ -182,7 +182,7 @@ def _number(task: Task) -> _Rows:
     return rows
 
 
-def _kinds(items: list[Item]) -> str:
+def _kinds(items: list[RowItem]) -> str:
     """``"i"``, ``"t"`` or ``"it"``: what some of the items have."""
     image = any(item.image for item in items)
     text = any(strip_placeholder(item.text) for item in items)
