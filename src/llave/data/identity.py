@@ -13,15 +13,9 @@ __all__ = ["content_digest", "legible", "normal_text"]
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
-_HALF_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
 def normal_text(text: str) -> str:
-    """The text in Unicode's composed form (NFC): "é" is one letter, however it was typed.
-
-    Half a surrogate pair, which JSON can hold and no file in UTF-8, becomes U+FFFD.
-    """
-    return text if text.isascii() else unicodedata.normalize("NFC", _HALF_SURROGATE.sub("\ufffd", text))
+    """The text in Unicode's composed form (NFC), and legible: "é" is one letter, however it was typed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", legible(text))
 
 
 def legible(text: str) -> str:
