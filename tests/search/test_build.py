@@ -21,7 +21,7 @@ from sentence_transformers import SentenceTransformer
 from llave.collection.open import open_collection
 from llave.data.images import load_image
 from llave.errors import UserError
-from llave.models.load import build_nano
+from llave.models.nano_build import build_nano
 from llave.search.filters import parse_filter
 from llave.search.index import Index
 from llave.search.info import IndexInfo, index_info

@@ -83,7 +83,7 @@ class _Actor:
     """Opens the model once and writes one shard a call."""
 
     def __init__(self, out: str, device: str | None, dtype: str | None, batches: Batches) -> None:
-        from llave.models.load import load_model
+        from llave.models.open import load_model
         from llave.terminal import quiet_libraries
 
         quiet_libraries()

@@ -87,7 +87,7 @@ def run(argv: list[str]) -> int:
     from llave.bulk.run import embed_collection
     from llave.encode.cache import model_fingerprint
     from llave.models.about import eval_dtype
-    from llave.models.load import load_model
+    from llave.models.open import load_model
     from llave.terminal import quiet_libraries
 
     quiet_libraries()

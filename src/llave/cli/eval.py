@@ -74,7 +74,8 @@ def run(argv: list[str]) -> int:
     from llave.evaluation.compat import get_compat
     from llave.evaluation.runner import evaluate
     from llave.models.about import about_model, eval_dtype
-    from llave.models.load import load_model, use_feature_cache
+    from llave.models.nano_features import use_feature_cache
+    from llave.models.open import load_model
     from llave.report.outputs import write_results
     from llave.report.tables import dataset_table, group_table
     from llave.terminal import quiet_libraries

@@ -105,7 +105,7 @@ def run(argv: list[str]) -> int:
     if (config.frames is not None and config.frames < 1) or config.seed < 0:
         raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
     from llave.models.about import eval_dtype
-    from llave.models.load import load_model
+    from llave.models.open import load_model
     from llave.search.build import build
     from llave.search.index import Index
     from llave.search.info import read_info

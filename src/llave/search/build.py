@@ -36,7 +36,7 @@ def build(
     Raises:
         UserError: no such model or source, an index of another model or with other settings, or nothing to embed.
     """
-    from llave.models.load import load_model
+    from llave.models.open import load_model
 
     options = options or BuildOptions()
     collection = open_collection(source, columns)
