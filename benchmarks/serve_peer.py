@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from llave.models.about import eval_dtype
-from llave.models.load import load_model
+from llave.models.open import load_model
 from llave.terminal import quiet_libraries
 
 __all__ = ["create_peer"]

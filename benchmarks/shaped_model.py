@@ -10,7 +10,7 @@ import transformers
 from sentence_transformers import SentenceTransformer
 from tokenizers.pre_tokenizers import ByteLevel
 
-from llave.models.load import load_model
+from llave.models.open import load_model
 
 __all__ = ["SHAPES", "Shape", "byte_tokenizer", "shaped_model"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llave.evaluation.runner import evaluate
     from llave.losses.functional import hardness_weighted_loss
     from llave.losses.hardness import HardnessWeightedLoss
-    from llave.models.load import load_model
+    from llave.models.open import load_model
     from llave.search.index import Index
 
 __all__ = [
@@ -43,7 +43,7 @@ _HOMES = {
     "evaluate": "llave.evaluation.runner",
     "hardness_weighted_loss": "llave.losses.functional",
     "HardnessWeightedLoss": "llave.losses.hardness",
-    "load_model": "llave.models.load",
+    "load_model": "llave.models.open",
 }
 
 

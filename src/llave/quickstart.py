@@ -15,7 +15,8 @@ from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
 from llave.files import write_json
-from llave.models.load import load_model, use_feature_cache
+from llave.models.nano_features import use_feature_cache
+from llave.models.open import load_model
 from llave.report.gap import write_gap_report, write_plots
 from llave.report.tables import comparison_table
 from llave.sample.build import PICTURES, build_sample

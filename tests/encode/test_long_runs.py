@@ -85,7 +85,7 @@ def test_killed_ten_times_it_ends_with_the_same_scores_and_repeats_one_batch_at_
     folder: Path, tmp_path: Path
 ) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["llave.evaluation.runner", "llave.models.load", "sentence_transformers"])
+    context.set_forkserver_preload(["llave.evaluation.runner", "llave.models.open", "sentence_transformers"])
     log, rng = tmp_path / "log", random.Random(0)
 
     def lines() -> int:

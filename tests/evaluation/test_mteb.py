@@ -21,7 +21,7 @@ from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.mteb import MMEBTask, MTEBModel, mmeb_task, mmeb_tasks, mteb_model
 from llave.evaluation.runner import evaluate
-from llave.models.load import build_nano
+from llave.models.nano_build import build_nano
 from tests.evaluation.conftest import WORDS
 from tests.models.tiny_backbones import build
 

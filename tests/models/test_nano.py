@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from llave import load_model
 from llave.errors import UserError
 from llave.models import load
-from llave.models.load import standardise_features, use_feature_cache
+from llave.models.nano_features import standardise_features, use_feature_cache
 from llave.models.nano_vision import EfficientNetLite0, fold_batch_norm
 from llave.models.prompts import model_input, require_video
 

@@ -21,7 +21,7 @@ from sentence_transformers import SentenceTransformer
 from llave.collection.open import open_collection
 from llave.data.images import load_image
 from llave.errors import UserError
-from llave.models.load import build_nano
+from llave.models.nano_build import build_nano
 from llave.search.filters import parse_filter
 from llave.search.index import Index
 from llave.search.info import IndexInfo, index_info
@@ -407,7 +407,8 @@ def run():
             signal.pause()  # so that it cannot end before it is killed
 
     index.store.upsert = watched
-    update.update_index(index, model, open_collection(source), source, BuildOptions(progress=False, make_map=False))
+    quiet = BuildOptions(progress=False, make_map=False)
+    update.update_index(index, model, open_collection(source), source, quiet)
 
 for _ in range(10):
     child = os.fork()

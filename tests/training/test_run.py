@@ -217,7 +217,8 @@ def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> Non
     assert batch["label"].shape == (4, 3)
     assert batch["label"].unique().numel() >= 8
     assert model.tokenizer.decode(batch["query_input_ids"][0]).startswith("[CLS] query. find :")
-    assert "target. represent the given image." in model.tokenizer.decode(batch["positive_input_ids"][0])
+    assert model.tokenizer.decode(batch["positive_input_ids"][0]).startswith("[CLS] target.")
+    assert "represent the given image." in model.tokenizer.decode(batch["positive_input_ids"][0])
     assert batch["negative_pixel_values"].shape[0] == 4
     with pytest.raises(UserError, match="no data set cats in"):
         train(config(data, tmp_path / "x", datasets={"cats": DataSetConfig()}))

@@ -17,7 +17,8 @@ from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.runner import evaluate
 from llave.evaluation.similarity_gap import similarity_gap
 from llave.files import remove_leftovers, write_json
-from llave.models.load import load_model, use_feature_cache
+from llave.models.nano_features import use_feature_cache
+from llave.models.open import load_model
 from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
 from llave.training.run import train

@@ -48,7 +48,8 @@ def run(argv: list[str]) -> int:
     from llave.evaluation.benchmarks import get_benchmark
     from llave.evaluation.runner import evaluate
     from llave.files import write_json
-    from llave.models.load import load_model, use_feature_cache
+    from llave.models.nano_features import use_feature_cache
+    from llave.models.open import load_model
     from llave.report.gap import write_gap_report, write_plots
     from llave.terminal import quiet_libraries
 

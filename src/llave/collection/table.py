@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llave.collection.collection import Columns, Part
-from llave.collection.entry import BadEntry, Entry, scalar, stamp_of
+from llave.collection.entry import BadEntry, Entry, scalar, stamp_of, state_of
 from llave.data.identity import legible
 from llave.data.pages import split_page
 from llave.data.raw_rows import json_line, records
@@ -38,6 +39,7 @@ class TableCollection:
 
     def __init__(self, path: Path, columns: Columns) -> None:
         self.path = path
+        self.left_out: Counter[str] = Counter()
         self.root = path.parent
         found = list(islice(self._all(), FIRST_ROWS))
         rows = [row for row in found if isinstance(row, dict)]
@@ -60,6 +62,10 @@ class TableCollection:
     def read(self, part: Part) -> Iterator[Entry | BadEntry]:
         """The entries of a part."""
         yield from self._entries(_rows(self.path, part), part["start"])
+
+    def state(self) -> str:
+        """Of the table; a picture that was replaced beside it does not show."""
+        return state_of([(self.path.name, self.path)])
 
     def size(self) -> int:
         """Rows."""

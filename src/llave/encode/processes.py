@@ -113,7 +113,7 @@ def _run(model: "SentenceTransformer", device: str, threads: int, work: Any, tod
     """What a process does: ``(error, answer)`` for each job."""
     import torch
 
-    from llave.models.load import use_feature_cache
+    from llave.models.nano_features import use_feature_cache
     from llave.terminal import quiet_libraries
 
     quiet_libraries()

@@ -86,12 +86,14 @@ class Encoding:
         errors: by item number.
         same_U: (U,) the number of the first item of equal content, such as that of a copied file.
         encoded: items that went through the model; those that were known or alike did not.
+        cut: texts among them that are longer than the model reads.
     """
 
     embedding_UD: NDArray[np.float32]
     errors: dict[int, Refused]
     same_U: NDArray[np.int32]
     encoded: int
+    cut: int
 
 
 def encode_table(
@@ -131,7 +133,7 @@ def encode_table(
             embedding_UD[number] = outcome
     same_U = _same(measured)
     failed = sum(isinstance(measured[number], Measured) and same_U[number] == number for number in errors)
-    return Encoding(embedding_UD, errors, same_U, encoded - int(failed))
+    return Encoding(embedding_UD, errors, same_U, encoded - int(failed), encoder.cut)
 
 
 def _same(measured: Sequence[Measured | Refused]) -> NDArray[np.int32]:

@@ -22,7 +22,7 @@ from llave.evaluation.compat import STRICT, Compat
 from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.result import EvalResult, ItemError, ScoredRow, TaskResult
 from llave.evaluation.scoring import row_scores
-from llave.models.load import load_model
+from llave.models.open import load_model
 from llave.models.prompts import require_video
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def evaluate(
         ],
         seconds=done - started,
         encoded=encoding.encoded,
+        cut=encoding.cut,
         phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
     )
 

@@ -31,8 +31,9 @@ from llave.errors import UserError
 from llave.files import holds_nothing, remove_leftovers, whole_file, write_json
 from llave.mining.config import MineConfig
 from llave.mining.hardest import Limits, Mined, Pairs, hardest
-from llave.models.load import load_model, use_feature_cache
-from llave.training.config import DataSetConfig, TrainConfig
+from llave.models.nano_features import use_feature_cache
+from llave.models.open import load_model
+from llave.training.config import DataSetConfig
 from llave.training.tables import open_tables
 
 __all__ = ["MinedSet", "mine"]
@@ -83,7 +84,7 @@ def mine(config: MineConfig, *, console: Console | None = None, progress: bool =
     console = console or Console(stderr=True)
     settings = {key: value for key, value in _as_json(config).items() if key not in NOT_FOUND_BY}
     done = _previous(config.out, settings)
-    tables = open_tables(TrainConfig(data=config.data, output=config.out, datasets=config.datasets))
+    tables = open_tables(config.data, config.datasets)
     (config.out / "train").mkdir(parents=True, exist_ok=True)
     remove_leftovers(config.out / "train")
     _write_report(config.out, settings, done)  # first, as the sign that the folder is this search's
@@ -185,8 +186,8 @@ def _items(
     def number(item: RowItem, prompt: str) -> int:
         return items.add(table, RowItem(prompt + strip_placeholder(item.text), item.image))
 
-    queries = [number(table[int(row)].query, setting.query_prompt) for row in searched.query_row]
-    targets = [number(table[int(row)].positive, setting.target_prompt) for row in searched.target_row]
+    queries = [number(table[int(row)].query, setting.query_prompt or "") for row in searched.query_row]
+    targets = [number(table[int(row)].positive, setting.target_prompt or "") for row in searched.target_row]
     return items, np.array(queries, np.int64), np.array(targets, np.int64)
 
 

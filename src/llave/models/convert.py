@@ -32,7 +32,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from llave.errors import DataError, UserError
 from llave.files import holds_nothing, whole_folder, write_json
 from llave.models.checkpoint_files import StoredTensor, stored_tensors, write_shards
-from llave.models.load import PIL
+from llave.models.open import PIL
 
 __all__ = ["CHAT_TEMPLATE", "PROMPTS", "VISION_TOWERS", "convert"]
 

@@ -161,7 +161,7 @@ class Index:
         Raises:
             UserError: it is not where it was, or has other weights.
         """
-        from llave.models.load import load_model
+        from llave.models.open import load_model
 
         if model is None and self._model is not None:
             return self._model

@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llave.models.load import load_model, save_model
+from llave.models.open import load_model, save_model
 from llave.training.adapters import save_merged, trained_state
 from llave.training.config import TrainConfig
+from llave.training.prompts import copy_prompts
 from llave.training.trainer import Trainer
 
 __all__ = ["export_model"]
@@ -31,6 +32,7 @@ def export_model(trainer: Trainer, config: TrainConfig, directory: Path) -> None
     else:
         fresh = load_model(config.model, device="cpu", dtype=torch.float32)
         fresh.load_state_dict(state)
+        copy_prompts(model, fresh)
         save_model(fresh, directory)
 
 

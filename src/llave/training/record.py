@@ -1,6 +1,7 @@
 """What a run keeps about itself: ``run.json``, and which run a directory holds."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sentence_transformers import SentenceTransformer
 
 from llave._version import __version__
 from llave.data.train_table import Skipped, TrainTable
@@ -18,7 +20,14 @@ from llave.errors import UserError
 from llave.files import holds_nothing
 from llave.training.config import TrainConfig
 
-__all__ = ["RUN_FILE", "newest_checkpoint", "previous_run", "run_record", "training_seconds"]
+__all__ = [
+    "RUN_FILE",
+    "check_content",
+    "newest_checkpoint",
+    "previous_run",
+    "run_record",
+    "training_seconds",
+]
 
 RUN_FILE = "run.json"
 # Where a run may go on although these differ: they do not change what is learned.
@@ -46,6 +55,24 @@ def previous_run(config: TrainConfig) -> dict[str, Any] | None:
     return previous
 
 
+def check_content(previous: dict[str, Any], record: dict[str, Any], output: Path) -> None:
+    """Refuse to go on with other rows than those that a run began with.
+
+    Raises:
+        UserError: they have changed.
+    """
+    then, now = previous.get("content", record["content"]), record["content"]
+    changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+    if changed:
+        counts = ", ".join(
+            f"{name} ({previous['rows'].get(name, 0)} rows then, {record['rows'].get(name, 0)} now)" for name in changed
+        )
+        raise UserError(
+            f"{output}: the data has changed since this run began: {counts}; "
+            "choose another --output, or --resume never to replace it"
+        )
+
+
 def newest_checkpoint(directory: Path) -> Path | None:
     """The newest checkpoint that was written to its end; the trainer's state comes last."""
     found = [path for path in directory.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
@@ -65,7 +92,9 @@ def _resolved(config: TrainConfig) -> dict[str, Any]:
     return resolved
 
 
-def run_record(config: TrainConfig, tables: dict[str, TrainTable], skipped: list[Skipped]) -> dict[str, Any]:
+def run_record(
+    config: TrainConfig, tables: dict[str, TrainTable], skipped: list[Skipped], model: SentenceTransformer
+) -> dict[str, Any]:
     """What run.json says from the first step on."""
     packages = ["torch", "transformers", "sentence-transformers", "accelerate", "numpy"]
     if config.adapter is not None:
@@ -73,6 +102,10 @@ def run_record(config: TrainConfig, tables: dict[str, TrainTable], skipped: list
     return {
         "config": _resolved(config),
         "rows": {name: len(table) for name, table in tables.items()},
+        "content": {
+            name: hashlib.blake2b(table.ids().tobytes(), digest_size=16).hexdigest() for name, table in tables.items()
+        },
+        "prompts": {"default": model.default_prompt_name, **model.prompts},
         "skipped": [dataclasses.asdict(row) for row in skipped],
         "versions": {
             "llave": __version__,
