@@ -399,7 +399,8 @@ def run():
     upsert, numbers = index.store.upsert, itertools.count()
 
     def watched(rows):
-        if (number := next(numbers)) == 1:
+        number = next(numbers) if rows else None
+        if number == 1:
             os.write(tell, b"1")
         upsert(rows)
         if number == 1:
