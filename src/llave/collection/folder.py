@@ -9,7 +9,7 @@ from PIL import Image
 from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, Scalar, scalar, stamp_of
 from llave.data.pages import count_pages
-from llave.data.raw_rows import iterate
+from llave.data.tables import read_table
 from llave.errors import DataError, UserError
 
 __all__ = ["FolderCollection"]
@@ -113,7 +113,9 @@ def _read_metadata(root: Path) -> Mapping[str, dict[str, Scalar]]:
     else:
         return {}
     found = {}
-    for number, row in enumerate(iterate(path), start=1):
+    for number, row in enumerate(read_table(path), start=1):
+        if isinstance(row, DataError):
+            raise row
         if not isinstance(row, dict) or not row.get(FILE_NAME):
             raise UserError(f"{path} row {number}: no {FILE_NAME}, the column that names the file")
         fields = {name: scalar(value) for name, value in row.items() if name != FILE_NAME}

@@ -16,7 +16,7 @@ from llave.evaluation.benchmarks.task import Benchmark, Task
 from llave.evaluation.cache import EmbeddingCache, model_fingerprint
 from llave.evaluation.compat import STRICT, Compat
 from llave.evaluation.encoding import Encoding, encode_items
-from llave.evaluation.items import ItemTable
+from llave.evaluation.items import ItemError, ItemTable
 from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 from llave.evaluation.scoring import row_scores
@@ -74,7 +74,8 @@ def evaluate(
     started = time.perf_counter()
     compat = compat if ties is None else replace(compat, ties=ties)
     table = ItemTable(compat)
-    rows = {task.name: _number(task, table, compat, limit) for task in benchmark.tasks}
+    bad: dict[str, Sequence[DataError]] = {}
+    rows = {task.name: _number(task, table, compat, limit, bad) for task in benchmark.tasks}
     read = time.perf_counter()
     cache = EmbeddingCache(cache_dir, model_fingerprint(model)) if cache_dir is not None else None
     encoding = encode_items(
@@ -89,7 +90,10 @@ def evaluate(
     )
     encoded = time.perf_counter()
     device = "cuda" if model.device.type == "cuda" else "cpu"
-    tasks = {task.name: _score(task, rows[task.name], encoding, compat, device) for task in benchmark.tasks}
+    tasks = {
+        task.name: _score(task, rows[task.name], encoding, compat, device, len(bad[task.name]))
+        for task in benchmark.tasks
+    }
     done = time.perf_counter()
     return EvalResult(
         benchmark=benchmark.name,
@@ -97,15 +101,21 @@ def evaluate(
         ties=compat.ties,
         tasks=tasks,
         items=table,
-        errors=[encoding.errors[number] for number in sorted(encoding.errors)],
+        errors=[
+            *(ItemError("", str(error)) for errors in bad.values() for error in errors),
+            *(encoding.errors[number] for number in sorted(encoding.errors)),
+        ],
         seconds=done - started,
         encoded=encoding.encoded,
         phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
     )
 
 
-def _number(task: Task, table: ItemTable, compat: Compat, limit: int | None) -> list[_NumberedRow]:
+def _number(
+    task: Task, table: ItemTable, compat: Compat, limit: int | None, bad: dict[str, Sequence[DataError]]
+) -> list[_NumberedRow]:
     data = task.read()
+    bad[task.name] = data.bad
     named: dict[str, RowItem] = {}
 
     def number(items: Sequence[RowItem]) -> list[int]:
@@ -122,13 +132,16 @@ def _number(task: Task, table: ItemTable, compat: Compat, limit: int | None) -> 
             gains[candidate] = max(gain, gains.get(candidate, 0.0))  # of one that is listed twice the higher counts
         candidates = np.array(list(dict.fromkeys([*gains, *own])), dtype=np.int32)
         if len(corpus):
-            candidates = np.concatenate([candidates, corpus[~np.isin(corpus, candidates)]])
+            known = np.concatenate([candidates, np.array(number(row.exclude), dtype=np.int32)])
+            candidates = np.concatenate([candidates, corpus[~np.isin(corpus, known)]])
         query = table.add(task.folder, row.query)
         rows.append(_NumberedRow(index, query, candidates, np.array(list(gains.values()))))
     return rows
 
 
-def _score(task: Task, rows: Sequence[_NumberedRow], encoding: Encoding, compat: Compat, device: str) -> TaskResult:
+def _score(
+    task: Task, rows: Sequence[_NumberedRow], encoding: Encoding, compat: Compat, device: str, unreadable: int
+) -> TaskResult:
     broken = np.array(sorted(encoding.errors), dtype=np.int32)
     usable: list[_NumberedRow] = []
     reduced = 0
@@ -163,7 +176,7 @@ def _score(task: Task, rows: Sequence[_NumberedRow], encoding: Encoding, compat:
         meta_task=task.meta_task,
         split=task.split,
         rows=scored,
-        skipped=len(rows) - len(scored),
+        skipped=len(rows) - len(scored) + unreadable,
         reduced=reduced,
         modality=task.modality,
         metric=task.metric,

@@ -70,6 +70,8 @@ class DataSetConfig:
         query_prompt: put before every query text.
         target_prompt: put before every positive and negative text.
         hard_negatives: use the neg_text / neg_image_path columns as extra negatives.
+        mask_own_targets: a target that is the very content of another row's query is no negative of that query; false
+            where an item must be told from itself.
     """
 
     file: str | None = None
@@ -81,6 +83,7 @@ class DataSetConfig:
     query_prompt: str = ""
     target_prompt: str = ""
     hard_negatives: bool = False
+    mask_own_targets: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,7 +129,7 @@ def _collator(
         model.preprocess,
         corpus,
         uses={
-            name: Use(setting.query_prompt, setting.target_prompt, setting.hard_negatives)
+            name: Use(setting.query_prompt, setting.target_prompt, setting.hard_negatives, setting.mask_own_targets)
             for name, setting in settings.items()
         },
         mixed=config.batches == "mixed",
