@@ -62,12 +62,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The parts of a run, each of which becomes one shard; and what of the input is in none of them, by what it is."""
+    """The parts of a run, each of which becomes one shard; and what of the input is in none of them."""
 
     out: Path
     settings: Settings
     parts: Sequence[Part]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def shard(self, number: int) -> Path:
         """The file of a part's vectors."""
@@ -117,7 +118,7 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
         (out / "shards").mkdir(parents=True, exist_ok=True)
         write_bytes(out / PARTS, lines.encode("utf-8", "surrogatepass"))
         write_json(file, header)
-    return Manifest(out, settings, parts, collection.left_out)
+    return Manifest(out, settings, parts, collection.left_out, collection.notes)
 
 
 def load_manifest(out: Path) -> Manifest:

@@ -130,7 +130,11 @@ def run(argv: list[str]) -> int:
             f"{config.out}: {report.vectors:,} vectors of {settings.dimensions} dimensions ({config.precision}); "
             f"{report.embedded:,} embedded now, {before:,} before\n"
         )
-    for line in (*left_out_lines(manifest.left_out), *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS)):
+    for line in (
+        *manifest.notes,
+        *left_out_lines(manifest.left_out),
+        *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS),
+    ):
         sys.stderr.write(f"llave: {line}\n")
     if report.errors:
         sys.stderr.write(f"llave: {report.errors:,} items could not be embedded: {config.out / 'errors.jsonl'}\n")

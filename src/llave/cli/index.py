@@ -139,7 +139,11 @@ def run(argv: list[str]) -> int:
         sys.stdout.write(f"{config.index}: {index.count():,} items; {report}\n")
     for key, reason in list(report.errors.items())[:10]:
         sys.stderr.write(f"llave: left out {printable(key)}: {printable(reason)}\n")
-    for line in (*left_out_lines(report.left_out), *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS)):
+    for line in (
+        *report.notes,
+        *left_out_lines(report.left_out),
+        *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS),
+    ):
         sys.stderr.write(f"llave: {line}\n")
     if report.errors:
         sys.stderr.write(f"llave: all {len(report.errors):,} errors: {config.index / 'errors.jsonl'}\n")

@@ -4,7 +4,7 @@ A collection is cut into parts that are the same whenever and wherever they are 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +38,9 @@ class Columns:
 
 class Collection(Protocol):
     """Entries, in parts."""
+
+    notes: Sequence[str]
+    """How it is read, where that was not certain: lines for a person."""
 
     left_out: Counter[str]
     """What there was that no entry was made of, by what it is, as of the last time that all entries were listed."""

@@ -44,6 +44,7 @@ class TarCollection:
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
+        self.notes: Sequence[str] = ()
         self.left_out: Counter[str] = Counter()
         self.root = Path(os.path.commonpath([file.parent.absolute() for file in files]))
         self._files = [file.absolute().relative_to(self.root).as_posix() for file in files]

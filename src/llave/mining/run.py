@@ -20,8 +20,7 @@ from rich.progress import track
 from sentence_transformers import SentenceTransformer
 
 from llave.data.cache import cache_directory
-from llave.data.mmeb import RowItem
-from llave.data.raw_rows import ALL_COLUMNS
+from llave.data.mmeb import ALL_COLUMNS, RowItem
 from llave.data.row_store import EMBEDDED, SCHEMA
 from llave.data.train_table import TrainTable
 from llave.encode.cache import EmbeddingCache, model_fingerprint

@@ -57,6 +57,7 @@ class BuildReport:
     Args:
         errors: by key; such an item is not in the index.
         left_out: what the source holds and no item was made of: how much of it, by what it is.
+        notes: how the source was read, where that was not certain.
         cut: texts that are longer than the model reads.
     """
 
@@ -67,6 +68,7 @@ class BuildReport:
     removed: int = 0
     errors: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     cut: int = 0
 
     def __str__(self) -> str:

@@ -101,6 +101,7 @@ class _Run:
         self.index.store.delete(gone)
         self.report.removed = len(gone)
         self.report.left_out = dict(collection.left_out)
+        self.report.notes = list(collection.notes)
         self.report.cut = self.encoder.cut
         return self.report
 
