@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from torch import nn
 
 from benchmarks.eval_peers import Outcome, encode_each, run_mteb, vlm2vec
 from benchmarks.memory import synchronise
-from llave.data.mmeb import MMEBFolder, load_table
+from llave.data.mmeb import MMEBFolder
+from llave.data.tables import read_table
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import Benchmark, get_benchmark
 from llave.evaluation.result import TaskResult
@@ -88,7 +90,7 @@ def first_rows(folder: Path, into: Path, *, limit: int, candidates: int | None =
     for name in source.names("eval"):
         rows = [
             {key: value[:candidates] if key.startswith("tgt_") and value else value for key, value in row.items()}
-            for row in load_table(source.path("eval", name))[:limit]
+            for row in islice(read_table(source.path("eval", name)), limit)
         ]
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), into / "eval" / f"{name}.parquet")
     for name in ("images", "benchmark.json"):

@@ -46,7 +46,8 @@ class Work:
         self._tell(name if items is None else f"{name}: {items:,} {unit}")
 
     def advance(self, items: int = 1, *, worked: int | None = None, cost: float | None = None) -> None:
-        """So many more are done; ``worked`` of them, all by default, took work and count for the speed."""
+        """So many more are done. The speed is that of ``worked`` items, by default all: not of those that were known,
+        and of those within a larger unit."""
         self._items += items
         self._worked += items if worked is None else worked
         task = self._bars.tasks[self._job]
@@ -63,7 +64,8 @@ class Work:
     def _about(self) -> str:
         seconds = time.monotonic() - self._since
         of = "" if self._of is None else f"/{self._of:,}"
-        speed = f", {self._worked / seconds:,.0f}/s" if self._worked and seconds > 0 else ""
+        per = "/s" if self._unit == "items" else " items/s"
+        speed = f", {self._worked / seconds:,.0f}{per}" if self._worked and seconds > 0 else ""
         return f"{self._items:,}{of} {self._unit}{speed}"
 
     def _tell(self, line: str) -> None:

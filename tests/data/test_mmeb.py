@@ -43,7 +43,7 @@ def test_errors_name_file_and_row(tmp_path: Path) -> None:
             [ROWS[0], {**ROWS[1], "qry": "", "qry_image_path": ""}],
             r"bad\.json row 1: qry: neither a text nor a picture",
         ),
-        ([{**ROWS[0], "qry": 3}], "row 0: qry: text and paths must be strings"),
+        ([{**ROWS[0], "qry": [3]}], r"row 0: qry: \[3\] is no text"),
         ({"rows": ROWS}, "expected a list of rows"),
         (["row"], "row 0: expected an object"),
     ):

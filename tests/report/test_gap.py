@@ -1,14 +1,17 @@
 """The report: self-contained, escaped, complete, and readable on a phone in light and dark."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image, ImageColor
 from sentence_transformers import SentenceTransformer
 
 from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.runner import evaluate
 from llave.report.gap import write_gap_report, write_plots
+from llave.report.plots import COLOURS, MODEL_COLOURS
 from tests.report.pages import check_in_chromium, check_self_contained, parse
 
 
@@ -65,7 +68,13 @@ def test_plots_are_written(runs: dict[str, ModelRun], tmp_path: Path) -> None:
     assert {path.name for path in paths} == {
         f"{name}.{suffix}" for name in ("groups", "texts", "names_ood", "alike") for suffix in ("png", "svg")
     }
-    assert all(path.stat().st_size > 1000 for path in paths)
+    for path in paths:
+        if path.suffix == ".svg":
+            assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+        else:
+            with Image.open(path) as image:
+                drawn = {colour for _, colour in image.convert("RGB").getcolors(1 << 24) or []}
+            assert ImageColor.getrgb(COLOURS["positive"] if path.stem != "groups" else MODEL_COLOURS[0]) in drawn
 
 
 @pytest.mark.browser

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -368,8 +367,8 @@ def test_killed_ten_times_while_writing_and_compacting(tmp_path: Path) -> None:
     for _ in range(10):
         with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
-            acknowledged = int(writer.stdout.readline())
-            time.sleep(float(rng.uniform(0, 0.8)))
+            for _ in range(int(rng.integers(1, 12))):
+                acknowledged = int(writer.stdout.readline())
             writer.send_signal(signal.SIGKILL)
             for line in writer.stdout:
                 acknowledged = int(line) if line.endswith("\n") else acknowledged
@@ -381,24 +380,43 @@ def test_killed_ten_times_while_writing_and_compacting(tmp_path: Path) -> None:
 
 
 KILLER = """
-import os, random, signal, sys, time
+import itertools, os, random, signal, sys, time
 from pathlib import Path
 from llave import load_model
 
 model = load_model("nano", device="cpu")  # once: the runs are forks, which open the index themselves
-index, source = Path(sys.argv[1]), Path(sys.argv[2])
+path, source = Path(sys.argv[1]), Path(sys.argv[2])
 chance = random.Random(2)
+written, tell = os.pipe()
+
+def run():
+    from llave.collection.open import open_collection
+    from llave.search import update
+    from llave.search.index import Index
+    from llave.search.options import BuildOptions
+    update.CHUNK = 64
+    index = Index.open(path)
+    upsert, numbers = index.store.upsert, itertools.count()
+
+    def watched(rows):
+        number = next(numbers) if rows else None
+        if number == 1:
+            os.write(tell, b"1")
+        upsert(rows)
+        if number == 1:
+            signal.pause()  # so that it cannot end before it is killed
+
+    index.store.upsert = watched
+    quiet = BuildOptions(progress=False, make_map=False)
+    update.update_index(index, model, open_collection(source), source, quiet)
+
 for _ in range(10):
     child = os.fork()
     if child == 0:
-        from llave.collection.open import open_collection
-        from llave.search.index import Index
-        from llave.search.options import BuildOptions
-        from llave.search.update import update_index
-        quiet = BuildOptions(progress=False, make_map=False)
-        update_index(Index.open(index), model, open_collection(source), source, quiet)
-        os._exit(0)
-    time.sleep(chance.uniform(1.0, 2.5))
+        run()
+        os._exit(1)
+    os.read(written, 1)  # one part is there, the next one is being written, or has been
+    time.sleep(chance.uniform(0, 0.05))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     print("killed", flush=True)
@@ -416,7 +434,7 @@ def test_killed_ten_times_while_indexing(tmp_path: Path, nano_untouched: Sentenc
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert run.stdout.split() == ["killed"] * 10
     done = Index.open(killed.path).count()
-    assert done > 0
+    assert done >= 10 * 64
     report = build(killed, nano_untouched, source, make_map=False)
     assert report.added == 3000 - done
     ids, vector_ND = whole.store.vectors(limit=None)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from llave.bulk.manifest import Manifest
 from llave.bulk.precision import columns, truncate
 from llave.collection.entry import BadEntry, Entry, chunks
+from llave.collection.long_texts import in_parts
 from llave.collection.open import open_collection
 from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
@@ -26,8 +27,14 @@ __all__ = ["Batches", "Counts", "ShardWriter"]
 CHUNK = 512
 """Items whose sizes are known at once, to make batches of like cost."""
 Bad = dict[str, str]
-Counts = tuple[int, int]
-"""Vectors and errors of a shard that was written."""
+
+
+class Counts(NamedTuple):
+    """Of a shard that was written: vectors, errors, and texts that are longer than the model reads."""
+
+    vectors: int
+    errors: int
+    cut: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +66,7 @@ class ShardWriter:
         self._encoder = Encoder(
             model,
             prompt=settings.prompt,
-            reading=Reading(num_frames=settings.num_frames),
+            reading=Reading(num_frames=settings.num_frames, max_pixels=settings.max_pixels),
             batch_size=batches.batch_size,
             tokens_per_batch=batches.tokens_per_batch,
         )
@@ -73,7 +80,9 @@ class ShardWriter:
         entries: list[Entry] = []
         vectors: list[Any] = []
         errors: list[Bad] = []
-        for chunk in chunks(self._collection.read(self._manifest.parts[number]), CHUNK):
+        cut = self._encoder.cut
+        read = self._collection.read(self._manifest.parts[number])
+        for chunk in chunks(in_parts(read, self._encoder.tokens, self._manifest.settings.chunk_tokens), CHUNK):
             for entry, vector_D in self._embed(chunk, errors, advance):
                 entries.append(entry)
                 vectors.append(vector_D)
@@ -84,7 +93,7 @@ class ShardWriter:
             self._manifest.errors(number).unlink(missing_ok=True)  # of a run that was killed before the vectors
         with whole_file(self._manifest.shard(number)) as partial:
             pq.write_table(table, partial, compression="zstd")
-        return len(entries), len(errors)
+        return Counts(len(entries), len(errors), self._encoder.cut - cut)
 
     def _embed(
         self, chunk: Sequence[Entry | BadEntry], errors: list[Bad], advance: Callable[[int], object]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from llave.cli.leftovers import cut_lines
 from llave.cli.parsing import parse
 
 __all__ = ["EvalConfig", "run"]
@@ -104,6 +105,8 @@ def run(argv: list[str]) -> int:
         console.print(group_table(result))
         if report is not None:
             console.print(f"report: {report}", soft_wrap=True, markup=False, highlight=False)
+    for line in cut_lines(result.cut, model.max_seq_length):
+        sys.stderr.write(f"llave: {line}\n")
     for error in result.errors:
         sys.stderr.write(f"llave: left out {error.file}: {error.message}\n")
     return 1 if result.errors else 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llave.cli.defaults import INDEX, find_index
+from llave.cli.leftovers import CHUNKS, cut_lines, left_out_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
@@ -30,6 +31,8 @@ class IndexConfig:
         qdrant: address of a Qdrant server that is to hold the vectors; null keeps them in the folder, with LanceDB.
             Its key is $QDRANT_API_KEY.
         collection: name of the collection on that server.
+        chunk_tokens: a text of more tokens becomes several items, and hits say which part; null leaves texts whole, of
+            which the model may not read the end.
         batch_size: items per forward pass at most.
         tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
         exact_below: with fewer items, a search compares all of them.
@@ -53,6 +56,7 @@ class IndexConfig:
     max_pixels: int = 400_000_000
     qdrant: str | None = None
     collection: str = "items"
+    chunk_tokens: int | None = None
     batch_size: int = 64
     tokens_per_batch: int | None = None
     exact_below: int = 20_000
@@ -117,6 +121,7 @@ def run(argv: list[str]) -> int:
         num_frames=config.frames,
         qdrant=config.qdrant,
         collection=config.collection,
+        chunk_tokens=config.chunk_tokens,
         batch_size=config.batch_size,
         tokens_per_batch=config.tokens_per_batch,
         max_pixels=config.max_pixels,
@@ -134,6 +139,12 @@ def run(argv: list[str]) -> int:
         sys.stdout.write(f"{config.index}: {index.count():,} items; {report}\n")
     for key, reason in list(report.errors.items())[:10]:
         sys.stderr.write(f"llave: left out {printable(key)}: {printable(reason)}\n")
+    for line in (
+        *report.notes,
+        *left_out_lines(report.left_out),
+        *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS),
+    ):
+        sys.stderr.write(f"llave: {line}\n")
     if report.errors:
         sys.stderr.write(f"llave: all {len(report.errors):,} errors: {config.index / 'errors.jsonl'}\n")
     return 1 if report.errors else 0

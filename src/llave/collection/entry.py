@@ -14,7 +14,7 @@ from llave.data.identity import legible
 from llave.encode.item import Item
 from llave.errors import DataError
 
-__all__ = ["BadEntry", "Entry", "Scalar", "chunks", "scalar", "stamp_of"]
+__all__ = ["BadEntry", "Entry", "Scalar", "chunks", "scalar", "stamp_of", "state_of"]
 
 Scalar = str | float | bool | None
 CHUNK_BYTES = 256 * 1024**2
@@ -76,6 +76,19 @@ def chunks(entries: Iterable[Entry | BadEntry], size: int) -> Iterator[list[Entr
             chunk, held = [], 0
     if chunk:
         yield chunk
+
+
+def state_of(files: Iterable[tuple[str, Path]]) -> str:
+    """A hash of names, sizes and times of files; one that is not there any more counts as such."""
+    digest = hashlib.sha256()
+    for name, path in files:
+        try:
+            stat = path.stat()
+            about = f"{stat.st_size}:{stat.st_mtime_ns}"
+        except OSError:
+            about = "gone"
+        digest.update(f"{name}:{about}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def stamp_of(file: Path, text: str) -> str:

@@ -4,12 +4,13 @@ import glob
 import json
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llave.collection.collection import Part
-from llave.collection.entry import BadEntry, Entry, scalar
+from llave.collection.entry import BadEntry, Entry, scalar, state_of
 from llave.data.identity import legible
 from llave.encode.item import Item
 from llave.errors import DataError, UserError
@@ -43,6 +44,8 @@ class TarCollection:
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
+        self.notes: Sequence[str] = ()
+        self.left_out: Counter[str] = Counter()
         self.root = Path(os.path.commonpath([file.parent.absolute() for file in files]))
         self._files = [file.absolute().relative_to(self.root).as_posix() for file in files]
 
@@ -62,6 +65,10 @@ class TarCollection:
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             reason = f"{self.root / name}: cannot read on ({error}); items after this place are missing"
             yield BadEntry(name, reason, hides=True)
+
+    def state(self) -> str:
+        """Of the archives."""
+        return state_of((file, self.root / file) for file in self._files)
 
     def size(self) -> int:
         """Archives, since only reading them tells more."""

@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from llave.data.images import load_image
-from llave.data.mmeb import RowItem, TrainRow
-from llave.data.raw_rows import ALL_COLUMNS
-from llave.data.row_store import BATCH_ROWS, EMBEDDED, About, stored
+from llave.data.mmeb import ALL_COLUMNS, RowItem, TrainRow
+from llave.data.row_store import BATCH_ROWS, EMBEDDED, About, picture_file, stored
 from llave.data.sources import Source
 from llave.errors import DataError
 
@@ -103,9 +102,7 @@ class TrainTable(Sequence[TrainRow]):
 
     def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None."""
-        if item.image.startswith(EMBEDDED):
-            return self.folder / "pictures" / item.image.removeprefix(EMBEDDED)
-        return self.source.images / item.image if item.image else None
+        return picture_file(item.image, self.source.images, self.folder) if item.image else None
 
     def video(self, item: RowItem) -> Path | None:
         """None: training rows hold no videos."""
@@ -113,7 +110,13 @@ class TrainTable(Sequence[TrainRow]):
 
     def ids(self) -> NDArray[np.int64]:
         """Content ids of query and positive of every row, (N, 2)."""
-        return self._ids if self.chosen is None else self._ids[self.chosen]
+        ids = self._ids[:, :2]
+        return ids if self.chosen is None else ids[self.chosen]
+
+    def row_ids(self, index: int) -> tuple[int, int, int]:
+        """Content ids of query, positive and hard negative (0 without one) of row ``index``."""
+        query, positive, negative = self._ids[self.number(index)].tolist()
+        return query, positive, negative
 
     def usable(
         self, *, cap: int | None = None, seed: int = 0, verify_pictures: bool = False

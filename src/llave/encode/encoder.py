@@ -67,10 +67,12 @@ class Encoder:
             "max_items": batch_size,
             "max_tokens": tokens_per_batch or TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cuda"]),
         }
-        self._tokens = Tokens(model, reading.num_frames)
+        self.tokens = Tokens(model, reading.num_frames)
         self._forward = Forward(model)
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="read")
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
+        self.cut = 0
+        """Texts so far that are longer than the model reads."""
         self._works = False
         self._refused = 0
 
@@ -164,13 +166,16 @@ class Encoder:
         self, items: Sequence[Item], measured: Sequence[Measured | Refused], todo: Sequence[int]
     ) -> tuple[list[list[int]], dict[int, int]]:
         """Places batch by batch, and the tokens of each."""
-        texts = self._tokens.texts([items[place].words for place in todo])
+        texts = self.tokens.texts([items[place].words for place in todo])
         estimates = []
         for place, text in zip(todo, texts, strict=True):
             about = measured[place]
             assert isinstance(about, Measured)
-            media = self._tokens.media(items[place].modality, about.size)
+            media = self.tokens.media(items[place].modality, about.size)
             estimates.append(Estimate(items[place].modality, media, text, about.media))
+        if self.tokens.longest is not None:
+            room = self.tokens.longest - self.tokens.special - self.tokens.texts([self.prompt or ""])[0]
+            self.cut += sum(each.text > 0 and each.tokens > room for each in estimates)
         batches = [[todo[index] for index in batch] for batch in plan_batches(estimates, **self._limits)]
         return batches, dict(zip(todo, (estimate.tokens for estimate in estimates), strict=True))
 

@@ -1,8 +1,6 @@
 """One thing to embed, wherever it was found: its content, what makes it the same as another, how it is loaded."""
 
-import functools
 import hashlib
-import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,16 +9,17 @@ from typing import Literal
 
 from PIL import Image
 
-from llave.data.identity import content_digest, legible, normal_text
-from llave.data.images import MAX_PIXELS, load_image, picture_size, to_rgb
+from llave.data.identity import content_digest, normal_text
+from llave.data.images import MAX_PIXELS, load_image, picture_size
 from llave.data.media import media_bytes
 from llave.data.mmeb import strip_placeholder
 from llave.data.pages import split_page
 from llave.data.video import NUM_FRAMES, VideoLimits, load_video
 from llave.errors import DataError
+from llave.models.pictures import fit_picture
 from llave.models.prompts import ModelInput, model_input
 
-__all__ = ["Item", "Kind", "Measured", "Modality", "Reading", "blank_picture"]
+__all__ = ["Item", "Kind", "Measured", "Modality", "Reading"]
 
 Kind = Literal["text", "image", "video", "page"]
 Modality = Literal["text", "image", "video"]
@@ -88,7 +87,7 @@ class Item:
     def words(self) -> str:
         """The text as the model meets it."""
         text = self.text if self.verbatim else strip_placeholder(self.text)
-        return normal_text(legible(text))
+        return normal_text(text)
 
     @property
     def kind(self) -> Kind:
@@ -124,7 +123,7 @@ class Item:
         if self.image is None:
             image = None
         elif isinstance(self.image, Image.Image):
-            image = to_rgb(self.image)
+            image = fit_picture(self.image)
         else:
             image = load_image(self.image, max_pixels=reading.max_pixels)
         video = None if self.video is None else _load_video(self.video, reading)
@@ -160,14 +159,6 @@ class Item:
             yield media
         if frames is not None:
             yield f"|frames={frames}".encode()
-
-
-@functools.lru_cache(maxsize=1)
-def blank_picture() -> bytes:
-    """A grey picture, in place of one that a row announces and does not have; see :mod:`llave.data.row_text`."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (384, 384), (128, 128, 128)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _load_video(source: Path | bytes, reading: Reading) -> list[Image.Image]:

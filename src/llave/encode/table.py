@@ -10,46 +10,48 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.data.mmeb import IMAGE_PLACEHOLDER, PictureFolder, RowItem, strip_placeholder
+from llave.data.mmeb import PictureFolder, RowItem
+from llave.data.row_text import BLANK, blank_picture, met
 from llave.encode.cache import EmbeddingCache
 from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
-from llave.encode.item import Item, Measured, blank_picture
+from llave.encode.item import Item, Measured
 from llave.progress import show_progress
 
 __all__ = ["Encoding", "ItemTable", "encode_table"]
-
-BLANK = "<blank>"
 
 
 class ItemTable:
     """Items in order of first appearance; those that a row names alike are one.
 
     Args:
-        verbatim: texts keep their white space; otherwise it is stripped.
-        blank: a text with a picture's place and no picture gets a grey one.
+        verbatim, blank: see :func:`llave.data.row_text.met`.
     """
 
     def __init__(self, *, verbatim: bool = False, blank: bool = False) -> None:
         self._verbatim = verbatim
         self._blank = blank
-        self._rows: list[tuple[PictureFolder, RowItem]] = []
-        self._numbers: dict[tuple[Path | None, RowItem], int] = {}
-        self._raw: dict[tuple[Path, RowItem], int] = {}
+        self._rows: list[tuple[PictureFolder, RowItem, str | None]] = []
+        self._numbers: dict[tuple[Path | None, RowItem, str | None], int] = {}
+        self._raw: dict[tuple[Path, RowItem, str | None], int] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, folder: PictureFolder, item: RowItem) -> int:
-        """The number of an item, a new one if it was not seen before."""
-        raw = (folder.root, item)
+    def add(self, folder: PictureFolder, item: RowItem, prompt: str | None = None) -> int:
+        """The number of an item, a new one if it was not seen before.
+
+        Args:
+            prompt: before it; None is the encoder's.
+        """
+        raw = (folder.root, item, prompt)
         number = self._raw.get(raw)
         if number is None:
-            met = self._met(item)
-            key = (folder.root if met.image or met.video else None, met)
+            seen = met(item, verbatim=self._verbatim, blank=self._blank)
+            key = (folder.root if seen.image or seen.video else None, seen, prompt)
             number = self._raw[raw] = self._numbers.setdefault(key, len(self._rows))
             if number == len(self._rows):
-                self._rows.append((folder, met))
+                self._rows.append((folder, seen, prompt))
         return number
 
     def row_item(self, number: int) -> RowItem:
@@ -62,19 +64,9 @@ class ItemTable:
 
     def item(self, number: int) -> Item:
         """What is encoded."""
-        folder, met = self._rows[number]
-        image = blank_picture() if met.image == BLANK else folder.image(met)
-        return Item(met.text, image, folder.video(met), verbatim=True)
-
-    def _met(self, item: RowItem) -> RowItem:
-        """The item as the model meets it."""
-        place = IMAGE_PLACEHOLDER in item.text
-        text = strip_placeholder(item.text)
-        if self._verbatim:
-            text = item.text.replace(IMAGE_PLACEHOLDER, "")
-            text = text.removeprefix("\n") if place else text
-        image = BLANK if self._blank and place and not item.image and not item.video else item.image
-        return RowItem(text, image, item.video)
+        folder, seen, prompt = self._rows[number]
+        image = blank_picture() if seen.image == BLANK else folder.image(seen)
+        return Item(seen.text, image, folder.video(seen), prompt, verbatim=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +78,14 @@ class Encoding:
         errors: by item number.
         same_U: (U,) the number of the first item of equal content, such as that of a copied file.
         encoded: items that went through the model; those that were known or alike did not.
+        cut: texts among them that are longer than the model reads.
     """
 
     embedding_UD: NDArray[np.float32]
     errors: dict[int, Refused]
     same_U: NDArray[np.int32]
     encoded: int
+    cut: int
 
 
 def encode_table(
@@ -131,7 +125,7 @@ def encode_table(
             embedding_UD[number] = outcome
     same_U = _same(measured)
     failed = sum(isinstance(measured[number], Measured) and same_U[number] == number for number in errors)
-    return Encoding(embedding_UD, errors, same_U, encoded - int(failed))
+    return Encoding(embedding_UD, errors, same_U, encoded - int(failed), encoder.cut)
 
 
 def _same(measured: Sequence[Measured | Refused]) -> NDArray[np.int32]:

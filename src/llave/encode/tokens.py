@@ -41,7 +41,8 @@ class Tokens:
         self.size = len(self._tokenizer)
         longest = model.max_seq_length
         self.longest: int | None = longest if isinstance(longest, int) and longest < 10_000_000 else None
-        self.special = int(self._tokenizer.num_special_tokens_to_add(pair=False))
+        self.special = len(model.preprocess(["0"])["input_ids"][0]) - self.texts(["0"])[0]
+        """What the model puts around a text."""
 
     def texts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without those that the model adds."""
@@ -61,6 +62,26 @@ class Tokens:
             return 0
         tokens = self._picture(size or UNKNOWN_SIZE)
         return tokens if modality == "image" else max(1, self._num_frames * tokens // FRAME_SHARE)
+
+    def split(self, text: str, most: int) -> list[str]:
+        """The text in pieces of at most so many tokens, cut between words where there are any."""
+        if self._backend is None:
+            size = most * CHARACTERS_PER_TOKEN
+            return [text[start : start + size] for start in range(0, len(text), size)] or [text]
+        spans = self._backend.encode(text, add_special_tokens=False).offsets
+        if len(spans) <= most:
+            return [text]
+        pieces, first = [], 0
+        while first < len(spans):
+            end = min(first + most, len(spans))
+            if end < len(spans):
+                earliest = first + most - most // 5
+                words = (n for n in range(end, earliest, -1) if text[spans[n - 1][1] : spans[n][0] + 1][:1].isspace())
+                end = next(words, end)
+            stop = spans[end][0] if end < len(spans) else len(text)
+            pieces.append(text[spans[first][0] : stop].strip())
+            first = end
+        return [piece for piece in pieces if piece]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids.

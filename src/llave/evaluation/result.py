@@ -119,7 +119,12 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
-    """All data sets of one evaluation of one model."""
+    """All data sets of one evaluation of one model.
+
+    Args:
+        encoded: items that went through the model, of which ``cut`` have a text that is longer than it reads.
+        phases: seconds of reading, encoding and scoring.
+    """
 
     benchmark: str
     ties: Ties
@@ -127,10 +132,10 @@ class EvalResult:
     items: ItemTable
     errors: Sequence[ItemError] = ()
     seconds: float = 0.0
-    encoded: int = field(default=0)
+    encoded: int = 0
+    cut: int = 0
     compat: str = "strict"
     phases: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of reading, encoding and scoring."""
 
     def to_arrow(self) -> pa.Table:
         """A row for each data set: name, meta-task, split, modality, metric, score with 95% interval, queries."""
@@ -227,6 +232,7 @@ class EvalResult:
             "errors": [{"file": error.file, "message": error.message} for error in self.errors],
             "items": len(self.items),
             "encoded": self.encoded,
+            "texts_cut": self.cut,
             "seconds": round(self.seconds, 3),
         }
 

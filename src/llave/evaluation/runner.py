@@ -86,7 +86,8 @@ def evaluate(
     started = time.perf_counter()
     compat = compat if ties is None else replace(compat, ties=ties)
     table = ItemTable(verbatim=compat.verbatim, blank=compat.blank)
-    rows = {task.name: _number(task, table, compat, limit) for task in benchmark.tasks}
+    bad: dict[str, Sequence[DataError]] = {}
+    rows = {task.name: _number(task, table, compat, limit, bad) for task in benchmark.tasks}
     read = time.perf_counter()
     if any(table.row_item(number).video for number in range(len(table))):
         require_video(model)
@@ -96,7 +97,10 @@ def evaluate(
     encoding = encode_table(encoder, table, cache=cache, processes=processes, progress=progress)
     encoded = time.perf_counter()
     device = "cuda" if model.device.type == "cuda" else "cpu"
-    tasks = {task.name: _score(task, rows[task.name], encoding, compat, device) for task in benchmark.tasks}
+    tasks = {
+        task.name: _score(task, rows[task.name], encoding, compat, device, len(bad[task.name]))
+        for task in benchmark.tasks
+    }
     done = time.perf_counter()
     return EvalResult(
         benchmark=benchmark.name,
@@ -105,17 +109,24 @@ def evaluate(
         tasks=tasks,
         items=table,
         errors=[
-            ItemError(str(table.path(number) or ""), encoding.errors[number].reason)
-            for number in sorted(encoding.errors)
+            *(ItemError("", str(error)) for errors in bad.values() for error in errors),
+            *(
+                ItemError(str(table.path(number) or ""), encoding.errors[number].reason)
+                for number in sorted(encoding.errors)
+            ),
         ],
         seconds=done - started,
         encoded=encoding.encoded,
+        cut=encoding.cut,
         phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
     )
 
 
-def _number(task: Task, table: ItemTable, compat: Compat, limit: int | None) -> list[_NumberedRow]:
+def _number(
+    task: Task, table: ItemTable, compat: Compat, limit: int | None, bad: dict[str, Sequence[DataError]]
+) -> list[_NumberedRow]:
     data = task.read()
+    bad[task.name] = data.bad
     named: dict[str, RowItem] = {}
 
     def number(items: Sequence[RowItem]) -> list[int]:
@@ -128,7 +139,8 @@ def _number(task: Task, table: ItemTable, compat: Compat, limit: int | None) -> 
     for index, row in enumerate(data.rows[:limit]):
         candidates, gains = _each_once(number(row.candidates), row.gains)
         if len(corpus):
-            candidates = np.concatenate([candidates, corpus[~np.isin(corpus, candidates)]])
+            known = np.concatenate([candidates, np.array(number(row.exclude), dtype=np.int32)])
+            candidates = np.concatenate([candidates, corpus[~np.isin(corpus, known)]])
         rows.append(_NumberedRow(index, table.add(task.folder, row.query), candidates, gains))
     return rows
 
@@ -150,7 +162,9 @@ def _alike(row: _NumberedRow, same_U: NDArray[np.int32]) -> _NumberedRow:
     return _NumberedRow(row.index, row.query, candidates, gains)
 
 
-def _score(task: Task, rows: Sequence[_NumberedRow], encoding: Encoding, compat: Compat, device: str) -> TaskResult:
+def _score(
+    task: Task, rows: Sequence[_NumberedRow], encoding: Encoding, compat: Compat, device: str, unreadable: int
+) -> TaskResult:
     broken = np.array(sorted(encoding.errors), dtype=np.int32)
     usable: list[_NumberedRow] = []
     reduced = 0
@@ -187,7 +201,7 @@ def _score(task: Task, rows: Sequence[_NumberedRow], encoding: Encoding, compat:
         meta_task=task.meta_task,
         split=task.split,
         rows=scored,
-        skipped=len(rows) - len(scored),
+        skipped=len(rows) - len(scored) + unreadable,
         reduced=reduced,
         modality=task.modality,
         metric=task.metric,

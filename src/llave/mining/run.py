@@ -20,8 +20,7 @@ from rich.progress import track
 from sentence_transformers import SentenceTransformer
 
 from llave.data.cache import cache_directory
-from llave.data.mmeb import RowItem, strip_placeholder
-from llave.data.raw_rows import ALL_COLUMNS
+from llave.data.mmeb import ALL_COLUMNS, RowItem
 from llave.data.row_store import EMBEDDED, SCHEMA
 from llave.data.train_table import TrainTable
 from llave.encode.cache import EmbeddingCache, model_fingerprint
@@ -113,12 +112,12 @@ class _Models:
     def encode(self, name: str, items: ItemTable, progress: bool) -> NDArray[np.float32]:
         """Unit vectors (U, D) by the model of this name; NaN where an item cannot be embedded."""
         if name not in self._loaded:
-            model = load_model(name, device=self.config.device)
+            model: SentenceTransformer = load_model(name, device=self.config.device)
             use_feature_cache(model)
             folder = self.config.cache or cache_directory() / "embeddings"
             self._loaded[name] = (model, EmbeddingCache(folder, model_fingerprint(model)))
-        model, cache = self._loaded[name]
-        encoder = Encoder(model, batch_size=self.config.batch_size)
+        opened, cache = self._loaded[name]
+        encoder = Encoder(opened, batch_size=self.config.batch_size)
         return encode_table(encoder, items, cache=cache, progress=progress).embedding_UD
 
     def device(self, name: str) -> Any:
@@ -182,12 +181,8 @@ def _items(
 ) -> tuple[ItemTable, NDArray[np.int64], NDArray[np.int64]]:
     """What is embedded, each once, and the item of every unique query and target; prompts as in training."""
     items = ItemTable()
-
-    def number(item: RowItem, prompt: str) -> int:
-        return items.add(table, RowItem(prompt + strip_placeholder(item.text), item.image))
-
-    queries = [number(table[int(row)].query, setting.query_prompt or "") for row in searched.query_row]
-    targets = [number(table[int(row)].positive, setting.target_prompt or "") for row in searched.target_row]
+    queries = [items.add(table, table[int(row)].query, setting.query_prompt) for row in searched.query_row]
+    targets = [items.add(table, table[int(row)].positive, setting.target_prompt) for row in searched.target_row]
     return items, np.array(queries, np.int64), np.array(targets, np.int64)
 
 

@@ -46,7 +46,7 @@ def model_name(model: "SentenceTransformer") -> str:
     Raises:
         UserError: it does not say.
     """
-    name = getattr(model, "name_or_path", None) or model.model_card_data.base_model
+    name = getattr(model, "source", "")
     if not name:
         raise UserError("this open model does not say where it came from; pass its directory or hub id instead")
     return str(name)

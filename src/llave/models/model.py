@@ -39,11 +39,13 @@ class EmbeddingModel(SentenceTransformer):
     What it saves is a plain sentence-transformers directory.
 
     Attributes:
+        source: the directory or hub id that it was opened from, "" if it was put together.
         cuts: what was cut; a caller that wants to know of a part of its work looks before and after.
     """
 
     def _post_init(self) -> None:
         super()._post_init()
+        self.source = ""
         self.cuts = Cuts()
         self._ends: dict[str | None, int] = {}
         transformer = self[0]

@@ -37,6 +37,7 @@ def load_model(
     name = str(path_or_hub_id)
     if name == "nano":
         model = build_nano(device=device)
+        model.source = name
         return model if dtype is None else model.to(dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
     path = Path(name)
     if path.exists():
@@ -46,12 +47,14 @@ def load_model(
         raise UserError(f"{name}: no such directory")
     model_kwargs: dict[str, Any] = {} if dtype is None else {"torch_dtype": dtype}
     try:
-        return EmbeddingModel(name, device=device, model_kwargs=model_kwargs, trust_remote_code=False)
+        model = EmbeddingModel(name, device=device, model_kwargs=model_kwargs, trust_remote_code=False)
     except (OSError, ValueError) as error:
         if "trust_remote_code" in str(error):
             raise UserError(f"{name}: this model brings Python code of its own, which llave does not run") from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{name}: cannot be opened as a model ({reason})") from None
+    model.source = str(path.resolve()) if path.exists() else name
+    return model
 
 
 def save_model(model: SentenceTransformer, directory: Path) -> None:

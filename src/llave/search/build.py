@@ -57,6 +57,7 @@ def build(
             num_frames=NUM_FRAMES if options.num_frames is None else options.num_frames,
             qdrant=options.qdrant,
             collection=options.collection,
+            chunk_tokens=options.chunk_tokens,
         )
         index = Index.create(path, info)
     return index, update_index(index, model, collection, Path(source), options)
@@ -69,6 +70,7 @@ def _refuse_other_settings(index: Index, options: BuildOptions) -> None:
         "item_prompt": (options.item_prompt, info.prompts["item"]),
         "query_prompt": (options.query_prompt, info.prompts["query"]),
         "qdrant": (options.qdrant, info.store),
+        "chunk_tokens": (options.chunk_tokens, info.chunk_tokens),
         "frames": (options.num_frames, info.num_frames),
     }
     for name, (value, kept) in asked.items():

@@ -35,6 +35,7 @@ class IndexInfo:
         num_frames: of a video.
         store: ``"lance"``, or the address of a Qdrant server.
         collection: its name there.
+        chunk_tokens: of a text at most; longer ones are several items.
         settings: of approximate search, found by measuring.
     """
 
@@ -46,6 +47,7 @@ class IndexInfo:
     num_frames: int = NUM_FRAMES
     store: str = LANCE
     collection: str = "items"
+    chunk_tokens: int | None = None
     settings: Settings = field(default_factory=Settings)
 
 
@@ -58,6 +60,7 @@ def index_info(
     num_frames: int = NUM_FRAMES,
     qdrant: str | None = None,
     collection: str = "items",
+    chunk_tokens: int | None = None,
 ) -> IndexInfo:
     """What an index of a model's vectors has to know.
 
@@ -67,6 +70,7 @@ def index_info(
         query_prompt: None is the model's own for queries.
         num_frames: of a video.
         qdrant: address of a server; None is LanceDB in the index's folder.
+        chunk_tokens: of a text at most; None keeps texts whole.
     """
     from llave.encode.cache import model_fingerprint
 
@@ -84,6 +88,7 @@ def index_info(
         num_frames=num_frames,
         store=LANCE if qdrant is None else qdrant,
         collection=collection,
+        chunk_tokens=chunk_tokens,
     )
 
 

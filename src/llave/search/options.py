@@ -15,12 +15,13 @@ class BuildOptions:
     """How an index is made and brought up to date.
 
     Args:
-        item_prompt: before every item; None is the model's own for documents. This and the next four hold for the whole
+        item_prompt: before every item; None is the model's own for documents. This and the next five hold for the whole
             life of an index.
         query_prompt: before every query; None is the model's own for queries.
         num_frames: of a video; None is 8.
         qdrant: address of a Qdrant server; None is LanceDB in the index's folder.
         collection: its name there.
+        chunk_tokens: longer texts become several items; None leaves them whole, and their ends unread.
         batch_size: items of a forward pass at most.
         tokens_per_batch: tokens of one at most; None fits the device.
         max_pixels: of a picture; one with more is left out.
@@ -37,6 +38,7 @@ class BuildOptions:
     num_frames: int | None = None
     qdrant: str | None = None
     collection: str = "items"
+    chunk_tokens: int | None = None
     batch_size: int = 64
     tokens_per_batch: int | None = None
     max_pixels: int = MAX_PIXELS
@@ -54,6 +56,9 @@ class BuildReport:
 
     Args:
         errors: by key; such an item is not in the index.
+        left_out: what the source holds and no item was made of: how much of it, by what it is.
+        notes: how the source was read, where that was not certain.
+        cut: texts that are longer than the model reads.
     """
 
     added: int = 0
@@ -62,6 +67,9 @@ class BuildReport:
     unchanged: int = 0
     removed: int = 0
     errors: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    cut: int = 0
 
     def __str__(self) -> str:
         parts = [

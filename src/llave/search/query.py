@@ -1,5 +1,6 @@
 """What is searched for: a text, a picture, both, or more of an item."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,8 +67,11 @@ def embed_query(
         picture = Path(image) if isinstance(image, str) else image
         items = [Item(query, picture)] if weight is None else [Item(query), Item(image=picture)]
     vectors = []
-    for outcome in Encoder(model, prompt=prompt)(items):
+    encoder = Encoder(model, prompt=prompt)
+    for outcome in encoder(items):
         if isinstance(outcome, Refused):
             raise UserError(f"the query cannot be embedded: {outcome}")
         vectors.append(outcome)
+    if encoder.cut:
+        warnings.warn(f"the query is longer than the {model.max_seq_length} tokens that the model reads", stacklevel=2)
     return vectors[0] if weight is None else combine(vectors[0], vectors[1], weight)

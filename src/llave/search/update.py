@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from llave.collection.collection import Collection
 from llave.collection.entry import BadEntry, Entry, Scalar, chunks
+from llave.collection.long_texts import in_parts
 from llave.data.pages import split_page
 from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
@@ -88,7 +89,8 @@ class _Run:
 
     def __call__(self, collection: Collection, allow_empty: bool) -> BuildReport:
         self.work.stage("index", collection.size())
-        for chunk in chunks(collection, CHUNK):
+        entries = in_parts(collection, self.encoder.tokens, self.index.info.chunk_tokens)
+        for chunk in chunks(entries, CHUNK):
             self._chunk(chunk)
         gone = [] if self.hidden else [known for known in self.known if known not in self.seen]
         if gone and not self.seen and not allow_empty:
@@ -98,6 +100,9 @@ class _Run:
             )
         self.index.store.delete(gone)
         self.report.removed = len(gone)
+        self.report.left_out = dict(collection.left_out)
+        self.report.notes = list(collection.notes)
+        self.report.cut = self.encoder.cut
         return self.report
 
     def _chunk(self, chunk: list[Entry | BadEntry]) -> None:

@@ -71,6 +71,8 @@ class DataSetConfig:
             base model's default prompt, if it has one.
         target_prompt: the same before every positive and negative.
         hard_negatives: use the neg_text / neg_image_path columns as extra negatives.
+        mask_own_targets: a target that is the very content of another row's query is no negative of that query; false
+            where an item must be told from itself.
     """
 
     file: str | None = None
@@ -82,6 +84,7 @@ class DataSetConfig:
     query_prompt: str | None = None
     target_prompt: str | None = None
     hard_negatives: bool = False
+    mask_own_targets: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,12 @@ def uses_of(settings: Mapping[str, DataSetConfig], model: SentenceTransformer) -
         return (default if prompt is None else prompt) or None
 
     return {
-        name: Use(chosen(setting.query_prompt), chosen(setting.target_prompt), setting.hard_negatives)
+        name: Use(
+            chosen(setting.query_prompt),
+            chosen(setting.target_prompt),
+            setting.hard_negatives,
+            setting.mask_own_targets,
+        )
         for name, setting in settings.items()
     }
 

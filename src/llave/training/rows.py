@@ -13,7 +13,7 @@ import torch
 from llave.data.corpus import Corpus
 from llave.data.mmeb import RowItem, TrainRow
 from llave.data.picture_cache import PictureCache
-from llave.data.row_store import item_id
+from llave.data.row_ids import OWN_SPACE
 from llave.data.row_text import BLANK, blank_picture, met
 from llave.errors import DataError, UserError
 from llave.models.model import Cuts
@@ -34,11 +34,15 @@ TEXTS_CUT = "texts_cut"
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How training uses a data set: the prompts of its queries and targets, and whether its negatives count."""
+    """How training uses a data set: the prompts of its queries and targets, and whether its negatives count.
+
+    ``mask_own_targets``: a target that is another row's very query is no negative of that query.
+    """
 
     query_prompt: str | None = None
     target_prompt: str | None = None
     hard_negatives: bool = False
+    mask_own_targets: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,22 +168,26 @@ class Collator:
     def _ready(self, name: str, index: int, with_negative: bool) -> _Pair:
         table, use = self.corpus.tables[name], self.uses[name]
         row = table[index]
+        query_id, positive_id, negative_id = table.row_ids(index)
+        ids = [query_id if use.mask_own_targets else query_id ^ OWN_SPACE, positive_id]
         items = [(row.query, use.query_prompt), (row.positive, use.target_prompt)]
         if with_negative:
-            items.append((self._negative(name, index, row), use.target_prompt))
-        ids = [item_id(item, table.source.salt) for item, _ in items]
+            negative, negative_id = self._negative(name, index, row, negative_id)
+            items.append((negative, use.target_prompt))
+            ids.append(negative_id)
         return _Pair(ids, [self._input(name, item) for item, _ in items], [prompt for _, prompt in items])
 
-    def _negative(self, name: str, index: int, row: TrainRow) -> RowItem:
-        """The row's own negative, or the positive of another row."""
+    def _negative(self, name: str, index: int, row: TrainRow, own_id: int) -> tuple[RowItem, int]:
+        """The row's own negative, or the positive of another row, and its id."""
         if row.negative is not None and self.uses[name].hard_negatives:
-            return row.negative
-        other = row.positive
+            return row.negative, own_id
+        table = self.corpus.tables[name]
+        other = index
         for attempt in range(SUBSTITUTES):
-            other = self.corpus.tables[name][self.corpus.another(name, index, -1 - attempt, self.seed)].positive
-            if other != row.positive:
+            other = self.corpus.another(name, index, -1 - attempt, self.seed)
+            if table.row_ids(other)[1] != table.row_ids(index)[1]:
                 break
-        return other  # one that equals the positive has its id, and is masked
+        return table[other].positive, table.row_ids(other)[1]  # one that equals the positive has its id, and is masked
 
     def _input(self, name: str, item: RowItem) -> ModelInput:
         seen = met(item, verbatim=self.verbatim, blank=self.blank)

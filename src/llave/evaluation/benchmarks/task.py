@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llave.data.mmeb import EvalRow, MMEBFolder, PictureFolder, RowItem
+from llave.errors import DataError
 
-__all__ = ["META_TASKS", "MODALITIES", "Benchmark", "Modality", "Split", "Task", "TaskData", "folder_task"]
+__all__ = ["META_TASKS", "MODALITIES", "Benchmark", "Modality", "Split", "Task", "TaskData", "folder_task", "mmeb_data"]
 
 Split = Literal["ind", "ood"]
 Modality = Literal["image", "video", "visdoc"]
@@ -28,10 +29,14 @@ META_TASKS = (
 
 @dataclass(frozen=True, slots=True)
 class TaskData:
-    """Rows, and the candidates that every row faces besides its own (none where candidates are local)."""
+    """Rows, and the candidates that every row faces besides its own (none where candidates are local).
+
+    ``bad``: rows of the tables that could not be read, and what is wrong with each.
+    """
 
     rows: Sequence[EvalRow]
     corpus: Sequence[RowItem] = ()
+    bad: Sequence[DataError] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,12 @@ class Benchmark:
     tasks: Sequence[Task]
 
 
+def mmeb_data(folder: MMEBFolder, name: str) -> TaskData:
+    """A data set of a folder in MMEB's format."""
+    bad: list[DataError] = []
+    return TaskData(folder.eval(name, bad), folder.corpus(name, bad), bad)
+
+
 def folder_task(
     folder: MMEBFolder,
     name: str,
@@ -92,7 +103,7 @@ def folder_task(
         meta_task=meta_task,
         split=split,
         folder=folder,
-        read=lambda: TaskData(folder.eval(name), folder.corpus(name)),
+        read=lambda: mmeb_data(folder, name),
         where=str(folder.path("eval", name)),
         modality=modality,
         metric=metric,

@@ -60,10 +60,13 @@ class _Rows:
     own: list[NDArray[np.int32]]
     gains: list[dict[int, float]]
     corpus: NDArray[np.int32]
+    excluded: list[list[int]]
 
     @property
     def everywhere(self) -> bool:
         """Every query faces all documents."""
+        if any(self.excluded):
+            return False
         return len(self.corpus) == len(self.documents) or all(len(own) == len(self.documents) for own in self.own)
 
 
@@ -113,7 +116,10 @@ class MMEBTask(AbsTaskRetrieval):
         }
         top_ranked = None
         if not rows.everywhere:
-            faced = ((index, np.union1d(own, rows.corpus)) for index, own in enumerate(rows.own))
+            faced = (
+                (index, np.setdiff1d(np.union1d(own, rows.corpus), excluded))
+                for index, (own, excluded) in enumerate(zip(rows.own, rows.excluded, strict=True))
+            )
             top_ranked = {f"q{index}": [ids[number] for number in numbers] for index, numbers in faced}
         query, document = self.metadata.category.split("2")  # type: ignore[union-attr]
         split = {
@@ -166,7 +172,7 @@ def _number(task: Task) -> _Rows:
             raise UserError(f"{task.where}: has videos, which mteb gets from its own data sets only; use `llave eval`")
         return table.add(task.folder, item)
 
-    rows = _Rows([], table, [], [], np.array(list(dict.fromkeys(map(add, data.corpus))), dtype=np.int32))
+    rows = _Rows([], table, [], [], np.array(list(dict.fromkeys(map(add, data.corpus))), dtype=np.int32), [])
     for row in data.rows:
         own = [add(candidate) for candidate in row.candidates]
         gains: dict[int, float] = {}
@@ -177,6 +183,7 @@ def _number(task: Task) -> _Rows:
         rows.queries.append(row.query)
         rows.own.append(np.array(list(dict.fromkeys(own)), dtype=np.int32))
         rows.gains.append(gains)
+        rows.excluded.append([number for number in map(add, row.exclude) if number not in own])
     if not rows.queries:
         raise DataError(f"{task.where}: no rows")
     return rows
