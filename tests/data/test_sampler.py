@@ -79,7 +79,8 @@ def test_weights_draw_more_or_fewer_rows() -> None:
     assert sum(NAMES[row] == "b" for row in rows) == 5
     assert min(rows.count(row) for row in range(50)) == 2  # every row comes before any comes a third time
     assert len(list(sampler)) == len(sampler)
-    assert all(len(set(batch)) == 5 for batch in sampler)  # the same row is its own duplicate
+    whole = [batch for batch in sampler if NAMES[batch[0]] != "c"]  # c has three rows for a batch of five
+    assert all(len(set(batch)) == 5 for batch in whole)  # the same row is its own duplicate
 
 
 def test_too_little_data_is_named() -> None:

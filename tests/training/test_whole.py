@@ -111,7 +111,8 @@ def test_prompts_of_a_recipe_go_with_the_model(tmp_path: Path) -> None:
     two = {"t": DataSetConfig(query_prompt=PROMPT), "u": DataSetConfig(target_prompt="a ")}
     run(data, tmp_path / "two", "nano", datasets=two)
     prompts = load_model(tmp_path / "two", device="cpu").prompts
-    assert prompts == {"t/query": PROMPT, "u/query": "", "t/document": "", "u/document": "a "}
+    assert {name: text for name, text in prompts.items() if text} == {"t/query": PROMPT, "u/document": "a "}
+    assert {"u/query", "t/document"} <= set(prompts)
 
 
 @pytest.mark.parametrize("prompt", [None, "", "other: "], ids=str)

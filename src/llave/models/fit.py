@@ -7,7 +7,7 @@ and a media token written out in it stays a text (:class:`MediaTokens`).
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = ["MediaTokens", "fit_input"]
 
 _MEDIA = re.compile(r"image|img|video|vision|audio|^<row_\d+_col_\d+>$|boi|eoi", re.IGNORECASE)
 _PAIR = 2
+LONGEST_SUFFIX = len(".tiff")
 
 
 class MediaTokens:
@@ -64,23 +65,24 @@ class MediaTokens:
         return self.pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
 
-def fit_input(entry: Any, tokens: MediaTokens, takes: Callable[[str], bool]) -> Any:
+def fit_input(entry: Any, tokens: MediaTokens, takes: Collection[str]) -> Any:
     """One input of ``SentenceTransformer.encode`` in the one form.
 
     Args:
         entry: a text, a picture in any form, a dictionary of text, image and video, a pair of inputs, or messages. The
             text of a dictionary is put last: templates that keep the order of the parts were trained that way.
         tokens: of the model.
-        takes: whether the model takes ``"image"``, ``"video"``; otherwise the name of a file is a text.
+        takes: what the model takes: ``"image"``, ``"video"``; the name of a file of another kind is a text.
 
     Raises:
         DataError: a picture or film that cannot be decoded.
     """
     if isinstance(entry, str):
-        if takes("image") and is_image_url_or_path(entry):
-            return fit_picture(entry)
-        if takes("video") and is_video_url_or_path(entry) and os.path.isfile(entry):
-            return {"video": _video(entry)}
+        if "." in entry[-LONGEST_SUFFIX:] or entry.startswith("data:"):
+            if "image" in takes and is_image_url_or_path(entry):
+                return fit_picture(entry)
+            if "video" in takes and is_video_url_or_path(entry) and os.path.isfile(entry):
+                return {"video": _video(entry)}
         return tokens.as_text(normal_text(entry))
     if isinstance(entry, Path) and is_video_url_or_path(str(entry)):
         return {"video": _video(entry)}

@@ -93,7 +93,8 @@ class EmbeddingModel(SentenceTransformer):
         Raises:
             DataError: a picture that cannot be decoded, or a picture and a prompt that leave no room for the text.
         """
-        fitted = [fit_input(entry, self._media_tokens, self.supports) for entry in inputs]
+        takes = [kind for kind in ("image", "video") if self.supports(kind)]
+        fitted = [fit_input(entry, self._media_tokens, takes) for entry in inputs]
         prompts = self._prompts(prompt, len(fitted))
         one = prompts[0] if len(set(prompts)) == 1 else None
         together: Any = one if len(set(prompts)) <= 1 else _Prompts(prompts)
