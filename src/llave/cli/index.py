@@ -100,6 +100,7 @@ def run(argv: list[str]) -> int:
     if config.frames < 1 or config.seed < 0:
         raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
     from llave.collection.open import open_collection
+    from llave.collection.table import TableCollection
     from llave.models.about import eval_dtype
     from llave.models.load import load_model
     from llave.search.build import build_index
@@ -109,6 +110,8 @@ def run(argv: list[str]) -> int:
 
     quiet_libraries()
     collection = open_collection(config.input, config.columns)
+    if isinstance(collection, TableCollection):
+        sys.stderr.write(f"llave: {printable(collection.chosen)}\n")
     there = Index.exists(config.index)
     dtype = read_info(config.index).dtype if there else eval_dtype(config.dtype, config.device)
     model = load_model(config.model, device=config.device, dtype=config.dtype or dtype)

@@ -54,6 +54,7 @@ def model_card(
         adapter=config["adapter"],
         rows=record["rows"],
         skipped=len(record["skipped"]),
+        held_out=sum(record.get("held_out", {}).values()),
         recipe=recipe_yaml(config),
         score=score,
         kept=bool(config["evaluate"] and config["evaluate"]["keep_best"]),

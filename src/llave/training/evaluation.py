@@ -32,13 +32,15 @@ BEST = "best"
 SCORE_FILE = "evaluation.json"
 
 
-def check_evaluation(config: EvaluateConfig) -> Benchmark:
-    """The benchmark, after a look at whether it has what ``metric`` names.
+def check_evaluation(config: EvaluateConfig, held_out: Benchmark | None = None) -> Benchmark:
+    """The benchmark and the held-out rows, after a look at whether they have what ``metric`` names.
 
     Raises:
         UserError: no such benchmark or metric.
     """
-    benchmark = get_benchmark(config.benchmark)
+    found = [get_benchmark(config.benchmark)] if config.benchmark is not None else []
+    found += [held_out] if held_out is not None else []
+    benchmark = Benchmark(" and ".join(part.name for part in found), [task for part in found for task in part.tasks])
     tasks = benchmark.tasks
     known = ["overall", *sorted({task.meta_task for task in tasks} | {task.split for task in tasks if task.split})]
     known += [task.name for task in tasks if task.name not in known]

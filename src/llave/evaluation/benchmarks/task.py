@@ -76,10 +76,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A name and its data sets."""
+    """A name and its data sets. ``note`` says what the user should know of how they were made."""
 
     name: str
     tasks: Sequence[Task]
+    note: str = ""
 
 
 def mmeb_data(folder: MMEBFolder, name: str) -> TaskData:
