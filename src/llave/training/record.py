@@ -93,9 +93,13 @@ def _resolved(config: TrainConfig) -> dict[str, Any]:
 
 
 def run_record(
-    config: TrainConfig, tables: dict[str, TrainTable], skipped: list[Skipped], model: SentenceTransformer
+    config: TrainConfig,
+    tables: dict[str, TrainTable],
+    skipped: list[Skipped],
+    held_out: dict[str, int],
+    model: SentenceTransformer,
 ) -> dict[str, Any]:
-    """What run.json says from the first step on."""
+    """What run.json says from the first step on. ``held_out``: rows of each data set that are not trained on."""
     packages = ["torch", "transformers", "sentence-transformers", "accelerate", "numpy"]
     if config.adapter is not None:
         packages += ["peft"] + (["bitsandbytes"] if config.adapter.quantize != "none" else [])
@@ -106,6 +110,7 @@ def run_record(
             name: hashlib.blake2b(table.ids().tobytes(), digest_size=16).hexdigest() for name, table in tables.items()
         },
         "prompts": {"default": model.default_prompt_name, **model.prompts},
+        "held_out": held_out,
         "skipped": [dataclasses.asdict(row) for row in skipped],
         "versions": {
             "llave": __version__,

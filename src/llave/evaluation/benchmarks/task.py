@@ -54,6 +54,8 @@ class Task:
         metric: the score that counts, e.g. ``"hit@1"``.
         expected: queries of the published benchmark, or None; with another number a score cannot be compared.
         published_name: in the leaderboard's files, where it differs.
+        query_prompt: before its queries, as ``SentenceTransformer.encode`` takes it; None is the model's default.
+        target_prompt: before its candidates.
         picture_names: a scorer of old names candidates by their picture alone (see ``llave.evaluation.compat``).
     """
 
@@ -66,6 +68,8 @@ class Task:
     modality: Modality = "image"
     metric: str = "hit@1"
     expected: int | None = None
+    query_prompt: str | None = None
+    target_prompt: str | None = None
     picture_names: bool = False
     published_name: str = ""
 
@@ -76,10 +80,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A name and its data sets."""
+    """A name and its data sets. ``note`` says what the user should know of how they were made."""
 
     name: str
     tasks: Sequence[Task]
+    note: str = ""
 
 
 def mmeb_data(folder: MMEBFolder, name: str) -> TaskData:
