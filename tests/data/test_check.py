@@ -33,7 +33,7 @@ def test_a_good_folder_has_no_problems(tmp_path: Path) -> None:
         ({"pos_image_path": "/etc/passwd"}, "escaping-path"),
         ({"qry": PICTURE}, "placeholder-without-image"),
         ({"pos_text": "a circle"}, "image-without-placeholder"),
-        ({"qry": 7}, "wrong-type"),
+        ({"qry": ["a"]}, "wrong-type"),
     ],
 )
 def test_problems_of_training_rows(tmp_path: Path, change: dict[str, Any], kind: str) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llave.data.mmeb import Item, MMEBFolder
+from llave.data.mmeb import MMEBFolder, RowItem
 from llave.errors import DataError
 from tests.shapes import make_folder
 
@@ -26,9 +26,9 @@ def test_parquet_json_and_jsonl_agree(tmp_path: Path) -> None:
     assert folder.names("train") == ["one", "three", "two"]
     one = folder.train("one")
     assert one == folder.train("two") == folder.train("three")
-    assert one[0].query == Item("a")
+    assert one[0].query == RowItem("a")
     assert one[0].negative is None
-    assert one[1].negative == Item("e")
+    assert one[1].negative == RowItem("e")
 
 
 def test_errors_name_file_and_row(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_errors_name_file_and_row(tmp_path: Path) -> None:
             [ROWS[0], {**ROWS[1], "qry": "", "qry_image_path": ""}],
             r"bad\.json row 1: qry: neither a text nor a picture",
         ),
-        ([{**ROWS[0], "qry": 3}], "row 0: qry: text and paths must be strings"),
+        ([{**ROWS[0], "qry": [3]}], r"row 0: qry: \[3\] is no text"),
         ({"rows": ROWS}, "expected a list of rows"),
         (["row"], "row 0: expected an object"),
     ):
@@ -73,6 +73,6 @@ def test_rows_share_the_candidates_that_they_have_in_common(tmp_path: Path) -> N
     ]
     (tmp_path / "eval" / "one.json").write_text(json.dumps(rows))
     first, second = MMEBFolder(tmp_path).eval("one")
-    assert first.candidates == (Item("b"), Item("c"))
-    assert second.candidates == (Item("c"), Item("b", "b.png"))
+    assert first.candidates == (RowItem("b"), RowItem("c"))
+    assert second.candidates == (RowItem("c"), RowItem("b", "b.png"))
     assert first.candidates[1] is second.candidates[0]  # MMEB lists 36 million, of which few are different

@@ -11,7 +11,7 @@ import pytest
 
 from llave.data.check import check_folder, summarise
 from llave.data.images import load_image
-from llave.data.mmeb import Item
+from llave.data.mmeb import RowItem
 from llave.data.sources import find_source, source_names
 from llave.data.train_table import open_table
 from llave.errors import DataError
@@ -46,9 +46,9 @@ def test_any_table_through_a_mapping(tmp_path: Path, suffix: str) -> None:
     write(root / f"my{suffix}", ROWS)
     table = open_table(find_source(root, "my", file=f"my{suffix}", columns=COLUMNS))
     assert len(table) == 2
-    assert table[0].query == Item('What is "this",\nplease?', "red_circle.png")
+    assert table[0].query == RowItem('What is "this",\nplease?', "red_circle.png")
     assert table[1].query.text == "And this – é?"
-    assert table[1].positive == Item("a blue bar")
+    assert table[1].positive == RowItem("a blue bar")
     assert table[1].negative is None
     assert table.image(table[0].query) == root / "images" / "red_circle.png"
     assert table.where(1) == (str(root / f"my{suffix}"), 1)
@@ -112,12 +112,15 @@ def test_pictures_in_the_table_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("question,photo,answer\na,b\n", r"bad\.csv: cannot read \(line 2: not as many fields as the 3 names\)"),
-        ('question,photo,answer\na,b,"c\n', r"bad\.csv: cannot read"),
+        (
+            "question,photo,answer\na,b\n",
+            r"no usable row.*bad\.csv: cannot read \(line 2: not as many fields as the 3 na",
+        ),
+        ('question,photo,answer\na,b,"c\n', r"bad\.csv: cannot read \(line 2: unexpected end of data\)"),
         ("question,photo\na,b\n", r"row 0: missing column answer"),
     ],
 )
 def test_bad_tables_are_named(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "bad.csv").write_text(content)
     with pytest.raises(DataError, match=message):
-        open_table(find_source(tmp_path, "bad", file="bad.csv", columns=COLUMNS))
+        open_table(find_source(tmp_path, "bad", file="bad.csv", columns=COLUMNS)).usable()

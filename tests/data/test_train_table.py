@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from llave.data.cache import cache_directory
-from llave.data.mmeb import Item, MMEBFolder
-from llave.data.row_store import BATCH_ROWS, item_id
+from llave.data.mmeb import MMEBFolder, RowItem
+from llave.data.row_store import BATCH_ROWS
 from llave.data.sources import find_source
 from llave.data.train_table import open_table, pictures_of
 from llave.errors import DataError
@@ -22,8 +22,7 @@ def test_rows_are_those_of_the_file(tmp_path: Path) -> None:
     root = make_folder(tmp_path)
     table = open_table(find_source(root, "t2i"))
     assert list(table) == MMEBFolder(root).train("t2i")
-    ids = [[item_id(row.query), item_id(row.positive)] for row in table]
-    assert table.ids().tolist() == ids
+    assert table.ids().tolist() == [list(table.row_ids(index)[:2]) for index in range(len(table))]
     assert list(pickle.loads(pickle.dumps(table))) == list(table)
     with pytest.raises(IndexError):
         table[16]
@@ -60,35 +59,85 @@ def test_a_file_is_converted_once_and_again_when_it_changes(tmp_path: Path) -> N
 
 def test_nothing_is_kept_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     root = make_folder(tmp_path)
-    (root / "train" / "bad.jsonl").write_text(
-        '{"qry": "a", "qry_image_path": "", "pos_text": "b", "pos_image_path": ""}\n{'
-    )
+    (root / "train" / "bad.parquet").write_bytes(b"PAR1 and nothing else")
     before = set((cache_directory() / "rows").glob("*.*"))
-    with pytest.raises(DataError, match=r"bad\.jsonl: cannot read \(line 2"):
+    with pytest.raises(DataError, match=r"bad\.parquet: cannot read"):
         open_table(find_source(root, "bad"))
     assert {path.suffix for path in set((cache_directory() / "rows").glob("*.*")) - before} <= {".lock"}
+
+
+def test_a_line_that_is_cut_off_costs_itself(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    good = '{"qry": "a", "qry_image_path": "", "pos_text": 3, "pos_image_path": ""}\n'
+    (root / "train" / "cut.jsonl").write_text(good + '{"qry": 1\n' + good + "{")
+    usable, skipped = open_table(find_source(root, "cut")).usable()
+    assert [row.positive.text for row in usable] == ["3", "3"]
+    assert [entry.row for entry in skipped] == [1, 3]
+    assert "line 4" in skipped[1].reason
+    assert "rows after it are missing" in skipped[1].reason
+
+
+def write_rows(path: Path, rows: list[tuple[str, str, str, str]]) -> None:
+    names = ("qry", "qry_image_path", "pos_text", "pos_image_path")
+    path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows))
+
+
+def test_ids_are_of_content_and_not_of_paths(tmp_path: Path) -> None:
+    """Another spelling of a path, a copy of a file, another form of a letter: the same item, on either side."""
+    root = make_folder(tmp_path)
+    images = root / "images"
+    content = (images / "red_circle.png").read_bytes()
+    (images / "deep").mkdir()
+    for copy in ("deep/copy.png", "cafe\u0301.png"):
+        (images / copy).write_bytes(content)
+    same = ["red_circle.png", "./red_circle.png", "deep/../deep/copy.png", "cafe\u0301.png"]
+    rows = [("", path, "caf\u00e9", "") for path in same]
+    rows += [("cafe\u0301 ", "", "", "red_circle.png"), ("", "blue_bar.png", "", "gone.png"), ("x", "", "", "gone.png")]
+    write_rows(root / "train" / "same.jsonl", rows)
+    ids = open_table(find_source(root, "same")).ids()
+    assert len(set(ids[:4, 0].tolist())) == len(set(ids[:4, 1].tolist())) == 1
+    assert ids[4].tolist() == [ids[0, 1], ids[0, 0]]  # queries and targets have one space
+    assert ids[5, 0] not in ids[:5]
+    assert ids[5, 1] == ids[6, 1]  # a file that is not there is known by its path
+    other = root / "other"
+    other.mkdir()
+    (other / "moved.png").write_bytes(content)
+    write_rows(root / "train" / "moved.jsonl", [("", "moved.png", "x", "")])
+    elsewhere = open_table(find_source(root, "m", file="train/moved.jsonl", images="other"))
+    assert elsewhere.ids()[0, 0] == ids[0, 0]
+
+
+def test_ids_follow_a_picture_that_is_replaced(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    write_rows(root / "train" / "two.jsonl", [("", "red_circle.png", "a", ""), ("", "blue_bar.png", "b", "")])
+    before = open_table(find_source(root, "two")).ids().copy()
+    (root / "images" / "red_circle.png").write_bytes((root / "images" / "blue_bar.png").read_bytes())
+    after = open_table(find_source(root, "two"))
+    assert after.ids()[0, 0] == after.ids()[1, 0] == before[1, 0] != before[0, 0]
 
 
 def test_rows_without_use_are_left_out_and_listed(tmp_path: Path) -> None:
     root = make_folder(tmp_path)
     (root / "images" / "red_circle.png").unlink()
     rows = json.loads((root / "train" / "t2i.json").read_text())
-    rows[3]["qry"] = 7
+    rows[3]["qry"] = ["a list"]
     rows[4]["qry"] = "\ud800"
     rows[5] |= {"pos_text": " ", "pos_image_path": ""}
     (root / "train" / "t2i.json").write_text(json.dumps(rows))
     table = open_table(find_source(root, "t2i"))
     usable, skipped = table.usable(verify_pictures=True)
-    assert {entry.row: entry.reason.split(": ")[-1] for entry in skipped} == {
+    assert {
+        entry.row: entry.reason.removesuffix(": it has half a character)").split(": ")[-1] for entry in skipped
+    } == {
         0: "no such picture",
-        3: "text and paths must be strings",
-        4: "a text is not valid Unicode (surrogates not allowed)",
+        3: "['a list'] is no text",
+        4: "a text is not valid Unicode",
         5: "neither a text nor a picture",
         15: "no such picture",  # as the hard negative
     }
     assert len(usable) == 11
     assert len(table.usable()[0]) == 13
-    assert Item("Find: red square") in [row.query for row in usable]
+    assert RowItem("Find: red square") in [row.query for row in usable]
     for path in (root / "images").iterdir():
         path.unlink()
     with pytest.raises(DataError, match=r"no usable row; the first problem: .*no such picture"):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llave.data.mmeb import Item, MMEBFolder
+from llave.data.mmeb import MMEBFolder, RowItem
+from llave.encode.table import ItemTable
 from llave.evaluation.benchmarks.task import Split
-from llave.evaluation.items import ItemTable
 from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 
@@ -67,8 +67,8 @@ def make_result(tmp_path: Path) -> Callable[..., EvalResult]:
         for name, (meta, split, matrix) in tasks.items():
             rows = []
             for index, scores in enumerate(matrix):
-                numbers = [table.add(folder, Item(f"{name} candidate {i}")) for i in range(len(scores))]
-                query = table.add(folder, Item(f"{name} query {index}"))
+                numbers = [table.add(folder, RowItem(f"{name} candidate {i}")) for i in range(len(scores))]
+                query = table.add(folder, RowItem(f"{name} query {index}"))
                 values = np.array(scores, dtype=np.float32)
                 gains = np.ones(1)
                 ranks = relevant_ranks(values, gains, ties)

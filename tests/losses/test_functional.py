@@ -111,10 +111,11 @@ def test_hardness_weights_the_gradient_of_each_negative() -> None:
     temperature=st.floats(0.05, 2.0),
     alpha=st.floats(0.0, 9.0),
     masked=st.booleans(),
+    shared=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_equals_the_slow_formula(
-    size: int, extra: int, dim: int, temperature: float, alpha: float, masked: bool, seed: int
+    size: int, extra: int, dim: int, temperature: float, alpha: float, masked: bool, shared: bool, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     query = torch.nn.functional.normalize(torch.randn(size, dim, generator=generator, dtype=torch.float64), dim=-1)
@@ -127,7 +128,9 @@ def test_equals_the_slow_formula(
     if masked:
         same = [
             [
-                bool(target_ids[i] == target_ids[j]) or (j < size and bool(query_ids[i] == query_ids[j]))
+                bool(target_ids[i] == target_ids[j])
+                or (j < size and bool(query_ids[i] == query_ids[j]))
+                or (shared and bool(query_ids[i] == target_ids[j]))
                 for j in range(size + extra)
             ]
             for i in range(size)
@@ -139,6 +142,7 @@ def test_equals_the_slow_formula(
         alpha=alpha,
         query_ids=query_ids if masked else None,
         target_ids=target_ids if masked else None,
+        shared_ids=shared,
     )
     assert value.item() == pytest.approx(slow_loss(query, target, temperature, alpha, same), rel=1e-9, abs=1e-12)
 
@@ -175,6 +179,29 @@ def test_known_positives_are_no_negatives() -> None:
     assert everything.item() == 0.0
     by_query = hardness_weighted_loss(query, target, temperature=0.2, query_ids=ids)
     assert by_query.item() == pytest.approx(masked.item())
+
+
+@pytest.mark.parametrize("impl", ["reference", "tiled", "stored"])
+def test_a_target_that_is_a_query_itself_is_no_negative_of_it(impl: str) -> None:
+    """Row 1's target is row 0's query, as in paraphrases: its cosine is 1, and alpha would weigh it most."""
+    query, target = QUERY.clone(), TARGET.clone()
+    target[1] = query[0]
+    ids = {"query_ids": torch.tensor([5, 6, 7, 1]), "target_ids": torch.tensor([8, 5, 9, 2])}
+    apart = hardness_weighted_loss(query, target, temperature=0.2, impl=impl, **ids)
+    together = hardness_weighted_loss(query, target, temperature=0.2, impl=impl, shared_ids=True, **ids)
+    same = [[False, True, False, False], *([[False] * 4] * 3)]
+    assert together.item() == pytest.approx(slow_loss(query, target, 0.2, 9.0, same), rel=1e-5)
+    assert together < apart
+    free = query.requires_grad_()
+    (gradient,) = torch.autograd.grad(
+        hardness_weighted_loss(free, target, temperature=0.2, impl=impl, shared_ids=True, **ids), free
+    )
+    moved = target.clone()
+    moved[1] = -moved[1]  # what query 0 learns does not depend on where its own content stands
+    (other,) = torch.autograd.grad(
+        hardness_weighted_loss(free, moved, temperature=0.2, impl=impl, shared_ids=True, **ids), free
+    )
+    assert torch.allclose(gradient[0], other[0], atol=1e-6)
 
 
 def test_a_batch_without_negatives_has_a_zero_gradient() -> None:

@@ -58,9 +58,11 @@ def assert_same_gradients(left: dict[str, Tensor], right: dict[str, Tensor]) -> 
         assert torch.allclose(left[name], right[name], atol=2e-5 * scale, rtol=1e-3), name
 
 
-def test_equals_the_pure_function(model: SentenceTransformer, inputs: list[list[Any]]) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_equals_the_pure_function(model: SentenceTransformer, inputs: list[list[Any]], shared: bool) -> None:
     model.eval()
-    loss = HardnessWeightedLoss(model, temperature=0.1, alpha=5.0)(preprocess(model, inputs), IDS)
+    ids = IDS if not shared else torch.where(IDS == 1, 12, IDS)  # two queries are another row's positive
+    loss = HardnessWeightedLoss(model, temperature=0.1, alpha=5.0, shared_ids=shared)(preprocess(model, inputs), ids)
     query, positive, negative = [
         model.encode(column, convert_to_tensor=True, normalize_embeddings=True) for column in inputs
     ]
@@ -69,8 +71,9 @@ def test_equals_the_pure_function(model: SentenceTransformer, inputs: list[list[
         torch.cat([positive, negative]),
         temperature=0.1,
         alpha=5.0,
-        query_ids=IDS[:, 0],
-        target_ids=torch.cat([IDS[:, 1], IDS[:, 2]]),
+        query_ids=ids[:, 0],
+        target_ids=torch.cat([ids[:, 1], ids[:, 2]]),
+        shared_ids=shared,
     )
     assert loss.item() == pytest.approx(pure.item(), rel=1e-5)
 

@@ -50,6 +50,7 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
     alpha=st.floats(0.0, 20.0),
     query_ids=st.booleans(),
     target_ids=st.booleans(),
+    shared_ids=st.booleans(),
     reward=st.booleans(),
     symmetric=st.booleans(),
     slices=st.integers(0, 3),
@@ -66,6 +67,7 @@ def test_equals_the_reference_in_float64(
     alpha: float,
     query_ids: bool,
     target_ids: bool,
+    shared_ids: bool,
     reward: bool,
     symmetric: bool,
     slices: int,
@@ -76,7 +78,7 @@ def test_equals_the_reference_in_float64(
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     query, target = unit(size, dim, seed), unit(size + extra, dim, seed + 1)
-    options: dict[str, Any] = {"alpha": alpha, "symmetric": symmetric}
+    options: dict[str, Any] = {"alpha": alpha, "symmetric": symmetric, "shared_ids": shared_ids}
     if query_ids:
         options["query_ids"] = torch.randint(0, max(2, size // 2), (size,), generator=generator)
     if target_ids:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from llave.cli.parsing import parse
+from llave.collection.collection import Columns
 from llave.errors import UserError
 
 __all__ = ["CheckConfig", "DownloadConfig", "SampleConfig", "SummaryConfig", "run"]
@@ -16,7 +17,7 @@ USAGE = """usage: llave data COMMAND [options]
   sample    make the sample data set: emoji by several artists, in MMEB's format
   download  MMEB-train, the training data of the paper, from the hub or a copy of it
   mine      hard negatives for training data, found by a model
-  check     find missing pictures, bad columns, empty or duplicate candidates in a folder
+  check     find missing pictures, bad columns, empty or duplicate candidates in a folder or a table
   summary   rows, candidates and pictures of each data set in a folder
 
 llave data COMMAND --help explains each
@@ -68,15 +69,18 @@ class DownloadConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig:
-    """A check of a folder in MMEB's format.
+    """A check of a folder in MMEB's format, or of any table that training, evaluation or an index takes.
 
     Args:
-        folder: the folder with train/, eval/ and images/, or a copy of MMEB-train.
+        folder: the folder with train/, eval/ and images/, a copy of MMEB-train, or a table (.parquet, .jsonl, .json,
+            .csv, .tsv).
+        columns: which column of a table holds what, as for llave index.
         decode: also decode every picture (slower; finds truncated files).
         json: print the problems as JSON lines.
     """
 
     folder: Path
+    columns: Columns = field(default_factory=Columns)
     decode: bool = True
     json: bool = False
 
@@ -113,15 +117,15 @@ def _sample(argv: list[str]) -> int:
         description="Make the sample data set (emoji pictures come from npm, about 160 MB once).",
         positional=("out",),
     )
-    from llave.data.sample.build import build_sample
-    from llave.data.sample.fetch import ANIMATIONS
+    from llave.sample.build import build_sample
+    from llave.sample.fetch import ANIMATIONS
 
     if not 0 <= config.animated <= len(ANIMATIONS):
         raise UserError(f"--animated: there are {len(ANIMATIONS)} packages of animations, not {config.animated}")
     summary = build_sample(config.out, seed=config.seed, max_queries=config.max_queries, cache=config.cache)
     sys.stdout.write(f"{summary}\n")
     if config.animated:
-        from llave.data.sample.animated import add_animated
+        from llave.sample.animated import add_animated
 
         try:
             animated = add_animated(config.out, packages=ANIMATIONS[: config.animated], cache=config.cache)
@@ -212,19 +216,23 @@ def _check(argv: list[str]) -> int:
         CheckConfig,
         argv,
         command="data check",
-        description="Check a folder in MMEB's format; exit code 1 if there are problems.",
+        description="Check a folder in MMEB's format, or a table; exit code 1 if there are problems.",
         positional=("folder",),
     )
     from dataclasses import asdict
 
+    from llave.collection.check import check_table
     from llave.data.check import check_folder
 
-    problems = check_folder(config.folder, decode=config.decode)
+    if config.folder.is_file():
+        problems = check_table(config.folder, config.columns, decode=config.decode)
+    else:
+        problems = check_folder(config.folder, decode=config.decode)
     for problem in problems:
         line = (
             json.dumps(asdict(problem), default=str)
             if config.json
-            else f"{problem.file} row {problem.row}: {problem.message}"
+            else f"{problem.file}{'' if problem.row is None else f' row {problem.row}'}: {problem.message}"
         )
         sys.stdout.write(line + "\n")
     if not config.json:

@@ -6,7 +6,7 @@ from llave.collection.collection import Collection, Columns
 from llave.collection.folder import FolderCollection
 from llave.collection.table import TableCollection
 from llave.collection.tar import TarCollection, tar_files
-from llave.data.sources import TABLE_SUFFIXES
+from llave.data.tables import TABLE_SUFFIXES, is_table
 from llave.errors import UserError
 
 __all__ = ["open_collection"]
@@ -30,6 +30,6 @@ def open_collection(path: str | Path, columns: Columns | None = None) -> Collect
         return FolderCollection(path)
     if not path.exists():
         raise UserError(f"{path}: no such folder or file")
-    if path.suffix.lower() in TABLE_SUFFIXES:
+    if is_table(path):
         return TableCollection(path, columns)
     raise UserError(f"{path}: not a folder, a table ({', '.join(TABLE_SUFFIXES)}) or a .tar archive")

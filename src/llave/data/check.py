@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.progress import track
 
 from llave.data.images import load_image
-from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, TRAIN_COLUMNS, MMEBFolder, load_table, strip_placeholder
+from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, TRAIN_COLUMNS, MMEBFolder, strip_placeholder
 from llave.data.mmeb_train import SPLITS
 from llave.data.pages import split_page
-from llave.data.raw_rows import iterate
 from llave.data.sources import Source, find_source, source_names
+from llave.data.tables import as_text, quoted, read_table
 from llave.data.train_table import open_table
 from llave.data.video import load_video
 from llave.errors import DataError
 
-__all__ = ["Problem", "check_folder", "summarise"]
+__all__ = ["Problem", "check_folder", "check_rows", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +50,41 @@ def check_folder(root: str | Path, *, decode: bool = True, progress: bool = True
     """
     root = Path(root)
     train = _train_sources(root)
-    tables = [(path, source.images, _train_row) for _, source in train for path in source.files]
+    tables = [(path, source.images) for _, source in train for path in source.files]
     if not train or (root / "eval").is_dir():
         folder = MMEBFolder(root)
-        tables += [(folder.path("eval", name), root / "images", _eval_row) for name in folder.names("eval")]
+        tables += [(folder.path("eval", name), root / "images") for name in folder.names("eval")]
     pictures: dict[Path, _Media] = {}
     problems: list[Problem] = []
-    for path, images, check in track(
+    for path, images in track(
         tables, description="checking", console=Console(stderr=True), disable=not progress, transient=True
     ):
-        number = -1
-        known = pictures.setdefault(images, _Media(images, decode))
-        try:
-            for number, row in enumerate(iterate(path) if check is _train_row else load_table(path)):
-                problems += [Problem(str(path), number, kind, message) for kind, message in check(row, known)]
-        except DataError as error:
-            problems.append(Problem(str(path), None, "unreadable", str(error)))
-            continue
-        if number < 0:
-            problems.append(Problem(str(path), None, "empty", "no rows"))
+        evaluation = path.parent == root / "eval"
+        problems += _problems(path, pictures.setdefault(images, _Media(images, decode)), evaluation=evaluation)
     return problems
+
+
+def check_rows(path: Path, images: Path, *, evaluation: bool, decode: bool = True) -> list[Problem]:
+    """All problems of a table with the columns of training rows, or of evaluation rows.
+
+    Args:
+        images: the folder that its picture paths are relative to.
+    """
+    return list(_problems(path, _Media(images, decode), evaluation=evaluation))
+
+
+def _problems(path: Path, media: "_Media", *, evaluation: bool) -> Iterator[Problem]:
+    check = _eval_row if evaluation else _train_row
+    number = -1
+    try:
+        for number, row in enumerate(read_table(path)):
+            found = [("unreadable", str(row))] if isinstance(row, DataError) else check(row, media)
+            yield from (Problem(str(path), number, kind, message) for kind, message in found)
+    except DataError as error:
+        yield Problem(str(path), None, "unreadable", str(error))
+        return
+    if number < 0:
+        yield Problem(str(path), None, "empty", "no rows")
 
 
 def _train_sources(root: Path) -> list[tuple[str, Source]]:
@@ -210,9 +225,16 @@ def _columns(row: Any, columns: tuple[str, ...]) -> Iterator[Finding]:
 
 
 def _item(role: str, text: Any, image: Any, pictures: _Media, video: Any = None) -> Iterator[Finding]:
-    text, image, video = ("" if value is None else value for value in (text, image, video))
-    if not isinstance(text, str) or not isinstance(image, str) or not isinstance(video, str):
-        yield "wrong-type", f"{role}: text and paths must be strings"
+    image, video = ("" if value is None else value for value in (image, video))
+    try:
+        text = as_text(text)
+    except DataError as error:
+        yield "wrong-type", f"{role}: {error}"
+        return
+    if isinstance(image, dict | bytes):  # within the table; training makes a file of it
+        image = ""
+    if not isinstance(image, str) or not isinstance(video, str):
+        yield "wrong-type", f"{role}: {quoted(image if not isinstance(image, str) else video)} is no path"
         return
     if not strip_placeholder(text) and not image and not video:
         yield f"empty-{role.split()[0]}", f"{role}: neither a text nor a picture"

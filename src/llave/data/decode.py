@@ -26,30 +26,30 @@ from llave.data.formats.structure import Structure, Unreadable
 from llave.data.orientation import upright
 from llave.data.rgb import to_rgb
 
-__all__ = ["DECODED_PIXELS", "MAX_JPEG_PIXELS", "MAX_PIXELS", "checked", "decode", "decoded_size", "open_picture"]
+__all__ = ["DECODED_PIXELS", "MAX_PIXELS", "checked", "decode", "decoded_size", "open_picture"]
 
 DECODED_PIXELS = 24_000_000
 """A picture with more is reduced by a whole number until it has no more: no model sees a tenth of that."""
-MAX_PIXELS = 180_000_000
-"""Largest picture that is decoded."""
-MAX_JPEG_PIXELS = 400_000_000
-"""Of a JPEG, which is decoded at a half, a quarter or an eighth of its size."""
+MAX_PIXELS = 400_000_000
+"""Largest JPEG that is decoded, at a half, a quarter or an eighth of its size."""
+WHOLE_PIXELS = 180_000_000
+"""Largest picture of a format that is decoded whole."""
 PROGRESSIVE_BYTES = 1536 * 1024**2
 """Of a progressive JPEG's coefficients, all of which are held: 256 million pixels."""
 REDUCIBLE = {"RGB", "L", "RGBA", "LA", "CMYK", "YCbCr"}
 
 
-def checked(structure: Structure, max_pixels: int | None) -> Structure:
+def checked(structure: Structure, max_pixels: int) -> Structure:
     """The same, if it may be decoded.
 
     Raises:
         Unreadable: it has too many pixels.
     """
     jpeg = structure.format == "JPEG"
-    most = max_pixels or (MAX_JPEG_PIXELS if jpeg else MAX_PIXELS)
+    most = max_pixels if jpeg else min(max_pixels, WHOLE_PIXELS)
     if structure.pixels > most:
         size = f"{structure.width}x{structure.height}"
-        raise Unreadable(f"{size} pixels, more than the limit of {most:,} (max_pixels); shrink the picture")
+        raise Unreadable(f"{size} pixels, more than the limit of {most:,} (--max_pixels); shrink the picture")
     if isinstance(structure.data, bytes) and len(structure.data) < structure.least_bytes:
         raise Unreadable(
             f"truncated or corrupt: {len(structure.data):,} bytes cannot hold "

@@ -11,15 +11,16 @@ from pathlib import Path
 from PIL import Image
 
 from llave.data.bounded import run_bounded
-from llave.data.decode import checked, decode, decoded_size
+from llave.data.decode import MAX_PIXELS, checked, decode, decoded_size
 from llave.data.door import named
 from llave.data.formats.read import read_structure
 from llave.data.formats.structure import Structure, Unreadable
+from llave.data.orientation import upright
 from llave.data.pages import MAX_PAGE_PIXELS, SECONDS, load_page, split_page
 from llave.data.rgb import to_rgb
 from llave.errors import DataError
 
-__all__ = ["SECONDS", "load_image", "picture_size", "to_rgb"]
+__all__ = ["MAX_PIXELS", "SECONDS", "load_image", "picture_size", "to_rgb", "upright"]
 
 MAX_BYTES = 1024**3
 QUICK = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
@@ -29,7 +30,7 @@ QUICK_WORK = 12 * QUICK_PIXELS
 """Pixels times passes over them: a progressive JPEG from a large camera."""
 
 
-def load_image(source: str | Path | bytes, *, max_pixels: int | None = None, seconds: float = SECONDS) -> Image.Image:
+def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, seconds: float = SECONDS) -> Image.Image:
     """Decode the picture at a path, or in bytes, to 8-bit RGB, upright. Safe to call from threads.
 
     A picture of more than 24 million pixels is given reduced by a whole number, to no more than that.
@@ -37,8 +38,8 @@ def load_image(source: str | Path | bytes, *, max_pixels: int | None = None, sec
     Args:
         source: a file path; ``FILE.pdf#page=3`` or ``FILE.tif#page=3`` (a page, from 1; a PDF's is drawn at 144 dpi);
             or the encoded bytes.
-        max_pixels: pictures with more are refused before they are decoded; a PDF's page is drawn smaller. None: 180
-            million, and 400 million of a JPEG.
+        max_pixels: pictures with more are refused before they are decoded, and all but JPEG from 180 million on; a
+            PDF's page is drawn smaller.
         seconds: for what may be slow.
 
     Raises:
@@ -48,7 +49,7 @@ def load_image(source: str | Path | bytes, *, max_pixels: int | None = None, sec
     if not isinstance(source, bytes):
         document, page = split_page(source)
         if page is not None:
-            most = min(max_pixels or MAX_PAGE_PIXELS, MAX_PAGE_PIXELS)
+            most = min(max_pixels, MAX_PAGE_PIXELS)
             return load_page(document, page, max_pixels=most, seconds=seconds)
         if document.suffix.lower() == ".pdf":
             raise DataError(f"{source}: a document; name a page of it: {document.name}#page=1")
@@ -71,7 +72,7 @@ def picture_size(head: bytes) -> tuple[int, int] | None:
         return None
 
 
-def decode_checked(source: bytes | Path, max_pixels: int | None) -> Image.Image:
+def decode_checked(source: bytes | Path, max_pixels: int) -> Image.Image:
     """What :func:`load_image` does with a slow picture; to be run where it can be killed."""
     Image.MAX_IMAGE_PIXELS = None  # our own limit holds
     data = source if isinstance(source, bytes) else _read(source, MAX_BYTES)

@@ -1,6 +1,6 @@
 """MMEB's data format: the one format of training and evaluation data.
 
-A folder holds ``train/NAME.parquet``, ``eval/NAME.parquet`` (JSON and JSONL work too) and ``images/``.
+A folder holds ``train/NAME.parquet``, ``eval/NAME.parquet`` (the other formats of tables work too) and ``images/``.
 Paths in the rows are relative to ``images/``; ``""`` means no picture. A picture's place in a text is
 ``<|image_1|>``. Source: VLM2Vec, arXiv 2410.05160; the columns are those of TIGER-Lab/MMEB-train and
 TIGER-Lab/MMEB-eval.
@@ -10,26 +10,29 @@ Evaluation rows go beyond the original where a column says so: ``qry_video_path`
 Every query also faces the single candidates in ``corpus/NAME.parquet`` (``tgt_text, tgt_img_path, tgt_video_path``).
 """
 
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from llave.data.tables import as_text, named_tables, quoted, read_table
 from llave.errors import DataError
 
 __all__ = [
+    "ALL_COLUMNS",
     "EVAL_COLUMNS",
     "IMAGE_PLACEHOLDER",
+    "NEGATIVE_COLUMNS",
     "TRAIN_COLUMNS",
     "EvalRow",
-    "Item",
     "MMEBFolder",
     "PictureFolder",
+    "RowItem",
     "TrainRow",
-    "load_table",
-    "read_rows",
+    "our_columns",
+    "parse_eval",
+    "parse_train",
     "strip_placeholder",
 ]
 
@@ -39,14 +42,17 @@ EVAL_COLUMNS = ("qry_text", "qry_img_path", "tgt_text", "tgt_img_path")
 """Required columns; ``qry_video_path``, ``tgt_video_path`` and ``tgt_gain`` may follow."""
 CORPUS_COLUMNS = ("tgt_text", "tgt_img_path")
 """Required columns of ``corpus/NAME``, one candidate a row; ``tgt_video_path`` may follow."""
-SUFFIXES = (".parquet", ".jsonl", ".json")
+NEGATIVE_COLUMNS = ("neg_text", "neg_image_path")
+ALL_COLUMNS = (*TRAIN_COLUMNS, *NEGATIVE_COLUMNS)
+"""Of training rows."""
 IMAGE_PLACEHOLDER = "<|image_1|>"
 """Where the picture stands in a text. The backbone's chat template puts its own token there, first."""
 Split = str  # "train" | "eval"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class RowItem:
     """One thing to embed: a text, a picture or a video, alone or with a text. Hashable.
 
     Args:
@@ -64,9 +70,9 @@ class Item:
 class TrainRow:
     """A query, its positive and, where the data has one, a hard negative."""
 
-    query: Item
-    positive: Item
-    negative: Item | None = None
+    query: RowItem
+    positive: RowItem
+    negative: RowItem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +83,13 @@ class EvalRow:
         query: what is asked.
         candidates: of this row alone; those of a task's corpus come on top.
         gains: relevance of the first candidates, above 0; one of 1 where the data is not graded.
+        exclude: of the task's corpus, what this query does not face: its own document, say.
     """
 
-    query: Item
-    candidates: tuple[Item, ...]
+    query: RowItem
+    candidates: tuple[RowItem, ...]
     gains: tuple[float, ...] = (1.0,)
+    exclude: tuple[RowItem, ...] = ()
 
 
 def strip_placeholder(text: str) -> str:
@@ -96,10 +104,10 @@ class PictureFolder(Protocol):
     def root(self) -> Path:
         """The folder that picture paths are relative to, or one that stands for it."""
 
-    def image(self, item: Item) -> Path | None:
+    def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None. A page of a document is ``FILE.pdf#page=3``."""
 
-    def video(self, item: Item) -> Path | None:
+    def video(self, item: RowItem) -> Path | None:
         """The video of an item, a file or a folder of frames, or None."""
 
 
@@ -119,71 +127,108 @@ class MMEBFolder:
 
     def names(self, split: Split) -> list[str]:
         """Data sets of a split (``"train"`` or ``"eval"``), sorted."""
-        return sorted({path.stem for path in (self.root / split).glob("*") if path.suffix in SUFFIXES})
+        return list(named_tables(self.root / split))
 
     def path(self, split: Split, name: str) -> Path:
         """The file that holds a data set."""
-        for suffix in SUFFIXES:
-            path = self.root / split / f"{name}{suffix}"
-            if path.is_file():
-                return path
-        known = ", ".join(self.names(split)) or "none"
-        raise DataError(f"{self.root / split}: no data set {name!r}; there are: {known}")
+        found = named_tables(self.root / split)
+        if name not in found:
+            known = ", ".join(found) or "none"
+            raise DataError(f"{self.root / split}: no data set {name!r}; there are: {known}")
+        return found[name]
 
-    def image(self, item: Item) -> Path | None:
+    def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None."""
         return self.root / "images" / item.image if item.image else None
 
-    def video(self, item: Item) -> Path | None:
+    def video(self, item: RowItem) -> Path | None:
         """The video of an item, a file or a folder of frames, or None."""
         return self.root / "videos" / item.video if item.video else None
 
-    def train(self, name: str) -> list[TrainRow]:
-        """All training rows of a data set."""
-        return [parse_train(row, where) for where, row in read_rows(self.path("train", name), TRAIN_COLUMNS)]
+    def train(self, name: str, bad: list[DataError] | None = None) -> list[TrainRow]:
+        """All training rows of a data set.
 
-    def eval(self, name: str) -> list[EvalRow]:
-        """All evaluation rows of a data set."""
-        known: dict[tuple[str, str, str | None], Item] = {}
-        return [parse_eval(row, where, known) for where, row in read_rows(self.path("eval", name), EVAL_COLUMNS)]
+        Args:
+            bad: takes the errors of rows that cannot be used; None raises the first, as does a table without another.
+        """
+        return _parsed(self.path("train", name), TRAIN_COLUMNS, parse_train, bad)
 
-    def corpus(self, name: str) -> list[Item]:
+    def eval(self, name: str, bad: list[DataError] | None = None) -> list[EvalRow]:
+        """All evaluation rows of a data set; ``bad`` as in :meth:`train`."""
+        known: dict[tuple[str, str, str | None], RowItem] = {}
+        return _parsed(self.path("eval", name), EVAL_COLUMNS, lambda row, where: parse_eval(row, where, known), bad)
+
+    def corpus(self, name: str, bad: list[DataError] | None = None) -> list[RowItem]:
         """The candidates that every query of a data set faces; none where there is no ``corpus/NAME``."""
         if name not in self.names("corpus"):
             return []
-        rows = read_rows(self.path("corpus", name), CORPUS_COLUMNS)
-        return [
-            _item(row["tgt_text"], row["tgt_img_path"], row.get("tgt_video_path"), f"{where}: target")
-            for where, row in rows
-        ]
+        return _parsed(
+            self.path("corpus", name),
+            CORPUS_COLUMNS,
+            lambda row, where: _item(
+                row["tgt_text"], row["tgt_img_path"], row.get("tgt_video_path"), f"{where}: target"
+            ),
+            bad,
+        )
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield ``("FILE row N", row)`` of a parquet, JSON or JSONL file; rows are counted from 0.
+def _parsed(
+    path: Path, columns: Sequence[str], parse: Callable[[dict[str, Any], str], T], bad: list[DataError] | None
+) -> list[T]:
+    """The rows of a table, each parsed; what is wrong with one goes to ``bad``, or is raised without it."""
+    found: list[T] = []
+    for number, row in enumerate(read_table(path)):
+        where = f"{path} row {number}"
+        try:
+            if isinstance(row, DataError):
+                raise row
+            if not isinstance(row, dict):
+                raise DataError(f"{where}: expected an object with columns {', '.join(columns)}")
+            missing = [column for column in columns if column not in row]
+            if missing:
+                raise DataError(f"{where}: missing column {', '.join(missing)}; it has {', '.join(map(str, row))}")
+            found.append(parse(row, where))
+        except DataError as error:
+            if bad is None:
+                raise
+            bad.append(error)
+    if bad and not found:
+        raise bad[0]
+    return found
+
+
+def our_columns(row: Any, where: str, columns: Mapping[str, str]) -> dict[str, Any]:
+    """A training row under our column names.
+
+    Args:
+        where: for messages, e.g. "FILE row 3".
+        columns: our name -> the file's. Empty: the row must have ours (negatives may be absent). Otherwise a column
+            that is neither mapped nor there is empty.
 
     Raises:
-        DataError: unreadable file, or a row without one of ``columns``.
+        DataError: not an object, or a column is missing.
     """
-    for index, row in enumerate(load_table(path)):
-        where = f"{path} row {index}"
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: expected an object with columns {', '.join(columns)}")
-        missing = [column for column in columns if column not in row]
-        if missing:
-            raise DataError(f"{where}: missing column {', '.join(missing)}; it has {', '.join(map(str, row))}")
-        yield where, row
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: expected an object with columns {', '.join(TRAIN_COLUMNS)}")
+    needed: Sequence[str] = tuple(columns.values()) if columns else TRAIN_COLUMNS
+    missing = [name for name in needed if name not in row]
+    if missing:
+        asked = "".join(f" (asked for as {ours})" for ours, theirs in columns.items() if theirs == missing[0])
+        raise DataError(f"{where}: missing column {', '.join(missing)}{asked}; it has {', '.join(map(str, row))}")
+    return {name: row.get(columns.get(name, name)) for name in ALL_COLUMNS}
 
 
 def parse_train(row: dict[str, Any], where: str) -> TrainRow:
     """A training row of checked types; a row without anything to embed is an error."""
     query = _item(row["qry"], row["qry_image_path"], None, f"{where}: qry")
     positive = _item(row["pos_text"], row["pos_image_path"], None, f"{where}: pos")
-    text, image = row.get("neg_text") or "", row.get("neg_image_path") or ""
-    return TrainRow(query, positive, _item(text, image, None, f"{where}: neg") if text or image else None)
+    text, image = row.get("neg_text"), row.get("neg_image_path")
+    nothing = text in (None, "") and not image
+    return TrainRow(query, positive, None if nothing else _item(text, image, None, f"{where}: neg"))
 
 
 def parse_eval(
-    row: dict[str, Any], where: str, known: dict[tuple[str, str, str | None], Item] | None = None
+    row: dict[str, Any], where: str, known: dict[tuple[str, str, str | None], RowItem] | None = None
 ) -> EvalRow:
     """An evaluation row of checked types, with at least one candidate.
 
@@ -200,7 +245,7 @@ def parse_eval(
         raise DataError(f"{where}: tgt_video_path must be a list as long as tgt_text")
     if not isinstance(gains, list) or len(gains) > len(texts) or not all(_is_gain(gain) for gain in gains):
         raise DataError(f"{where}: tgt_gain must be a list of numbers above 0, at most as long as tgt_text")
-    candidates: list[Item] = []
+    candidates: list[RowItem] = []
     for index, key in enumerate(zip(texts, images, videos, strict=True)):
         try:
             item = known.get(key)
@@ -208,7 +253,8 @@ def parse_eval(
             item = None
         if item is None:
             item = _item(*key, f"{where}: target {index}")
-            known[key] = item
+            if isinstance(key[0], str):  # 1 and True are equal keys, and other texts
+                known[key] = item
         candidates.append(item)
     query = _item(row["qry_text"], row["qry_img_path"], row.get("qry_video_path"), f"{where}: qry")
     return EvalRow(query, tuple(candidates), tuple(float(gain) for gain in gains))
@@ -218,35 +264,18 @@ def _is_gain(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and value > 0
 
 
-def _item(text: Any, image: Any, video: Any, where: str) -> Item:
-    text, image, video = text or "", image or "", video or ""
-    if not isinstance(text, str) or not isinstance(image, str) or not isinstance(video, str):
-        raise DataError(f"{where}: text and paths must be strings")
+def _item(text: Any, image: Any, video: Any, where: str) -> RowItem:
+    image, video = image or "", video or ""
+    if not isinstance(text, str):
+        try:
+            text = as_text(text)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+    for path in (image, video):
+        if not isinstance(path, str):
+            raise DataError(f"{where}: {quoted(path)} is no path")
     if not text.strip() and not image and not video:
         raise DataError(f"{where}: neither a text nor a picture")
     if image and video:
         raise DataError(f"{where}: both a picture and a video")
-    return Item(text, image, video)
-
-
-def load_table(path: Path) -> Sequence[Any]:
-    """The rows of a parquet, JSON or JSONL file, unchecked.
-
-    Raises:
-        DataError: a file that cannot be read as a list of rows.
-    """
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            rows: list[Any] = pq.read_table(path).to_pylist()
-            return rows
-        text = path.read_text("utf-8")
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        loaded = json.loads(text)
-    except (OSError, ValueError) as error:  # pyarrow's and json's errors are ValueErrors
-        raise DataError(f"{path}: cannot read ({error})") from None
-    if not isinstance(loaded, list):
-        raise DataError(f"{path}: expected a list of rows")
-    return loaded
+    return RowItem(text, image, video)

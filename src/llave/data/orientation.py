@@ -55,17 +55,29 @@ def xmp_orientation(xmp: bytes) -> int | None:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Of a picture that somebody else opened with Pillow, which turns TIFF itself; 1 where nothing is said."""
+    """Of a picture that somebody else opened with Pillow; 1 where nothing is said."""
+    image.load()  # a PNG's EXIF may come after its pixels; a TIFF is turned by Pillow itself
     exif, xmp = image.info.get("exif"), image.info.get("xmp")
     found = exif_orientation(exif) if isinstance(exif, bytes) else None
     if found is None and isinstance(xmp, bytes):
         found = xmp_orientation(xmp)
+    if found is None and exif is None:
+        try:
+            found = _valid(image.getexif().get(ORIENTATION, 1))
+        except Exception:  # metadata never costs a picture
+            found = None
     return found or 1
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture turned as the tag says."""
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+def upright(image: Image.Image, orientation: int | None = None) -> Image.Image:
+    """The picture turned as ``orientation`` says; without it, as its own EXIF or XMP does, which is then taken off."""
+    turn = TURNS.get(orientation_of(image) if orientation is None else orientation)
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    for name in ("exif", "xmp", "XML:com.adobe.xmp"):  # or it would be turned again
+        turned.info.pop(name, None)
+    return turned
 
 
 def _valid(value: float) -> int | None:

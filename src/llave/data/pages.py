@@ -11,7 +11,7 @@ from PIL import Image
 
 from llave.data import pdf
 from llave.data.bounded import run_bounded
-from llave.data.decode import checked, decode
+from llave.data.decode import WHOLE_PIXELS, checked, decode
 from llave.data.door import named
 from llave.data.extras import need
 from llave.data.formats import tiff
@@ -61,7 +61,7 @@ def load_page(
 
 
 def page_paths(folder: str | Path) -> list[str]:
-    """Every page of every PDF below a folder, as ``DIR/FILE.pdf#page=N`` relative to it: an :class:`Item`'s image.
+    """Every page of every PDF below a folder, as ``DIR/FILE.pdf#page=N`` relative to it: an :class:`RowItem`'s image.
 
     Raises:
         DataError: a document that cannot be opened, or no PDF in the folder.
@@ -98,4 +98,4 @@ def count_pages(path: str | Path, *, seconds: float = SECONDS) -> int:
 def tiff_page(path: Path, page: int) -> Image.Image:
     """To be run where it can be killed."""
     Image.MAX_IMAGE_PIXELS = None  # our own limit holds
-    return decode(checked(read_structure(path, page), None))
+    return decode(checked(read_structure(path, page), WHOLE_PIXELS))

@@ -1,12 +1,13 @@
 """Training rows as memory-mapped Arrow, made once from any table and kept in the cache.
 
     CACHE/rows/KEY/rows.arrow   six string columns, in record batches of BATCH_ROWS
-                   ids.npy      (N, 2) int64: content ids of query and positive, for the sampler
+                   ids.npy      (N, 3) int64: content ids of query, positive and negative (llave.data.row_ids)
                    about.json   the files and their numbers of rows; rows without use, and why
                    pictures/    pictures that were in the table itself, by the hash of their bytes
 
-The key covers path, size and modification time of every file, and the columns asked for, so that a changed file is
-converted again. A row costs a run 16 bytes for its ids; its texts stay on disk until they are asked for.
+The key covers path, size and modification time of every file, the columns asked for and the folder of the pictures, so
+that a changed file is converted again; pictures that have changed give new ids. A row costs a run 24 bytes for its ids;
+its texts stay on disk until they are asked for.
 """
 
 import dataclasses
@@ -19,21 +20,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 
 from llave.data.cache import cache_directory
-from llave.data.mmeb import Item, TrainRow, parse_train, strip_placeholder
-from llave.data.raw_rows import ALL_COLUMNS, iterate, our_columns
+from llave.data.inline import inline_bytes
+from llave.data.mmeb import ALL_COLUMNS, RowItem, TrainRow, our_columns, parse_train
+from llave.data.row_ids import identify
 from llave.data.sources import Source
+from llave.data.tables import read_table
 from llave.errors import DataError
 
-__all__ = ["BATCH_ROWS", "EMBEDDED", "About", "item_id", "stored"]
+__all__ = ["BATCH_ROWS", "EMBEDDED", "About", "picture_file", "stored"]
 
-VERSION = 1
+VERSION = 2
 BATCH_ROWS = 8192
 EMBEDDED = "embedded:"
 """Before the path of a picture that was in the table: relative to the store's pictures/, not to the source's."""
@@ -60,10 +62,9 @@ class About:
         return sum(number for _, number in self.files)
 
 
-def item_id(item: Item, salt: str = "") -> int:
-    """A 63-bit id of the content: items with the same text and picture are the same target."""
-    parts = [strip_placeholder(item.text), item.image, *([salt] if salt and item.image else [])]
-    return int.from_bytes(hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest(), "big") >> 1
+def picture_file(path: str, images: Path, folder: Path) -> Path:
+    """The file of a picture of the rows in a store's folder."""
+    return folder / "pictures" / path.removeprefix(EMBEDDED) if path.startswith(EMBEDDED) else images / path
 
 
 def stored(source: Source, *, cache: Path | None = None, progress: bool = True) -> tuple[Path, About]:
@@ -76,10 +77,10 @@ def stored(source: Source, *, cache: Path | None = None, progress: bool = True) 
     root.mkdir(parents=True, exist_ok=True)
     key = _key(source)
     folder = root / key
-    if not (folder / "about.json").is_file():
-        with FileLock(root / f"{key}.lock"):  # processes of one run ask at once
-            if not (folder / "about.json").is_file():
-                _convert(source, folder, progress)
+    with FileLock(root / f"{key}.lock"):  # processes of one run ask at once
+        if not (folder / "about.json").is_file():
+            _convert(source, folder, progress)
+        identify(folder, lambda path: picture_file(path, source.images, folder))
     about = json.loads((folder / "about.json").read_text("utf-8"))
     return folder, About(
         files=[(path, rows) for path, rows in about["files"]],
@@ -93,7 +94,7 @@ def _key(source: Source) -> str:
         files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in source.files]
     except OSError as error:
         raise DataError(f"{error.filename}: cannot read ({error.strerror})") from None
-    asked = [VERSION, files, sorted(source.columns.items()), source.salt]
+    asked = [VERSION, files, sorted(source.columns.items()), str(source.images.resolve())]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
 
@@ -114,7 +115,6 @@ def _write(source: Source, folder: Path, progress: bool) -> About:
     with (
         pa.OSFile(str(folder / "rows.arrow"), "wb") as sink,
         pa.ipc.new_file(sink, SCHEMA) as writer,
-        (folder / "ids.bin").open("wb") as ids,
     ):
         chunk = _Chunk(folder, source, about)
         rows = _rows(source, about)
@@ -129,20 +129,29 @@ def _write(source: Source, folder: Path, progress: bool) -> About:
             )
         ):
             chunk.add(number, where, row)
-            if len(chunk.ids) == BATCH_ROWS:
-                chunk.flush(writer, ids)
-        chunk.flush(writer, ids)
-    np.save(folder / "ids.npy", np.fromfile(folder / "ids.bin", np.int64).reshape(-1, 2))
-    (folder / "ids.bin").unlink()
+            if len(chunk) == BATCH_ROWS:
+                chunk.flush(writer)
+        chunk.flush(writer)
     return about
 
 
-def _rows(source: Source, about: About) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(source: Source, about: About) -> Iterator[tuple[str, dict[str, Any] | DataError]]:
+    """(where, row under our names) of every file, or in place of a row what is wrong with it.
+
+    Raises:
+        DataError: the first row of a file has not the columns, and so has none.
+    """
     for path in source.files:
-        count = 0
-        for row in iterate(path):
+        count = fitting = 0
+        for row in read_table(path):
             where = f"{path} row {count}"
-            yield where, our_columns(row, where, source.columns)
+            try:
+                yield where, row if isinstance(row, DataError) else our_columns(row, where, source.columns)
+                fitting += not isinstance(row, DataError)
+            except DataError as error:
+                if not fitting:
+                    raise
+                yield where, error
             count += 1
         about.files.append((str(path), count))
 
@@ -155,38 +164,42 @@ class _Chunk:
         self.source = source
         self.about = about
         self.columns: list[list[str]] = [[] for _ in ALL_COLUMNS]
-        self.ids: list[tuple[int, int]] = []
 
-    def add(self, number: int, where: str, row: dict[str, Any]) -> None:
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def add(self, number: int, where: str, row: dict[str, Any] | DataError) -> None:
         """Append a row; one without use is kept as empty strings, so that numbers stay those of the file."""
-        for name in ALL_COLUMNS:
-            if name.endswith("_image_path"):
-                row[name] = self._picture(row[name])
         try:
+            if isinstance(row, DataError):
+                raise row
+            for name in ALL_COLUMNS:
+                if name.endswith("_image_path"):
+                    row[name] = self._picture(row[name], where)
             parsed = parse_train(row, where)
-            _check_unicode(parsed, where)
         except DataError as error:
             self.about.bad.append((number, str(error)))
-            parsed = TrainRow(Item(), Item())
+            parsed = TrainRow(RowItem(), RowItem())
         self.about.negatives += parsed.negative is not None
-        values = [parsed.query, parsed.positive, parsed.negative or Item()]
-        for place, item in enumerate(values):
+        for place, item in enumerate((parsed.query, parsed.positive, parsed.negative or RowItem())):
             self.columns[2 * place].append(item.text)
             self.columns[2 * place + 1].append(item.image)
-        self.ids.append((item_id(parsed.query, self.source.salt), item_id(parsed.positive, self.source.salt)))
 
-    def flush(self, writer: Any, ids: Any) -> None:
+    def flush(self, writer: Any) -> None:
         """Write what was added."""
-        if self.ids:
+        if len(self):
             writer.write_batch(pa.record_batch([pa.array(column, pa.string()) for column in self.columns], SCHEMA))
-            ids.write(np.array(self.ids, np.int64).tobytes())
         self.columns = [[] for _ in ALL_COLUMNS]
-        self.ids = []
 
-    def _picture(self, value: Any) -> Any:
+    def _picture(self, value: Any, where: str) -> Any:
         """The path of a picture. One in the table itself (bytes, or the hub's ``{"bytes", "path"}``) becomes a file."""
         if isinstance(value, dict) and {"bytes", "path"} >= set(value):
             value = value.get("bytes") or value.get("path")
+        if isinstance(value, str):
+            try:
+                value = inline_bytes(value) or value
+            except DataError as error:
+                raise DataError(f"{where}: {error}") from None
         if not isinstance(value, bytes):
             return value
         name = hashlib.blake2b(value, digest_size=16).hexdigest()
@@ -195,13 +208,3 @@ class _Chunk:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(value)
         return f"{EMBEDDED}{name[:2]}/{name}"
-
-
-def _check_unicode(row: TrainRow, where: str) -> None:
-    """JSON can hold half a surrogate pair, which no UTF-8 file can."""
-    try:
-        for item in (row.query, row.positive, row.negative):
-            if item is not None:
-                (item.text + item.image).encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{where}: a text is not valid Unicode ({error.reason})") from None

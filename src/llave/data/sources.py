@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llave.data.mmeb_train import SPLITS, suggestion
+from llave.data.tables import TABLE_SUFFIXES, is_table, named_tables
 from llave.errors import DataError
 
-__all__ = ["TABLE_SUFFIXES", "Source", "find_source", "source_names"]
-
-TABLE_SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
+__all__ = ["Source", "find_source", "source_names"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +26,12 @@ class Source:
         files: in the order of their rows.
         images: the folder that picture paths are relative to.
         columns: our column -> the file's; empty where the file has ours.
-        salt: tells the pictures of this source from those with the same path in another folder.
     """
 
     name: str
     files: tuple[Path, ...]
     images: Path
     columns: Mapping[str, str] = field(default_factory=dict)
-    salt: str = ""
 
 
 def source_names(root: Path, split: str = SPLITS[0]) -> list[str]:
@@ -74,20 +71,14 @@ def find_source(
                 f"no data set {name} in {root / 'train' if (root / 'train').is_dir() else root}"
                 f"{suggestion(name, known)}; there are: {', '.join(known) or 'none'}"
             )
-        if (root / "train").is_dir():
-            files = files[:1]  # of NAME.parquet and NAME.json, the first suffix
         folder = root / images if images else root / "images" if (root / "train").is_dir() else root
-    return Source(
-        name=name, files=tuple(files), images=folder, columns=dict(columns or {}), salt=str(images) if images else ""
-    )
+    return Source(name=name, files=tuple(files), images=folder, columns=dict(columns or {}))
 
 
 def _laid_out(root: Path, split: str) -> Iterator[tuple[str, Path]]:
     """(data set, file) of every table that the layout shows."""
     if (root / "train").is_dir():
-        for suffix in TABLE_SUFFIXES:
-            for path in sorted((root / "train").glob(f"*{suffix}")):
-                yield path.stem, path
+        yield from named_tables(root / "train").items()
     else:
         for path in sorted(root.glob(f"*/{split}-*.parquet")):
             yield path.parent.name, path
@@ -98,7 +89,7 @@ def _named(root: Path, name: str, file: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        files = [found for found in sorted(path.iterdir()) if found.suffix in TABLE_SUFFIXES]
+        files = [found for found in sorted(path.iterdir()) if is_table(found)]
     else:
         pattern = Path(file)
         base = Path(pattern.anchor) if pattern.is_absolute() else root

@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from llave.data.images import load_image
-from llave.data.mmeb import Item, TrainRow
-from llave.data.raw_rows import ALL_COLUMNS
-from llave.data.row_store import BATCH_ROWS, EMBEDDED, About, stored
+from llave.data.mmeb import ALL_COLUMNS, RowItem, TrainRow
+from llave.data.row_store import BATCH_ROWS, EMBEDDED, About, picture_file, stored
 from llave.data.sources import Source
 from llave.errors import DataError
 
@@ -85,7 +84,7 @@ class TrainTable(Sequence[TrainRow]):
         number = self.number(index)
         batch, place = self._batches[number // BATCH_ROWS], number % BATCH_ROWS
         values = [batch.column(column)[place].as_py() for column in range(len(ALL_COLUMNS))]
-        query, positive, negative = (Item(*values[start : start + 2]) for start in (0, 2, 4))
+        query, positive, negative = (RowItem(*values[start : start + 2]) for start in (0, 2, 4))
         return TrainRow(query, positive, negative if negative.text or negative.image else None)
 
     def __iter__(self) -> Iterator[TrainRow]:
@@ -101,19 +100,23 @@ class TrainTable(Sequence[TrainRow]):
         """File, and row in it, of row ``index``."""
         return self._place(self.number(index))
 
-    def image(self, item: Item) -> Path | None:
+    def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None."""
-        if item.image.startswith(EMBEDDED):
-            return self.folder / "pictures" / item.image.removeprefix(EMBEDDED)
-        return self.source.images / item.image if item.image else None
+        return picture_file(item.image, self.source.images, self.folder) if item.image else None
 
-    def video(self, item: Item) -> Path | None:
+    def video(self, item: RowItem) -> Path | None:
         """None: training rows hold no videos."""
         return None
 
     def ids(self) -> NDArray[np.int64]:
         """Content ids of query and positive of every row, (N, 2)."""
-        return self._ids if self.chosen is None else self._ids[self.chosen]
+        ids = self._ids[:, :2]
+        return ids if self.chosen is None else ids[self.chosen]
+
+    def row_ids(self, index: int) -> tuple[int, int, int]:
+        """Content ids of query, positive and hard negative (0 without one) of row ``index``."""
+        query, positive, negative = self._ids[self.number(index)].tolist()
+        return query, positive, negative
 
     def usable(
         self, *, cap: int | None = None, seed: int = 0, verify_pictures: bool = False
@@ -144,6 +147,11 @@ class TrainTable(Sequence[TrainRow]):
             raise DataError(f"{self.source.files[0]}: no usable row; the first problem: {first}")
         kept = numbers[~drop]
         return TrainTable(self.source, self.folder, self.about, None if len(kept) == self.about.rows else kept), skipped
+
+    def some(self, indices: NDArray[np.int64]) -> "TrainTable":
+        """The rows of these sorted indices."""
+        numbers = indices if self.chosen is None else self.chosen[indices]
+        return TrainTable(self.source, self.folder, self.about, numbers.astype(np.int64))
 
     def unique_pictures(self, columns: Sequence[str] = PICTURE_COLUMNS) -> Any:
         """Paths of the pictures in these columns, each once, in order of first appearance, as an Arrow array."""
@@ -181,7 +189,7 @@ class TrainTable(Sequence[TrainRow]):
         return broken
 
     def _problem(self, path: str) -> str | None:
-        picture = self.image(Item(image=path))
+        picture = self.image(RowItem(image=path))
         assert picture is not None, "only paths are asked for"
         try:
             load_image(picture)

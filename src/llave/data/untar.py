@@ -9,6 +9,7 @@ from pathlib import Path
 from llave.data.door import named
 from llave.data.unzip import MAX_FILE_BYTES, MAX_TOTAL_BYTES, PIECE, inner_path
 from llave.errors import DataError
+from llave.files import settle, whole_file
 
 __all__ = ["unpack_tar"]
 
@@ -35,7 +36,8 @@ def unpack_tar(
     Raises:
         DataError: not a tar file, a damaged one, or a member that is not allowed.
     """
-    number = total = 0
+    total = 0
+    written: list[Path] = []
     with (
         named(str(parts[0]), "cannot unpack"),
         io.BufferedReader(_Joined(parts), PIECE) as stream,
@@ -52,8 +54,9 @@ def unpack_tar(
                 raise DataError(f"{parts[0]}: {member.name!r} is over the limit of bytes")
             inner = path.relative_to(strip) if strip and path.parts[0] == strip else path
             _write(archive, member, folder / inner)
-            number += 1
-    return number
+            written.append(folder / inner)
+        settle(written)
+    return len(written)
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
@@ -62,13 +65,11 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> N
         return
     source = archive.extractfile(member)
     assert source is not None  # a regular file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
-    with source, partial.open("wb") as sink:
-        shutil.copyfileobj(source, sink, PIECE)
-    if partial.stat().st_size != member.size:
-        raise DataError(f"{member.name}: the archive ends within it")
-    partial.replace(target)
+    with whole_file(target, durable=False) as partial:
+        with source, partial.open("wb") as sink:
+            shutil.copyfileobj(source, sink, PIECE)
+        if partial.stat().st_size != member.size:
+            raise DataError(f"{member.name}: the archive ends within it")
 
 
 class _Joined(io.RawIOBase):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.data.mmeb import Item
+from llave.data.mmeb import RowItem
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 from llave.evaluation.statistics import overlap_coefficient
 
@@ -66,11 +66,11 @@ class HardNegative:
     """
 
     row: int
-    query: Item
+    query: RowItem
     query_image: Path | None
-    positive: Item
+    positive: RowItem
     positive_image: Path | None
-    negative: Item
+    negative: RowItem
     negative_image: Path | None
     positive_score: float
     negative_score: float
@@ -119,11 +119,11 @@ def _hardest(result: EvalResult, task: TaskResult, count: int) -> list[HardNegat
         found.append(
             HardNegative(
                 row=row.row,
-                query=items.item(row.query),
+                query=items.row_item(row.query),
                 query_image=items.path(row.query),
-                positive=items.item(positive),
+                positive=items.row_item(positive),
                 positive_image=items.path(positive),
-                negative=items.item(negative),
+                negative=items.row_item(negative),
                 negative_image=items.path(negative),
                 positive_score=float(row.scores[place]),
                 negative_score=float(row.scores[hardest]),

@@ -15,13 +15,20 @@ EXTREMES = 5
 
 @torch.no_grad()
 def batch_similarity(
-    query_BD: Tensor, target_MD: Tensor, *, offset: int = 0, query_ids: Tensor | None, target_ids: Tensor | None
+    query_BD: Tensor,
+    target_MD: Tensor,
+    *,
+    offset: int = 0,
+    query_ids: Tensor | None,
+    target_ids: Tensor | None,
+    shared_ids: bool = False,
 ) -> dict[str, float]:
     """Mean cosines and accuracy within a batch.
 
     Args:
         query_BD, target_MD: L2-normalised; target ``offset + i`` is the positive of query i.
         query_ids, target_ids: ids of all pairs' queries and of all targets; known positives are no negatives.
+        shared_ids: both are of one space.
 
     Returns:
         ``positive``, ``hard`` (mean of the 5 most similar negatives), ``easy`` (of the 5 least similar), ``gap``
@@ -30,9 +37,9 @@ def batch_similarity(
     query_QD = query_BD[:QUERIES].float()
     cosine_QM = query_QD @ target_MD.float().T
     pair_Q = torch.arange(len(query_QD), device=query_QD.device) + offset
-    ignored_QM = known_positives(
-        pair_Q, slice(0, len(target_MD)), len(target_MD) if query_ids is None else len(query_ids), query_ids, target_ids
-    )
+    num_pairs = len(target_MD) if query_ids is None else len(query_ids)
+    columns = slice(0, len(target_MD))
+    ignored_QM = known_positives(pair_Q, columns, num_pairs, query_ids, target_ids, shared_ids=shared_ids)
     ignored_QM[torch.arange(len(query_QD), device=query_QD.device), pair_Q] = True
     counted_Q = (~ignored_QM).sum(1) > 0
     if not counted_Q.any():

@@ -47,6 +47,7 @@ class Scores:
     reward_AC: Tensor | None
     query_ids: Tensor | None
     target_ids: Tensor | None
+    shared_ids: bool
     dtype: torch.dtype
     grad_dtype: torch.dtype
 
@@ -143,7 +144,14 @@ class TorchElementwise:
             logit_TC.div_(scores.tau).add_(reward_TC, alpha=scores.alpha)
         if scores.query_ids is not None or scores.target_ids is not None:
             pair_T = torch.arange(tile.rows.start, tile.rows.stop, device=logit_TC.device) + scores.offset
-            known_TC = known_positives(pair_T, tile.columns, scores.num_pairs, scores.query_ids, scores.target_ids)
+            known_TC = known_positives(
+                pair_T,
+                tile.columns,
+                scores.num_pairs,
+                scores.query_ids,
+                scores.target_ids,
+                shared_ids=scores.shared_ids,
+            )
             logit_TC.masked_fill_(known_TC, -torch.inf)
         self.scores.diagonal(tile, logit_TC).fill_(-torch.inf)
         return logit_TC

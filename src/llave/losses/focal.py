@@ -24,6 +24,7 @@ def focal_infonce_loss(
     symmetric: bool = True,
     query_ids: Tensor | None = None,
     target_ids: Tensor | None = None,
+    shared_ids: bool = False,
 ) -> Tensor:
     """Mean Focal-InfoNCE loss, in float32 at least.
 
@@ -32,7 +33,7 @@ def focal_infonce_loss(
         target_MD: L2-normalised targets; row i < B is the positive of query i, later rows are hard negatives.
         temperature: tau, > 0.
         margin: m; the authors' value is 0.3.
-        symmetric, query_ids, target_ids: see :func:`llave.hardness_weighted_loss`.
+        symmetric, query_ids, target_ids, shared_ids: see :func:`llave.hardness_weighted_loss`.
 
     Returns:
         A scalar.
@@ -42,7 +43,14 @@ def focal_infonce_loss(
         cosine_BM = query_BD.to(dtype) @ target_MD.to(dtype).T
         positive_B = cosine_BM.diagonal().square() / temperature
         logit_BM = cosine_BM * (cosine_BM + margin) / temperature
-        return contrast(logit_BM, positive_B, symmetric=symmetric, query_ids=query_ids, target_ids=target_ids)
+        return contrast(
+            logit_BM,
+            positive_B,
+            symmetric=symmetric,
+            query_ids=query_ids,
+            target_ids=target_ids,
+            shared_ids=shared_ids,
+        )
 
 
 class FocalInfoNCELoss(HardnessWeightedLoss):
@@ -68,6 +76,7 @@ class FocalInfoNCELoss(HardnessWeightedLoss):
             margin=self.margin,
             query_ids=query_ids,
             target_ids=target_ids,
+            shared_ids=self.shared_ids,
         )
 
     def get_config_dict(self) -> dict[str, Any]:

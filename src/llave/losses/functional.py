@@ -57,6 +57,7 @@ def hardness_weighted_loss(
     reward_BB: Tensor | None = None,
     query_ids: Tensor | None = None,
     target_ids: Tensor | None = None,
+    shared_ids: bool = False,
     matryoshka_dims: Sequence[int] | None = None,
     matryoshka_weights: Sequence[float] | None = None,
     impl: str = "auto",
@@ -72,6 +73,8 @@ def hardness_weighted_loss(
         reward_BB: hardness of each pair (B, M), without gradient; default is the cosine itself (LLaVE).
         query_ids, target_ids: integer ids of shape (B,) and (M,). Pairs that share a query id or a target id
             are positives of one another and are left out of the negatives, in both directions.
+        shared_ids: query and target ids are of one space: a target with the id of a query is the same content, and
+            no negative of it, in both directions.
         matryoshka_dims: prefixes of the embedding that are normalised and scored too (arXiv 2205.13147); the loss is
             the sum over these. Name the whole D among them to train it. Default: the whole alone, as it is.
         matryoshka_weights: weight of each prefix; default 1.
@@ -96,6 +99,7 @@ def hardness_weighted_loss(
         "symmetric": symmetric,
         "query_ids": query_ids,
         "target_ids": target_ids,
+        "shared_ids": shared_ids,
     }
     if impl != "reference":
         return tiled_loss(
@@ -151,6 +155,7 @@ def _reference(
     reward_BB: Tensor | None,
     query_ids: Tensor | None,
     target_ids: Tensor | None,
+    shared_ids: bool,
 ) -> Tensor:
     """The formula in plain autograd: what every other implementation is held to."""
     device_type = query_BD.device.type
@@ -164,24 +169,38 @@ def _reference(
             check_finite(query_BD, target_MD, positive_B, size)
         reward_BM = cosine_BM if reward_BB is None else reward_BB.to(dtype)
         logit_BM = torch.add(scaled_BM, reward_BM.detach(), alpha=alpha)
-        return contrast(logit_BM, positive_B, symmetric=symmetric, query_ids=query_ids, target_ids=target_ids)
+        return contrast(
+            logit_BM,
+            positive_B,
+            symmetric=symmetric,
+            query_ids=query_ids,
+            target_ids=target_ids,
+            shared_ids=shared_ids,
+        )
 
 
 def contrast(
-    logit_BM: Tensor, positive_B: Tensor, *, symmetric: bool, query_ids: Tensor | None, target_ids: Tensor | None
+    logit_BM: Tensor,
+    positive_B: Tensor,
+    *,
+    symmetric: bool,
+    query_ids: Tensor | None,
+    target_ids: Tensor | None,
+    shared_ids: bool = False,
 ) -> Tensor:
     """Mean of ``log(1 + sum_j exp(z_j - z_pos))`` over rows and, if symmetric, columns of pairs.
 
     Args:
         logit_BM: of the negatives; what stands at positives and known positives is not read.
         positive_B: logits of the positives.
-        symmetric, query_ids, target_ids: see :func:`hardness_weighted_loss`.
+        symmetric, query_ids, target_ids, shared_ids: see :func:`hardness_weighted_loss`.
     """
     size, num_targets = logit_BM.shape
     ignored_BM = torch.eye(size, num_targets, dtype=torch.bool, device=logit_BM.device)
     if query_ids is not None or target_ids is not None:
         pair_B = torch.arange(size, device=logit_BM.device)
-        ignored_BM |= known_positives(pair_B, slice(0, num_targets), size, query_ids, target_ids)
+        columns = slice(0, num_targets)
+        ignored_BM |= known_positives(pair_B, columns, size, query_ids, target_ids, shared_ids=shared_ids)
     # A finite floor instead of -inf: a row without any negative then has loss 0 and gradient 0, not NaN.
     logit_BM = logit_BM.masked_fill(ignored_BM, torch.finfo(logit_BM.dtype).min / 4)
     negative_B = logit_BM.logsumexp(1)

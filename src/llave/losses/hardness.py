@@ -24,6 +24,8 @@ class HardnessWeightedLoss(CachedStep):
 
     Columns: query, positive, then any number of hard negatives. Labels (optional) are integer ids: shape (B,)
     for target ids, or (B, 1 + columns) for one id per column; pairs that share an id are never negatives.
+    ``shared_ids`` says that one id means one content in every column, so that a target which is a query's own content
+    is no negative of it either.
 
     Args:
         model: the model to train.
@@ -32,6 +34,7 @@ class HardnessWeightedLoss(CachedStep):
         mini_batch_size, mini_batch_num_tokens, reuse_vision, keep_graphs, sort_by_length, vision_cache_gib: GradCache,
             see :class:`llave.losses.cached_step.CachedStep`. Without the first two the batch is embedded at once.
         gather: under ``torch.distributed``, use the other ranks' pairs as negatives, with gradients.
+        shared_ids: ids of all columns are of one space.
         reward: ``"self"`` (LLaVE), a function ``(query_BD, target_MD) -> (B, M)``, or one of
             :mod:`llave.losses.reward`.
         matryoshka_dims, matryoshka_weights, impl: see :func:`llave.hardness_weighted_loss`.
@@ -46,6 +49,7 @@ class HardnessWeightedLoss(CachedStep):
         mini_batch_size: int | None = None,
         mini_batch_num_tokens: int | None = None,
         gather: bool = True,
+        shared_ids: bool = False,
         reward: Reward = "self",
         reuse_vision: bool = True,
         keep_graphs: int = 1,
@@ -71,6 +75,7 @@ class HardnessWeightedLoss(CachedStep):
         self.temperature = temperature
         self.alpha = alpha
         self.gather = gather
+        self.shared_ids = shared_ids
         self.reward = reward
         self.matryoshka_dims = matryoshka_dims
         self.matryoshka_weights = matryoshka_weights
@@ -110,7 +115,14 @@ class HardnessWeightedLoss(CachedStep):
         if self._last_batch is None:
             return {}
         query_BD, target_MD, offset, query_ids, target_ids = self._last_batch
-        return batch_similarity(query_BD, target_MD, offset=offset, query_ids=query_ids, target_ids=target_ids)
+        return batch_similarity(
+            query_BD,
+            target_MD,
+            offset=offset,
+            query_ids=query_ids,
+            target_ids=target_ids,
+            shared_ids=self.shared_ids,
+        )
 
     def _loss(self, columns: list[Tensor], ids: list[Tensor] | None) -> Tensor:
         """Rows and columns of this rank against the pairs of all ranks; DDP's mean is the global loss."""
@@ -138,6 +150,7 @@ class HardnessWeightedLoss(CachedStep):
             matryoshka_weights=self.matryoshka_weights,
             query_ids=query_ids,
             target_ids=target_ids,
+            shared_ids=self.shared_ids,
             **TILED[impl],
         )
 
@@ -155,6 +168,7 @@ class HardnessWeightedLoss(CachedStep):
             matryoshka_weights=self.matryoshka_weights,
             query_ids=query_ids,
             target_ids=target_ids,
+            shared_ids=self.shared_ids,
             impl=impl,
         )
 
@@ -211,6 +225,7 @@ class HardnessWeightedLoss(CachedStep):
             "mini_batch_size": self.mini_batch_size or None,
             "mini_batch_num_tokens": self.mini_batch_num_tokens,
             "gather": self.gather,
+            "shared_ids": self.shared_ids,
             "reuse_vision": self.reuse_vision,
             "keep_graphs": self.keep_graphs,
             "sort_by_length": self.sort_by_length,

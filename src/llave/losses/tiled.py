@@ -51,6 +51,7 @@ class _Problem:
     reward_AC: Tensor | None
     query_ids: Tensor | None
     target_ids: Tensor | None
+    shared_ids: bool
     dims: tuple[int, ...]
     weights: tuple[float, ...]
     renormalise: bool
@@ -72,6 +73,7 @@ def tiled_loss(
     reward_AC: Tensor | None = None,
     query_ids: Tensor | None = None,
     target_ids: Tensor | None = None,
+    shared_ids: bool = False,
     matryoshka_dims: Sequence[int] | None = None,
     matryoshka_weights: Sequence[float] | None = None,
     keep: Keep = "nothing",
@@ -91,6 +93,7 @@ def tiled_loss(
             those behind are extra negatives without a column of their own.
         reward_AC: hardness without gradient; default is the cosine.
         query_ids: (num_pairs,) ids of all processes' queries. target_ids: (C,) ids of the candidates.
+        shared_ids: both are of one space, so that a candidate may be the very query of an anchor.
         matryoshka_dims: lengths of prefixes, each normalised and scored on its own; default is D, as it is.
         matryoshka_weights: their weights in the sum; default 1.
         keep: "nothing" (4 matmuls), "scores" (3 matmuls, A x C floats) or "scores16" (3 matmuls, A x C
@@ -114,6 +117,7 @@ def tiled_loss(
         reward_AC=None if reward_AC is None else reward_AC.detach(),
         query_ids=query_ids,
         target_ids=target_ids,
+        shared_ids=shared_ids,
         dims=dims,
         weights=tuple(weights[dim] for dim in dims),
         renormalise=matryoshka_dims is not None,
@@ -198,6 +202,7 @@ class _Tiles:
             reward_AC=problem.reward_AC,
             query_ids=problem.query_ids,
             target_ids=problem.target_ids,
+            shared_ids=problem.shared_ids,
             dtype=self.dtype,
             grad_dtype=self.query_AD.dtype,
         )

@@ -98,6 +98,7 @@ class TritonElementwise:
             "HAS_REWARD": reward_TC is not None,
             "HAS_QUERY_IDS": query_ids is not None,
             "HAS_TARGET_IDS": target_ids is not None,
+            "SHARED_IDS": scores.shared_ids and query_ids is not None and target_ids is not None,
             "BOUNDED": scores.bounded,
             "BLOCK_T": BLOCK_T,
             "BLOCK_C": BLOCK_C,
@@ -117,7 +118,7 @@ def _logits(
     cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
     rows, columns, diagonal, num_queries,
     HAS_REWARD: tl.constexpr, HAS_QUERY_IDS: tl.constexpr, HAS_TARGET_IDS: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
+    SHARED_IDS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """This program's rows t, columns c, places in the tile, and logits; -inf at positives and outside."""
     t = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
@@ -139,6 +140,10 @@ def _logits(
         row_id = tl.load(row_target_ptr + t, mask=t < rows, other=0)
         column_id = tl.load(column_target_ptr + c, mask=c < columns, other=0)
         counts = counts & (row_id[:, None] != column_id[None, :])
+    if SHARED_IDS:
+        row_id = tl.load(row_query_ptr + t, mask=t < rows, other=0)
+        column_id = tl.load(column_target_ptr + c, mask=c < columns, other=0)
+        counts = counts & (row_id[:, None] != column_id[None, :])
     return t, c, place, inside, tl.where(counts, logit, -float("inf"))
 
 
@@ -147,13 +152,14 @@ def _sums_kernel(
     cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
     row_total_ptr, row_top_ptr, column_total_ptr, column_top_ptr,
     rows, columns, diagonal, num_queries,
-    HAS_REWARD: tl.constexpr, HAS_QUERY_IDS: tl.constexpr, HAS_TARGET_IDS: tl.constexpr, BOUNDED: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
+    HAS_REWARD: tl.constexpr, HAS_QUERY_IDS: tl.constexpr, HAS_TARGET_IDS: tl.constexpr,
+    SHARED_IDS: tl.constexpr, BOUNDED: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """Sums of exp(z) of a block's rows and columns, from one exponential where none can overflow."""
     t, c, _place, _inside, logit = _logits(
         cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
-        rows, columns, diagonal, num_queries, HAS_REWARD, HAS_QUERY_IDS, HAS_TARGET_IDS, BLOCK_T, BLOCK_C,
+        rows, columns, diagonal, num_queries, HAS_REWARD, HAS_QUERY_IDS, HAS_TARGET_IDS, SHARED_IDS,
+        BLOCK_T, BLOCK_C,
     )  # fmt: skip
     row_place = tl.program_id(1) * rows + t
     column_place = tl.program_id(0) * columns + c
@@ -176,13 +182,14 @@ def _gradient_kernel(
     cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
     log_total_row_ptr, log_total_column_ptr, pull_ptr, grad_ptr, gain_ptr,
     rows, columns, diagonal, num_queries,
-    HAS_REWARD: tl.constexpr, HAS_QUERY_IDS: tl.constexpr, HAS_TARGET_IDS: tl.constexpr, BOUNDED: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
+    HAS_REWARD: tl.constexpr, HAS_QUERY_IDS: tl.constexpr, HAS_TARGET_IDS: tl.constexpr,
+    SHARED_IDS: tl.constexpr, BOUNDED: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """``exp(z) (exp(-log_total_row) + exp(-log_total_column))``, minus the pull at the positives."""
     t, c, place, inside, logit = _logits(
         cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
-        rows, columns, diagonal, num_queries, HAS_REWARD, HAS_QUERY_IDS, HAS_TARGET_IDS, BLOCK_T, BLOCK_C,
+        rows, columns, diagonal, num_queries, HAS_REWARD, HAS_QUERY_IDS, HAS_TARGET_IDS, SHARED_IDS,
+        BLOCK_T, BLOCK_C,
     )  # fmt: skip
     log_row = tl.load(log_total_row_ptr + t, mask=t < rows, other=0.0)[:, None]
     log_column = tl.load(log_total_column_ptr + c, mask=c < columns, other=0.0)[None, :]

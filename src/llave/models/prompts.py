@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from llave.data.images import load_image
-from llave.data.mmeb import Item, PictureFolder, strip_placeholder
+from llave.data.mmeb import PictureFolder, RowItem, strip_placeholder
 from llave.data.video import NUM_FRAMES, load_video
 from llave.errors import DataError, UserError
 
@@ -23,7 +23,7 @@ _MEDIA_NAME = re.compile(r"(?s)https?://|data:|.*\.[A-Za-z0-9]{2,4}$")
 """Bare texts that sentence-transformers would fetch or open as a picture or film; in a dict they are texts."""
 
 
-def to_model_input(item: Item, folder: PictureFolder, *, num_frames: int = NUM_FRAMES) -> ModelInput:
+def to_model_input(item: RowItem, folder: PictureFolder, *, num_frames: int = NUM_FRAMES) -> ModelInput:
     """Text, picture or video, or a text with either; the picture or the frames decoded.
 
     Args:

@@ -67,9 +67,12 @@ class DataSetConfig:
         split: of a copy of MMEB-train.
         weight: share of its rows drawn in each epoch; 2 shows every row twice, 0.5 half of them.
         cap: at most this many rows, drawn by the seed; null is all.
-        query_prompt: put before every query text.
-        target_prompt: put before every positive and negative text.
+        query_prompt: before every query, as the prompt of ``encode``, and saved among the model's prompts; null is the
+            base model's default prompt, if it has one.
+        target_prompt: the same before every positive and negative.
         hard_negatives: use the neg_text / neg_image_path columns as extra negatives.
+        mask_own_targets: a target that is the very content of another row's query is no negative of that query; false
+            where an item must be told from itself.
     """
 
     file: str | None = None
@@ -78,9 +81,10 @@ class DataSetConfig:
     split: Literal["original", "diverse_instruction"] = "original"
     weight: float = 1.0
     cap: int | None = None
-    query_prompt: str = ""
-    target_prompt: str = ""
+    query_prompt: str | None = None
+    target_prompt: str | None = None
     hard_negatives: bool = False
+    mask_own_targets: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +131,7 @@ class EvaluateConfig:
         batch_size: items per forward pass.
     """
 
-    benchmark: str
+    benchmark: str | None = None
     every_steps: int = 0
     limit: int | None = None
     metric: str = "overall"
@@ -154,6 +158,9 @@ class TrainConfig:
         verify_pictures: open every picture before the first step, and leave out rows whose picture is missing or
             broken. Without it a run over millions of pictures starts at once; a broken one is then replaced by
             another row of its data set and listed in errors.jsonl.
+        verbatim: texts keep the white space of the data (a line break at the end), as LLaVE reads them; otherwise it is
+            stripped.
+        blank: a text with a picture's place but no picture (queries of WebQA) gets a grey picture, as in LLaVE.
         loss: the loss.
         batch_size: pairs per device and step.
         accumulate: batches per optimiser step. That adds no negatives; a larger batch_size with loss.mini_batch_size
@@ -183,6 +190,9 @@ class TrainConfig:
         track: where metrics go besides metrics.jsonl: "tensorboard", "wandb", "trackio". All stay on this machine;
             wandb sends what it wrote only if WANDB_MODE=online says so.
         evaluate: precision@1 during training, and the best model kept; null evaluates nothing.
+        val_fraction: share of each data set's rows that is not trained on but evaluated, every query against all
+            held-out targets, as evaluate says (after every epoch without it). Drawn by the seed; rows that share a text
+            or picture stay together.
         sharding: how several processes hold the model. "none": each a whole one (DDP). "fsdp": its weights, gradients
             and optimiser state are spread over them (FSDP2). Else a JSON file of transformers' fsdp_config.
         deepspeed: a DeepSpeed JSON file, handed on to transformers; null does without.
@@ -194,6 +204,8 @@ class TrainConfig:
     model: str = "nano"
     datasets: dict[str, DataSetConfig] = field(default_factory=dict)
     verify_pictures: bool = True
+    verbatim: bool = False
+    blank: bool = False
     loss: LossConfig = field(default_factory=LossConfig)
     batch_size: int = 64
     accumulate: int = 1
@@ -219,6 +231,7 @@ class TrainConfig:
     feature_cache: Path | None = None
     track: list[Literal["tensorboard", "wandb", "trackio"]] = field(default_factory=list)
     evaluate: EvaluateConfig | None = None
+    val_fraction: float = 0.0
     sharding: str = "none"
     deepspeed: Path | None = None
     dry_run: bool = False
@@ -254,6 +267,12 @@ class TrainConfig:
             raise UserError("adapter.quantize: 4-bit weights cannot be sharded; use sharding none")
         if self.deepspeed is not None and self.sharding != "none":
             raise UserError("give deepspeed or sharding, not both")
+        if not 0 <= self.val_fraction < 1:
+            raise UserError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}")
+        if self.val_fraction and self.evaluate is None:
+            object.__setattr__(self, "evaluate", EvaluateConfig())
+        if self.evaluate is not None and self.evaluate.benchmark is None and not self.val_fraction:
+            raise UserError("evaluate needs a benchmark, or rows of the training data: --val_fraction 0.1")
         if self.loss.alpha < 0:
             raise UserError(f"alpha must be at least 0, got {self.loss.alpha}")
         if self.loss.name == "focal" and (self.loss.reward != "self" or self.loss.matryoshka_dims):

@@ -22,6 +22,7 @@ def build_loss(config: LossConfig, model: SentenceTransformer) -> HardnessWeight
         "keep_graphs": config.keep_graphs,
         "vision_cache_gib": config.vision_cache_gib,
         "gather": config.gather,
+        "shared_ids": True,  # ids of content (llave.data.row_ids)
     }
     if config.name == "focal":
         return FocalInfoNCELoss(model, margin=config.focal_margin, **options)

@@ -8,13 +8,14 @@ table, which is then written out once, under the name that the released bundle g
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llave.data.mmeb import EvalRow, Item
+from llave.data.mmeb import EvalRow, RowItem
+from llave.data.tables import as_text
 from llave.errors import DataError
-from llave.evaluation.benchmarks.places import Place, picture_file, read_table
+from llave.evaluation.benchmarks.places import Place, picture_file
 from llave.evaluation.benchmarks.spec import TaskSpec
 from llave.evaluation.benchmarks.task import TaskData
 
@@ -22,73 +23,76 @@ __all__ = ["read_beir"]
 
 QUERY_IDS = ("query-id", "_id", "query_id", "id")
 CORPUS_IDS = ("corpus-id", "_id", "corpus_id", "id")
-BATCH_ROWS = 64
-"""Rows of a corpus held at a time: their pictures are in them."""
+OWN_ID = "_id"
+"""The column of BEIR's own form, in which one id is one text, in queries and corpus alike."""
 
 
 def read_beir(spec: TaskSpec, place: Place) -> TaskData:
     """Queries that have a judgement above 0, each against the whole corpus.
 
-    A page that is judged twice for a query has the higher gain.
+    A page that is judged twice for a query has the higher gain. In BEIR's own form a document with the id of a query is
+    the query itself (ArguAna, Quora): as BEIR's evaluator does, it is left out of that query's ranking, unless it is
+    judged relevant. Ids of hub tables (``query-id``, ``corpus-id``) are unrelated numbers.
     """
-    corpus: dict[str, Item] = {}
-    for path in place.tables(spec, "corpus"):
-        corpus |= dict(_pages(path, spec, place))
+    bad: list[DataError] = []
+
+    def sound(rows: Iterable[tuple[str, Any]], parse: Callable[[Mapping[str, Any], str], None]) -> None:
+        for where, row in rows:
+            try:
+                if isinstance(row, DataError):
+                    raise row
+                parse(row, where)
+            except (DataError, ValueError, TypeError) as error:  # a score that is no number
+                bad.append(error if isinstance(error, DataError) else DataError(f"{where}: {error}"))
+
+    corpus: dict[str, RowItem] = {}
     gains: dict[str, dict[str, float]] = {}
-    for where, row in place.rows(spec, ["qrels"]):
+    rows: list[EvalRow] = []
+
+    def page_row(row: Mapping[str, Any], where: str) -> None:
+        name = _first(row, CORPUS_IDS, where)
+        corpus[name] = _page(name, row, spec, place)
+
+    def judgement(row: Mapping[str, Any], where: str) -> None:
         query, page, gain = _first(row, QUERY_IDS, where), _first(row, CORPUS_IDS, where), float(row.get("score", 1))
         if gain > 0:
             if page not in corpus:
                 raise DataError(f"{where}: page {page!r} is not in the corpus of {spec.name}")
             of_query = gains.setdefault(query, {})
             of_query[page] = max(gain, of_query.get(page, 0.0))
-    rows: list[EvalRow] = []
-    for where, row in place.rows(spec, ["queries"]):
-        relevant = gains.get(_first(row, QUERY_IDS, where))
+
+    def query_row(row: Mapping[str, Any], where: str) -> None:
+        name = _first(row, QUERY_IDS, where)
+        relevant = gains.get(name)
         if relevant:
-            text = str(row.get("query") or row.get("text") or "")
-            query_item = Item(" ".join(part for part in (spec.query.strip(), text.strip()) if part))
-            rows.append(EvalRow(query_item, tuple(corpus[page] for page in relevant), tuple(relevant.values())))
+            text = as_text(row.get("query") or row.get("text"))
+            item = RowItem(" ".join(part for part in (spec.query.strip(), text.strip()) if part))
+            itself = OWN_ID in row and name in corpus and name not in relevant
+            exclude = (corpus[name],) if itself else ()
+            rows.append(EvalRow(item, tuple(corpus[page] for page in relevant), tuple(relevant.values()), exclude))
+
+    sound(place.rows(spec, ["corpus"]), page_row)
+    sound(place.rows(spec, ["qrels"]), judgement)
+    sound(place.rows(spec, ["queries"]), query_row)
     if not rows:
-        raise DataError(f"{spec.name}: no query of {place.rows_folder(spec)} has a judgement above 0")
-    return TaskData(rows, tuple(corpus.values()))
+        reason = f"; first problem: {bad[0]}" if bad else ""
+        raise DataError(f"{spec.name}: no query of {place.rows_folder(spec)} has a judgement above 0{reason}")
+    return TaskData(rows, tuple(corpus.values()), bad)
 
 
-def _pages(path: Path, spec: TaskSpec, place: Place) -> Iterator[tuple[str, Item]]:
+def _page(name: str, row: Mapping[str, Any], spec: TaskSpec, place: Place) -> RowItem:
+    """A document of the corpus; a picture within the table becomes a file."""
     folder = spec.media or "images"
-    for where, row in _corpus_rows(path):
-        name = _first(row, CORPUS_IDS, where)
-        picture = row.get("image") or row.get("image_path")
-        if isinstance(picture, str):
-            yield name, Item(spec.target, f"{folder}/{picture}")
-            continue
-        file = f"{folder}/{picture_file(name, spec.pictures)}"
-        if isinstance(picture, Mapping) and picture.get("bytes") and not (place.root / file).is_file():
-            _write(place.root / file, picture["bytes"])
-        text = str(row.get("text") or "")
-        if picture is None and text and not (place.root / file).is_file():
-            yield name, Item(" ".join(part for part in (str(row.get("title") or ""), text) if part))
-        else:
-            yield name, Item(spec.target, file)
-
-
-def _corpus_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a corpus, a few at a time; pictures within a parquet file would not fit the memory together."""
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        try:
-            with pq.ParquetFile(path) as file:
-                number = 0
-                for batch in file.iter_batches(BATCH_ROWS):
-                    for row in batch.to_pylist():
-                        yield f"{path} row {number}", row
-                        number += 1
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot read ({error})") from None
-        return
-    for number, row in enumerate(read_table(path)):
-        yield f"{path} row {number}", row
+    picture = row.get("image") or row.get("image_path")
+    if isinstance(picture, str):
+        return RowItem(spec.target, f"{folder}/{picture}")
+    file = f"{folder}/{picture_file(name, spec.pictures)}"
+    if isinstance(picture, Mapping) and picture.get("bytes") and not (place.root / file).is_file():
+        _write(place.root / file, picture["bytes"])
+    text = as_text(row.get("text"))
+    if picture is None and text and not (place.root / file).is_file():
+        return RowItem(" ".join(part for part in (as_text(row.get("title")), text) if part))
+    return RowItem(spec.target, file)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from rich.console import Console
 
 from llave.data.hub import DONE, Done, Files, fetch_checked
+from llave.data.tables import is_table
 from llave.data.untar import unpack_tar
 from llave.data.unzip import unpack
 from llave.errors import DataError, UserError
@@ -14,8 +15,6 @@ from llave.evaluation.benchmarks.places import Place, is_of, of_config
 from llave.evaluation.benchmarks.spec import Archive, BenchmarkSpec, TaskSpec
 
 __all__ = ["Fetched", "download_benchmark"]
-
-TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def _rows(task: TaskSpec, files: Files, out: Path, done: Done) -> int:
     count = 0
     for config in configs:
         split = "test" if mmeb else task.hub_split
-        named = [path for path in files.listing if path.endswith(TABLES)]
+        named = [path for path in files.listing if is_table(Path(path))]
         if config:
             named = [path.as_posix() for path in of_config([_pure(path) for path in named], config, split)]
         chosen = [path for path in named if split and is_of(_pure(path), split)] or named

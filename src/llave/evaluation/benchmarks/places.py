@@ -1,6 +1,5 @@
 """Where a benchmark's rows and media are on this machine."""
 
-import csv
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -8,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llave.data.mmeb import Item, load_table
+from llave.data.mmeb import RowItem
+from llave.data.tables import TABLE_SUFFIXES, is_table, named_tables, read_table
 from llave.errors import DataError
 from llave.evaluation.benchmarks.spec import TaskSpec
 
-__all__ = ["Place", "is_of", "of_config", "picture_file", "read_table"]
+__all__ = ["Place", "is_of", "of_config", "picture_file"]
 
-TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".webp", ".gif")
 
 
@@ -28,11 +27,11 @@ class Place:
     root: Path
     how: str = ""
 
-    def image(self, item: Item) -> Path | None:
+    def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None."""
         return self.root / item.image if item.image else None
 
-    def video(self, item: Item) -> Path | None:
+    def video(self, item: RowItem) -> Path | None:
         """The video of an item, or None."""
         return self.root / item.video if item.video else None
 
@@ -40,7 +39,7 @@ class Place:
         """What is not there of a data set's rows and media, in words; None if nothing."""
         rows = self.rows_folder(spec)
         if spec.reader == "mmeb":
-            found = any((self.root / "eval" / f"{spec.name}{suffix}").is_file() for suffix in TABLES)
+            found = spec.name in named_tables(self.root / "eval")
             return None if found else f"{spec.name}: no {spec.name}.parquet in {self.root / 'eval'}"
         if not rows.exists():
             return f"{spec.name}: no rows at {rows}"
@@ -63,22 +62,27 @@ class Place:
         nested = self.root / "rows" / spec.rows
         return nested if nested.exists() or not (self.root / spec.rows).exists() else self.root / spec.rows
 
-    def rows(self, spec: TaskSpec, configs: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    def rows(
+        self, spec: TaskSpec, configs: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, dict[str, Any] | DataError]]:
         """``("FILE row N", row)`` of a data set's tables; ``row["{config}"]`` is its configuration.
+
+        In place of a row that cannot be read there is what is wrong with it.
 
         Args:
             configs: instead of the data set's own.
 
         Raises:
-            DataError: no table, or one that cannot be read.
+            DataError: no table, or one of which nothing can be read.
         """
         for config in configs if configs is not None else spec.configs or [""]:
             for path in self.tables(spec, config):
                 for number, row in enumerate(read_table(path)):
                     where = f"{path} row {number}"
-                    if not isinstance(row, dict):
-                        raise DataError(f"{where}: expected an object")
-                    yield where, {**row, "{config}": config}
+                    if isinstance(row, dict):
+                        yield where, {**row, "{config}": config}
+                    else:
+                        yield where, row if isinstance(row, DataError) else DataError(f"{where}: expected an object")
 
     def tables(self, spec: TaskSpec, config: str = "") -> list[Path]:
         """Files of a configuration and of the data set's split, as the hub lays them out, sorted.
@@ -89,7 +93,7 @@ class Place:
         place = self.rows_folder(spec)
         if place.is_file():
             return [place]
-        found = sorted(path for path in place.rglob("*") if path.suffix in TABLES and not path.name.startswith("."))
+        found = sorted(path for path in place.rglob("*") if is_table(path) and not path.name.startswith("."))
         if config:
             names = of_config([path.relative_to(place) for path in found], config, spec.hub_split)
             found = [place / name for name in names]
@@ -98,7 +102,7 @@ class Place:
         )
         if not found:
             of = f" of configuration {config}" if config else ""
-            raise DataError(f"{spec.name}: no table{of} in {place} ({', '.join(TABLES)}){self.advice}")
+            raise DataError(f"{spec.name}: no table{of} in {place} ({', '.join(TABLE_SUFFIXES)}){self.advice}")
         return of_split or found
 
     @property
@@ -137,18 +141,3 @@ def is_of(path: Path, word: str) -> bool:
     """Whether a path names a configuration or split: as a folder, or as a part of the file's name."""
     stem = path.name.split(".")[0]
     return word in path.parts[:-1] or stem == word or stem.startswith((f"{word}-", f"{word}_")) or f"-{word}" in stem
-
-
-def read_table(path: Path) -> Sequence[Any]:
-    """Rows of a table, CSV and TSV included, unchecked.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    if path.suffix in (".csv", ".tsv"):
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path}: cannot read ({error})") from None
-    return load_table(path)

@@ -13,16 +13,20 @@
 """
 
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from llave.data.mmeb import IMAGE_PLACEHOLDER, EvalRow, Item, MMEBFolder
+from llave.data.encodings import decode_text
+from llave.data.mmeb import IMAGE_PLACEHOLDER, EvalRow, MMEBFolder, RowItem
+from llave.data.tables import as_text
 from llave.errors import DataError
 from llave.evaluation.benchmarks.beir import read_beir
 from llave.evaluation.benchmarks.places import Place
 from llave.evaluation.benchmarks.spec import Reader, TaskSpec
-from llave.evaluation.benchmarks.task import TaskData
+from llave.evaluation.benchmarks.task import TaskData, mmeb_data
 
 __all__ = ["READ", "join"]
 
@@ -35,13 +39,11 @@ def join(*parts: str) -> str:
 
 
 def _mmeb(spec: TaskSpec, place: Place) -> TaskData:
-    folder = MMEBFolder(place.root)
-    return TaskData(folder.eval(spec.name), folder.corpus(spec.name))
+    return mmeb_data(MMEBFolder(place.root), spec.name)
 
 
 def _instructed(spec: TaskSpec, place: Place) -> TaskData:
-    rows: list[EvalRow] = []
-    for where, row in place.rows(spec, spec.configs or [spec.name]):
+    def parse(row: Row, where: str) -> list[EvalRow]:
         query_image = _picture(row, "qry_img_path", spec, where)
         texts, images = _strings(row, "tgt_text", where), _strings(row, "tgt_img_path", where)
         images = images or [""] * len(texts)
@@ -54,29 +56,32 @@ def _instructed(spec: TaskSpec, place: Place) -> TaskData:
             query = f"{IMAGE_PLACEHOLDER}\n{query}"
         instruction = str(row.get("tgt_inst") or "")
         candidates = tuple(
-            Item(f"{instruction} {text}".replace(" \n", "\n") if instruction else text, _under(spec.media, image))
+            RowItem(f"{instruction} {text}".replace(" \n", "\n") if instruction else text, _under(spec.media, image))
             for text, image in zip(texts, images, strict=True)
         )
-        rows.append(EvalRow(Item(query, query_image), candidates))
-    return TaskData(rows)
+        return [EvalRow(RowItem(query, query_image), candidates)]
+
+    return _data(place.rows(spec, spec.configs or [spec.name]), parse)
 
 
 def _labels(spec: TaskSpec, place: Place) -> TaskData:
-    rows: list[EvalRow] = []
     local = "candidates" in spec.columns
-    for where, row in _first(place.rows(spec), spec.first):
+
+    def parse(row: Row, where: str) -> list[EvalRow]:
         label = _text(row, spec, "label", where)
-        video = Item(spec.query, "", place.video_path(spec, _text(row, spec, "video", where)))
+        video = RowItem(spec.query, "", place.video_path(spec, _text(row, spec, "video", where)))
         others = [text for text in _strings(row, spec.columns["candidates"], where) if text != label] if local else []
-        rows.append(EvalRow(video, (Item(label), *map(Item, others))))
-    return TaskData(rows, () if local else tuple(map(Item, _all_labels(spec, place, rows))))
+        return [EvalRow(video, (RowItem(label), *map(RowItem, others)))]
+
+    data = _data(islice(place.rows(spec), spec.first), parse)
+    return data if local else replace(data, corpus=tuple(map(RowItem, _all_labels(spec, place, data.rows))))
 
 
-def _all_labels(spec: TaskSpec, place: Place, rows: list[EvalRow]) -> list[str]:
+def _all_labels(spec: TaskSpec, place: Place, rows: Sequence[EvalRow]) -> list[str]:
     """The labels of ``labels/NAME.txt``; without it those that occur, if they are as many as there must be."""
     path = place.root / "labels" / f"{spec.name}.txt"
     if path.is_file():
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in decode_text(path.read_bytes(), str(path)).split("\n") if line.strip()]
     found = sorted({row.candidates[0].text for row in rows})
     if spec.labels is not None and len(found) < spec.labels:
         raise DataError(
@@ -91,8 +96,8 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
     ``answers``: ``plain`` options, ``lettered`` ("(A) …") or ``unlettered`` ("A. …" without "A."). The right one is a
     number from 0, a letter, or the option's text.
     """
-    rows: list[EvalRow] = []
-    for where, row in _first(place.rows(spec), spec.first):
+
+    def parse(row: Row, where: str) -> list[EvalRow]:
         options = spec.options or _options(row, spec, where)
         lettered = [f"({letter}) {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False)]
         question = _text(row, spec, "question", where)
@@ -111,29 +116,31 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
         texts = candidates[spec.answers]
         ordered = [texts[right], *(text for number, text in enumerate(texts) if number != right)]
         video = place.video_path(spec, _text(row, spec, "video", where))
-        rows.append(EvalRow(Item(join(spec.query, shown[spec.ask]), "", video), tuple(map(Item, ordered))))
-    return TaskData(rows)
+        return [EvalRow(RowItem(join(spec.query, shown[spec.ask]), "", video), tuple(map(RowItem, ordered)))]
+
+    return _data(islice(place.rows(spec), spec.first), parse)
 
 
 def _captions(spec: TaskSpec, place: Place) -> TaskData:
-    rows: list[EvalRow] = []
-    videos: dict[str, Item] = {}
-    for where, row in _first(place.rows(spec), spec.first):
+    videos: dict[str, RowItem] = {}
+
+    def parse(row: Row, where: str) -> list[EvalRow]:
         name = _text(row, spec, "video", where)
-        stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in FILMS else name
-        video = videos.setdefault(stem, Item(spec.target, "", place.video_path(spec, stem)))
         texts = row.get(spec.columns["text"])
         captions = [texts] if isinstance(texts, str) else list(texts or [])
         if not captions or not all(isinstance(caption, str) for caption in captions):
             raise DataError(f"{where}: {spec.columns['text']} must be a text or a list of texts")
+        stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in FILMS else name
+        video = videos.setdefault(stem, RowItem(spec.target, "", place.video_path(spec, stem)))
         chosen = captions if spec.every_caption else captions[:1]
-        rows += [EvalRow(Item(join(spec.query, caption)), (video,)) for caption in chosen]
-    return TaskData(rows, tuple(videos.values()))
+        return [EvalRow(RowItem(join(spec.query, caption)), (video,)) for caption in chosen]
+
+    data = _data(islice(place.rows(spec), spec.first), parse)
+    return replace(data, corpus=tuple(videos.values()))
 
 
 def _moments(spec: TaskSpec, place: Place) -> TaskData:
-    rows: list[EvalRow] = []
-    for where, row in _first(place.rows(spec), spec.first):
+    def parse(row: Row, where: str) -> list[EvalRow]:
         name = PurePosixPath(_text(row, spec, "video", where)).stem
         folder = place.media(spec) / name
         clips = sorted(path.name for path in folder.glob("*") if path.is_dir() and path.name != "query")
@@ -141,36 +148,36 @@ def _moments(spec: TaskSpec, place: Place) -> TaskData:
         if not right:
             raise DataError(f"{where}: no folder positive* in {folder}{place.advice}")
         ordered = [*right, *(clip for clip in clips if clip not in right)]
-        candidates = tuple(Item(spec.target, "", f"{spec.media}/{name}/{clip}") for clip in ordered)
+        candidates = tuple(RowItem(spec.target, "", f"{spec.media}/{name}/{clip}") for clip in ordered)
         text = join(spec.query, _text(row, spec, "text", where))
-        query = Item(text, "", f"{spec.media}/{name}/query")
-        rows.append(EvalRow(query, candidates, (1.0,) * len(right)))
-    return TaskData(rows)
+        query = RowItem(text, "", f"{spec.media}/{name}/query")
+        return [EvalRow(query, candidates, (1.0,) * len(right))]
+
+    return _data(islice(place.rows(spec), spec.first), parse)
 
 
 def _clips(spec: TaskSpec, place: Place) -> TaskData:
-    rows: list[EvalRow] = []
-
     def clip(path: str) -> str:
         return place.video_path(spec, f"video_frames/{path.replace('/', '_').split('.mp4')[0]}")
 
-    for where, row in _first(place.rows(spec), spec.first):
+    def parse(row: Row, where: str) -> list[EvalRow]:
         text, shown = _text(row, spec, "text", where), str(row.get(spec.columns["input"]) or "")
         if PurePosixPath(shown).suffix in FILMS:
-            query = Item(join(spec.query_with_video, text), "", clip(shown))
+            query = RowItem(join(spec.query_with_video, text), "", clip(shown))
         elif PurePosixPath(shown).suffix in (".jpg", ".png"):
-            query = Item(join(spec.query_with_picture, text), f"{spec.media}/query_{shown}")
+            query = RowItem(join(spec.query_with_picture, text), f"{spec.media}/query_{shown}")
         else:
-            query = Item(join(spec.query, text))
+            query = RowItem(join(spec.query, text))
         right, wrong = (
             [str(entry[spec.columns["path"]]) for entry in row.get(spec.columns[key]) or []]
             for key in ("positives", "negatives")
         )
         if not right:
             raise DataError(f"{where}: no right clip in {spec.columns['positives']}")
-        candidates = tuple(Item(spec.target, "", clip(path)) for path in [*right, *wrong])
-        rows.append(EvalRow(query, candidates, (1.0,) * len(right)))
-    return TaskData(rows)
+        candidates = tuple(RowItem(spec.target, "", clip(path)) for path in [*right, *wrong])
+        return [EvalRow(query, candidates, (1.0,) * len(right))]
+
+    return _data(islice(place.rows(spec), spec.first), parse)
 
 
 FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -187,11 +194,26 @@ READ: dict[Reader, Callable[[TaskSpec, Place], TaskData]] = {
 }
 
 
-def _first(rows: Any, count: int | None) -> Any:
-    for number, row in enumerate(rows):
-        if number == count:
-            return
-        yield row
+def _data(rows: Iterable[tuple[str, Row | DataError]], parse: Callable[[Row, str], list[EvalRow]]) -> TaskData:
+    """Every row parsed; one that cannot be costs itself.
+
+    Raises:
+        DataError: of all rows the same can be said; the first's.
+    """
+    found: list[EvalRow] = []
+    bad: list[DataError] = []
+    for where, row in rows:
+        try:
+            if isinstance(row, DataError):
+                raise row
+            found += parse(row, where)
+        except DataError as error:
+            bad.append(error)
+        except Exception as error:  # a column of another type than its format has
+            bad.append(DataError(f"{where}: {type(error).__name__}: {error}"))
+    if bad and not found:
+        raise bad[0]
+    return TaskData(found, bad=bad)
 
 
 def _text(row: Row, spec: TaskSpec, role: str, where: str) -> str:
@@ -210,7 +232,7 @@ def _string(row: Row, column: str, where: str) -> str:
     if column not in row:
         raise DataError(f"{where}: missing column {column}; it has {', '.join(name for name in row if name[0] != '{')}")
     value = row[column]
-    return "" if value is None else str(value)
+    return as_text(value)
 
 
 def _strings(row: Row, column: str, where: str) -> list[str]:
@@ -219,7 +241,7 @@ def _strings(row: Row, column: str, where: str) -> list[str]:
         return []
     if not isinstance(value, list):
         raise DataError(f"{where}: {column} must be a list")
-    return ["" if entry is None else str(entry) for entry in value]
+    return [as_text(entry) for entry in value]
 
 
 def _options(row: Row, spec: TaskSpec, where: str) -> list[str]:

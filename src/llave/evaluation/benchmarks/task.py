@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from llave.data.mmeb import EvalRow, Item, MMEBFolder, PictureFolder
+from llave.data.mmeb import EvalRow, MMEBFolder, PictureFolder, RowItem
+from llave.errors import DataError
 
-__all__ = ["META_TASKS", "MODALITIES", "Benchmark", "Modality", "Split", "Task", "TaskData", "folder_task"]
+__all__ = ["META_TASKS", "MODALITIES", "Benchmark", "Modality", "Split", "Task", "TaskData", "folder_task", "mmeb_data"]
 
 Split = Literal["ind", "ood"]
 Modality = Literal["image", "video", "visdoc"]
@@ -28,10 +29,14 @@ META_TASKS = (
 
 @dataclass(frozen=True, slots=True)
 class TaskData:
-    """Rows, and the candidates that every row faces besides its own (none where candidates are local)."""
+    """Rows, and the candidates that every row faces besides its own (none where candidates are local).
+
+    ``bad``: rows of the tables that could not be read, and what is wrong with each.
+    """
 
     rows: Sequence[EvalRow]
-    corpus: Sequence[Item] = ()
+    corpus: Sequence[RowItem] = ()
+    bad: Sequence[DataError] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,8 @@ class Task:
         metric: the score that counts, e.g. ``"hit@1"``.
         expected: queries of the published benchmark, or None; with another number a score cannot be compared.
         published_name: in the leaderboard's files, where it differs.
+        query_prompt: before its queries, as ``SentenceTransformer.encode`` takes it; None is the model's default.
+        target_prompt: before its candidates.
         picture_names: a scorer of old names candidates by their picture alone (see ``llave.evaluation.compat``).
     """
 
@@ -61,6 +68,8 @@ class Task:
     modality: Modality = "image"
     metric: str = "hit@1"
     expected: int | None = None
+    query_prompt: str | None = None
+    target_prompt: str | None = None
     picture_names: bool = False
     published_name: str = ""
 
@@ -71,10 +80,17 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A name and its data sets."""
+    """A name and its data sets. ``note`` says what the user should know of how they were made."""
 
     name: str
     tasks: Sequence[Task]
+    note: str = ""
+
+
+def mmeb_data(folder: MMEBFolder, name: str) -> TaskData:
+    """A data set of a folder in MMEB's format."""
+    bad: list[DataError] = []
+    return TaskData(folder.eval(name, bad), folder.corpus(name, bad), bad)
 
 
 def folder_task(
@@ -92,7 +108,7 @@ def folder_task(
         meta_task=meta_task,
         split=split,
         folder=folder,
-        read=lambda: TaskData(folder.eval(name), folder.corpus(name)),
+        read=lambda: mmeb_data(folder, name),
         where=str(folder.path("eval", name)),
         modality=modality,
         metric=metric,

@@ -18,11 +18,11 @@ import numpy as np
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from numpy.typing import NDArray
 
-from llave.data.mmeb import Item, strip_placeholder
+from llave.data.mmeb import RowItem, strip_placeholder
+from llave.encode.table import ItemTable
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.benchmarks.task import Task
-from llave.evaluation.items import ItemTable
 from llave.evaluation.mteb.instructions import MetadataOfInstructed
 
 __all__ = ["MMEBTask", "mmeb_task", "mmeb_tasks"]
@@ -55,15 +55,18 @@ def mmeb_tasks(benchmark: str | Path) -> "list[MMEBTask]":
 class _Rows:
     """Queries, unique documents, and per query the numbers of its own documents and the gains of the first of them."""
 
-    queries: list[Item]
+    queries: list[RowItem]
     documents: ItemTable
     own: list[NDArray[np.int32]]
     gains: list[dict[int, float]]
     corpus: NDArray[np.int32]
+    excluded: list[list[int]]
 
     @property
     def everywhere(self) -> bool:
         """Every query faces all documents."""
+        if any(self.excluded):
+            return False
         return len(self.corpus) == len(self.documents) or all(len(own) == len(self.documents) for own in self.own)
 
 
@@ -113,7 +116,10 @@ class MMEBTask(AbsTaskRetrieval):
         }
         top_ranked = None
         if not rows.everywhere:
-            faced = ((index, np.union1d(own, rows.corpus)) for index, own in enumerate(rows.own))
+            faced = (
+                (index, np.setdiff1d(np.union1d(own, rows.corpus), excluded))
+                for index, (own, excluded) in enumerate(zip(rows.own, rows.excluded, strict=True))
+            )
             top_ranked = {f"q{index}": [ids[number] for number in numbers] for index, numbers in faced}
         query, document = self.metadata.category.split("2")  # type: ignore[union-attr]
         split = {
@@ -125,10 +131,10 @@ class MMEBTask(AbsTaskRetrieval):
         self.dataset = {"default": {self.metadata.eval_splits[0]: split}}  # type: ignore[dict-item]
         self.data_loaded = True
 
-    def _documents(self) -> list[tuple[int, Item]]:
-        return [(number, self._rows.documents.item(number)) for number in range(len(self._rows.documents))]
+    def _documents(self) -> list[tuple[int, RowItem]]:
+        return [(number, self._rows.documents.row_item(number)) for number in range(len(self._rows.documents))]
 
-    def _table(self, items: list[tuple[str, Item]], kinds: str) -> datasets.Dataset:
+    def _table(self, items: list[tuple[str, RowItem]], kinds: str) -> datasets.Dataset:
         columns: dict[str, list[str | None]] = {"id": [key for key, _ in items]}
         features: dict[str, Any] = {"id": datasets.Value("string")}
         if "t" in kinds:
@@ -161,12 +167,12 @@ def _number(task: Task) -> _Rows:
     data = task.read()
     table = ItemTable()
 
-    def add(item: Item) -> int:
+    def add(item: RowItem) -> int:
         if item.video:
             raise UserError(f"{task.where}: has videos, which mteb gets from its own data sets only; use `llave eval`")
         return table.add(task.folder, item)
 
-    rows = _Rows([], table, [], [], np.array(list(dict.fromkeys(map(add, data.corpus))), dtype=np.int32))
+    rows = _Rows([], table, [], [], np.array(list(dict.fromkeys(map(add, data.corpus))), dtype=np.int32), [])
     for row in data.rows:
         own = [add(candidate) for candidate in row.candidates]
         gains: dict[int, float] = {}
@@ -177,12 +183,13 @@ def _number(task: Task) -> _Rows:
         rows.queries.append(row.query)
         rows.own.append(np.array(list(dict.fromkeys(own)), dtype=np.int32))
         rows.gains.append(gains)
+        rows.excluded.append([number for number in map(add, row.exclude) if number not in own])
     if not rows.queries:
         raise DataError(f"{task.where}: no rows")
     return rows
 
 
-def _kinds(items: list[Item]) -> str:
+def _kinds(items: list[RowItem]) -> str:
     """``"i"``, ``"t"`` or ``"it"``: what some of the items have."""
     image = any(item.image for item in items)
     text = any(strip_placeholder(item.text) for item in items)

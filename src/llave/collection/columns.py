@@ -1,0 +1,86 @@
+"""Which column of a table holds what: as the user says, by the usual names, or by what stands in it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from llave.collection.collection import Columns
+from llave.errors import UserError
+
+__all__ = ["Chosen", "choose_columns"]
+
+USUAL = {
+    "id": ("id", "key", "_id"),
+    "text": ("text", "caption", "title"),
+    "image": ("image", "image_path", "img_path", "file_name", "picture"),
+    "video": ("video", "video_path"),
+}
+"""Names that are looked for where the user names none."""
+FILMS = {".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v"}
+
+
+class Chosen:
+    """The columns of a table in use.
+
+    Args:
+        columns: our name of a column -> the table's.
+        fields: columns that are kept as metadata.
+    """
+
+    def __init__(self, columns: Mapping[str, str], fields: Sequence[str]) -> None:
+        self.columns = columns
+        self.fields = fields
+
+    def __str__(self) -> str:
+        """In a line, for the user."""
+        taken = ", ".join(f"{ours} from {theirs!r}" for ours, theirs in self.columns.items())
+        return f"columns: {taken}" + (f"; kept as fields: {', '.join(self.fields)}" if self.fields else "")
+
+
+def choose_columns(path: Path, rows: Sequence[Mapping[str, Any]], columns: Columns) -> Chosen:
+    """The columns of a table by its first rows.
+
+    Where no column has the name of a picture's or a video's, one all of whose texts are files beside the table is it.
+
+    Raises:
+        UserError: a column that is not there, or none to embed.
+    """
+    row = {name: value for row in reversed(rows) for name, value in row.items()}
+    chosen: dict[str, str] = {}
+    for ours, usual in USUAL.items():
+        asked = getattr(columns, ours)
+        if asked is not None and asked not in row:
+            raise UserError(f"{path}: no column {asked!r} for --columns.{ours}; there are: {', '.join(row)}")
+        name = asked or next((name for name in usual if name in row), None)
+        if name is not None:
+            chosen[ours] = name
+    if not {"image", "video"} & chosen.keys():
+        for name in row:
+            kind = _files_in(path.parent, [found.get(name) for found in rows])
+            if kind is not None and name not in chosen.values():
+                chosen[kind] = name
+                break
+    if not {"text", "image", "video"} & chosen.keys():
+        raise UserError(f"{path}: which column is what? --columns.text or --columns.image; there are: {', '.join(row)}")
+    return Chosen(chosen, _fields(path, row, columns, chosen))
+
+
+def _files_in(folder: Path, values: Sequence[Any]) -> str | None:
+    """``"image"`` or ``"video"`` if these values are names of files with a suffix, below the folder."""
+    names = [value for value in values if value not in (None, "")]
+    if not names or not all(isinstance(name, str) and len(name) < 1024 and "\0" not in name for name in names):
+        return None
+    if not all(PurePath(name).suffix and (folder / name).is_file() for name in names):
+        return None
+    return "video" if all(PurePath(name).suffix.lower() in FILMS for name in names) else "image"
+
+
+def _fields(path: Path, row: Mapping[str, Any], columns: Columns, chosen: Mapping[str, str]) -> list[str]:
+    if columns.fields is None:
+        taken = set(chosen.values())
+        return [name for name, value in row.items() if name not in taken and not isinstance(value, bytes | Mapping)]
+    names = [name.strip() for name in columns.fields.split(",") if name.strip()]
+    for name in names:
+        if name not in row:
+            raise UserError(f"{path}: no column {name!r} for --columns.fields; there are: {', '.join(row)}")
+    return names
