@@ -11,6 +11,7 @@ from typing import Any
 
 from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, scalar, state_of
+from llave.data.door import reason_of
 from llave.data.identity import legible
 from llave.encode.item import Item
 from llave.errors import DataError, UserError
@@ -21,7 +22,8 @@ PICTURES = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "ppm"}
 FILMS = {"mp4", "webm", "mkv", "mov", "avi"}
 TEXTS = {"txt", "text", "caption", "caption.txt"}
 TEXT_FIELDS = ("text", "caption")
-MAX_MEMBER_BYTES = 256 * 1024**2
+MAX_ITEM_BYTES = 256 * 1024**2
+"""Of all files of one item together, which are in memory at once."""
 
 
 def tar_files(path: Path) -> list[Path]:
@@ -62,8 +64,8 @@ class TarCollection:
             with tarfile.open(self.root / name, "r|") as archive:
                 for key, members in _items(archive):
                     yield _read(f"{name[: -len('.tar')]}/{key}", members)
-        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            reason = f"{self.root / name}: cannot read on ({error}); items after this place are missing"
+        except Exception as error:  # whatever a damaged archive leads to
+            reason = f"{self.root / name}: cannot read on ({reason_of(error)}); items after this place are missing"
             yield BadEntry(name, reason, hides=True)
 
     def state(self) -> str:
@@ -80,26 +82,37 @@ class TarCollection:
 
 
 def _items(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes | str]]]:
-    """(key, what its files hold by suffix); in place of what is too large, the reason."""
-    key, members = "", dict[str, bytes | str]()
+    """(key, what its files hold by suffix); in place of what is not read, the reason."""
+    key, members, held = "", dict[str, bytes | str](), 0
     for member in archive:
         path = PurePosixPath(member.name)
         if not member.isreg() or path.name.startswith("."):
+            continue
+        if not _plain(path):
+            yield repr(member.name), {"": f"{member.name!r}: not a name of a file; rename it"}
             continue
         stem, _, suffix = path.name.partition(".")
         name = (path.parent / stem).as_posix().removeprefix("./")
         if name != key:
             if members:
                 yield key, members
-            key, members = name, {}
-        if member.size > MAX_MEMBER_BYTES:
-            members[suffix.lower()] = f"{member.name}: more than {MAX_MEMBER_BYTES:,} bytes"
+            key, members, held = name, {}, 0
+        held += member.size
+        if member.issparse():  # its size is what it says, not what the archive has
+            members[suffix.lower()] = f"{member.name}: stored with holes; make the archive without --sparse"
+        elif held > MAX_ITEM_BYTES:
+            members[suffix.lower()] = f"{member.name}: more than {MAX_ITEM_BYTES:,} bytes in one item"
         else:
             file = archive.extractfile(member)
             assert file is not None  # a regular file
             members[suffix.lower()] = file.read()
     if members:
         yield key, members
+
+
+def _plain(path: PurePosixPath) -> bool:
+    """A name below the archive's folder, as a file can have it."""
+    return bool(path.name) and not path.is_absolute() and ".." not in path.parts and "\0" not in str(path)
 
 
 def _read(key: str, members: Mapping[str, bytes | str]) -> Entry | BadEntry:
