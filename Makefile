@@ -40,7 +40,7 @@ bench: $(STAMP) ## speed of the nano model, of a training step and of the loss o
 	$(BIN)/llave bench loss
 
 docs: $(STAMP) ## pictures and tables of the README from runs/quickstart
-	$(BIN)/python benchmarks/loss_page.py
+	$(BIN)/python -m benchmarks.loss_page
 	$(BIN)/python docs/refresh.py
 
 clean: ## remove the environment and all runs

@@ -1,14 +1,14 @@
 """The table and plot of docs/loss.md from results/loss_cpu.json, which `llave bench loss --out DIR` measured.
 
-Run: python benchmarks/loss_page.py
+Run: python -m benchmarks.loss_page
 """
 
 import json
 import re
 from pathlib import Path
 
-from llave.bench.loss import Measurement
-from llave.bench.tables import loss_plot
+from benchmarks.loss import Measurement
+from benchmarks.tables import loss_plot
 
 ROOT = Path(__file__).parent.parent
 DIM = 896

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from llave import load_model
-from llave.models.load import use_feature_cache
+from llave.models.nano_features import use_feature_cache
 from llave.terminal import quiet_libraries
 
 ROUNDS = 5

@@ -1,7 +1,9 @@
 """Shared fixtures: the untrained nano model, and a few real pictures drawn by the test."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
@@ -27,6 +29,16 @@ def picture() -> Callable[[int], Image.Image]:
         return image
 
     return draw
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of this process and of what it starts, so that a look into it finds what the tests made and nobody else."""
+    folder = tmp_path_factory.mktemp("tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session", autouse=True)

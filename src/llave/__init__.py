@@ -14,16 +14,36 @@ from wrapt import when_imported
 from llave._version import __version__
 
 if TYPE_CHECKING:
+    from llave.encode.encoder import Encoder
+    from llave.encode.forward import Refused
+    from llave.encode.item import Item
+    from llave.evaluation.runner import evaluate
     from llave.losses.functional import hardness_weighted_loss
     from llave.losses.hardness import HardnessWeightedLoss
-    from llave.models.load import load_model
+    from llave.models.open import load_model
+    from llave.search.index import Index
 
-__all__ = ["HardnessWeightedLoss", "__version__", "hardness_weighted_loss", "load_model"]
+__all__ = [
+    "Encoder",
+    "HardnessWeightedLoss",
+    "Index",
+    "Item",
+    "Refused",
+    "__version__",
+    "evaluate",
+    "hardness_weighted_loss",
+    "load_model",
+]
 
 _HOMES = {
+    "Encoder": "llave.encode.encoder",
+    "Index": "llave.search.index",
+    "Item": "llave.encode.item",
+    "Refused": "llave.encode.forward",
+    "evaluate": "llave.evaluation.runner",
     "hardness_weighted_loss": "llave.losses.functional",
     "HardnessWeightedLoss": "llave.losses.hardness",
-    "load_model": "llave.models.load",
+    "load_model": "llave.models.open",
 }
 
 

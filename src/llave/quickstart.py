@@ -2,7 +2,6 @@
 of them put to use."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +9,19 @@ from typing import Any
 
 from rich.console import Console
 
-from llave.collection.open import open_collection
-from llave.data.sample.build import PICTURES, build_sample
+from llave.encode.cache import model_fingerprint
 from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark
-from llave.evaluation.report import write_gap_report, write_plots
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
-from llave.evaluation.tables import comparison_table
-from llave.models.load import load_model, use_feature_cache
-from llave.search.build import build_index
+from llave.files import write_json
+from llave.models.nano_features import use_feature_cache
+from llave.models.open import load_model
+from llave.report.gap import write_gap_report, write_plots
+from llave.report.tables import comparison_table
+from llave.sample.build import PICTURES, build_sample
+from llave.search.build import build
 from llave.search.index import Index
-from llave.search.info import index_info
 from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
 from llave.training.run import train
@@ -95,7 +95,7 @@ def quickstart(
     }
     summary = write_gap_report(out / "report.html", runs, title="LLaVE quickstart: InfoNCE and hardness weighting")
     write_plots(out / "plots", runs)
-    (out / "results.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    write_json(out / "results.json", summary)
     console.print(f"5/5 index → {out / 'index'}")
     _index(out, features)
     Console().print(comparison_table(summary))
@@ -107,9 +107,6 @@ def _index(out: Path, features: Path) -> None:
     path, folder = out / "models" / "hardness", out / "index"
     model = load_model(path)
     use_feature_cache(model, features)
-    info = index_info(model, path)
-    if Index.exists(folder) and Index.open(folder).info.fingerprint != info.fingerprint:
+    if Index.exists(folder) and Index.open(folder).info.fingerprint != model_fingerprint(model):
         shutil.rmtree(folder)
-    index = Index.open(folder) if Index.exists(folder) else Index.create(folder, info)
-    table = out / "data" / PICTURES
-    build_index(index, model, open_collection(table), table)
+    build(folder, model, out / "data" / PICTURES)

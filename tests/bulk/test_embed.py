@@ -25,8 +25,8 @@ from llave.bulk.precision import Precision, check_dimensions, vectors_of
 from llave.bulk.run import embed_collection
 from llave.cli.main import main
 from llave.collection.collection import Columns
+from llave.encode.cache import model_fingerprint
 from llave.errors import UserError
-from llave.evaluation.cache import model_fingerprint
 
 Draw = Callable[[int], Image.Image]
 
@@ -180,7 +180,7 @@ def test_killed_before_the_manifest(tmp_path: Path, texts: Path, nano_untouched:
     out = tmp_path / "out"
     (out / "shards").mkdir(parents=True)
     (out / "parts.jsonl").write_text("")
-    (out / ".manifest.json.7.partial").write_text("{")
+    (out / ".llave-7.partial").mkdir()
     manifest = open_manifest(out, settings(texts, nano_untouched))
     assert load_manifest(out) == manifest
     (out / "manifest.json").write_text("{")
@@ -194,8 +194,9 @@ def test_what_a_killed_process_left(tmp_path: Path, texts: Path, nano_untouched:
     """Errors of a part that is read anew, and pieces of shards."""
     manifest = open_manifest(tmp_path / "out", settings(texts, nano_untouched))
     manifest.errors(0).write_text('{"id": "1", "error": "no memory"}\n')
-    partial = tmp_path / "out" / "shards" / ".000000.parquet.7.partial"
-    partial.write_bytes(b"PAR1")
+    partial = tmp_path / "out" / "shards" / ".llave-7.partial"
+    partial.mkdir()
+    (partial / "000000.parquet").write_bytes(b"PAR1")
     report = embed(manifest, nano_untouched)
     assert (report.vectors, report.errors) == (57, 0)
     assert not partial.exists()

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
+import benchmarks
+import llave
+from benchmarks.commands import LossConfig
 from llave.cli.analyze import AnalyzeConfig
-from llave.cli.bench import BenchLossConfig
 from llave.cli.data import CheckConfig, DownloadConfig, SampleConfig, SummaryConfig
 from llave.cli.doctor import DoctorConfig
 from llave.cli.eval import EvalConfig
@@ -76,7 +78,7 @@ def test_help_and_version_do_not_wait_for_torch(argv: list[str]) -> None:
         ("eval", EvalConfig),
         ("mteb", MtebConfig),
         ("analyze", AnalyzeConfig),
-        ("bench loss", BenchLossConfig),
+        ("bench loss", LossConfig),
         ("doctor", DoctorConfig),
         ("data sample", SampleConfig),
         ("data download", DownloadConfig),
@@ -336,3 +338,18 @@ def test_quickstart_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureF
     assert "is finished already" in capsys.readouterr().err
     assert weights.stat().st_mtime_ns == before
     assert json.loads((run / "results.json").read_text()) == results
+
+
+def test_measurements_that_are_not_there(tmp_path: Path) -> None:
+    """As after ``pip install llave``, where nothing but the package is."""
+    package = tmp_path / "site-packages" / "llave"
+    shutil.copytree(Path(llave.__file__).parent, package, ignore=shutil.ignore_patterns("static", "__pycache__"))
+    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+    command = [sys.executable, "-m", "llave.cli.main", "bench", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "LLAVE_BENCHMARKS=" in done.stderr
+    environment["LLAVE_BENCHMARKS"] = str(Path(benchmarks.__file__).parent)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "serve     our server" in done.stdout

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from llave.cli.main import main
-from tests.evaluation.pages import check_in_chromium, check_self_contained, parse
+from tests.report.pages import check_in_chromium, check_self_contained, parse
 
 Draw = Callable[[int], Image.Image]
 Captured = pytest.CaptureFixture[str]

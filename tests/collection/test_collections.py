@@ -17,6 +17,7 @@ from PIL import Image, features
 from llave.collection.collection import Collection, Columns
 from llave.collection.entry import BadEntry, Entry, chunks
 from llave.collection.open import open_collection
+from llave.encode.item import Item, Reading
 from llave.errors import DataError, UserError
 from tests.data.films import frames, write_film
 
@@ -55,7 +56,7 @@ def folder(tmp_path: Path, picture: Draw) -> Path:
 def test_a_folder(folder: Path) -> None:
     collection = open_collection(folder)
     found = entries(collection)
-    assert {key: entry.kind for key, entry in found.items()} == {
+    assert {key: entry.item.kind for key, entry in found.items()} == {
         "dog.jpg": "image",
         "film.mp4": "video",
         "moving.webp": "video",
@@ -64,7 +65,7 @@ def test_a_folder(folder: Path) -> None:
         "paper.pdf#page=2": "page",
         "pets/cat.PNG": "image",
     }
-    assert found["note.txt"].text == "a short note"
+    assert found["note.txt"].item.text == "a short note"
     assert found["pets/cat.PNG"].fields == {"folder": "pets"}
     assert collection.size() == 6
     assert in_parts(collection, 1) == in_parts(collection, 4) == list(collection)
@@ -74,7 +75,7 @@ def test_metadata_beside_the_files(folder: Path) -> None:
     rows = [{"file_name": "dog.jpg", "text": "a dog", "year": 2020, "good": True, "tags": ["a", "b"]}]
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = entries(open_collection(folder))
-    assert found["dog.jpg"].text == "a dog"
+    assert found["dog.jpg"].item.text == "a dog"
     assert found["dog.jpg"].fields == {"folder": ".", "year": 2020.0, "good": True, "tags": '["a", "b"]'}
     (folder / "metadata.jsonl").write_text('{"name": "dog.jpg"}\n')
     with pytest.raises(UserError, match="row 1: no file_name"):
@@ -96,8 +97,8 @@ def test_a_stamp_changes_with_the_file(folder: Path, picture: Draw) -> None:
     picture(4).save(folder / "dog.jpg")
     after = entries(open_collection(folder))
     assert [key for key in before if before[key].stamp != after[key].stamp] == ["dog.jpg"]
-    assert before["film.mp4"].measure(8) == after["film.mp4"].measure(8)
-    assert before["film.mp4"].measure(8).content != after["film.mp4"].measure(4).content
+    assert before["film.mp4"].item.measure(Reading()) == after["film.mp4"].item.measure(Reading())
+    assert before["film.mp4"].item.measure(Reading()).key != after["film.mp4"].item.measure(Reading(num_frames=4)).key
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv", ".json"])
@@ -119,13 +120,13 @@ def test_a_table(tmp_path: Path, picture: Draw, suffix: str) -> None:
         path.write_text("\n\n".join(lines) + "\n" if suffix == ".jsonl" else f"[{','.join(lines)}]")
     collection = open_collection(path, Columns(id="sku", image="photo", fields="price"))
     found = entries(collection)
-    assert [(key, entry.kind, entry.text) for key, entry in found.items()] == [
+    assert [(key, entry.item.kind, entry.item.text) for key, entry in found.items()] == [
         ("a", "image", ""),
         ("b", "text", "only words"),
         ("c", "image", "both"),
     ]
     assert found["c"].fields == {"price": "9" if suffix == ".csv" else 9.0}
-    assert found["c"].image == tmp_path / "images" / "a.png"
+    assert found["c"].item.image == tmp_path / "images" / "a.png"
     assert in_parts(collection, 1) == in_parts(collection, 2) == in_parts(collection, 100) == list(collection)
     assert collection.size() == 3
 
@@ -137,9 +138,9 @@ def test_pictures_in_a_table(tmp_path: Path, picture: Draw) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     first, second = open_collection(tmp_path / "t.parquet")
     assert isinstance(first, Entry)
-    assert (first.kind, first.name) == ("image", "one.png")
-    assert first.load(8) == picture(1)
-    assert first.measure(8).size == (64, 56)
+    assert (first.item.kind, first.name) == ("image", "one.png")
+    assert first.item.load(Reading()) == picture(1)
+    assert first.item.measure(Reading()).size == (64, 56)
     assert isinstance(second, BadEntry)
     assert "row 2: no text, picture or video" in second.message
 
@@ -199,10 +200,10 @@ def test_archives(tmp_path: Path, picture: Draw) -> None:
     found = list(collection)
     good = {entry.key: entry for entry in found if isinstance(entry, Entry)}
     assert sorted(good) == [f"part-{n}/{k}" for n in (0, 1) for k in ("0002", "0003", "sub/0001")]
-    assert good["part-1/sub/0001"].text == "a picture"
+    assert good["part-1/sub/0001"].item.text == "a picture"
     assert good["part-1/sub/0001"].fields == {"source": "here", "width": 56.0}
-    assert good["part-0/0002"].text == "words alone"
-    film = good["part-0/0003"].load(3)
+    assert good["part-0/0002"].item.text == "words alone"
+    film = good["part-0/0003"].item.load(Reading(num_frames=3))
     assert isinstance(film, dict)
     assert film["video"].shape == (3, 48, 64, 3)
     assert [entry.key for entry in found if isinstance(entry, BadEntry)] == [
@@ -240,7 +241,7 @@ def test_a_bad_line_costs_one_row(tmp_path: Path, suffix: str) -> None:
         bad = [2, 3]
     collection = open_collection(path)
     found = list(collection)
-    assert [(entry.key, entry.text) for entry in found if isinstance(entry, Entry)] == [("1", "a"), ("6", "f")]
+    assert [(entry.key, entry.item.text) for entry in found if isinstance(entry, Entry)] == [("1", "a"), ("6", "f")]
     assert [entry.key for entry in found if isinstance(entry, BadEntry)] == [
         f"t{suffix} row {number}" for number in bad
     ]
@@ -263,7 +264,7 @@ def test_values_that_are_odd(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = list(open_collection(path))
     good = [entry for entry in found if isinstance(entry, Entry)]
-    assert [entry.text for entry in good] == ["missing id"]
+    assert [entry.item.text for entry in good] == ["missing id"]
     assert len(good[0].key) == 32
     assert good[0].fields["size"] == str(10**400)
     bad = [entry.key for entry in found if isinstance(entry, BadEntry)]
@@ -302,7 +303,7 @@ def test_archives_of_several_folders(tmp_path: Path) -> None:
     for name in ("one", "two"):
         archive_of(tmp_path / name / "part.tar", name)
     found = entries(open_collection(tmp_path / "*" / "part.tar"))
-    assert {key: entry.text for key, entry in found.items()} == {"one/part/0": "one", "two/part/0": "two"}
+    assert {key: entry.item.text for key, entry in found.items()} == {"one/part/0": "one", "two/part/0": "two"}
 
 
 def test_an_archive_with_brackets_and_a_folder_named_as_one(tmp_path: Path) -> None:
@@ -327,12 +328,12 @@ def test_a_broken_avif(tmp_path: Path, picture: Draw) -> None:
         (tmp_path / "a.avif").write_bytes(broken)
         (entry,) = open_collection(tmp_path)
         assert isinstance(entry, Entry)
-        entry.measure(8)
+        entry.item.measure(Reading())
         with pytest.raises(DataError, match=r"a\.avif: cannot decode"):
-            entry.load(8)
+            entry.item.load(Reading())
 
 
 def test_a_chunk_holds_few_bytes() -> None:
-    found: list[Entry | BadEntry] = [Entry(key=str(number), image=bytes(100 * 2**20)) for number in range(4)]
-    found += [Entry(key=str(number), text="x") for number in range(4, 10)]
+    found: list[Entry | BadEntry] = [Entry(key=str(number), item=Item(image=bytes(100 * 2**20))) for number in range(4)]
+    found += [Entry(key=str(number), item=Item("x")) for number in range(4, 10)]
     assert [len(chunk) for chunk in chunks(found, 5)] == [3, 5, 2]

@@ -31,7 +31,7 @@ def test_a_column_of_files_is_the_pictures(folder: Path) -> None:
     found = table(folder / "t.csv", "caption,photo,cat\nA frog,0.png,x\nA frog,1.png,x\n,2.png,x\n")
     assert str(found.chosen) == "columns: text from 'caption', image from 'photo'; kept as fields: cat"
     entries = list(found)
-    assert [entry.image for entry in entries if isinstance(entry, Entry)] == [folder / f"{n}.png" for n in range(3)]
+    assert [entry.item.image for entry in entries if isinstance(entry, Entry)] == [folder / f"{n}.png" for n in range(3)]
     assert "image" not in table(folder / "u.csv", "caption,photo\na,0.png\nb,gone.png\n").chosen.columns
 
 
@@ -56,7 +56,7 @@ def test_base64_is_a_picture_and_an_error_is_short(folder: Path) -> None:
     rows += [{"image": "x.y" * 60_000}, {"image": "data:image/svg+xml,<svg/>"}, {"image": ["a" * 9000]}]
     (folder / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     found = list(open_collection(folder / "t.jsonl"))
-    assert [entry.image for entry in found if isinstance(entry, Entry)] == [content] * 3 + [content + bytes(9000)]
+    assert [entry.item.image for entry in found if isinstance(entry, Entry)] == [content] * 3 + [content + bytes(9000)]
     bad = [entry.message for entry in found if isinstance(entry, BadEntry)]
     assert len(bad) == 3
     assert max(map(len, bad)) < 250
@@ -66,7 +66,7 @@ def test_metadata_of_a_folder_is_any_table(folder: Path) -> None:
     (folder / "metadata.csv").write_bytes("\ufefffile_name,text\n0.png,crème\u2028brûlée\n".encode("utf-16-le"))
     first = next(iter(open_collection(folder)))
     assert isinstance(first, Entry)
-    assert first.text == "crème\u2028brûlée"
+    assert first.item.text == "crème\u2028brûlée"
 
 
 def test_check_tells_what_a_table_is_for(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

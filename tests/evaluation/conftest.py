@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from llave.data.mmeb import MMEBFolder, RowItem
+from llave.encode.table import ItemTable
 from llave.evaluation.benchmarks.task import Split
-from llave.evaluation.items import ItemTable
 from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 

@@ -7,8 +7,8 @@ import pytest
 from llave.errors import UserError
 from llave.evaluation.aggregate import ModelRun, aggregate
 from llave.evaluation.result import EvalResult
-from llave.evaluation.summary import summarise, verdict
-from llave.evaluation.tables import comparison_table, dataset_table, group_table
+from llave.report.summary import summarise, verdict
+from llave.report.tables import comparison_table, dataset_table, group_table
 
 MakeResult = Callable[..., EvalResult]
 RIGHT, WRONG = [0.9, 0.5, 0.1], [0.2, 0.5, 0.1]

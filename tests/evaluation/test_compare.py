@@ -9,9 +9,9 @@ import pytest
 from llave.cli.main import main
 from llave.errors import UserError
 from llave.evaluation.compare import compare_results
-from llave.evaluation.outputs import write_results
 from llave.evaluation.result import EvalResult
-from tests.evaluation.pages import check_self_contained, parse
+from llave.report.outputs import write_results
+from tests.report.pages import check_self_contained, parse
 
 HIT, MISS = [0.9, 0.1], [0.1, 0.9]
 Make = Callable[..., EvalResult]

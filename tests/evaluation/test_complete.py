@@ -12,9 +12,9 @@ from sentence_transformers import SentenceTransformer
 
 from llave.cli.main import main
 from llave.evaluation.benchmarks import get_benchmark
-from llave.evaluation.outputs import leaderboard
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
+from llave.report.outputs import leaderboard
 from tests.evaluation.mmeb_tree import Row, Thing, Truth, build_v1, build_v2
 
 

@@ -21,7 +21,7 @@ from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.mteb import MMEBTask, MTEBModel, mmeb_task, mmeb_tasks, mteb_model
 from llave.evaluation.runner import evaluate
-from llave.models.load import build_nano
+from llave.models.nano_build import build_nano
 from tests.evaluation.conftest import WORDS
 from tests.models.tiny_backbones import build
 
@@ -165,12 +165,12 @@ def test_mmeb_tasks_score_as_our_own_evaluation(model: MTEBModel, readable: Path
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
-    """Pictures with the same text find themselves among others with the same text; and a picture and its copy."""
+    """Pictures with the same text find themselves among others with the same text; and one that looks like another."""
     for name in ("images", "eval"):
         (tmp_path / name).mkdir()
     for name in Colours.names:
         Image.new("RGB", (32, 32), name).save(tmp_path / "images" / f"{name}.png")
-    Image.new("RGB", (32, 32), "red").save(tmp_path / "images" / "copy.png")
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "images" / "copy.png", compress_level=0)  # other bytes
 
     def row(picture: str, targets: list[str], text: str) -> dict[str, Any]:
         target = {"tgt_text": [text] * len(targets), "tgt_img_path": [f"{name}.png" for name in targets]}

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from llave.encode.cache import EmbeddingCache, model_fingerprint
 from llave.errors import DataError
 from llave.evaluation.benchmarks import get_benchmark
-from llave.evaluation.cache import EmbeddingCache, model_fingerprint
-from llave.evaluation.outputs import write_results
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
 from llave.models.prompts import to_model_input
+from llave.report.outputs import write_results
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from llave.errors import DataError, UserError
 from llave.models.convert import convert
-from llave.models.load import save_model
+from llave.models.open import save_model
 from tests.models.original_llave import embed
 from tests.models.tiny_llave import FACTS, random_state, write_checkpoint
 
@@ -203,7 +203,7 @@ def test_memory_stays_below_the_largest_shard(tmp_path: Path) -> None:
     script = f"""
 import pathlib, resource, threading, torch
 from llave.models.convert import convert
-from llave.models.load import save_model
+from llave.models.open import save_model
 def resident(field):
     line = next(l for l in open("/proc/self/status") if l.startswith(field))
     return int(line.split()[1]) * 1024

@@ -13,8 +13,8 @@ from sentence_transformers import SentenceTransformer
 
 from llave import load_model
 from llave.errors import UserError
-from llave.models import load
-from llave.models.load import standardise_features, use_feature_cache
+from llave.models import nano_build
+from llave.models.nano_features import standardise_features, use_feature_cache
 from llave.models.nano_vision import EfficientNetLite0, fold_batch_norm
 from llave.models.prompts import model_input, require_video
 
@@ -86,7 +86,7 @@ def test_the_folded_tower_equals_the_original(size: int) -> None:
     """Against the package that the weights were published for, batch-norm and all."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    file = load._verified(*load.VISION_PACKAGE, sha256=load.VISION_SHA256)
+    file = nano_build._verified(*nano_build.VISION_PACKAGE, sha256=nano_build.VISION_SHA256)
     state = torch.load(file, map_location="cpu", weights_only=True)
     original = EfficientNet.from_name("efficientnet-lite0").eval()
     original.load_state_dict(state)
@@ -184,11 +184,11 @@ def test_a_text_only_batch_gives_every_trained_parameter_a_gradient(picture: Cal
         assert not missing
 
 
-def test_a_raw_directory_gets_last_token_pooling(nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+def test_a_raw_directory_is_pooled_as_the_model_was_made(nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
     nano_untouched[0].model.save_pretrained(tmp_path)
     nano_untouched[0].processor.save_pretrained(tmp_path)
     model = load_model(tmp_path, device="cpu")
-    assert model[1].pooling_mode == "lasttoken"
+    assert model[1].pooling_mode == "mean"
     assert model.encode(["a crab"]).shape == (1, 384)
 
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         load_model(tmp_path)
     with pytest.raises(UserError, match=r"\./nowhere: no such directory"):
         load_model("./nowhere")
-    monkeypatch.setattr(load, "VISION_SHA256", "0" * 64)
+    monkeypatch.setattr(nano_build, "VISION_SHA256", "0" * 64)
     with pytest.raises(UserError, match="not the pinned weights"):
         load_model("nano")
 

@@ -8,7 +8,7 @@ import torch
 import transformers
 from transformers import Qwen2Tokenizer
 
-from llave.bench.shaped_model import byte_tokenizer
+from benchmarks.shaped_model import byte_tokenizer
 from llave.models.convert import CHAT_TEMPLATE
 
 SPECIAL = [

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,13 @@ from sentence_transformers import SentenceTransformer
 from llave.collection.open import open_collection
 from llave.data.images import load_image
 from llave.errors import UserError
-from llave.models.load import build_nano
-from llave.search.build import BuildReport, build_index
+from llave.models.nano_build import build_nano
 from llave.search.filters import parse_filter
 from llave.search.index import Index
 from llave.search.info import IndexInfo, index_info
+from llave.search.options import BuildOptions, BuildReport
 from llave.search.query import combine, embed_query
+from llave.search.update import update_index
 from tests.data.films import frames
 
 Draw = Callable[[int], Image.Image]
@@ -51,7 +51,7 @@ def index(tmp_path: Path, nano_untouched: SentenceTransformer) -> Index:
 
 
 def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
-    return build_index(index, model, open_collection(source), source, progress=False, **options)
+    return update_index(index, model, open_collection(source), source, BuildOptions(progress=False, **options))
 
 
 def counts(report: BuildReport) -> tuple[int, ...]:
@@ -206,8 +206,8 @@ def test_a_folder_that_cannot_be_read(
     build(index, nano_untouched, folder)
     scandir = os.scandir
 
-    def refusing(path: Path) -> Any:
-        if Path(path).name == "sub":
+    def refusing(path: Path | int) -> Any:
+        if not isinstance(path, int) and Path(path).name == "sub":
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
@@ -292,7 +292,7 @@ def test_files_outside_the_folder_are_not_given_out(
 
 def test_what_a_search_gives(index: Index, nano_untouched: SentenceTransformer, folder: Path, picture: Draw) -> None:
     build(index, nano_untouched, folder)
-    text_D = embed_query(nano_untouched, text="a red circle on blue")
+    text_D = embed_query(nano_untouched, "a red circle on blue")
     image_D = embed_query(nano_untouched, image=folder / "p0.png")
     assert index.search(text_D)[0].path == "note.txt"
     like = index.find("p0.png")
@@ -302,10 +302,10 @@ def test_what_a_search_gives(index: Index, nano_untouched: SentenceTransformer, 
     assert index.search(image_D, limit=3, offset=2) == ranked[2:5]
     scores_N = index.scores(image_D)
     np.testing.assert_allclose(np.sort(scores_N)[::-1], [hit.score for hit in ranked], atol=1e-5)
-    between_D = embed_query(nano_untouched, text="a red circle on blue", image=folder / "p0.png", weight=0.25)
+    between_D = embed_query(nano_untouched, "a red circle on blue", image=folder / "p0.png", weight=0.25)
     np.testing.assert_allclose(between_D, combine(text_D, image_D, 0.25), atol=1e-5)
     fused_D = nano_untouched.encode({"image": load_image(folder / "p0.png"), "text": "a red circle on blue"})  # type: ignore[call-overload]
-    found_D = embed_query(nano_untouched, text="a red circle on blue", image=picture(0))
+    found_D = embed_query(nano_untouched, "a red circle on blue", image=picture(0))
     np.testing.assert_allclose(found_D, fused_D, atol=1e-5)
     thumbnail = index.thumbnail(like)
     assert thumbnail is not None
@@ -319,7 +319,7 @@ def test_what_a_search_gives(index: Index, nano_untouched: SentenceTransformer, 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({}, "nothing to search for"), ({"text": "x", "weight": 0.5}, "between a text and a picture")],
+    [({}, "nothing to search for"), ({"query": "x", "weight": 0.5}, "between a text and a picture")],
 )
 def test_what_is_no_query(nano_untouched: SentenceTransformer, options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -367,8 +367,8 @@ def test_killed_ten_times_while_writing_and_compacting(tmp_path: Path) -> None:
     for _ in range(10):
         with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
-            acknowledged = int(writer.stdout.readline())
-            time.sleep(float(rng.uniform(0, 0.8)))
+            for _ in range(int(rng.integers(1, 12))):
+                acknowledged = int(writer.stdout.readline())
             writer.send_signal(signal.SIGKILL)
             for line in writer.stdout:
                 acknowledged = int(line) if line.endswith("\n") else acknowledged
@@ -380,22 +380,43 @@ def test_killed_ten_times_while_writing_and_compacting(tmp_path: Path) -> None:
 
 
 KILLER = """
-import os, random, signal, sys, time
+import itertools, os, random, signal, sys, time
 from pathlib import Path
 from llave import load_model
 
 model = load_model("nano", device="cpu")  # once: the runs are forks, which open the index themselves
-index, source = Path(sys.argv[1]), Path(sys.argv[2])
+path, source = Path(sys.argv[1]), Path(sys.argv[2])
 chance = random.Random(2)
+written, tell = os.pipe()
+
+def run():
+    from llave.collection.open import open_collection
+    from llave.search import update
+    from llave.search.index import Index
+    from llave.search.options import BuildOptions
+    update.CHUNK = 64
+    index = Index.open(path)
+    upsert, numbers = index.store.upsert, itertools.count()
+
+    def watched(rows):
+        number = next(numbers) if rows else None
+        if number == 1:
+            os.write(tell, b"1")
+        upsert(rows)
+        if number == 1:
+            signal.pause()  # so that it cannot end before it is killed
+
+    index.store.upsert = watched
+    quiet = BuildOptions(progress=False, make_map=False)
+    update.update_index(index, model, open_collection(source), source, quiet)
+
 for _ in range(10):
     child = os.fork()
     if child == 0:
-        from llave.collection.open import open_collection
-        from llave.search.build import build_index
-        from llave.search.index import Index
-        build_index(Index.open(index), model, open_collection(source), source, progress=False, make_map=False)
-        os._exit(0)
-    time.sleep(chance.uniform(1.0, 2.5))
+        run()
+        os._exit(1)
+    os.read(written, 1)  # one part is there, the next one is being written, or has been
+    time.sleep(chance.uniform(0, 0.05))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     print("killed", flush=True)
@@ -413,7 +434,7 @@ def test_killed_ten_times_while_indexing(tmp_path: Path, nano_untouched: Sentenc
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert run.stdout.split() == ["killed"] * 10
     done = Index.open(killed.path).count()
-    assert done > 0
+    assert done >= 10 * 64
     report = build(killed, nano_untouched, source, make_map=False)
     assert report.added == 3000 - done
     ids, vector_ND = whole.store.vectors(limit=None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,36 +14,37 @@ from hypothesis import strategies as st
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.evaluation.encoder import Vector
+from llave.encode.forward import Outcome, Refused
+from llave.encode.item import Modality
 from llave.models.prompts import ModelInput
 from llave.serving.admission import Admission, Memory
-from llave.serving.batcher import Batcher, BatchPlan, Item, choose
-from llave.serving.engine import NO_MEMORY, Engine
+from llave.serving.batcher import Batcher, BatchPlan, Prepared, choose
+from llave.serving.engine import Engine
 from llave.serving.errors import ApiError
 from llave.serving.limits import Limits
 from llave.serving.metrics import Metrics
 
-PLAN = BatchPlan(tokens=100, items={"text": 8, "picture": 2, "video": 1})
+PLAN = BatchPlan(tokens=100, items={"text": 8, "image": 2, "video": 1})
 
 
-def item(name: str, tokens: int = 1, kind: str = "text", **options: Any) -> Item:
-    return Item((kind, name), kind, name, tokens, **options)
+def item(name: str, tokens: int = 1, modality: Modality = "text", **options: Any) -> Prepared:
+    return Prepared((modality, name), modality, name, tokens, **options)
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["text", "picture", "video"]), st.integers(1, 150), st.sampled_from(["", "p"])),
+        st.tuples(st.sampled_from(["text", "image", "video"]), st.integers(1, 150), st.sampled_from(["", "p"])),
         min_size=1,
         max_size=40,
     )
 )
-def test_a_batch_is_within_its_bounds(drawn: list[tuple[str, int, str]]) -> None:
-    items = [item(str(n), tokens, kind, prompt=prompt) for n, (kind, tokens, prompt) in enumerate(drawn)]
+def test_a_batch_is_within_its_bounds(drawn: list[tuple[Modality, int, str]]) -> None:
+    items = [item(str(n), tokens, modality, prompt=prompt) for n, (modality, tokens, prompt) in enumerate(drawn)]
     batch = choose(items, PLAN)
     assert batch[0] == 0
-    assert len(set(batch)) == len(batch) <= PLAN.items[items[0].kind]
+    assert len(set(batch)) == len(batch) <= PLAN.items[items[0].modality]
     chosen = [items[place] for place in batch]
-    assert len({(entry.kind, entry.prompt) for entry in chosen}) == 1
+    assert len({(entry.modality, entry.prompt) for entry in chosen}) == 1
     if len(batch) > 1:
         padded = max(entry.tokens for entry in chosen) * len(chosen)
         own = sum(entry.tokens for entry in chosen)
@@ -54,7 +55,7 @@ def test_a_batch_is_within_its_bounds(drawn: list[tuple[str, int, str]]) -> None
 def test_like_lengths_stand_together() -> None:
     items = [item(str(n), tokens) for n, tokens in enumerate([10, 90, 11, 95, 9, 10])]
     assert sorted(choose(items, PLAN)) == [0, 2, 4, 5]
-    large = [item(str(n), kind="picture", num_bytes=60 << 20) for n in range(3)]
+    large = [item(str(n), modality="image", num_bytes=60 << 20) for n in range(3)]
     assert choose(large, PLAN) == [0]
 
 
@@ -65,7 +66,7 @@ class Slow:
         self.batches: list[list[ModelInput]] = []
         self.go = threading.Event()
 
-    def __call__(self, kind: str, prompt: str | None, inputs: list[ModelInput]) -> list[Vector]:
+    def __call__(self, modality: Modality, prompt: str | None, inputs: list[ModelInput]) -> list[Outcome]:
         self.batches.append(inputs)
         self.go.wait(10)
         if "fail" in inputs:
@@ -174,44 +175,42 @@ def test_memory_is_waited_for_in_order() -> None:
     asyncio.run(work())
 
 
-class Frail:
+class Frail(SentenceTransformer):
     """A model whose memory holds so many items, and which fails on some."""
 
     def __init__(self, model: SentenceTransformer, holds: int) -> None:
-        self._model = model
+        super().__init__(modules=list(model), device="cpu")
         self.holds = holds
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def __getitem__(self, place: int) -> Any:
-        return self._model[place]
-
-    def eval(self) -> "Frail":
-        return self
-
-    def encode(self, inputs: list[Any], **options: Any) -> Any:
+    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **options: Any) -> dict[str, Any]:
         if len(inputs) > self.holds or "huge" in inputs:
             raise torch.OutOfMemoryError("no memory")
         if any(isinstance(entry, str) and entry.startswith("bad") for entry in inputs):
             raise ValueError("at 0x7f0011223344")
-        return self._model.encode(inputs, **options)
+        return super().preprocess(inputs, prompt, **options)
 
 
 def test_out_of_memory_halves_and_goes_on(nano_untouched: SentenceTransformer) -> None:
-    engine = Engine(Frail(nano_untouched, holds=3), name="frail")  # type: ignore[arg-type]
+    frail = Frail(nano_untouched, holds=3)
+    engine = Engine(frail, name="frail")
     texts: list[Any] = [f"text {number}" for number in range(10)]
     wanted = nano_untouched.encode(texts, normalize_embeddings=True, show_progress_bar=False)
     np.testing.assert_allclose(np.stack(engine.encode("text", None, texts)), wanted, atol=1e-5)  # type: ignore[arg-type]
-    assert engine.encoders["text"].fits is not None
-    engine.encode("picture", None, [Image.new("RGB", (32, 32))])
-    assert engine.encoders["picture"].fits is None  # what texts taught says nothing of pictures
+    frail.holds = 64
+    pictures: list[Any] = [Image.new("RGB", (32, 32), (n, 0, 0)) for n in range(8)]
+    calls: list[int] = []
+    plain = frail.preprocess
+    frail.preprocess = lambda inputs, prompt=None, **options: calls.append(len(inputs)) or plain(inputs, prompt)  # type: ignore[method-assign,func-returns-value,assignment]
+    engine.encode("text", None, texts)
+    engine.encode("image", None, pictures)
+    assert calls[-1] == 8  # what texts taught says nothing of pictures
+    assert max(calls[:-1]) <= 3
 
 
 def test_bad_items_of_strangers(nano_untouched: SentenceTransformer) -> None:
-    engine = Engine(Frail(nano_untouched, holds=8), name="frail")  # type: ignore[arg-type]
+    engine = Engine(Frail(nano_untouched, holds=8), name="frail")
     found = engine.encode("text", None, ["bad one", "good", "bad two", "huge"])
-    assert [isinstance(vector, np.ndarray) for vector in found] == [False, True, False, False]
-    assert found[3] == NO_MEMORY
+    kinds = [outcome.kind if isinstance(outcome, Refused) else "" for outcome in found]
+    assert kinds == ["model", "", "model", "memory"]
     both = engine.encode("text", None, ["bad one", "bad two"])
-    assert all(isinstance(vector, str) for vector in both)
+    assert all(isinstance(outcome, Refused) for outcome in both)

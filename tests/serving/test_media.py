@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import re
 import struct
 import subprocess
@@ -212,13 +211,11 @@ def test_a_video_of_too_many_frames(server: Running, tmp_path: Path) -> None:
     assert peak.grown < 100 * MIB
 
 
-def test_no_file_is_left(server: Running, tmp_path: Path) -> None:
-    import tempfile
-
+def test_no_file_is_left(server: Running, tmp_path: Path, own_temporary_folder: Path) -> None:
     film = uri(write_film(tmp_path / "a.mp4", frames(10)).read_bytes(), "video/mp4")
     server.vectors({"video": film})
     refused(server, {"video": uri(b"nothing", "video/mp4")})
-    assert [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("llave-")] == []
+    assert [path.name for path in own_temporary_folder.iterdir() if path.name.startswith("llave-")] == []
 
 
 def test_too_many_bytes(server: Running) -> None:

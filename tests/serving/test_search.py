@@ -12,11 +12,12 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from llave.collection.open import open_collection
-from llave.evaluation.cache import model_fingerprint
-from llave.search.build import build_index
+from llave.encode.cache import model_fingerprint
 from llave.search.index import Index
 from llave.search.info import IndexInfo
+from llave.search.options import BuildOptions
 from llave.search.query import embed_query
+from llave.search.update import update_index
 from llave.serving.app import AppOptions
 from tests.serving.running import Running, encoded, running
 
@@ -52,7 +53,7 @@ def index(nano_untouched: SentenceTransformer, folder: Path) -> Index:
         prompts={"item": "", "query": "look for: "},
     )
     index, table = Index.create(folder.parent / "index", info), folder / "items.jsonl"
-    report = build_index(index, nano_untouched, open_collection(table), table, progress=False)
+    report = update_index(index, nano_untouched, open_collection(table), table, BuildOptions(progress=False))
     assert not report.errors
     return index
 
@@ -81,10 +82,10 @@ def test_text_picture_and_both(server: Running, index: Index, nano_untouched: Se
     image = Image.new("RGB", (50, 50), (240, 30, 20))
     address = "data:image/png;base64," + base64.b64encode(encoded(image)).decode()
     for body, options in (
-        ({"text": "a garden"}, {"text": "a garden"}),
+        ({"text": "a garden"}, {"query": "a garden"}),
         ({"image": address}, {"image": image}),
-        ({"text": "green", "image": address}, {"text": "green", "image": image}),
-        ({"text": "green", "image": address, "weight": 0.3}, {"text": "green", "image": image, "weight": 0.3}),
+        ({"text": "green", "image": address}, {"query": "green", "image": image}),
+        ({"text": "green", "image": address, "weight": 0.3}, {"query": "green", "image": image, "weight": 0.3}),
     ):
         query_D = embed_query(nano_untouched, prompt="look for: ", **options)  # type: ignore[arg-type]
         wanted = index.search(query_D, limit=24)

@@ -16,7 +16,6 @@ from llave.errors import UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.runner import evaluate
 from llave.training.config import EvaluateConfig, LossConfig, TrainConfig
-from llave.training.export import recover_directory, replace_directory
 from llave.training.run import train
 from tests.shapes import make_folder
 
@@ -91,23 +90,3 @@ def test_what_is_not_there(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither a benchmark"):
         train(config(data, tmp_path / "run", evaluate=EvaluateConfig(benchmark=str(tmp_path / "none"))))
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("killed", ["before", "between", "after"])
-def test_a_directory_is_replaced_whole(killed: str, tmp_path: Path) -> None:
-    best, old, new = tmp_path / "best", tmp_path / "best.old", tmp_path / "new"
-    for path, text in ((best, "first"), (new, "second")):
-        path.mkdir()
-        (path / "model").write_text(text)
-    match killed:
-        case "between":
-            best.rename(old)
-        case "after":
-            best.rename(old)
-            new.rename(best)
-    recover_directory(best)
-    assert (best / "model").read_text() == ("second" if killed == "after" else "first")
-    if new.exists():
-        replace_directory(new, best)
-    assert (best / "model").read_text() == "second"
-    assert not old.exists()

@@ -10,8 +10,8 @@ from llave.data.mmeb import RowItem
 from llave.data.sources import find_source
 from llave.data.train_table import TrainTable, open_table
 from llave.errors import UserError
-from llave.training.config import DataSetConfig
 from llave.training.holdout import held_out_benchmark, hold_out
+from llave.training.rows import Use
 
 NAMES = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 
@@ -51,13 +51,13 @@ def test_a_set_that_hangs_together_gives_nothing(tmp_path: Path) -> None:
 
 def test_queries_face_all_held_out_targets(tmp_path: Path) -> None:
     rows = table(tmp_path, "t", [("a", "x"), ("a", "y"), ("b", "y"), ("x", "z")])
-    task = held_out_benchmark({"t": rows}, {"t": DataSetConfig(query_prompt="Q: ")}).tasks[0]
+    task = held_out_benchmark({"t": rows}, {"t": Use(query_prompt="Q: ")}).tasks[0]
     data = task.read()
-    assert task.name == "t_val"
+    assert (task.name, task.query_prompt, task.target_prompt) == ("t_val", "Q: ", None)
     assert [(row.query.text, [item.text for item in row.candidates]) for row in data.rows] == [
-        ("Q: a", ["x", "y"]),
-        ("Q: b", ["y"]),
-        ("Q: x", ["z"]),
+        ("a", ["x", "y"]),
+        ("b", ["y"]),
+        ("x", ["z"]),
     ]
     assert data.corpus == (RowItem("x"), RowItem("y"), RowItem("z"))
     assert data.rows[2].exclude == (RowItem("x"),)  # itself

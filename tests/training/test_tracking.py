@@ -57,6 +57,7 @@ def test_wandb_stays_here(tmp_path: Path) -> None:
     output = run(tmp_path, "wandb")
     assert os.environ["WANDB_MODE"] == "offline"
     wandb.finish()
+    wandb.teardown()  # waits for its own process, which writes the file
     files = list((output / "wandb").glob("offline-run-*/run-*.wandb"))
     assert len(files) == 1
     content = files[0].read_bytes()

@@ -35,14 +35,14 @@ def corpus(data: Path, *names: str) -> Corpus:
     return Corpus({name: open_table(find_source(data, name)) for name in names})
 
 
-def pixels(entries: list[Any]) -> dict[str, Any]:
-    """A preprocessing that keeps what it was given: texts, and the sum of every picture."""
+def pixels(entries: list[Any], prompt: Any = None) -> dict[str, Any]:
+    """A preprocessing that keeps what it was given: texts, prompts, and the sum of every picture."""
     texts = [
         entry if isinstance(entry, str) else entry.get("text", "") if isinstance(entry, dict) else ""
         for entry in entries
     ]
     pictures = [entry["image"] if isinstance(entry, dict) else entry for entry in entries if not isinstance(entry, str)]
-    return {"texts": texts, "sums": [sum(picture.tobytes()) for picture in pictures]}
+    return {"texts": texts, "prompts": prompt, "sums": [sum(picture.tobytes()) for picture in pictures]}
 
 
 def batches(data: Path, workers: int, errors: Path) -> list[dict[str, Any]]:
@@ -87,7 +87,8 @@ def test_a_collator_can_be_sent_to_another_process(data: Path) -> None:
     features = [{"row": row} for row in range(5)]
     again = pickle.loads(pickle.dumps(collate))(features)
     assert again["query_texts"] == collate(features)["query_texts"]
-    assert again["query_texts"][0] == "Query: Find: red circle"
+    assert again["query_texts"][0] == "Find: red circle"
+    assert again["query_prompts"] == ["Query: "] * 5
 
 
 def test_a_row_without_a_negative_takes_another_positive(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_a_run_outlives_broken_pictures(tmp_path: Path, workers: int) -> None:
     output = train(settings, console=Console(file=text, width=300))
     errors = read_row_errors(output / "errors.jsonl")
     assert list(errors) == [(str(data / "train" / "naming.json"), 0)]
-    assert text.getvalue().count("a row could not be opened and was replaced") == 1
+    assert text.getvalue().count("a row could not be used and was replaced") == 1
     assert "1 rows were replaced" in text.getvalue()
     record = json.loads((output / "run.json").read_text())
     assert (record["steps"], record["rows"]["naming"], record["skipped"]) == (4, 16, [])
@@ -132,7 +133,7 @@ def test_a_data_set_without_a_single_picture_stops_in_one_line(tmp_path: Path, w
     settings = TrainConfig(
         data=data, output=tmp_path / "run", batch_size=8, max_steps=1, verify_pictures=False, workers=workers
     )
-    with pytest.raises(DataError, match=r"^(t2i|naming): 32 rows in a row do not open; the first: .*png") as error:
+    with pytest.raises(DataError, match=r"^(t2i|naming): 32 rows in a row cannot be used; the first: .*png") as error:
         train(settings)
     assert "\n" not in str(error.value)
 

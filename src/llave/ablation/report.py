@@ -12,8 +12,8 @@ from rich.table import Table
 from llave.ablation.grid import Grid
 from llave.ablation.run import Score
 from llave.errors import UserError
-from llave.evaluation.plots import MODEL_COLOURS, save_figure, style
 from llave.evaluation.statistics import Estimate, mean_ci95, paired_permutation_test
+from llave.report.plots import MODEL_COLOURS, save_figure, style
 
 __all__ = ["Row", "markdown", "plot", "summarise", "table", "to_json"]
 

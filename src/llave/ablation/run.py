@@ -16,7 +16,9 @@ from llave.errors import UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.runner import evaluate
 from llave.evaluation.similarity_gap import similarity_gap
-from llave.models.load import load_model, use_feature_cache
+from llave.files import remove_leftovers, write_json
+from llave.models.nano_features import use_feature_cache
+from llave.models.open import load_model
 from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
 from llave.training.run import train
@@ -77,6 +79,7 @@ def ablate(
     configs = {variant.name: configure(variant) for variant in grid.variants}  # a typo ends it before the first run
     tasks = get_benchmark(benchmark)
     cells = [(seed, variant) for seed in seeds for variant in grid.variants]
+    remove_leftovers(out / "cells")
     features = out / "cache" / f"vision-{number}.safetensors"
     for place, (seed, variant) in list(enumerate(cells))[number::parts]:
         path = _cell_file(out, variant, seed)
@@ -106,7 +109,7 @@ def ablate(
                 sum(gaps) / len(gaps),
                 dict(variant.changes),
             )
-            _write(path, {**dataclasses.asdict(score), "identity": identity})
+            write_json(path, {**dataclasses.asdict(score), "identity": identity}, indent=1)
             if not keep_models:
                 shutil.rmtree(config.output)
         if distributed.is_initialized():
@@ -138,10 +141,3 @@ def _identity(config: TrainConfig, benchmark: str, limit: int | None) -> str:
 
 def _is_first() -> bool:
     return not distributed.is_initialized() or distributed.get_rank() == 0
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    partial.replace(path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llave.bulk.manifest import Manifest
 from llave.bulk.shard import Batches, Counts, ShardWriter
-from llave.evaluation.processes import share
+from llave.encode.processes import share
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,5 +24,5 @@ def run_here(
 def run_in_processes(
     model: "SentenceTransformer", todo: Sequence[int], manifest: Manifest, batches: Batches, processes: int
 ) -> Iterator[Counts]:
-    """The same in processes; see :func:`~llave.evaluation.processes.share`."""
+    """The same in processes; see :func:`~llave.encode.processes.share`."""
     yield from share(model, todo, partial(run_here, manifest=manifest, batches=batches), processes)

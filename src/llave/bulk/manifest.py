@@ -7,18 +7,19 @@ the same shards. A shard is done when its file is there under its own name.
 import dataclasses
 import hashlib
 import json
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from llave.bulk.precision import Precision
 from llave.collection.collection import Columns, Part
 from llave.collection.open import open_collection
+from llave.data.images import MAX_PIXELS
 from llave.errors import UserError
+from llave.files import holds_nothing, write_bytes, write_json
 
-__all__ = ["Format", "Manifest", "Settings", "load_manifest", "open_manifest", "write_atomically"]
+__all__ = ["Format", "Manifest", "Settings", "load_manifest", "open_manifest"]
 
 Format = Literal["parquet", "lance"]
 SETTINGS, PARTS = "manifest.json", "parts.jsonl"
@@ -40,6 +41,8 @@ class Settings:
         precision: type of the numbers.
         format: of what is left in the end.
         keep: also the text, path and fields of each item.
+        chunk_tokens: of a text at most; longer ones are several items.
+        max_pixels: of a picture at most.
     """
 
     input: str
@@ -53,15 +56,19 @@ class Settings:
     precision: Precision
     format: Format
     keep: bool
+    chunk_tokens: int | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The parts of a run, each of which becomes one shard."""
+    """The parts of a run, each of which becomes one shard; and what of the input is in none of them."""
 
     out: Path
     settings: Settings
     parts: Sequence[Part]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def shard(self, number: int) -> Path:
         """The file of a part's vectors."""
@@ -82,20 +89,22 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
     Raises:
         UserError: another run's files, or an input that is not what it was.
     """
-    parts = list(open_collection(settings.input, settings.columns).parts(settings.shard_size))
+    collection = open_collection(settings.input, settings.columns)
+    parts = list(collection.parts(settings.shard_size))
     if not parts:
-        raise UserError(f"{settings.input}: nothing to embed")
+        other = ", ".join(f"{number:,} {what}" for what, number in collection.left_out.most_common())
+        raise UserError(f"{settings.input}: nothing to embed" + (f" (left out: {other})" if other else ""))
     lines = "".join(json.dumps(part, ensure_ascii=False) + "\n" for part in parts)
     digest = hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
-    header = {**dataclasses.asdict(settings), "parts": len(parts), "parts_sha256": digest}
+    header = {**dataclasses.asdict(settings), "parts": len(parts), "parts_sha256": digest, "state": collection.state()}
     file = out / SETTINGS
     if file.is_file():
         kept = _read(file)
         differing = [name for name in header if kept.get(name) != header[name]]
-        if {"parts", "parts_sha256"} & set(differing):
+        if {"parts", "parts_sha256", "state"} & set(differing):
             raise UserError(
-                f"{settings.input}: not what it was when {out} was begun (files or rows were added or removed); choose "
-                "another --out"
+                f"{settings.input}: not what it was when {out} was begun (files or rows were changed, added or "
+                "removed); choose another --out"
             )
         if differing:
             name = differing[0]
@@ -107,15 +116,15 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
         raise UserError(f"{out}: holds something else; choose another --out")
     else:
         (out / "shards").mkdir(parents=True, exist_ok=True)
-        write_atomically(out / PARTS, lines.encode("utf-8", "surrogatepass"))
-        write_atomically(file, (json.dumps(header, indent=2, ensure_ascii=False) + "\n").encode())
-    return Manifest(out, settings, parts)
+        write_bytes(out / PARTS, lines.encode("utf-8", "surrogatepass"))
+        write_json(file, header)
+    return Manifest(out, settings, parts, collection.left_out, collection.notes)
 
 
 def load_manifest(out: Path) -> Manifest:
     """The manifest of a run that was begun, without a look at its input."""
     kept = _read(out / SETTINGS)
-    values = {field.name: kept[field.name] for field in dataclasses.fields(Settings)}
+    values = {each.name: kept[each.name] for each in dataclasses.fields(Settings)}
     settings = Settings(**{**values, "columns": Columns(**values["columns"])})
     lines = (out / PARTS).read_bytes().splitlines()
     return Manifest(out, settings, [json.loads(line) for line in lines])
@@ -134,23 +143,4 @@ def _is_ours(out: Path) -> bool:
         return False
     shards = out / "shards"
     others = [path for path in out.iterdir() if path not in (shards, out / PARTS) and path.suffix != ".partial"]
-    return not others and not (shards.is_dir() and any(shards.iterdir()))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Under its name a file is whole, or not there, even when the power fails."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:  # a full disk
-        partial.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    return not others and holds_nothing(shards)

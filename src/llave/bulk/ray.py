@@ -70,7 +70,7 @@ def run_on_ray(
             num_gpus=1 if gpus else 0,
         )
         for row in steps.iter_rows():
-            yield int(row["vectors"]), int(row["errors"])
+            yield Counts(*(int(row[name]) for name in Counts._fields))
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"a Ray actor failed: {reason}; finished shards are kept, the same command goes on") from None
@@ -83,7 +83,7 @@ class _Actor:
     """Opens the model once and writes one shard a call."""
 
     def __init__(self, out: str, device: str | None, dtype: str | None, batches: Batches) -> None:
-        from llave.models.load import load_model
+        from llave.models.open import load_model
         from llave.terminal import quiet_libraries
 
         quiet_libraries()
@@ -93,7 +93,4 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         counts = [self._writer(int(number)) for number in batch["part"]]
-        return {
-            "vectors": np.asarray([vectors for vectors, _ in counts]),
-            "errors": np.asarray([errors for _, errors in counts]),
-        }
+        return {name: np.asarray([getattr(each, name) for each in counts]) for name in Counts._fields}

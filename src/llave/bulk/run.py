@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from llave.bulk.local import run_here, run_in_processes
-from llave.bulk.manifest import Manifest, write_atomically
+from llave.bulk.manifest import Manifest
 from llave.bulk.shard import Batches, Counts
 from llave.errors import UserError
+from llave.files import remove_leftovers, whole_folder, write_bytes
+from llave.progress import show_progress
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,11 +29,12 @@ ERRORS = "errors.jsonl"
 
 @dataclass(frozen=True)
 class BulkReport:
-    """Items of the whole run, and of these those that this call embedded."""
+    """Items of the whole run, and of these those that this call embedded, and whose texts it cut."""
 
     vectors: int
     errors: int
     embedded: int
+    cut: int
 
 
 def embed_collection(
@@ -68,9 +69,9 @@ def embed_collection(
             lance = manifest.out / LANCE
             if lance.is_dir():
                 shutil.rmtree(manifest.out / "shards", ignore_errors=True)  # of a run that was killed just then
-                return _report(manifest, 0)
-            for partial in (manifest.out / "shards").glob(".*.partial"):
-                partial.unlink(missing_ok=True)  # of a process that was killed
+                return _report(manifest, 0, 0)
+            for folder in (manifest.out, manifest.out / "shards"):
+                remove_leftovers(folder)
             todo = manifest.todo()
             if not todo:
                 written: Iterator[Counts] = iter(())
@@ -84,31 +85,23 @@ def embed_collection(
                 written = run_in_processes(model, todo, manifest, batches, min(workers, len(todo)))
             else:
                 written = run_here(model, todo, manifest, batches)
-            embedded = _follow(written, manifest, todo, progress)
+            embedded, cut = _follow(written, manifest, todo, progress)
             _finish(manifest)
-            return _report(manifest, embedded)
+            return _report(manifest, embedded, cut)
     except Timeout:
         raise UserError(f"{manifest.out}: another process writes there; wait until it is done") from None
 
 
-def _follow(written: Iterator[Counts], manifest: Manifest, todo: Sequence[int], progress: bool) -> int:
-    console = Console(stderr=True)
-    embedded = 0
-    columns = (
-        TextColumn("embed"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("shards, {task.fields[speed]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not progress or not console.is_terminal) as bar:
-        job = bar.add_task("embed", total=len(manifest.parts), completed=len(manifest.parts) - len(todo), speed="")
-        for vectors, _ in written:
-            embedded += vectors
-            elapsed = bar.tasks[job].elapsed or 0.0
-            bar.update(job, advance=1, speed=f"{embedded / elapsed:,.0f} items/s" if elapsed else "")
-    return embedded
+def _follow(written: Iterator[Counts], manifest: Manifest, todo: Sequence[int], progress: bool) -> tuple[int, int]:
+    embedded = cut = 0
+    with show_progress(progress) as work:
+        work.stage("embed", len(manifest.parts), unit="shards")
+        work.advance(len(manifest.parts) - len(todo), worked=0)
+        for counts in written:
+            embedded += counts.vectors
+            cut += counts.cut
+            work.advance(1, worked=counts.vectors)
+    return embedded, cut
 
 
 def _finish(manifest: Manifest) -> None:
@@ -117,7 +110,7 @@ def _finish(manifest: Manifest) -> None:
         raise UserError(f"{manifest.out}: {len(missing)} shards were not written; the same command goes on")
     numbers = range(len(manifest.parts))
     lines = [manifest.errors(number).read_bytes() for number in numbers if manifest.errors(number).is_file()]
-    write_atomically(manifest.out / ERRORS, b"".join(lines))
+    write_bytes(manifest.out / ERRORS, b"".join(lines))
     if manifest.settings.format == "lance":
         _write_lance(manifest)
 
@@ -128,21 +121,19 @@ def _write_lance(manifest: Manifest) -> None:
         import lance
     except ImportError:
         raise UserError("--format lance needs the package pylance: pip install 'llave[bulk]'") from None
-    partial = manifest.out / f".{LANCE}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
     shards = [manifest.shard(number) for number in range(len(manifest.parts))]
     schema = pq.read_schema(shards[0])
     reader = pa.RecordBatchReader.from_batches(
         schema, (batch for shard in shards for batch in pq.read_table(shard).to_batches())
     )
-    lance.write_dataset(reader, str(partial))
-    partial.rename(manifest.out / LANCE)
+    with whole_folder(manifest.out / LANCE) as partial:
+        lance.write_dataset(reader, str(partial))
     shutil.rmtree(manifest.out / "shards")
 
 
-def _report(manifest: Manifest, embedded: int) -> BulkReport:
+def _report(manifest: Manifest, embedded: int, cut: int) -> BulkReport:
     errors = (manifest.out / ERRORS).read_bytes().count(b"\n")
-    return BulkReport(_rows(manifest.out, manifest), errors, embedded)
+    return BulkReport(_rows(manifest.out, manifest), errors, embedded, cut)
 
 
 def _rows(out: Path, manifest: Manifest) -> int:

@@ -1,20 +1,23 @@
 """One part of the input to one shard of vectors."""
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llave.bulk.manifest import Manifest, write_atomically
+from llave.bulk.manifest import Manifest
 from llave.bulk.precision import columns, truncate
-from llave.collection.entry import BadEntry, Entry, Measured, chunks
+from llave.collection.entry import BadEntry, Entry, chunks
+from llave.collection.long_texts import in_parts
 from llave.collection.open import open_collection
-from llave.evaluation.entries import EntryEncoder
+from llave.encode.encoder import Encoder
+from llave.encode.forward import Refused
+from llave.encode.item import Reading
+from llave.files import whole_file, write_jsonl
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,8 +27,14 @@ __all__ = ["Batches", "Counts", "ShardWriter"]
 CHUNK = 512
 """Items whose sizes are known at once, to make batches of like cost."""
 Bad = dict[str, str]
-Counts = tuple[int, int]
-"""Vectors and errors of a shard that was written."""
+
+
+class Counts(NamedTuple):
+    """Of a shard that was written: vectors, errors, and texts that are longer than the model reads."""
+
+    vectors: int
+    errors: int
+    cut: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +63,10 @@ class ShardWriter:
         self._manifest = manifest
         self._collection = open_collection(settings.input, settings.columns)
         self._width = settings.dimensions
-        self._encoder = EntryEncoder(
+        self._encoder = Encoder(
             model,
             prompt=settings.prompt,
-            num_frames=settings.num_frames,
+            reading=Reading(num_frames=settings.num_frames, max_pixels=settings.max_pixels),
             batch_size=batches.batch_size,
             tokens_per_batch=batches.tokens_per_batch,
         )
@@ -71,38 +80,32 @@ class ShardWriter:
         entries: list[Entry] = []
         vectors: list[Any] = []
         errors: list[Bad] = []
-        for chunk in chunks(self._collection.read(self._manifest.parts[number]), CHUNK):
+        cut = self._encoder.cut
+        read = self._collection.read(self._manifest.parts[number])
+        for chunk in chunks(in_parts(read, self._encoder.tokens, self._manifest.settings.chunk_tokens), CHUNK):
             for entry, vector_D in self._embed(chunk, errors, advance):
                 entries.append(entry)
                 vectors.append(vector_D)
         table = self._table(entries, vectors)
-        lines = "".join(json.dumps(error, ensure_ascii=False) + "\n" for error in errors)
         if errors:
-            write_atomically(self._manifest.errors(number), lines.encode("utf-8", "replace"))
+            write_jsonl(self._manifest.errors(number), errors)
         else:
             self._manifest.errors(number).unlink(missing_ok=True)  # of a run that was killed before the vectors
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        write_atomically(self._manifest.shard(number), buffer.getvalue())
-        return len(entries), len(errors)
+        with whole_file(self._manifest.shard(number)) as partial:
+            pq.write_table(table, partial, compression="zstd")
+        return Counts(len(entries), len(errors), self._encoder.cut - cut)
 
     def _embed(
         self, chunk: Sequence[Entry | BadEntry], errors: list[Bad], advance: Callable[[int], object]
     ) -> Iterator[tuple[Entry, Any]]:
-        good: list[tuple[Entry, Measured]] = []
         entries = [entry for entry in chunk if isinstance(entry, Entry)]
         errors += [{"id": entry.key, "error": entry.message} for entry in chunk if isinstance(entry, BadEntry)]
-        for entry, about in zip(entries, self._encoder.measure(entries), strict=True):
-            if isinstance(about, OSError):
-                errors.append({"id": entry.key, "error": f"{entry.name}: cannot read ({about.strerror})"})
+        outcomes = self._encoder.encode([entry.item for entry in entries], advance=lambda items, _: advance(items))
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            if isinstance(outcome, Refused):
+                errors.append({"id": entry.key, "error": outcome.reason})
             else:
-                good.append((entry, about))
-        embedded = self._encoder([entry for entry, _ in good], [about for _, about in good], advance)
-        for (entry, _), result in zip(good, embedded, strict=True):
-            if result.vector_D is None:
-                errors.append({"id": entry.key, "error": result.error})
-            else:
-                yield entry, result.vector_D
+                yield entry, outcome
 
     def _table(self, entries: Sequence[Entry], vectors: Sequence[Any]) -> pa.Table:
         settings = self._manifest.settings
@@ -113,8 +116,8 @@ class ShardWriter:
         }
         if settings.keep:
             fields = [json.dumps(dict(entry.fields), ensure_ascii=False) for entry in entries]
-            arrays["kind"] = pa.array([entry.kind for entry in entries], pa.string())
-            arrays["text"] = pa.array([entry.text for entry in entries], pa.string())
+            arrays["kind"] = pa.array([entry.item.kind for entry in entries], pa.string())
+            arrays["text"] = pa.array([entry.item.text for entry in entries], pa.string())
             arrays["path"] = pa.array([entry.name for entry in entries], pa.string())
             arrays["fields"] = pa.array(fields, pa.string())
         return pa.table(arrays)

@@ -65,6 +65,7 @@ def run(argv: list[str]) -> int:
     from llave.ablation.grid import Variant, read_grid
     from llave.ablation.report import markdown, plot, summarise, table, to_json
     from llave.ablation.run import ablate
+    from llave.files import write_json, write_text
     from llave.training.config import TrainConfig
 
     def configure(variant: Variant) -> TrainConfig:
@@ -85,8 +86,8 @@ def run(argv: list[str]) -> int:
     )
     rows = summarise(grid, scores)
     content = to_json(grid, rows, scores)
-    (config.out / "ablation.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    (config.out / "ablation.md").write_text(markdown(rows, grid.baseline, scores[0].queries), "utf-8")
+    write_json(config.out / "ablation.json", content, indent=1)
+    write_text(config.out / "ablation.md", markdown(rows, grid.baseline, scores[0].queries))
     plot(grid, rows, config.out / "ablation")
     if config.json:
         sys.stdout.write(json.dumps(content, indent=1) + "\n")

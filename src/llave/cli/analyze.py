@@ -1,6 +1,5 @@
 """``llave analyze MODEL DATA``: similarity gap, histograms and the hardest negatives, as HTML."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +46,11 @@ def run(argv: list[str]) -> int:
     )
     from llave.evaluation.aggregate import ModelRun
     from llave.evaluation.benchmarks import get_benchmark
-    from llave.evaluation.report import write_gap_report, write_plots
     from llave.evaluation.runner import evaluate
-    from llave.models.load import load_model, use_feature_cache
+    from llave.files import write_json
+    from llave.models.nano_features import use_feature_cache
+    from llave.models.open import load_model
+    from llave.report.gap import write_gap_report, write_plots
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
@@ -62,9 +63,8 @@ def run(argv: list[str]) -> int:
         runs[Path(name).name] = ModelRun(results=[result])
     own = Path(config.model)
     out = config.out or (own / "analysis" if own.is_dir() else Path("analysis"))
-    out.mkdir(parents=True, exist_ok=True)
     results = write_gap_report(out / "report.html", runs, per_task=config.gallery)
     write_plots(out, runs)
-    (out / "gap.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    write_json(out / "gap.json", results)
     sys.stdout.write(f"{out / 'report.html'}\n")
     return 0

@@ -40,8 +40,8 @@ def run(argv: list[str]) -> int:
     from rich.console import Console
 
     from llave.evaluation.compare import compare_results
-    from llave.evaluation.compare_report import write_comparison
-    from llave.evaluation.tables import difference_table
+    from llave.report.comparison import write_comparison
+    from llave.report.tables import difference_table
 
     comparison = compare_results(config.a, config.b)
     if config.html is not None:

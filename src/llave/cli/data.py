@@ -117,15 +117,15 @@ def _sample(argv: list[str]) -> int:
         description="Make the sample data set (emoji pictures come from npm, about 160 MB once).",
         positional=("out",),
     )
-    from llave.data.sample.build import build_sample
-    from llave.data.sample.fetch import ANIMATIONS
+    from llave.sample.build import build_sample
+    from llave.sample.fetch import ANIMATIONS
 
     if not 0 <= config.animated <= len(ANIMATIONS):
         raise UserError(f"--animated: there are {len(ANIMATIONS)} packages of animations, not {config.animated}")
     summary = build_sample(config.out, seed=config.seed, max_queries=config.max_queries, cache=config.cache)
     sys.stdout.write(f"{summary}\n")
     if config.animated:
-        from llave.data.sample.animated import add_animated
+        from llave.sample.animated import add_animated
 
         try:
             animated = add_animated(config.out, packages=ANIMATIONS[: config.animated], cache=config.cache)

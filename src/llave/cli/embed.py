@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from llave.cli.leftovers import CHUNKS, cut_lines, left_out_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
@@ -26,6 +27,9 @@ class EmbedConfig:
         columns: which column of a table holds what.
         prompt: before every item; null is the model's own for documents.
         frames: frames of a video.
+        chunk_tokens: a text of more tokens becomes several items; null leaves texts whole, of which the model may not
+            read the end.
+        max_pixels: of a picture; one with more is left out.
         shard_size: items of a shard; of tar archives, each is a shard.
         dimensions: keep so many of each vector, at unit length again (Matryoshka); null is all.
         precision: float32, float16, int8 (with a scale per vector) or binary (a bit per dimension).
@@ -47,6 +51,8 @@ class EmbedConfig:
     columns: Columns = field(default_factory=Columns)
     prompt: str | None = None
     frames: int = 8
+    chunk_tokens: int | None = None
+    max_pixels: int = 400_000_000
     shard_size: int = 4096
     dimensions: int | None = None
     precision: Literal["float32", "float16", "int8", "binary"] = "float32"
@@ -79,9 +85,9 @@ def run(argv: list[str]) -> int:
     from llave.bulk.manifest import Settings, open_manifest
     from llave.bulk.precision import check_dimensions
     from llave.bulk.run import embed_collection
-    from llave.evaluation.cache import model_fingerprint
+    from llave.encode.cache import model_fingerprint
     from llave.models.about import eval_dtype
-    from llave.models.load import load_model
+    from llave.models.open import load_model
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
@@ -101,9 +107,12 @@ def run(argv: list[str]) -> int:
         precision=config.precision,
         format=config.format,
         keep=config.keep,
+        chunk_tokens=config.chunk_tokens,
+        max_pixels=config.max_pixels,
     )
+    manifest = open_manifest(config.out, settings)
     report = embed_collection(
-        open_manifest(config.out, settings),
+        manifest,
         model,
         engine=config.engine,
         workers=config.workers,
@@ -121,6 +130,12 @@ def run(argv: list[str]) -> int:
             f"{config.out}: {report.vectors:,} vectors of {settings.dimensions} dimensions ({config.precision}); "
             f"{report.embedded:,} embedded now, {before:,} before\n"
         )
+    for line in (
+        *manifest.notes,
+        *left_out_lines(manifest.left_out),
+        *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS),
+    ):
+        sys.stderr.write(f"llave: {line}\n")
     if report.errors:
         sys.stderr.write(f"llave: {report.errors:,} items could not be embedded: {config.out / 'errors.jsonl'}\n")
     return 1 if report.errors else 0

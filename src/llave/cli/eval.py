@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from llave.cli.leftovers import cut_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 
@@ -79,11 +80,12 @@ def run(argv: list[str]) -> int:
 
     from llave.evaluation.benchmarks import get_benchmark
     from llave.evaluation.compat import get_compat
-    from llave.evaluation.outputs import write_results
     from llave.evaluation.runner import evaluate
-    from llave.evaluation.tables import dataset_table, group_table
     from llave.models.about import about_model, eval_dtype
-    from llave.models.load import load_model, use_feature_cache
+    from llave.models.nano_features import use_feature_cache
+    from llave.models.open import load_model
+    from llave.report.outputs import write_results
+    from llave.report.tables import dataset_table, group_table
     from llave.terminal import printable, quiet_libraries
 
     quiet_libraries()
@@ -120,6 +122,8 @@ def run(argv: list[str]) -> int:
         console.print(group_table(result))
         if report is not None:
             console.print(f"report: {report}", soft_wrap=True, markup=False, highlight=False)
+    for line in cut_lines(result.cut, model.max_seq_length):
+        sys.stderr.write(f"llave: {line}\n")
     for error in result.errors:
         what = f"{error.file}: " if error.file else ""
         sys.stderr.write(f"llave: left out {what}{printable(error.message)}\n")

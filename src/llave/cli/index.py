@@ -4,9 +4,9 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from llave.cli.defaults import INDEX, find_index
+from llave.cli.leftovers import CHUNKS, cut_lines, left_out_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
@@ -26,10 +26,13 @@ class IndexConfig:
         columns: which column of a table holds what.
         item_prompt: before every item; null is the model's own for documents.
         query_prompt: before every query; null is the model's own for queries.
-        frames: frames of a video.
+        frames: frames of a video; null is as when the index was made, 8 for a new one.
+        max_pixels: of a picture; one with more is left out.
         qdrant: address of a Qdrant server that is to hold the vectors; null keeps them in the folder, with LanceDB.
             Its key is $QDRANT_API_KEY.
         collection: name of the collection on that server.
+        chunk_tokens: a text of more tokens becomes several items, and hits say which part; null leaves texts whole, of
+            which the model may not read the end.
         batch_size: items per forward pass at most.
         tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
         exact_below: with fewer items, a search compares all of them.
@@ -49,9 +52,11 @@ class IndexConfig:
     columns: Columns = field(default_factory=Columns)
     item_prompt: str | None = None
     query_prompt: str | None = None
-    frames: int = 8
+    frames: int | None = None
+    max_pixels: int = 400_000_000
     qdrant: str | None = None
     collection: str = "items"
+    chunk_tokens: int | None = None
     batch_size: int = 64
     tokens_per_batch: int | None = None
     exact_below: int = 20_000
@@ -97,78 +102,52 @@ def run(argv: list[str]) -> int:
         "and speed.",
         positional=("model", "input"),
     )
-    if config.frames < 1 or config.seed < 0:
+    if (config.frames is not None and config.frames < 1) or config.seed < 0:
         raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
-    from llave.collection.open import open_collection
-    from llave.collection.table import TableCollection
     from llave.models.about import eval_dtype
-    from llave.models.load import load_model
-    from llave.search.build import build_index
+    from llave.models.open import load_model
+    from llave.search.build import build
     from llave.search.index import Index
-    from llave.search.info import index_info, read_info
+    from llave.search.info import read_info
+    from llave.search.options import BuildOptions
     from llave.terminal import printable, quiet_libraries
 
     quiet_libraries()
-    collection = open_collection(config.input, config.columns)
-    if isinstance(collection, TableCollection):
-        sys.stderr.write(f"llave: {printable(collection.chosen)}\n")
-    there = Index.exists(config.index)
-    dtype = read_info(config.index).dtype if there else eval_dtype(config.dtype, config.device)
-    model = load_model(config.model, device=config.device, dtype=config.dtype or dtype)
-    if there:
-        index = Index.open(config.index)
-        index.check_model(model)
-        _refuse_other_settings(config, index.info)
-    else:
-        info = index_info(
-            model,
-            config.model,
-            item_prompt=config.item_prompt,
-            query_prompt=config.query_prompt,
-            num_frames=config.frames,
-            qdrant=config.qdrant,
-            collection=config.collection,
-        )
-        index = Index.create(config.index, info)
-    report = build_index(
-        index,
-        model,
-        collection,
-        config.input,
+    asked = eval_dtype(config.dtype, config.device)
+    dtype = config.dtype or (read_info(config.index).dtype if Index.exists(config.index) else asked)
+    options = BuildOptions(
+        item_prompt=config.item_prompt,
+        query_prompt=config.query_prompt,
+        num_frames=config.frames,
+        qdrant=config.qdrant,
+        collection=config.collection,
+        chunk_tokens=config.chunk_tokens,
         batch_size=config.batch_size,
         tokens_per_batch=config.tokens_per_batch,
+        max_pixels=config.max_pixels,
         check_content=config.check_content,
         allow_empty=config.allow_empty,
         exact_below=config.exact_below,
         make_map=config.map,
         seed=config.seed,
     )
+    model = load_model(config.model, device=config.device, dtype=dtype)
+    index, report = build(config.index, model, config.input, columns=config.columns, options=options, name=config.model)
     if config.json:
         sys.stdout.write(json.dumps(vars(report)) + "\n")
     else:
         sys.stdout.write(f"{config.index}: {index.count():,} items; {report}\n")
     for key, reason in list(report.errors.items())[:10]:
         sys.stderr.write(f"llave: left out {printable(key)}: {printable(reason)}\n")
+    for line in (
+        *report.notes,
+        *left_out_lines(report.left_out),
+        *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS),
+    ):
+        sys.stderr.write(f"llave: {line}\n")
     if report.errors:
         sys.stderr.write(f"llave: all {len(report.errors):,} errors: {config.index / 'errors.jsonl'}\n")
     return 1 if report.errors else 0
-
-
-def _refuse_other_settings(config: IndexConfig, info: Any) -> None:
-    """What an index was made with holds for all its items."""
-    asked = {
-        "item_prompt": (config.item_prompt, info.prompts["item"]),
-        "query_prompt": (config.query_prompt, info.prompts["query"]),
-        "qdrant": (config.qdrant, info.store),
-    }
-    for name, (value, kept) in asked.items():
-        if value is not None and value != kept:
-            raise UserError(
-                f"{config.index}: was made with {name} {kept!r}, not {value!r}; leave --{name} out, or choose another "
-                "--index"
-            )
-    if config.frames not in (IndexConfig.frames, info.num_frames):
-        raise UserError(f"{config.index}: was made with {info.num_frames} frames of a video, not {config.frames}")
 
 
 def _check(argv: list[str]) -> int:

@@ -61,7 +61,7 @@ def _run(config: MtebConfig) -> int:
     import mteb
 
     from llave.evaluation.mteb import mteb_model
-    from llave.models.load import use_feature_cache
+    from llave.models.nano_features import use_feature_cache
     from llave.terminal import quiet_libraries
 
     quiet_libraries()

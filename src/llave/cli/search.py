@@ -12,11 +12,9 @@ from llave.cli.parsing import parse
 from llave.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from llave.search.filters import Filter
-    from llave.search.index import Hit, Index
+    from llave.search.hits import Hit
+from llave.search.index import Index
 
 __all__ = ["SearchConfig", "run"]
 
@@ -76,15 +74,28 @@ def run(argv: list[str]) -> int:
         raise UserError(f"limit {config.limit}, offset {config.offset}: at least 1 hit, from 0 on")
     from llave.search.filters import parse_filter
     from llave.search.index import Index
+    from llave.terminal import quiet_libraries
 
     conditions = parse_filter(config.filter)
     index = Index.open(find_index(config.index))
-    query_D, exclude = _query(config, index)
+    if config.like is None:
+        quiet_libraries()
+        index.use_model(config.model, device=config.device, dtype=config.dtype)
+    elif config.text or config.image or config.weight is not None:
+        raise UserError("--like stands alone: an item's neighbours, without a text or picture")
     hits = index.search(
-        query_D, limit=config.limit, offset=config.offset, filter=conditions, exclude=exclude, exact=config.exact
+        config.text if config.like is None else None,
+        image=config.image,
+        weight=config.weight,
+        like=config.like,
+        limit=config.limit,
+        offset=config.offset,
+        filter=conditions,
+        exact=config.exact,
     )
     if config.html is not None:
-        _write_html(config, index, hits, conditions, exclude[0] if exclude else None)
+        like = None if config.like is None else index.find(config.like)
+        _write_html(config, index, hits, conditions, like)
     if config.json:
         found = [dataclasses.asdict(hit) for hit in hits]
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
@@ -93,32 +104,6 @@ def run(argv: list[str]) -> int:
     else:
         sys.stdout.write(f"{config.html}\n")
     return 0
-
-
-def _query(config: SearchConfig, index: "Index") -> "tuple[NDArray[np.float32], tuple[str, ...]]":
-    """The vector, and the id that is no answer."""
-    if config.like is not None:
-        if config.text or config.image or config.weight is not None:
-            raise UserError("--like stands alone: an item's neighbours, without a text or picture")
-        item = index.find(config.like)
-        vector_D = None if item is None else index.vector(item)
-        if item is None or vector_D is None:
-            raise UserError(f"{index.path}: no item {config.like!r}; paths are in the results of a search")
-        return vector_D, (item,)
-    from llave.models.load import load_model
-    from llave.search.query import embed_query
-    from llave.terminal import quiet_libraries
-
-    quiet_libraries()
-    dtype = config.dtype or index.info.dtype
-    try:
-        model = load_model(config.model or index.info.model, device=config.device, dtype=dtype)
-    except UserError as error:
-        moved = "" if config.model else f"; {config.index} was made with it; say --model, if it has moved"
-        raise UserError(f"{error}{moved}") from None
-    index.check_model(model)
-    prompt = index.info.prompts["query"]
-    return embed_query(model, text=config.text, image=config.image, weight=config.weight, prompt=prompt), ()
 
 
 def _print(config: SearchConfig, hits: "list[Hit]") -> None:

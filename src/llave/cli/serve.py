@@ -160,7 +160,7 @@ def _load(config: ServeConfig) -> "Engine":
     import torch
 
     from llave.models.about import eval_dtype
-    from llave.models.load import load_model
+    from llave.models.open import load_model
     from llave.search.info import read_info
     from llave.serving.engine import Engine, trained_dimensions
     from llave.terminal import quiet_libraries

@@ -7,9 +7,9 @@ from llave.collection.entry import BadEntry
 from llave.collection.table import TableCollection
 from llave.data.check import Problem, check_rows
 from llave.data.mmeb import EVAL_COLUMNS, TRAIN_COLUMNS
+from llave.data.pages import split_page
 from llave.data.tables import read_table
-from llave.data.video import NUM_FRAMES
-from llave.errors import DataError
+from llave.encode.item import Reading
 
 __all__ = ["check_table"]
 
@@ -34,13 +34,14 @@ def check_table(path: Path, columns: Columns | None = None, *, decode: bool = Tr
         if isinstance(entry, BadEntry):
             problems.append(Problem(str(path), number, "unreadable", entry.message))
             continue
+        item = entry.item
         try:
-            if entry.file is not None and not decode:
-                entry.file.stat()
-            elif decode:
-                entry.load(NUM_FRAMES)
-        except (DataError, OSError) as error:
-            problems.append(Problem(str(path), number, f"broken-{entry.kind}", str(error)))
+            if decode:
+                item.load(Reading())
+            elif item.file is not None:
+                split_page(item.file)[0].stat()
+        except Exception as error:  # of one row
+            problems.append(Problem(str(path), number, f"broken-{item.kind}", str(error)))
     return problems
 
 

@@ -3,7 +3,8 @@
 A collection is cut into parts that are the same whenever and wherever they are computed, as long as the files are.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +39,12 @@ class Columns:
 class Collection(Protocol):
     """Entries, in parts."""
 
+    notes: Sequence[str]
+    """How it is read, where that was not certain: lines for a person."""
+
+    left_out: Counter[str]
+    """What there was that no entry was made of, by what it is, as of the last time that all entries were listed."""
+
     @property
     def root(self) -> Path:
         """The folder that files are in; nothing outside it is read."""
@@ -47,6 +54,9 @@ class Collection(Protocol):
 
     def read(self, part: Part) -> Iterator[Entry | BadEntry]:
         """The entries of a part, in order."""
+
+    def state(self) -> str:
+        """A hash of what tells that something has changed: names, sizes and times of the files."""
 
     def size(self) -> int:
         """How many entries there are, about: a document or an archive may count as one."""

@@ -1,16 +1,19 @@
 """A folder: pictures, videos, texts and PDF documents, by the names of the files."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from llave.collection.collection import Part
-from llave.collection.entry import BadEntry, Entry, Scalar, scalar, stamp_of
+from llave.collection.entry import BadEntry, Entry, stamp_of, state_of
+from llave.collection.metadata import METADATA, Metadata
+from llave.data.encodings import decode_text
 from llave.data.pages import count_pages
-from llave.data.tables import read_table
-from llave.errors import DataError, UserError
+from llave.encode.item import Item
+from llave.errors import DataError
 
 __all__ = ["FolderCollection"]
 
@@ -18,28 +21,29 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 ANIMATIONS = {".gif", ".webp", ".png"}
 FILMS = {".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v"}
 TEXTS = {".txt", ".md"}
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-"""Hugging Face's imagefolder: one of these in the folder, with a column ``file_name``."""
-FILE_NAME = "file_name"
-MAX_TEXT_BYTES = 1 << 20
+DOCUMENTS = {".pdf"}
+MAX_TEXT_BYTES = 16 << 20
+READ = PICTURES | FILMS | TEXTS | DOCUMENTS
 
 
 class FolderCollection:
     """Every file below a folder that can be embedded, in the order of the paths.
 
-    Hidden files and folders are left out, and links are not followed. An animated picture is a video. A document is
-    its pages. The folder of a file is its field ``folder``; more fields, and ``text``, come from
-    ``metadata.jsonl``, ``.csv`` or ``.parquet``, whose column ``file_name`` names the file.
+    Hidden files and folders are left out, and links are not followed. An animated picture is a video. A document, and a
+    scan of several pages, is its pages. The folder of a file is its field ``folder``; more fields, and ``text``, come
+    from :mod:`llave.collection.metadata`.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._metadata = _read_metadata(root)
+        self.notes: Sequence[str] = ()
+        self.left_out: Counter[str] = Counter()
+        self._metadata = Metadata(root)
 
     def parts(self, size: int) -> Iterator[Part]:
         """``size`` files each, pages of a document not counted."""
         files: list[str] = []
-        for name in self._names(self.root):
+        for name in self._all_names():
             files.append(name)
             if len(files) == size:
                 yield {"files": files}
@@ -57,15 +61,30 @@ class FolderCollection:
             except (DataError, OSError) as error:
                 yield BadEntry(name, str(error), hides=name.endswith("/"))
 
+    def state(self) -> str:
+        """Of every file that is read, and of the tables of fields."""
+        names = [*self._all_names(), *self._metadata.files()]
+        return state_of((name, self.root / name) for name in names)
+
     def size(self) -> int:
         """Files; a document is one."""
-        return sum(1 for _ in self._names(self.root))
+        return sum(1 for _ in self._all_names())
 
     def __iter__(self) -> Iterator[Entry | BadEntry]:
-        for name in self._names(self.root):
+        for name in self._all_names():
             yield from self.read({"files": [name]})
 
-    def _names(self, folder: Path) -> Iterator[str]:
+    def _all_names(self) -> Iterator[str]:
+        """Every path, and in the end what was left out."""
+        left_out: Counter[str] = Counter()
+        for name in self._names(self.root, left_out):
+            self._metadata.of(name)
+            yield name
+        for table, names in self._metadata.unmatched().items():
+            left_out[f"rows of {table} that match no file (first: {names[0]})"] = len(names)
+        self.left_out = left_out
+
+    def _names(self, folder: Path, left_out: Counter[str]) -> Iterator[str]:
         """Paths below the folder; of a folder that cannot be read, its own with a ``/`` at the end."""
         try:
             with os.scandir(folder) as found:
@@ -76,66 +95,55 @@ class FolderCollection:
             yield f"{folder.relative_to(self.root).as_posix()}/"
             return
         for entry in entries:
-            if entry.name.startswith(".") or entry.is_symlink():
+            if entry.name.startswith(".") or entry.name in METADATA:
                 continue
             path = Path(entry.path)
-            if entry.is_dir():
-                yield from self._names(path)
-            elif path.suffix.lower() in PICTURES | FILMS | TEXTS | {".pdf"} and entry.is_file():
+            if entry.is_symlink():
+                left_out["links (not followed)"] += 1
+            elif entry.is_dir():
+                yield from self._names(path, left_out)
+            elif not entry.is_file():
+                left_out["special files"] += 1
+            elif path.suffix.lower() in READ:
                 yield path.relative_to(self.root).as_posix()
+            else:
+                left_out[path.suffix.lower() or "without a suffix"] += 1
 
     def _entries(self, name: str) -> Iterator[Entry]:
         path, suffix = self.root / name, PurePosixPath(name).suffix.lower()
         if name.endswith("/"):
             raise DataError(f"{path}: cannot read this folder; what is in it is neither added nor removed")
-        fields = {"folder": PurePosixPath(name).parent.as_posix(), **self._metadata.get(name, {})}
+        fields = {"folder": PurePosixPath(name).parent.as_posix(), **self._metadata.of(name)}
         caption = str(fields.pop("text", "") or "")
         stamp = stamp_of(path, caption)
-        if suffix == ".pdf":
-            for page in range(1, count_pages(path) + 1):
+        pages = count_pages(path) if suffix in DOCUMENTS else 1
+        if suffix == ".pdf" or pages > 1:
+            for page in range(1, pages + 1):
                 key = f"{name}#page={page}"
-                image = path.with_name(f"{path.name}#page={page}")
-                yield Entry(key=key, text=caption, image=image, name=key, stamp=stamp, fields=fields)
+                item = Item(caption, path.with_name(f"{path.name}#page={page}"))
+                yield Entry(key=key, item=item, name=key, stamp=stamp, fields=fields)
             return
         if suffix in TEXTS:
-            text = _read_text(path)
-            yield Entry(key=name, text=text, name=name, stamp=stamp, fields=fields)
-        elif suffix in FILMS or (suffix in ANIMATIONS and _is_animated(path)):
-            yield Entry(key=name, text=caption, video=path, name=name, stamp=stamp, fields=fields)
+            item = Item(_read_text(path))
+        elif suffix in FILMS or (suffix in ANIMATIONS and is_animated(path)):
+            item = Item(caption, video=path)
         else:
-            yield Entry(key=name, text=caption, image=path, name=name, stamp=stamp, fields=fields)
-
-
-def _read_metadata(root: Path) -> Mapping[str, dict[str, Scalar]]:
-    for path in (root / name for name in METADATA):
-        if path.is_file():
-            break
-    else:
-        return {}
-    found = {}
-    for number, row in enumerate(read_table(path), start=1):
-        if isinstance(row, DataError):
-            raise row
-        if not isinstance(row, dict) or not row.get(FILE_NAME):
-            raise UserError(f"{path} row {number}: no {FILE_NAME}, the column that names the file")
-        fields = {name: scalar(value) for name, value in row.items() if name != FILE_NAME}
-        found[str(row[FILE_NAME])] = fields
-    return found
+            item = Item(caption, path)
+        yield Entry(key=name, item=item, name=name, stamp=stamp, fields=fields)
 
 
 def _read_text(path: Path) -> str:
     if path.stat().st_size > MAX_TEXT_BYTES:
         raise DataError(f"{path}: more than {MAX_TEXT_BYTES:,} bytes of text; split it")
-    text = path.read_text("utf-8", errors="replace").strip()
+    text = decode_text(path.read_bytes(), str(path)).strip()
     if not text:
         raise DataError(f"{path}: empty")
     return text
 
 
-def _is_animated(path: Path) -> bool:
-    """By the header alone; what does not open is a picture, and loading it says why."""
+def is_animated(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return bool(getattr(image, "is_animated", False))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Exception:
         return False

@@ -2,17 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llave.collection.collection import Columns, Part
 from llave.collection.columns import choose_columns
-from llave.collection.entry import BadEntry, Entry, scalar, stamp_of
+from llave.collection.entry import BadEntry, Entry, scalar, stamp_of, state_of
 from llave.data.inline import inline_bytes
 from llave.data.pages import split_page
 from llave.data.tables import as_text, count_rows, parts, quoted, read_part, read_table
+from llave.encode.item import Item
 from llave.errors import DataError, UserError
 
 __all__ = ["TableCollection"]
@@ -29,6 +31,7 @@ class TableCollection:
 
     def __init__(self, path: Path, columns: Columns) -> None:
         self.path = path
+        self.left_out: Counter[str] = Counter()
         self.root = path.parent
         found = list(islice(read_table(path), FIRST_ROWS))
         rows = [row for row in found if isinstance(row, dict)]
@@ -36,6 +39,7 @@ class TableCollection:
             bad = next((str(row) for row in found if isinstance(row, DataError)), None)
             raise UserError(bad or f"{path}: {'rows are not objects with columns' if found else 'no rows'}")
         self.chosen = choose_columns(path, rows, columns)
+        self.notes: Sequence[str] = [str(self.chosen)]
 
     def parts(self, size: int) -> Iterator[Part]:
         """``size`` rows each, by their places from 0; of a JSONL file also by where they begin, so that a part is
@@ -45,6 +49,10 @@ class TableCollection:
     def read(self, part: Part) -> Iterator[Entry | BadEntry]:
         """The entries of a part."""
         yield from self._entries(read_part(self.path, part), part["start"])
+
+    def state(self) -> str:
+        """Of the table; a picture that was replaced beside it does not show."""
+        return state_of([(self.path.name, self.path)])
 
     def size(self) -> int:
         """Rows."""
@@ -81,9 +89,7 @@ class TableCollection:
         file = video or (split_page(image)[0] if isinstance(image, Path) else None)
         return Entry(
             key=str(key),
-            text=text,
-            image=image,
-            video=video,
+            item=Item(text, image, video),
             name=str(value["video"]) if video else name,
             stamp="" if file is None or not file.is_file() else stamp_of(file, text),
             fields=fields,
@@ -110,7 +116,7 @@ class TableCollection:
         if "://" in value:
             raise DataError(f"{value[:80]}: an address; nothing is fetched, download it first")
         path = self.root / value
-        if not path.resolve().is_relative_to(self.root.resolve()):
+        if not split_page(path)[0].resolve().is_relative_to(self.root.resolve()):  # the file that is read, not its page
             raise DataError(f"{value[:200]}: outside the table's folder")
         return path
 

@@ -4,12 +4,15 @@ import glob
 import json
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llave.collection.collection import Part
-from llave.collection.entry import BadEntry, Entry, legible, scalar
+from llave.collection.entry import BadEntry, Entry, scalar, state_of
+from llave.data.identity import legible
+from llave.encode.item import Item
 from llave.errors import DataError, UserError
 
 __all__ = ["TarCollection", "tar_files"]
@@ -41,6 +44,8 @@ class TarCollection:
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
+        self.notes: Sequence[str] = ()
+        self.left_out: Counter[str] = Counter()
         self.root = Path(os.path.commonpath([file.parent.absolute() for file in files]))
         self._files = [file.absolute().relative_to(self.root).as_posix() for file in files]
 
@@ -60,6 +65,10 @@ class TarCollection:
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             reason = f"{self.root / name}: cannot read on ({error}); items after this place are missing"
             yield BadEntry(name, reason, hides=True)
+
+    def state(self) -> str:
+        """Of the archives."""
+        return state_of((file, self.root / file) for file in self._files)
 
     def size(self) -> int:
         """Archives, since only reading them tells more."""
@@ -115,9 +124,7 @@ def _entry(key: str, members: Mapping[str, bytes | str]) -> Entry:
         raise DataError(f"{key}: no text, picture or video in it")
     return Entry(
         key=key,
-        text=legible(text).strip(),
-        image=image,
-        video=video,
+        item=Item(legible(text).strip(), image, video),
         name=key,
         fields={name: scalar(value) for name, value in fields.items()},
     )

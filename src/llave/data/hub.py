@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from llave.errors import DataError, UserError
+from llave.files import whole_file, write_json
 
 __all__ = ["DONE", "Done", "Expected", "Files", "FolderFiles", "HubFiles", "fetch_checked"]
 
@@ -107,8 +108,8 @@ class FolderFiles:
         if not path.endswith((".parquet", ".json", ".jsonl", ".csv", ".tsv")):
             return self.folder / path
         target = out / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.folder / path, target)
+        with whole_file(target) as partial:
+            shutil.copyfile(self.folder / path, partial)
         return target
 
 
@@ -150,6 +151,4 @@ class Done:
 
     def add(self, name: str, expected: Expected) -> None:
         self._done[name] = [expected.size, expected.sha256]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(self._done, indent=1), "utf-8")
-        partial.replace(self.path)
+        write_json(self.path, self._done, indent=1)

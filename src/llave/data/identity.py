@@ -5,14 +5,22 @@ and rows of a table.
 """
 
 import hashlib
+import re
 import unicodedata
 
-__all__ = ["content_digest", "normal_text"]
+__all__ = ["content_digest", "legible", "normal_text"]
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def normal_text(text: str) -> str:
-    """The text in Unicode's composed form (NFC): "é" is one letter, however it was typed."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    """The text in Unicode's composed form (NFC), and legible: "é" is one letter, however it was typed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", legible(text))
+
+
+def legible(text: str) -> str:
+    """Without halves of characters, as a caption that was cut off has them; neither a model nor a store takes them."""
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def content_digest(text: str, media: bytes = b"") -> bytes:
@@ -23,5 +31,5 @@ def content_digest(text: str, media: bytes = b"") -> bytes:
         media: SHA-256 of the bytes of the picture or film and of how they are read (page, number of frames); empty
             where there is none.
     """
-    words = normal_text(text).encode("utf-8", "surrogatepass")
+    words = normal_text(text).encode()
     return hashlib.sha256(b"%d:%b|%b" % (len(words), words, media)).digest()

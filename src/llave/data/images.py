@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from llave.data.pages import MAX_PAGE_PIXELS, load_page, split_page
 from llave.errors import DataError
 
-__all__ = ["MAX_PIXELS", "load_image", "picture_size", "to_rgb"]
+__all__ = ["MAX_PIXELS", "load_image", "picture_size", "to_rgb", "upright"]
 
 MAX_PIXELS = 40_000_000
 """Largest picture that is decoded, in pixels (120 MB as RGB)."""
@@ -83,3 +83,29 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.convert("RGB")
+
+
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture as its EXIF says it is held; as it is, where that says nothing or cannot be read."""
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # metadata never costs a picture
+        return image
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    for name in ("exif", "xmp", "XML:com.adobe.xmp"):  # or it would be turned again
+        turned.info.pop(name, None)
+    return turned

@@ -2,6 +2,10 @@
 
 In-batch negatives of another task are easy: a model tells a digit from a photograph without learning
 anything. sentence-transformers' samplers keep a batch pure on each rank, not across ranks.
+
+A data set of less than a batch, but of half a one at least, has one batch in each epoch, which shows some of its rows
+twice (they are masked as each other's positives). A smaller one would be mostly copies: it is not drawn, and
+:meth:`GlobalBatchSampler.small` names it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -110,6 +114,20 @@ class GlobalBatchSampler(BatchSampler):
         counts = counts[counts > 0] if total else counts[:0]
         return deal(order, counts, groups, generator) + self.first[name] if total else order
 
+    def small(self) -> dict[str, bool]:
+        """Data sets that do not fill a batch (or a block, where they are mixed), and whether they are drawn anyway."""
+        size = self.whole
+        return {name: blocks > 0 for name, blocks in self._blocks().items() if self._drawn(name) < size}
+
+    @property
+    def whole(self) -> int:
+        """Rows of a data set that stand together: a global batch, or a block of it where they are mixed."""
+        return self.sub_batch or self._size()
+
+    def _drawn(self, name: str) -> int:
+        """Rows of a data set that an epoch should have."""
+        return int(self.groups[name].rows * self.weights.get(name, 1.0))
+
     def _size(self) -> int:
         return self.batch_size * self.world_size
 
@@ -117,6 +135,9 @@ class GlobalBatchSampler(BatchSampler):
         return self._size() // (self.sub_batch or self._size())
 
     def _blocks(self) -> dict[str, int]:
-        """Whole blocks that a data set's drawn rows fill."""
-        size = self.sub_batch or self._size()
-        return {name: int(groups.rows * self.weights.get(name, 1.0)) // size for name, groups in self.groups.items()}
+        """Whole blocks that a data set's drawn rows fill; one of a data set that fills half a block."""
+        size = self.whole
+        return {
+            name: self._drawn(name) // size or int(2 * min(self._drawn(name), groups.rows) >= size)
+            for name, groups in self.groups.items()
+        }

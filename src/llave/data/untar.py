@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from llave.data.unzip import MAX_FILE_BYTES, MAX_TOTAL_BYTES, PIECE
 from llave.errors import DataError
+from llave.files import settle, whole_file
 
 __all__ = ["unpack_tar"]
 
@@ -34,7 +35,8 @@ def unpack_tar(
     Raises:
         DataError: not a tar file, a damaged one, or a member that is not allowed.
     """
-    number = total = 0
+    total = 0
+    written: list[Path] = []
     try:
         with io.BufferedReader(_Joined(parts), PIECE) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
             for member in archive:
@@ -50,10 +52,11 @@ def unpack_tar(
                     raise DataError(f"{parts[0]}: {member.name!r} is over the limit of bytes")
                 inner = path.relative_to(strip) if strip and path.parts[0] == strip else path
                 _write(archive, member, folder / inner)
-                number += 1
+                written.append(folder / inner)
+        settle(written)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{parts[0]}: cannot unpack ({error})") from None
-    return number
+    return len(written)
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
@@ -62,13 +65,11 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> N
         return
     source = archive.extractfile(member)
     assert source is not None  # a regular file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
-    with source, partial.open("wb") as sink:
-        shutil.copyfileobj(source, sink, PIECE)
-    if partial.stat().st_size != member.size:
-        raise DataError(f"{member.name}: the archive ends within it")
-    partial.replace(target)
+    with whole_file(target, durable=False) as partial:
+        with source, partial.open("wb") as sink:
+            shutil.copyfileobj(source, sink, PIECE)
+        if partial.stat().st_size != member.size:
+            raise DataError(f"{member.name}: the archive ends within it")
 
 
 class _Joined(io.RawIOBase):

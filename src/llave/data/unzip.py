@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from llave.errors import DataError
+from llave.files import settle, whole_file
 
 __all__ = ["MAX_FILE_BYTES", "MAX_TOTAL_BYTES", "unpack"]
 
@@ -36,6 +37,7 @@ def unpack(
             _check(archive, members, max_file_bytes, max_total_bytes)
             for member in members:
                 _write(file, member, folder / member.filename)
+            settle(folder / member.filename for member in members)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{archive}: cannot unpack ({error})") from None
     return len(members)
@@ -59,8 +61,5 @@ def _write(file: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None
     """Through a temporary name, so that a file with its own name is whole. zipfile reads no more than it announced."""
     if target.is_file() and target.stat().st_size == member.file_size:
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
-    with file.open(member) as source, partial.open("wb") as sink:
+    with whole_file(target, durable=False) as partial, file.open(member) as source, partial.open("wb") as sink:
         shutil.copyfileobj(source, sink, PIECE)
-    partial.replace(target)

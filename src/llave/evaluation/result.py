@@ -5,14 +5,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from llave.encode.table import ItemTable
 from llave.evaluation.benchmarks.task import META_TASKS, MODALITIES, Modality, Split
-from llave.evaluation.items import ItemError, ItemTable
 from llave.evaluation.metrics import Ties, metric_table, metric_values
 from llave.evaluation.statistics import bootstrap_ci95, bootstrap_means, interval95
 
-__all__ = ["EvalResult", "ScoredRow", "TaskResult", "group_members"]
+__all__ = ["EvalResult", "ItemError", "ScoredRow", "TaskResult", "group_members"]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """An item that could not be embedded: the file of its picture or video (empty for a text) and the reason."""
+
+    file: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,12 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
-    """All data sets of one evaluation of one model."""
+    """All data sets of one evaluation of one model.
+
+    Args:
+        encoded: items that went through the model, of which ``cut`` have a text that is longer than it reads.
+        phases: seconds of reading, encoding and scoring.
+    """
 
     benchmark: str
     ties: Ties
@@ -118,10 +132,24 @@ class EvalResult:
     items: ItemTable
     errors: Sequence[ItemError] = ()
     seconds: float = 0.0
-    encoded: int = field(default=0)
+    encoded: int = 0
+    cut: int = 0
     compat: str = "strict"
     phases: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of reading, encoding and scoring."""
+
+    def to_arrow(self) -> pa.Table:
+        """A row for each data set: name, meta-task, split, modality, metric, score with 95% interval, queries."""
+        rows = []
+        for task in self.tasks.values():
+            low, high = task.ci95
+            about = {"meta_task": task.meta_task, "split": task.split, "modality": task.modality, "metric": task.metric}
+            score = {"score": task.score, "ci95_low": low, "ci95_high": high}
+            rows.append({"data_set": task.name, **about, **score, "queries": task.queries, "skipped": task.skipped})
+        return pa.Table.from_pylist(rows)
+
+    def to_pandas(self) -> Any:
+        """The same as a data frame."""
+        return self.to_arrow().to_pandas()
 
     @property
     def scores(self) -> dict[str, list[NDArray[np.float32]]]:
@@ -204,6 +232,7 @@ class EvalResult:
             "errors": [{"file": error.file, "message": error.message} for error in self.errors],
             "items": len(self.items),
             "encoded": self.encoded,
+            "texts_cut": self.cut,
             "seconds": round(self.seconds, 3),
         }
 

@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 
 from llave.data.mmeb import RowItem
 from llave.data.video import NUM_FRAMES
+from llave.encode.cache import EmbeddingCache, model_fingerprint
+from llave.encode.encoder import Encoder
+from llave.encode.item import Reading
+from llave.encode.table import Encoding, ItemTable, encode_table
 from llave.errors import DataError
+from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.benchmarks.task import Benchmark, Task
-from llave.evaluation.cache import EmbeddingCache, model_fingerprint
 from llave.evaluation.compat import STRICT, Compat
-from llave.evaluation.encoding import Encoding, encode_items
-from llave.evaluation.items import ItemError, ItemTable
 from llave.evaluation.metrics import Ties, relevant_ranks
-from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
+from llave.evaluation.result import EvalResult, ItemError, ScoredRow, TaskResult
 from llave.evaluation.scoring import row_scores
+from llave.models.open import load_model
+from llave.models.prompts import require_video
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -38,8 +42,8 @@ class _NumberedRow:
 
 
 def evaluate(
-    model: "SentenceTransformer",
-    benchmark: Benchmark,
+    model: "SentenceTransformer | str | Path",
+    benchmark: Benchmark | str | Path,
     *,
     compat: Compat = STRICT,
     ties: Ties | None = None,
@@ -57,6 +61,9 @@ def evaluate(
     are such, is skipped; otherwise the row is scored without it. Both are counted.
 
     Args:
+        model: an open model, or what :func:`llave.load_model` opens.
+        benchmark: one that is open, or what :func:`~llave.evaluation.benchmarks.get_benchmark` opens: a name such as
+            ``"mmeb"``, or a folder.
         compat: quirks of a released scorer, to compare with its numbers.
         ties: who wins a tie, where it is not as ``compat`` says.
         batch_size: items per forward pass at most.
@@ -68,26 +75,26 @@ def evaluate(
         progress: show a bar on stderr, if that is a terminal.
 
     Raises:
+        UserError: no such model or benchmark.
         DataError: a malformed data set, or one of which no row can be scored.
         UserError: the model refuses everything, or a process died.
     """
+    if isinstance(model, str | Path):
+        model = load_model(model)
+    if isinstance(benchmark, str | Path):
+        benchmark = get_benchmark(benchmark)
     started = time.perf_counter()
     compat = compat if ties is None else replace(compat, ties=ties)
-    table = ItemTable(compat)
+    table = ItemTable(verbatim=compat.verbatim, blank=compat.blank)
     bad: dict[str, Sequence[DataError]] = {}
     rows = {task.name: _number(task, table, compat, limit, bad) for task in benchmark.tasks}
     read = time.perf_counter()
+    if any(table.row_item(number).video for number in range(len(table))):
+        require_video(model)
     cache = EmbeddingCache(cache_dir, model_fingerprint(model)) if cache_dir is not None else None
-    encoding = encode_items(
-        model,
-        table,
-        batch_size=batch_size,
-        tokens_per_batch=tokens_per_batch,
-        cache=cache,
-        processes=processes,
-        num_frames=num_frames,
-        progress=progress,
-    )
+    reading = Reading(num_frames=num_frames)
+    encoder = Encoder(model, reading=reading, batch_size=batch_size, tokens_per_batch=tokens_per_batch)
+    encoding = encode_table(encoder, table, cache=cache, processes=processes, progress=progress)
     encoded = time.perf_counter()
     device = "cuda" if model.device.type == "cuda" else "cpu"
     tasks = {
@@ -103,10 +110,14 @@ def evaluate(
         items=table,
         errors=[
             *(ItemError("", str(error)) for errors in bad.values() for error in errors),
-            *(encoding.errors[number] for number in sorted(encoding.errors)),
+            *(
+                ItemError(str(table.path(number) or ""), encoding.errors[number].reason)
+                for number in sorted(encoding.errors)
+            ),
         ],
         seconds=done - started,
         encoded=encoding.encoded,
+        cut=encoding.cut,
         phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
     )
 
@@ -121,22 +132,34 @@ def _number(
     def number(items: Sequence[RowItem]) -> list[int]:
         if compat.picture_names and task.picture_names:
             items = [named.setdefault(item.image, item) for item in items]
-        return [table.add(task.folder, item) for item in items]
+        return [table.add(task.folder, item, task.target_prompt) for item in items]
 
     corpus = np.array(list(dict.fromkeys(number(data.corpus))), dtype=np.int32)
     rows: list[_NumberedRow] = []
     for index, row in enumerate(data.rows[:limit]):
-        own = number(row.candidates)
-        gains: dict[int, float] = {}
-        for candidate, gain in zip(own, row.gains, strict=False):
-            gains[candidate] = max(gain, gains.get(candidate, 0.0))  # of one that is listed twice the higher counts
-        candidates = np.array(list(dict.fromkeys([*gains, *own])), dtype=np.int32)
+        candidates, gains = _each_once(number(row.candidates), row.gains)
         if len(corpus):
             known = np.concatenate([candidates, np.array(number(row.exclude), dtype=np.int32)])
             candidates = np.concatenate([candidates, corpus[~np.isin(corpus, known)]])
-        query = table.add(task.folder, row.query)
-        rows.append(_NumberedRow(index, query, candidates, np.array(list(gains.values()))))
+        rows.append(_NumberedRow(index, table.add(task.folder, row.query, task.query_prompt), candidates, gains))
     return rows
+
+
+def _each_once(candidates: Sequence[int], gains: Sequence[float]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Every candidate once, the relevant ones first; of one that is listed twice the higher gain counts."""
+    best: dict[int, float] = {}
+    for candidate, gain in zip(candidates, gains, strict=False):
+        best[candidate] = max(gain, best.get(candidate, 0.0))
+    return np.array(list(dict.fromkeys([*best, *candidates])), dtype=np.int32), np.array(list(best.values()))
+
+
+def _alike(row: _NumberedRow, same_U: NDArray[np.int32]) -> _NumberedRow:
+    """The row with candidates of equal content as one: a copied file is no distractor."""
+    numbers = same_U[row.candidates]
+    if len(np.unique(numbers)) == len(numbers):
+        return row
+    candidates, gains = _each_once(numbers.tolist(), row.gains.tolist())
+    return _NumberedRow(row.index, row.query, candidates, gains)
 
 
 def _score(
@@ -145,6 +168,8 @@ def _score(
     broken = np.array(sorted(encoding.errors), dtype=np.int32)
     usable: list[_NumberedRow] = []
     reduced = 0
+    if (encoding.same_U != np.arange(len(encoding.same_U))).any():
+        rows = [_alike(row, encoding.same_U) for row in rows]
     for row in rows:
         if not len(broken):
             usable.append(row)
@@ -158,7 +183,7 @@ def _score(
         reduced += lost > 0
         usable.append(_NumberedRow(row.index, row.query, left, gains))
     if not usable:
-        reason = f"; first error: {next(iter(encoding.errors.values())).message}" if rows and encoding.errors else ""
+        reason = f"; first error: {next(iter(encoding.errors.values()))}" if rows and encoding.errors else ""
         raise DataError(f"{task.where}: none of {len(rows)} rows can be scored{reason}")
     scored: list[ScoredRow] = []
     scores = row_scores(

@@ -119,11 +119,11 @@ def _hardest(result: EvalResult, task: TaskResult, count: int) -> list[HardNegat
         found.append(
             HardNegative(
                 row=row.row,
-                query=items.item(row.query),
+                query=items.row_item(row.query),
                 query_image=items.path(row.query),
-                positive=items.item(positive),
+                positive=items.row_item(positive),
                 positive_image=items.path(positive),
-                negative=items.item(negative),
+                negative=items.row_item(negative),
                 negative_image=items.path(negative),
                 positive_score=float(row.scores[place]),
                 negative_score=float(row.scores[hardest]),

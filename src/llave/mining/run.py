@@ -20,17 +20,19 @@ from rich.progress import track
 from sentence_transformers import SentenceTransformer
 
 from llave.data.cache import cache_directory
-from llave.data.mmeb import ALL_COLUMNS, RowItem, strip_placeholder
+from llave.data.mmeb import ALL_COLUMNS, RowItem
 from llave.data.row_store import EMBEDDED, SCHEMA
 from llave.data.train_table import TrainTable
+from llave.encode.cache import EmbeddingCache, model_fingerprint
+from llave.encode.encoder import Encoder
+from llave.encode.table import ItemTable, encode_table
 from llave.errors import UserError
-from llave.evaluation.cache import EmbeddingCache, model_fingerprint
-from llave.evaluation.encoding import encode_items
-from llave.evaluation.items import ItemTable
+from llave.files import holds_nothing, remove_leftovers, whole_file, write_json
 from llave.mining.config import MineConfig
 from llave.mining.hardest import Limits, Mined, Pairs, hardest
-from llave.models.load import load_model, use_feature_cache
-from llave.training.config import DataSetConfig, TrainConfig
+from llave.models.nano_features import use_feature_cache
+from llave.models.open import load_model
+from llave.training.config import DataSetConfig
 from llave.training.tables import open_tables
 
 __all__ = ["MinedSet", "mine"]
@@ -81,8 +83,9 @@ def mine(config: MineConfig, *, console: Console | None = None, progress: bool =
     console = console or Console(stderr=True)
     settings = {key: value for key, value in _as_json(config).items() if key not in NOT_FOUND_BY}
     done = _previous(config.out, settings)
-    tables = open_tables(TrainConfig(data=config.data, output=config.out, datasets=config.datasets))
+    tables = open_tables(config.data, config.datasets)
     (config.out / "train").mkdir(parents=True, exist_ok=True)
+    remove_leftovers(config.out / "train")
     _write_report(config.out, settings, done)  # first, as the sign that the folder is this search's
     prefixes = _link_pictures(config.out, [table for _, table in tables.values()])
     models = _Models(config)
@@ -109,14 +112,13 @@ class _Models:
     def encode(self, name: str, items: ItemTable, progress: bool) -> NDArray[np.float32]:
         """Unit vectors (U, D) by the model of this name; NaN where an item cannot be embedded."""
         if name not in self._loaded:
-            model = load_model(name, device=self.config.device)
+            model: SentenceTransformer = load_model(name, device=self.config.device)
             use_feature_cache(model)
             folder = self.config.cache or cache_directory() / "embeddings"
             self._loaded[name] = (model, EmbeddingCache(folder, model_fingerprint(model)))
-        model, cache = self._loaded[name]
-        return encode_items(
-            model, items, batch_size=self.config.batch_size, cache=cache, progress=progress
-        ).embedding_UD
+        opened, cache = self._loaded[name]
+        encoder = Encoder(opened, batch_size=self.config.batch_size)
+        return encode_table(encoder, items, cache=cache, progress=progress).embedding_UD
 
     def device(self, name: str) -> Any:
         """Where the model is."""
@@ -179,12 +181,8 @@ def _items(
 ) -> tuple[ItemTable, NDArray[np.int64], NDArray[np.int64]]:
     """What is embedded, each once, and the item of every unique query and target; prompts as in training."""
     items = ItemTable()
-
-    def number(item: RowItem, prompt: str) -> int:
-        return items.add(table, RowItem(prompt + strip_placeholder(item.text), item.image))
-
-    queries = [number(table[int(row)].query, setting.query_prompt) for row in searched.query_row]
-    targets = [number(table[int(row)].positive, setting.target_prompt) for row in searched.target_row]
+    queries = [items.add(table, table[int(row)].query, setting.query_prompt) for row in searched.query_row]
+    targets = [items.add(table, table[int(row)].positive, setting.target_prompt) for row in searched.target_row]
     return items, np.array(queries, np.int64), np.array(targets, np.int64)
 
 
@@ -192,9 +190,8 @@ def _write(
     table: TrainTable, found: Iterator[tuple[_Searched, Mined]], path: Path, prefix: str | None, negatives: int
 ) -> MinedSet:
     """The rows with their negatives; a row that got none stays, without one."""
-    partial = path.with_suffix(".partial")
     row, total, without, dropped, unreadable = 0, 0, 0, 0, 0
-    with pq.ParquetWriter(partial, SCHEMA) as writer:
+    with whole_file(path) as partial, pq.ParquetWriter(partial, SCHEMA) as writer:
         for searched, block in found:
             columns: list[list[str]] = [[] for _ in ALL_COLUMNS]
             for target_N in block.target_BN:
@@ -211,7 +208,6 @@ def _write(
             dropped += block.above
             unreadable += block.unreadable
             writer.write_batch(pa.record_batch([pa.array(column, pa.string()) for column in columns], SCHEMA))
-    partial.replace(path)
     return MinedSet(
         name=table.name,
         rows=row,
@@ -258,7 +254,7 @@ def _previous(out: Path, settings: dict[str, Any]) -> dict[str, MinedSet]:
     """Data sets that this very search has done already."""
     path = out / REPORT
     if not path.is_file():
-        if out.is_dir() and any(out.iterdir()):
+        if not holds_nothing(out):
             raise UserError(f"{out}: not empty and not a folder of mined negatives; choose another --out")
         return {}
     report = json.loads(path.read_text("utf-8"))
@@ -270,9 +266,7 @@ def _previous(out: Path, settings: dict[str, Any]) -> dict[str, MinedSet]:
 
 def _write_report(out: Path, settings: dict[str, Any], done: dict[str, MinedSet]) -> None:
     report = {"settings": settings, "datasets": [dataclasses.asdict(entry) for entry in done.values()]}
-    partial = out / f"{REPORT}.partial"
-    partial.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    partial.replace(out / REPORT)
+    write_json(out / REPORT, report, indent=1)
 
 
 def _as_json(config: MineConfig) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from llave.errors import UserError
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["about_model", "dtype_of", "eval_dtype"]
+__all__ = ["about_model", "dtype_of", "eval_dtype", "model_name"]
 
 
 def about_model(model: "SentenceTransformer", name: str) -> dict[str, Any]:
@@ -36,3 +38,15 @@ def eval_dtype(wanted: str | None, device: str | None) -> str | None:
         return wanted
     on_gpu = torch.cuda.is_available() if device is None else device.startswith("cuda")
     return "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else None
+
+
+def model_name(model: "SentenceTransformer") -> str:
+    """The directory or hub id that an open model came from.
+
+    Raises:
+        UserError: it does not say.
+    """
+    name = getattr(model, "source", "")
+    if not name:
+        raise UserError("this open model does not say where it came from; pass its directory or hub id instead")
+    return str(name)

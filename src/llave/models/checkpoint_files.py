@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llave.errors import DataError
+from llave.files import write_json
 
 __all__ = ["StoredTensor", "stored_tensors", "write_shards"]
 
@@ -95,7 +96,7 @@ def write_shards(
         advance(sum(tensors[name].num_bytes for name in names))
     if len(groups) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n", "utf-8")
+        write_json(directory / "model.safetensors.index.json", index, indent=1)
 
 
 def _headers(file: Path) -> Iterator[StoredTensor]:

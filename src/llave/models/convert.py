@@ -6,8 +6,6 @@ transformers' ``LlavaOnevisionForConditionalGeneration``. Nothing is computed: t
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,8 +30,9 @@ from transformers import (
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 
 from llave.errors import DataError, UserError
+from llave.files import holds_nothing, whole_folder, write_json
 from llave.models.checkpoint_files import StoredTensor, stored_tensors, write_shards
-from llave.models.load import PIL
+from llave.models.open import PIL
 
 __all__ = ["CHAT_TEMPLATE", "PROMPTS", "VISION_TOWERS", "convert"]
 
@@ -109,7 +108,7 @@ def convert(source: Path, target: Path, *, vision_config: Path | None = None, co
         UserError: not such a checkpoint; tensors that are missing, unexpected or of another shape, by name.
     """
     console = console or Console(stderr=True)
-    if target.exists() and any(target.iterdir()):
+    if not holds_nothing(target):
         raise UserError(f"{target} is not empty; name another directory")
     original = _original_config(source)
     found = {tensor.name: tensor for tensor in stored_tensors(source) if not DROPPED.fullmatch(tensor.name)}
@@ -118,9 +117,7 @@ def convert(source: Path, target: Path, *, vision_config: Path | None = None, co
     renamed = _renamed(found)
     _check(renamed, found, config, source)
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with whole_folder(target) as partial:
         _write_configuration(partial, config, _processor(config, tokenizer))
         rows = config.text_config.vocab_size
 
@@ -135,13 +132,6 @@ def convert(source: Path, target: Path, *, vision_config: Path | None = None, co
         ) as progress:  # fmt: skip
             task = progress.add_task("weights", total=sum(tensor.num_bytes for tensor in renamed.values()))
             write_shards(partial, renamed, change=padded, advance=lambda done: progress.advance(task, done))
-        if target.exists():
-            target.rmdir()
-        partial.chmod(0o755)
-        partial.rename(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return target
 
 
@@ -352,4 +342,4 @@ def _write_configuration(directory: Path, config: Config, processor: LlavaOnevis
     (directory / "2_Normalize").mkdir()
     (directory / "1_Pooling").mkdir()
     for name, content in files.items():
-        (directory / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        write_json(directory / name, content)

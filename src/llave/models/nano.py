@@ -30,6 +30,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from llave.errors import UserError
 from llave.models.nano_vision import FEATURE_DIM, EfficientNetLite0
+from llave.models.pictures import fit_pictures_of
 from llave.models.vision_reuse import FeatureCache
 
 __all__ = ["IMAGE_TOKEN", "NanoConfig", "NanoModel", "NanoProcessor"]
@@ -199,6 +200,10 @@ class NanoProcessor(ProcessorMixin):
     def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As stored; the cache belongs to the process, not to the model."""
         return {key: value for key, value in super().to_dict(*args, **kwargs).items() if key != "feature_cache"}
+
+    def apply_chat_template(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
+        """With every picture by llave's rules, also where sentence-transformers alone opened the model."""
+        return super().apply_chat_template(fit_pictures_of(conversation), *args, **kwargs)
 
     def __call__(
         self,

@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from llave.files import whole_file
+
 __all__ = ["FeatureCache", "picture_key"]
 
 
@@ -72,15 +74,13 @@ class FeatureCache:
         """Write the cache to ``path``, whole or not at all."""
         if self.path is None or not self.computed:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
         keys = sorted(self._features)
-        save_file(
-            {"features": torch.stack([self._features[key] for key in keys])} if keys else {},
-            partial,
-            metadata={"keys": "\n".join(keys), "fingerprint": self.fingerprint},
-        )
-        partial.replace(self.path)
+        with whole_file(self.path) as partial:
+            save_file(
+                {"features": torch.stack([self._features[key] for key in keys])} if keys else {},
+                partial,
+                metadata={"keys": "\n".join(keys), "fingerprint": self.fingerprint},
+            )
         self.computed = 0
 
     def _load(self, path: Path) -> dict[str, Tensor]:

@@ -1,296 +1,81 @@
-"""Bring an index up to date with a collection: only what is new or has changed goes through the model."""
+"""An index of a folder, a table or archives: made, or brought up to date."""
 
-import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from llave.collection.collection import Collection
-from llave.collection.entry import BadEntry, Entry, Measured, Scalar, chunks
-from llave.data.pages import split_page
+from llave.collection.collection import Columns
+from llave.collection.open import open_collection
+from llave.data.video import NUM_FRAMES
 from llave.errors import UserError
-from llave.evaluation.entries import EntryEncoder
-from llave.search.check import find_settings
-from llave.search.fields import OWN_FIELDS, new_fields
-from llave.search.filters import field_name
-from llave.search.index import EXACT_BELOW, Index
-from llave.search.progress import IndexingBar, indexing_bar
-from llave.search.projection import project, write_map
-from llave.search.store import Known, Row, row_id
+from llave.models.about import eval_dtype, model_name
+from llave.search.index import Index
+from llave.search.info import index_info, read_info
+from llave.search.options import BuildOptions, BuildReport
+from llave.search.update import update_index
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["BuildReport", "build_index"]
-
-CHUNK = 256
-"""Items between two commits: what a kill costs at most."""
-TEXT_LIMIT = 10_000
-"""Characters of an item's text that are kept to be shown; the vector is of the whole."""
-TAKEN = {"id", "text", "file", "stamp", "content", "digest", "thumbnail", "vector", *OWN_FIELDS}
+__all__ = ["build"]
 
 
-@dataclass
-class BuildReport:
-    """What a run did, in items.
-
-    Args:
-        errors: by key; such an item is not in the index.
-    """
-
-    added: int = 0
-    changed: int = 0
-    refreshed: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        parts = [
-            f"{getattr(self, name):,} {name}" for name in ("added", "changed", "refreshed", "unchanged", "removed")
-        ]
-        return ", ".join(parts) + (f", {len(self.errors):,} with errors" if self.errors else "")
-
-
-def build_index(
-    index: Index,
-    model: "SentenceTransformer",
-    collection: Collection,
-    source: Path,
+def build(
+    path: str | Path,
+    model: "SentenceTransformer | str | Path",
+    source: str | Path,
     *,
-    batch_size: int = 64,
-    tokens_per_batch: int | None = None,
-    check_content: bool = False,
-    allow_empty: bool = False,
-    exact_below: int = EXACT_BELOW,
-    make_map: bool = True,
-    seed: int = 0,
-    progress: bool = True,
-) -> BuildReport:
-    """Add, replace and remove items until the index holds the collection. Killed at any moment, it goes on from there.
+    columns: Columns | None = None,
+    options: BuildOptions | None = None,
+    name: str | None = None,
+) -> tuple[Index, BuildReport]:
+    """Open or create the index at ``path``, and bring it up to date with what is at ``source``.
 
     Args:
-        index: of this model.
-        collection: what it is to hold.
-        source: the collection's path; items of other sources stay as they are.
-        check_content: read files whose size and time are as before, too.
-        allow_empty: remove everything of this source if it has nothing any more, as an unmounted disk looks.
-        exact_below: with fewer rows, search compares all of them.
-        make_map: compute the map.
-        seed: of the map and of the queries that measure recall.
+        name: where an open model came from, so that the index can open it again; None asks the model.
 
     Raises:
-        UserError: another process writes to this index, the collection is empty, or the model takes no item at all.
+        UserError: no such model or source, an index of another model or with other settings, or nothing to embed.
     """
-    try:
-        with FileLock(index.path / "write.lock", timeout=0), indexing_bar(progress) as bar:
-            encoder = EntryEncoder(
-                model,
-                prompt=index.info.prompts["item"],
-                num_frames=index.info.num_frames,
-                batch_size=batch_size,
-                tokens_per_batch=tokens_per_batch,
-                thumbnails=True,
-            )
-            run = _Run(index, encoder, source, check_content, bar)
-            report = run(collection, allow_empty)
-            _write_errors(index.path / "errors.jsonl", report.errors)
-            _finish(index, bar, exact_below=exact_below, make_map=make_map, seed=seed)
-            return report
-    except Timeout:
-        raise UserError(f"{index.path}: another process writes to this index; wait until it is done") from None
+    from llave.models.open import load_model
 
-
-class _Run:
-    def __init__(
-        self, index: Index, encoder: EntryEncoder, source: Path, check_content: bool, bar: IndexingBar
-    ) -> None:
-        self.index = index
-        self.encoder = encoder
-        self.source = str(source.resolve())
-        self.root = source.resolve() if source.is_dir() else source.resolve().parent
-        self.check_content = check_content
-        self.bar = bar
-        self.known = index.store.known(self.source)
-        self.fields = dict(index.store.fields())
-        self.report = BuildReport()
-        self.seen: set[str] = set()
-        self.hidden = False
-
-    def __call__(self, collection: Collection, allow_empty: bool) -> BuildReport:
-        self.bar.start(collection.size())
-        for chunk in chunks(collection, CHUNK):
-            self._chunk(chunk)
-        gone = [] if self.hidden else [known for known in self.known if known not in self.seen]
-        if gone and not self.seen and not allow_empty:
-            raise UserError(
-                f"{self.source}: nothing to embed there, while the index holds {len(gone):,} items of it; if they are "
-                "to go, say --allow_empty"
-            )
-        self.index.store.delete(gone)
-        self.report.removed = len(gone)
-        return self.report
-
-    def _chunk(self, chunk: list[Entry | BadEntry]) -> None:
-        fresh: list[tuple[str, Entry]] = []
-        for entry in chunk:
-            if isinstance(entry, BadEntry):
-                self.report.errors[entry.key] = entry.message
-                self.hidden |= entry.hides
-                continue
-            identity = row_id(self.source, entry.key)
-            if identity in self.seen:
-                self.report.errors[f"{entry.key} (again)"] = "a second item of this id; ids must be unique"
-                continue
-            try:
-                entry = dataclasses.replace(entry, fields=_clean(entry.fields))
-                self.fields |= new_fields(self.fields, [entry.fields])
-            except UserError as error:
-                self.report.errors[entry.key] = str(error)
-                continue
-            self.seen.add(identity)
-            if self._is_as_before(entry, self.known.get(identity)):
-                self.report.unchanged += 1
-            else:
-                fresh.append((identity, entry))
-        self.bar.skip(len(chunk) - len(fresh))
-        self._write(fresh)
-
-    def _is_as_before(self, entry: Entry, known: Known | None) -> bool:
-        if known is None or self.check_content or not entry.stamp:
-            return False
-        return known.stamp == entry.stamp and known.digest == entry.digest()
-
-    def _write(self, fresh: list[tuple[str, Entry]]) -> None:
-        todo: list[tuple[str, Entry, Measured]] = []
-        same: list[tuple[str, Entry]] = []
-        measured = self.encoder.measure([entry for _, entry in fresh])
-        for (identity, entry), about in zip(fresh, measured, strict=True):
-            known = self.known.get(identity)
-            if isinstance(about, OSError):
-                self._failed(identity, entry, f"{entry.name or entry.key}: cannot read ({about.strerror})")
-            elif known is None or known.content != about.content:
-                todo.append((identity, entry, about))
-            elif known.digest == entry.digest() and known.stamp == entry.stamp:
-                self.report.unchanged += 1
-            else:
-                same.append((identity, entry))
-        self._refresh(same)
-        self.bar.skip(len(fresh) - len(todo))
-        embedded = self.encoder([entry for _, entry, _ in todo], [about for _, _, about in todo], self.bar.encoded)
-        rows = []
-        for (identity, entry, about), result in zip(todo, embedded, strict=True):
-            if result.vector_D is None:
-                self._failed(identity, entry, result.error)
-                continue
-            row = self._row(identity, entry)
-            rows.append(
-                dataclasses.replace(row, content=about.content, vector_D=result.vector_D, thumbnail=result.thumbnail)
-            )
-        self.index.store.upsert(rows)
-        self.report.changed += sum(row.id in self.known for row in rows)
-        self.report.added += sum(row.id not in self.known for row in rows)
-
-    def _refresh(self, same: list[tuple[str, Entry]]) -> None:
-        """Items whose content is as before: the vector stays, the rest is written anew."""
-        old = self.index.store.get([identity for identity, _ in same], vectors=True, thumbnails=True)
-        rows = [
-            dataclasses.replace(
-                self._row(identity, entry),
-                content=old[identity].content,
-                vector_D=old[identity].vector_D,
-                thumbnail=old[identity].thumbnail,
-            )
-            for identity, entry in same
-            if identity in old
-        ]
-        self.index.store.upsert(rows)
-        self.report.refreshed += len(rows)
-
-    def _row(self, identity: str, entry: Entry) -> Row:
-        return Row(
-            id=identity,
-            source=self.source,
-            key=entry.key,
-            kind=entry.kind,
-            text=entry.text[:TEXT_LIMIT],
-            path=entry.name,
-            file=self._relative(entry.file),
-            stamp=entry.stamp,
-            content="",
-            digest=entry.digest(),
-            fields=entry.fields,
+    options = options or BuildOptions()
+    collection = open_collection(source, columns)
+    there = Index.exists(path)
+    if isinstance(model, str | Path):
+        dtype = read_info(Path(path)).dtype if there else eval_dtype(None, None)
+        name, model = name or str(model), load_model(model, dtype=dtype)
+    if there:
+        index = Index.open(path)
+        index.use_model(model)
+        _refuse_other_settings(index, options)
+    else:
+        info = index_info(
+            model,
+            name or model_name(model),
+            item_prompt=options.item_prompt,
+            query_prompt=options.query_prompt,
+            num_frames=NUM_FRAMES if options.num_frames is None else options.num_frames,
+            qdrant=options.qdrant,
+            collection=options.collection,
+            chunk_tokens=options.chunk_tokens,
         )
-
-    def _relative(self, file: Path | None) -> str:
-        if file is None:
-            return ""
-        document, page = split_page(file)
-        relative = document.resolve().relative_to(self.root).as_posix()
-        return relative if page is None else f"{relative}#page={page}"
-
-    def _failed(self, identity: str, entry: Entry, reason: str) -> None:
-        """It is not in the index any more: what was there is of a file that is no longer there."""
-        self.seen.discard(identity)
-        self.report.errors[entry.key] = reason
+        index = Index.create(path, info)
+    return index, update_index(index, model, collection, Path(source), options)
 
 
-def _finish(index: Index, bar: IndexingBar, *, exact_below: int, make_map: bool, seed: int) -> None:
-    bar.stage("compact")
-    index.store.optimize(exact_below=exact_below, settings=index.info.settings)
-    stats = index.store.stats()
-    if stats.approximate and stats.rows:
-        bar.stage("measure recall")
-        index.info = dataclasses.replace(index.info, settings=find_settings(index, seed=seed))
-        index.store.use(index.info.settings)
-        index.save()
-    if not make_map:
-        return
-    old, state = index.map(), _state(index)
-    if old is not None and old.state == state:
-        return
-    bar.stage("map")
-    ids, vector_ND = index.store.vectors(limit=None)
-    write_map(index.path, ids, project(vector_ND, seed=seed), state=state)
-
-
-def _state(index: Index) -> str:
-    """A hash of what the vectors are of. What a run did does not tell whether its map is of now: the run before may
-    have been killed before its map, or have been told to make none."""
-    columns = index.store.column(["id", "content"])
-    digest = hashlib.sha256()
-    for identity, content in sorted(zip(columns["id"], columns["content"], strict=True)):
-        digest.update(f"{identity} {content}\n".encode())
-    return digest.hexdigest()
-
-
-def _write_errors(path: Path, errors: dict[str, str]) -> None:
-    if not errors:
-        path.unlink(missing_ok=True)
-        return
-    lines = [json.dumps({"key": key, "error": reason}, ensure_ascii=False) + "\n" for key, reason in errors.items()]
-    path.write_text("".join(lines), "utf-8", errors="replace")
-
-
-def _clean(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Fields under names that are columns; those that an index has itself get a ``_``.
-
-    Raises:
-        UserError: two of one name.
-    """
-    names: dict[str, str] = {}
-    for name in fields:
-        column = field_name(name)
-        column = f"{column}_" if column.lower() in TAKEN else column
-        if column in names:
+def _refuse_other_settings(index: Index, options: BuildOptions) -> None:
+    """What an index was made with holds for all its items."""
+    info = index.info
+    asked = {
+        "item_prompt": (options.item_prompt, info.prompts["item"]),
+        "query_prompt": (options.query_prompt, info.prompts["query"]),
+        "qdrant": (options.qdrant, info.store),
+        "chunk_tokens": (options.chunk_tokens, info.chunk_tokens),
+        "frames": (options.num_frames, info.num_frames),
+    }
+    for name, (value, kept) in asked.items():
+        if value is not None and value != kept:
             raise UserError(
-                f"fields {names[column]!r} and {name!r} would both be {column!r}; rename one, or leave it out "
-                "(--columns.fields)"
+                f"{index.path}: was made with {name} {kept!r}, not {value!r}; leave --{name} out, or choose another "
+                "--index"
             )
-        names[column] = name
-    return {column: fields[name] for column, name in names.items()}

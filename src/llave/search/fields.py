@@ -1,7 +1,9 @@
 """The types of metadata fields, and conditions that fit them."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llave.collection.entry import Scalar
@@ -9,11 +11,23 @@ from llave.errors import UserError
 from llave.search.filters import Condition, Filter
 from llave.search.store import FieldType
 
-__all__ = ["OWN_FIELDS", "check_conditions", "new_fields"]
+__all__ = ["OWN_FIELDS", "Field", "check_conditions", "describe", "new_fields"]
 
 OWN_FIELDS: Mapping[str, FieldType] = {"kind": "string", "path": "string", "key": "string", "source": "string"}
 """Of every row; conditions may use them."""
 PYTHON: Mapping[FieldType, type] = {"string": str, "number": float, "boolean": bool}
+MAX_VALUES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A metadata field: its most frequent values with their numbers of items, or its range."""
+
+    name: str
+    type: FieldType
+    values: list[tuple[str | bool, int]]
+    low: float | None = None
+    high: float | None = None
 
 
 def new_fields(known: Mapping[str, FieldType], fields: Sequence[Mapping[str, Scalar]]) -> dict[str, FieldType]:
@@ -66,3 +80,11 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return value
+
+
+def describe(name: str, kind: FieldType, values: Sequence[Any]) -> Field:
+    """What a field holds, from the values of all items."""
+    present = [value for value in values if value is not None]
+    if kind == "number":
+        return Field(name, kind, [], min(present, default=None), max(present, default=None))
+    return Field(name, kind, Counter(present).most_common(MAX_VALUES))

@@ -1,61 +1,44 @@
-"""An index on disk: what was embedded, by which model, and how to search it."""
+"""An index on disk: what was embedded, by which model, and how to search it.
+
+index = Index.build("photos.index", "runs/quickstart/models/hardness", "photos")
+hits = index.search("a red umbrella", filter="year >= 2000")
+"""
 
 import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from llave.collection.entry import Scalar
 from llave.data.pages import split_page
 from llave.errors import UserError
 from llave.models.about import dtype_of
-from llave.search.filters import Filter
+from llave.search.fields import Field, describe
+from llave.search.filters import Filter, parse_filter
+from llave.search.hits import Hits, hit
 from llave.search.info import LANCE, IndexInfo, info_exists, read_info, write_info
 from llave.search.projection import Map, read_map
-from llave.search.store import FieldType, Row, VectorStore
+from llave.search.store import VectorStore
 
 if TYPE_CHECKING:
+    from PIL import Image
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["EXACT_BELOW", "Field", "Hit", "Index"]
+    from llave.collection.collection import Columns
+    from llave.encode.item import Item
+    from llave.search.options import BuildOptions
 
-EXACT_BELOW = 20_000
-"""With fewer rows every one is compared: exact, and fast enough."""
-MAX_VALUES = 50
+__all__ = ["Index"]
+
 MANY = 10_000
 """From so many hits on, comparing all items is not slower."""
 HISTOGRAMS = 4
 """Samples of vectors that are kept, one per filter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """An item, and its cosine with the query (nan where there was none)."""
-
-    id: str
-    score: float
-    kind: str
-    text: str
-    path: str
-    fields: dict[str, Scalar]
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A metadata field: its most frequent values with their numbers of items, or its range."""
-
-    name: str
-    type: FieldType
-    values: list[tuple[str | bool, int]]
-    low: float | None = None
-    high: float | None = None
 
 
 class Index:
@@ -67,6 +50,7 @@ class Index:
         self.store = store
         self._lock = threading.Lock()
         self._samples: OrderedDict[Filter, tuple[int, NDArray[np.float32]]] = OrderedDict()
+        self._model: SentenceTransformer | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> "Index":
@@ -84,6 +68,30 @@ class Index:
         index = cls(path, info, _open_store(path, info))
         index.store.use(info.settings)
         return index
+
+    @classmethod
+    def build(
+        cls,
+        path: str | Path,
+        model: "SentenceTransformer | str | Path",
+        source: str | Path,
+        *,
+        columns: "Columns | None" = None,
+        options: "BuildOptions | None" = None,
+    ) -> "Index":
+        """An index of a folder, a table or archives: made, or brought up to date (``llave index``).
+
+        Args:
+            model: an open model, or what :func:`llave.load_model` opens.
+            source: what it is to hold.
+            columns: which column of a table holds what.
+
+        Raises:
+            UserError: no such model or source, an index of another model, or nothing to embed.
+        """
+        from llave.search.build import build
+
+        return build(path, model, source, columns=columns, options=options)[0]
 
     @classmethod
     def create(cls, path: str | Path, info: IndexInfo) -> "Index":
@@ -122,7 +130,7 @@ class Index:
         Raises:
             UserError: another model, or the same one retrained.
         """
-        from llave.evaluation.cache import model_fingerprint
+        from llave.encode.cache import model_fingerprint
 
         dimension = model.get_embedding_dimension()
         if dimension != self.info.dimension:
@@ -141,50 +149,102 @@ class Index:
                 "this model has, so that scores would mean nothing; use that model, or index anew into another folder"
             )
 
-    def count(self, filter: Filter = ()) -> int:
+    def use_model(
+        self,
+        model: "SentenceTransformer | str | Path | None" = None,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> "SentenceTransformer":
+        """The model for queries; None opens the one that the index was made with, once.
+
+        Raises:
+            UserError: it is not where it was, or has other weights.
+        """
+        from llave.models.open import load_model
+
+        if model is None and self._model is not None:
+            return self._model
+        if model is None or isinstance(model, str | Path):
+            try:
+                model = load_model(model or self.info.model, device=device, dtype=dtype or self.info.dtype)
+            except UserError as error:
+                moved = "" if model else f"; {self.path} was made with it: say where it is now, if it has moved"
+                raise UserError(f"{error}{moved}") from None
+        self.check_model(model)
+        self._model = model
+        return model
+
+    def count(self, filter: Filter | str = ()) -> int:
         """Items that pass."""
-        return self.store.count(filter)
+        return self.store.count(_parsed(filter))
 
     def search(
         self,
-        query_D: NDArray[np.float32],
+        query: "str | Item | NDArray[np.float32] | None" = None,
         *,
+        image: "str | Path | bytes | Image.Image | None" = None,
+        weight: float | None = None,
+        like: str | None = None,
         limit: int = 24,
         offset: int = 0,
-        filter: Filter = (),
+        filter: Filter | str = (),
         exclude: Sequence[str] = (),
         exact: bool = False,
-    ) -> list[Hit]:
+    ) -> Hits:
         """The nearest items, best first.
 
         Args:
-            query_D: of any length above 0; scores are cosines.
+            query: a text, an item, or a vector (D,) of any length above 0; scores are cosines.
+            image: a picture to look for; with a text, the model relates the two ("this, but in red").
+            weight: share of the picture between the vectors of text and picture; None lets the model fuse them.
+            like: the id, path or key of an item whose neighbours are wanted, instead of all these.
             offset: leave out so many of the best.
-            exclude: ids that are no answer, such as that of the item itself.
+            filter: such as ``"artist = noto and year >= 2000"``.
+            exclude: ids that are no answer.
             exact: compare all items.
 
         Raises:
-            UserError: a vector of another dimension, or a filter on a field that is not there.
+            UserError: nothing to search for, a vector of another dimension, or a filter on a field that is not there.
         """
-        query_D = self._unit(query_D)
+        conditions = _parsed(filter)
+        if like is not None:
+            if query is not None or image is not None:
+                raise UserError("`like` stands alone: an item's neighbours, without a query")
+            query, itself = self._neighbour(like)
+            exclude = [*exclude, itself]
+        elif not isinstance(query, np.ndarray):
+            from llave.search.query import embed_query
+
+            prompt = self.info.prompts["query"]
+            query = embed_query(self.use_model(), query or "", image=image, weight=weight, prompt=prompt)
+        query_D = self._unit(query)
         wanted = limit + offset + len(exclude)
         if wanted > MANY:  # a store makes room for all that are asked for, several times over
-            wanted, exact = min(wanted, self.store.count(filter)), True
+            wanted, exact = min(wanted, self.store.count(conditions)), True
         if wanted < 1:
-            return []
-        found = self.store.nearest(query_D, limit=wanted, conditions=filter, exact=exact)
-        hits = [_hit(row, score) for row, score in found if row.id not in exclude]
-        return hits[offset : offset + limit]
+            return Hits()
+        found = self.store.nearest(query_D, limit=wanted, conditions=conditions, exact=exact)
+        hits = [hit(row, score) for row, score in found if row.id not in exclude]
+        return Hits(hits[offset : offset + limit])
+
+    def _neighbour(self, like: str) -> tuple[NDArray[np.float32], str]:
+        item = self.find(like)
+        vector_D = None if item is None else self.vector(item)
+        if item is None or vector_D is None:
+            raise UserError(f"{self.path}: no item {like!r}; paths are in the results of a search")
+        return vector_D, item
 
     def scores(
         self,
         query_D: NDArray[np.float32],
         *,
-        filter: Filter = (),
+        filter: Filter | str = (),
         sample: int = 20_000,
     ) -> NDArray[np.float32]:
         """Cosines of the query with every item, or with a fixed sample of so many, for a histogram."""
         query_D = self._unit(query_D)
+        filter = _parsed(filter)
         rows = self.store.count(filter)
         with self._lock:
             known = self._samples.get(filter)
@@ -197,10 +257,10 @@ class Index:
         scores_N: NDArray[np.float32] = known[1] @ query_D if len(known[1]) else np.zeros(0, np.float32)
         return scores_N
 
-    def get(self, ids: Sequence[str]) -> list[Hit]:
+    def get(self, ids: Sequence[str]) -> Hits:
         """Items in the order asked for; unknown ids are left out."""
         rows = self.store.get(ids)
-        return [_hit(rows[row_id], float("nan")) for row_id in ids if row_id in rows]
+        return Hits(hit(rows[row_id], float("nan")) for row_id in ids if row_id in rows)
 
     def find(self, name: str) -> str | None:
         """The id of the item of this id, path or key; None if there is none."""
@@ -235,7 +295,7 @@ class Index:
         """What can be filtered by."""
         types = self.store.fields()
         columns = self.store.column(list(types)) if types else {}
-        return [_field(name, kind, columns[name]) for name, kind in types.items()]
+        return [describe(name, kind, columns[name]) for name, kind in types.items()]
 
     def kinds(self) -> dict[str, int]:
         """Items of each kind."""
@@ -255,6 +315,10 @@ class Index:
         return query_D / np.float32(norm)
 
 
+def _parsed(filter: Filter | str) -> Filter:
+    return parse_filter(filter) if isinstance(filter, str) else filter
+
+
 def _open_store(path: Path, info: IndexInfo) -> VectorStore:
     if info.store == LANCE:
         from llave.search.lance import LanceStore
@@ -269,14 +333,3 @@ def _open_store(path: Path, info: IndexInfo) -> VectorStore:
         path / "fields.json",
         api_key=os.environ.get("QDRANT_API_KEY"),
     )
-
-
-def _hit(row: Row, score: float) -> Hit:
-    return Hit(row.id, score, row.kind, row.text, row.path or row.key, dict(row.fields))
-
-
-def _field(name: str, kind: FieldType, values: Sequence[Any]) -> Field:
-    present = [value for value in values if value is not None]
-    if kind == "number":
-        return Field(name, kind, [], min(present, default=None), max(present, default=None))
-    return Field(name, kind, Counter(present).most_common(MAX_VALUES))

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llave.data.video import NUM_FRAMES
 from llave.errors import UserError
+from llave.files import write_json
 from llave.models.about import dtype_of
 from llave.search.store import Settings
 
@@ -35,6 +35,7 @@ class IndexInfo:
         num_frames: of a video.
         store: ``"lance"``, or the address of a Qdrant server.
         collection: its name there.
+        chunk_tokens: of a text at most; longer ones are several items.
         settings: of approximate search, found by measuring.
     """
 
@@ -46,6 +47,7 @@ class IndexInfo:
     num_frames: int = NUM_FRAMES
     store: str = LANCE
     collection: str = "items"
+    chunk_tokens: int | None = None
     settings: Settings = field(default_factory=Settings)
 
 
@@ -58,6 +60,7 @@ def index_info(
     num_frames: int = NUM_FRAMES,
     qdrant: str | None = None,
     collection: str = "items",
+    chunk_tokens: int | None = None,
 ) -> IndexInfo:
     """What an index of a model's vectors has to know.
 
@@ -67,8 +70,9 @@ def index_info(
         query_prompt: None is the model's own for queries.
         num_frames: of a video.
         qdrant: address of a server; None is LanceDB in the index's folder.
+        chunk_tokens: of a text at most; None keeps texts whole.
     """
-    from llave.evaluation.cache import model_fingerprint
+    from llave.encode.cache import model_fingerprint
 
     dimension = model.get_embedding_dimension()
     assert dimension is not None  # every model that load_model opens ends in a pooling
@@ -84,6 +88,7 @@ def index_info(
         num_frames=num_frames,
         store=LANCE if qdrant is None else qdrant,
         collection=collection,
+        chunk_tokens=chunk_tokens,
     )
 
 
@@ -110,10 +115,4 @@ def read_info(folder: Path) -> IndexInfo:
 
 def write_info(folder: Path, info: IndexInfo) -> None:
     """Whole or not at all."""
-    text = json.dumps(dataclasses.asdict(info), indent=2, ensure_ascii=False) + "\n"
-    partial = folder / f"{INFO}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / INFO)
+    write_json(folder / INFO, dataclasses.asdict(info))

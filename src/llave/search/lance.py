@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from llave.collection.entry import legible
+from llave.data.identity import legible
 from llave.errors import UserError
 from llave.search.fields import check_conditions, new_fields
 from llave.search.filters import Condition, Filter

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.feather as feather
 from numpy.typing import NDArray
 
+from llave.files import whole_file
+
 __all__ = ["Map", "project", "read_map", "write_map"]
 
 FILE = "map.arrow"
@@ -61,10 +63,9 @@ def project(vector_ND: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.floa
 
 def write_map(folder: Path, ids: Sequence[str], xy_N2: NDArray[np.float32], *, state: str = "") -> None:
     """Keep a map, whole or not at all."""
-    partial = folder / f"{FILE}.partial"
     table = pa.table({"id": list(ids), "x": xy_N2[:, 0], "y": xy_N2[:, 1]})
-    feather.write_feather(table.replace_schema_metadata({STATE: state}), str(partial))
-    partial.replace(folder / FILE)
+    with whole_file(folder / FILE) as partial:
+        feather.write_feather(table.replace_schema_metadata({STATE: state}), str(partial))
 
 
 def read_map(folder: Path) -> Map | None:

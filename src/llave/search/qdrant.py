@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llave.errors import UserError
+from llave.files import write_json
 from llave.search.fields import OWN_FIELDS, check_conditions, new_fields
 from llave.search.filters import Condition, Filter
 from llave.search.store import FieldType, Known, Row, Settings, StoreStats
@@ -194,9 +195,7 @@ class QdrantStore:
         if fresh:
             for name, kind in fresh.items():
                 self._index(_path(name), kind)
-            partial = self._types.with_suffix(".partial")
-            partial.write_text(json.dumps({**known, **fresh}), "utf-8")
-            partial.replace(self._types)
+            write_json(self._types, {**known, **fresh})
 
     def _checked(self, conditions: Filter) -> models.Filter | None:
         return _filter(check_conditions(conditions, self.fields()))

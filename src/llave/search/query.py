@@ -1,5 +1,6 @@
 """What is searched for: a text, a picture, both, or more of an item."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from llave.data.images import load_image
+from llave.encode.encoder import Encoder
+from llave.encode.forward import Refused
+from llave.encode.item import Item
 from llave.errors import UserError
-from llave.evaluation.encoder import Encoder
-from llave.models.prompts import model_input
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -36,15 +37,17 @@ def combine(text_D: NDArray[np.float32], image_D: NDArray[np.float32], weight: f
 
 def embed_query(
     model: "SentenceTransformer",
+    query: str | Item = "",
     *,
-    text: str = "",
-    image: str | Path | Image.Image | None = None,
+    image: str | Path | bytes | Image.Image | None = None,
     weight: float | None = None,
     prompt: str = "",
 ) -> NDArray[np.float32]:
     """The unit vector (D,) of a query.
 
     Args:
+        query: a text, or an item that is one already.
+        image: a picture, with or without a text.
         weight: share of the picture between two vectors, one of the text and one of the picture; None gives both to
             the model at once, which relates them ("this, but in red").
         prompt: before the query, as sentence-transformers takes it.
@@ -52,15 +55,23 @@ def embed_query(
     Raises:
         UserError: neither text nor picture, a weight without both, or what the model does not take.
     """
-    picture = load_image(image) if isinstance(image, str | Path) else image
-    if not text.strip() and picture is None:
-        raise UserError("nothing to search for: give a text, a picture, or both")
-    if weight is not None and (picture is None or not text.strip()):
-        raise UserError("a weight is between a text and a picture; give both, or leave it out")
-    inputs = [model_input(text, picture)] if weight is None else [model_input(text, None), model_input("", picture)]
+    if isinstance(query, Item):
+        if image is not None:
+            raise UserError("the query is an item already; put the picture into it")
+        items = [query]
+    else:
+        if not query.strip() and image is None:
+            raise UserError("nothing to search for: give a text, a picture, or both")
+        if weight is not None and (image is None or not query.strip()):
+            raise UserError("a weight is between a text and a picture; give both, or leave it out")
+        picture = Path(image) if isinstance(image, str) else image
+        items = [Item(query, picture)] if weight is None else [Item(query), Item(image=picture)]
     vectors = []
-    for vector in Encoder(model, prompt=prompt)(inputs):
-        if isinstance(vector, str):
-            raise UserError(f"the query cannot be embedded: {vector}")
-        vectors.append(vector)
+    encoder = Encoder(model, prompt=prompt)
+    for outcome in encoder(items):
+        if isinstance(outcome, Refused):
+            raise UserError(f"the query cannot be embedded: {outcome}")
+        vectors.append(outcome)
+    if encoder.cut:
+        warnings.warn(f"the query is longer than the {model.max_seq_length} tokens that the model reads", stacklevel=2)
     return vectors[0] if weight is None else combine(vectors[0], vectors[1], weight)

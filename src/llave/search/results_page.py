@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llave.evaluation.gallery import TEXT_LIMIT
-from llave.evaluation.inline import thumbnail
-from llave.evaluation.page import versions, write_page
-from llave.search.index import Hit, Index
+from llave.report.gallery import TEXT_LIMIT
+from llave.report.inline import thumbnail
+from llave.report.page import versions, write_page
+from llave.search.hits import Hit
+from llave.search.index import Index
 
 __all__ = ["write_results_page"]
 

@@ -147,12 +147,12 @@ async def _load(
     on_ready(engine)
 
 
-async def _tidy(thread: ThreadPoolExecutor) -> None:
+async def _tidy(thread: ThreadPoolExecutor, *, seconds: float = TIDY_SECONDS, kept: int = KEPT) -> None:
     """Bound the freed memory that is kept; in the model's thread, between two batches, which share its lock."""
     least = resident_memory()
     while True:
-        await asyncio.sleep(TIDY_SECONDS)
-        if resident_memory() > least + KEPT:
+        await asyncio.sleep(seconds)
+        if resident_memory() > least + kept:
             least = await asyncio.get_running_loop().run_in_executor(thread, give_back_memory)
 
 

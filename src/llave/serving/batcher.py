@@ -14,29 +14,30 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from llave.evaluation.encoder import Vector
+from llave.encode.forward import Outcome
+from llave.encode.item import Modality
 from llave.models.prompts import ModelInput
 from llave.serving.metrics import Metrics
 
-__all__ = ["BatchPlan", "Batcher", "Item", "choose"]
+__all__ = ["BatchPlan", "Batcher", "Prepared", "choose"]
 
 log = logging.getLogger("llave.serving")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A decoded item.
+class Prepared:
+    """An item whose media are decoded.
 
     Args:
         key: equal for items whose vectors are equal.
-        kind: ``"text"``, ``"picture"`` or ``"video"``; a batch holds one kind.
+        modality: a batch holds one.
         tokens: estimated, at least 1.
         prompt: as ``SentenceTransformer.encode`` takes it; a batch has one. None is the model's default.
         num_bytes: of the decoded picture or frames; preparing them for the model takes several times as many.
     """
 
     key: Hashable
-    kind: str
+    modality: Modality
     model_input: ModelInput
     tokens: int
     prompt: str | None = None
@@ -45,8 +46,8 @@ class Item:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    item: Item
-    done: "asyncio.Future[Vector | None]"
+    item: Prepared
+    done: "asyncio.Future[Outcome | None]"
     waiting: int = 0
     started: bool = False
     since: float = field(default_factory=time.monotonic)
@@ -58,27 +59,29 @@ class BatchPlan:
 
     Args:
         tokens: of a batch, padding included.
-        items: of a batch, by kind.
+        items: of a batch, by modality.
         num_bytes: of a batch's decoded pictures.
         padding: tokens of padding that cost no more than another forward pass.
         padding_share: of a batch's own tokens, up to which padding is accepted besides.
     """
 
     tokens: int
-    items: dict[str, int]
+    items: dict[Modality, int]
     num_bytes: int = 64 << 20
     padding: int = 64
     padding_share: float = 0.1
 
 
-def choose(items: Sequence[Item], plan: BatchPlan) -> list[int]:
+def choose(items: Sequence[Prepared], plan: BatchPlan) -> list[int]:
     """The places of the next batch. The first item is the oldest and always in it."""
     first = items[0]
-    alike = [place for place, item in enumerate(items) if (item.kind, item.prompt) == (first.kind, first.prompt)]
+    alike = [
+        place for place, item in enumerate(items) if (item.modality, item.prompt) == (first.modality, first.prompt)
+    ]
     alike.sort(key=lambda place: (abs(items[place].tokens - first.tokens), place))
     batch: list[int] = []
     longest = total = num_bytes = 0
-    for place in alike[: plan.items[first.kind]]:
+    for place in alike[: plan.items[first.modality]]:
         tokens = items[place].tokens
         longest_then, total_then = max(longest, tokens), total + tokens
         padded = longest_then * (len(batch) + 1)
@@ -98,14 +101,14 @@ class Batcher:
     """The queue and its model thread.
 
     Args:
-        encode: kind, prompt and inputs to vectors, or reasons why there is none; runs in the model's thread alone.
+        encode: modality, prompt and inputs to vectors, or why there is none; runs in the model's thread alone.
         plan: bounds of a batch.
         thread: the model's thread.
     """
 
     def __init__(
         self,
-        encode: Callable[[str, str | None, list[ModelInput]], list[Vector]],
+        encode: Callable[[Modality, str | None, list[ModelInput]], list[Outcome]],
         plan: BatchPlan,
         thread: ThreadPoolExecutor,
         metrics: Metrics,
@@ -135,8 +138,8 @@ class Batcher:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def vectors(self, items: Sequence[Item]) -> list[Vector | None]:
-        """A vector, a reason, or None (the model failed) for each item; equal ones are encoded once.
+    async def vectors(self, items: Sequence[Prepared]) -> list[Outcome | None]:
+        """A vector, a refusal, or None (the model failed) for each item; equal ones are encoded once.
 
         A caller that is cancelled leaves the queue, and what no one waits for is not encoded.
         """
@@ -150,7 +153,7 @@ class Batcher:
             for job in jobs:
                 self._leave(job)
 
-    def _join(self, item: Item) -> _Job:
+    def _join(self, item: Prepared) -> _Job:
         job = self._jobs.get(item.key)
         if job is None:
             job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future())
@@ -175,17 +178,17 @@ class Batcher:
                 self._work.clear()
                 continue
             batch = self._next()
-            kind, prompt = batch[0].item.kind, batch[0].item.prompt
+            modality, prompt = batch[0].item.modality, batch[0].item.prompt
             inputs = [job.item.model_input for job in batch]
             start = time.monotonic()
             try:
-                found: Sequence[Vector | None] = await loop.run_in_executor(
-                    self._thread, self._encode, kind, prompt, inputs
+                found: Sequence[Outcome | None] = await loop.run_in_executor(
+                    self._thread, self._encode, modality, prompt, inputs
                 )
             except Exception:  # one batch's failure must not end the server
-                log.exception("a batch of %d %s items failed", len(batch), kind)
+                log.exception("a batch of %d %s items failed", len(batch), modality)
                 found = [None] * len(batch)
-            self._metrics.batch(kind, len(batch), time.monotonic() - start)
+            self._metrics.batch(modality, len(batch), time.monotonic() - start)
             for job, vector in zip(batch, found, strict=True):
                 self._jobs.pop(job.item.key, None)
                 job.done.set_result(vector)

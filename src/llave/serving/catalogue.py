@@ -15,7 +15,9 @@ from llave.errors import UserError
 from llave.serving.errors import ApiError, bad_request
 
 if TYPE_CHECKING:
-    from llave.search.index import Field, Hit, Index
+    from llave.search.fields import Field
+    from llave.search.hits import Hit
+    from llave.search.index import Index
 
 __all__ = ["Catalogue"]
 

@@ -3,17 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from llave.errors import DataError
-from llave.evaluation.encoder import Vector
-from llave.models.prompts import ModelInput, model_input
+from llave.encode.forward import Outcome, Refused, Vector
+from llave.encode.item import Item, Measured
+from llave.models.prompts import ModelInput
 from llave.serving.admission import Claim
-from llave.serving.batcher import Item
-from llave.serving.engine import NO_MEMORY, Engine
+from llave.serving.batcher import Prepared
+from llave.serving.engine import Engine
 from llave.serving.entries import Entry
 from llave.serving.errors import ApiError, bad_request
 from llave.serving.service import Service
@@ -28,7 +25,7 @@ LONG_TEXTS = 20_000
 class Embedded:
     """Unit vectors (D,) in the order of the entries, and the tokens that the model saw."""
 
-    vectors: list[NDArray[np.float32]]
+    vectors: list[Vector]
     tokens: int
 
 
@@ -69,11 +66,10 @@ class _Request:
         self._truncate = truncate
         self.tokens = 0
 
-    async def run(self, entries: Sequence[Entry], claim: Claim) -> list[NDArray[np.float32]]:
-        found: dict[int, NDArray[np.float32]] = {}
+    async def run(self, entries: Sequence[Entry], claim: Claim) -> list[Vector]:
+        found: dict[int, Vector] = {}
         texts = [number for number, entry in enumerate(entries) if entry.image is None and entry.video is None]
-        inputs = [_combine(entries[number], None, None) for number in texts]
-        items = await self._measured([entries[n] for n in texts], inputs, claim)
+        items = await self._texts([entries[n] for n in texts], claim)
 
         async def text_vectors() -> None:
             vectors = await self._vectors([entries[n] for n in texts], items)
@@ -97,43 +93,35 @@ class _Request:
             raise failed.exceptions[0] from None
         return [found[number] for number in range(len(entries))]
 
-    async def _media(self, entry: Entry, claim: Claim) -> NDArray[np.float32]:
-        media = self._service.media
-        if entry.image is not None:
-            async with media.picture(entry.image, entry.place) as (image, digest):
-                size = (image.height, image.width)
-                return await self._one(entry, "picture", _combine(entry, image, None), digest, size, claim)
-        assert entry.video is not None
-        async with media.frames(entry.video, entry.place) as (frames, digest):
-            size = (frames[0].height, frames[0].width)
-            return await self._one(entry, "video", _combine(entry, None, frames), digest, size, claim)
+    async def _media(self, entry: Entry, claim: Claim) -> Vector:
+        async with self._service.media.decoded(entry) as (item, about, loaded):
+            prepared = await self._prepare(entry, item, about, loaded, claim)
+            return (await self._vectors([entry], [prepared]))[0]
 
-    async def _one(
-        self, entry: Entry, kind: str, given: ModelInput, digest: bytes, size: tuple[int, int], claim: Claim
-    ) -> NDArray[np.float32]:
-        text = _text_of(given)
-        num_bytes = 3 * size[0] * size[1] * (1 if kind == "picture" else self._engine.num_frames)
-        tokens = (await self._count([text], entry.prompt))[0]
-        tokens = self._shown(tokens + self._engine.counter.media(kind, size), entry)
+    async def _prepare(self, entry: Entry, item: Item, about: Measured, loaded: ModelInput, claim: Claim) -> Prepared:
+        height, width, frames = _extent(loaded)
+        words = (await self._count([item.words], entry.prompt))[0]
+        media = self._engine.tokens.media(item.modality, (height, width))
+        tokens = self._shown(words + media, entry)
         claim.add("tokens", tokens)
-        item = Item((kind, entry.prompt, text, digest), kind, given, tokens, entry.prompt, num_bytes)
-        return (await self._vectors([entry], [item]))[0]
+        key = (item.modality, entry.prompt, about.key)
+        return Prepared(key, item.modality, loaded, tokens, entry.prompt, 3 * height * width * frames)
 
-    async def _measured(self, entries: Sequence[Entry], inputs: list[ModelInput], claim: Claim) -> list[Item]:
-        texts = [_text_of(given) for given in inputs]
+    async def _texts(self, entries: Sequence[Entry], claim: Claim) -> list[Prepared]:
+        given = [self._service.media.text(entry) for entry in entries]
         prompt = entries[0].prompt if entries else None
-        found = await self._count(texts, prompt)
+        found = await self._count([item.words for item, _ in given], prompt)
         counts = [self._shown(count, entry) for count, entry in zip(found, entries, strict=True)]
         claim.add("tokens", sum(counts))
         return [
-            Item(("text", prompt, text), "text", given, count, prompt)
-            for text, given, count in zip(texts, inputs, counts, strict=True)
+            Prepared(("text", prompt, item.words), "text", loaded, count, prompt)
+            for (item, loaded), count in zip(given, counts, strict=True)
         ]
 
     async def _count(self, texts: list[str], prompt: str | None) -> list[int]:
         """Tokens of texts with their prompt; a request has one for all its items."""
         given = [prompt or "", *texts]
-        count = self._engine.tokens.count
+        count = self._engine.tokens.one_by_one
         if sum(map(len, given)) < LONG_TEXTS:
             before, *each = count(given)
         else:
@@ -154,31 +142,27 @@ class _Request:
         self.tokens += shown
         return shown
 
-    async def _vectors(self, entries: Sequence[Entry], items: Sequence[Item]) -> list[NDArray[np.float32]]:
+    async def _vectors(self, entries: Sequence[Entry], items: Sequence[Prepared]) -> list[Vector]:
         _, batcher = self._service.model()
         found = await batcher.vectors(items)
-        return [self._good(entry, item.kind, vector) for entry, item, vector in zip(entries, items, found, strict=True)]
+        return [self._good(entry, item, found) for entry, item, found in zip(entries, items, found, strict=True)]
 
-    def _good(self, entry: Entry, kind: str, vector: Vector | None) -> NDArray[np.float32]:
-        outcome = "encoded" if isinstance(vector, np.ndarray) else "failed" if vector is None else "refused"
-        self._service.metrics.items.labels(kind, outcome).inc()
-        if isinstance(vector, np.ndarray):
-            return vector
-        if vector is None:
+    def _good(self, entry: Entry, item: Prepared, found: Outcome | None) -> Vector:
+        outcome = "failed" if found is None else "refused" if isinstance(found, Refused) else "encoded"
+        self._service.metrics.items.labels(item.modality, outcome).inc()
+        if found is None:
             raise ApiError(500, "the model failed; the server's log says why", param=entry.place)
-        if vector == NO_MEMORY:
-            raise ApiError(503, NO_MEMORY, param=entry.place, code="out_of_memory", retry_after=1)
+        if not isinstance(found, Refused):
+            return found
+        if found.kind == "memory":
+            raise ApiError(503, "no memory for this item", param=entry.place, code="out_of_memory", retry_after=1)
         raise bad_request("the model does not take this item", entry.place, "invalid_item")
 
 
-def _combine(entry: Entry, image: Image.Image | None, frames: list[Image.Image] | None) -> ModelInput:
-    try:
-        return model_input(entry.text, image, video=frames)
-    except DataError:
-        raise bad_request("an empty text, and no picture or video", entry.place, "empty_item") from None
-
-
-def _text_of(given: ModelInput) -> str:
-    if isinstance(given, str):
-        return given
-    return str(given.get("text", "")) if isinstance(given, dict) else ""
+def _extent(loaded: ModelInput) -> tuple[int, int, int]:
+    """Height and width of a decoded picture or of a video's frames, and their number."""
+    media: Any = loaded["image"] if isinstance(loaded, dict) and "image" in loaded else loaded
+    if isinstance(media, dict):
+        frames, height, width, _ = media["video"].shape
+        return height, width, frames
+    return media.height, media.width, 1

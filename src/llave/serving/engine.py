@@ -2,27 +2,25 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llave.encode.encoder import TOKENS_PER_BATCH
+from llave.encode.forward import Forward, Outcome, Refused
+from llave.encode.item import Modality
+from llave.encode.tokens import Tokens
 from llave.errors import UserError
-from llave.evaluation.batches import TokenCounter
-from llave.evaluation.encoder import REFUSED, Encoder, Vector
-from llave.evaluation.encoding import TOKENS_PER_BATCH
 from llave.models.prompts import ModelInput
 from llave.serving.batcher import BatchPlan
 from llave.serving.errors import ApiError, bad_request
 from llave.serving.limits import Limits
-from llave.serving.tokens import Tokens
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["NO_MEMORY", "Engine", "trained_dimensions"]
+__all__ = ["Engine", "trained_dimensions"]
 
-NO_MEMORY = "no memory for this item"
 PICTURES_ON_CPU = 16
 """More in a batch are no faster on a CPU, and the next text would wait for them."""
 VIDEOS = 4
@@ -42,38 +40,6 @@ def trained_dimensions(model: str) -> list[int]:
     except (ValueError, KeyError, TypeError):
         return []
     return [int(number) for number in found or []]
-
-
-@contextmanager
-def _at_rest(model: "SentenceTransformer") -> Iterator[None]:
-    """A model in evaluation mode that stays where it is.
-
-    ``encode`` sets the mode of every module and asks every weight where it is, each time: 1.5 ms of 14 for a short
-    text of the nano model on a CPU.
-    """
-    own: dict[str, Any] = {"eval": lambda: model}
-    if not getattr(model, "_placement_is_delegated", True):  # neither spread over devices nor another version
-        own["_resolve_inference_device"] = lambda device: model.device
-    model.__dict__.update(own)
-    try:
-        yield
-    finally:
-        for name in own:
-            del model.__dict__[name]
-
-
-class _Encoder(Encoder):
-    """Looks for equal pictures in a batch only where there can be any: hashing pixels costs 5% of a small model.
-
-    The queue has found equal items by their files' hashes; the same picture may still stand beside several texts.
-    """
-
-    reuse = False
-
-    @contextmanager
-    def _towers(self) -> Iterator[None]:
-        with super()._towers() if self.reuse else nullcontext():
-            yield
 
 
 class Engine:
@@ -106,9 +72,8 @@ class Engine:
         self.dimensions = sorted({*dimensions, whole})
         self.modalities = sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message")
         self.num_frames = num_frames
-        self.tokens = Tokens(model)
-        self.counter = TokenCounter(model, num_frames)
-        self.encoders: dict[str, _Encoder] = {}
+        self.tokens = Tokens(model, num_frames)
+        self._forwards: dict[Modality, Forward] = {}
 
     def check_name(self, name: str | None) -> None:
         """Refuse another model's name.
@@ -145,42 +110,32 @@ class Engine:
         padding, share = PADDING["cpu" if kind == "cpu" else "cuda"]
         return BatchPlan(
             tokens=limits.batch_tokens or TOKENS_PER_BATCH.get(kind, TOKENS_PER_BATCH["cuda"]),
-            items={"text": limits.batch_items, "picture": min(pictures, limits.batch_items), "video": VIDEOS},
+            items={"text": limits.batch_items, "image": min(pictures, limits.batch_items), "video": VIDEOS},
             padding=padding,
             padding_share=share,
         )
 
-    def encode(self, kind: str, prompt: str | None, inputs: list[ModelInput]) -> list[Vector]:
-        """Unit vectors, or a reason where there is none. One thread at a time.
+    def encode(self, modality: Modality, prompt: str | None, inputs: list[ModelInput]) -> list[Outcome]:
+        """Unit vectors, or why there is none. One thread at a time.
 
-        A kind has its own memory of what fits: a GPU that holds 4 videos holds more than 4 texts.
+        A modality has its own memory of what fits: a GPU that holds 4 videos holds more than 4 texts. The queue has
+        found equal items by their files' hashes; the same picture may still stand beside several texts.
         """
-        encoder = self.encoders.setdefault(kind, _Encoder(self.model))
-        encoder.prompt = prompt
-        encoder.reuse = len(inputs) > 1 and any(isinstance(entry, dict) and entry.get("text") for entry in inputs)
-        with _at_rest(self.model):
-            try:
-                found = encoder(inputs)
-            except UserError:  # all refused, or one too large for the memory: each for itself, strangers share a batch
-                found = [self._alone(encoder, entry) for entry in inputs]
-        for vector in found:
-            if isinstance(vector, str) and vector != NO_MEMORY:
-                log.warning("an item of kind %s has no vector: %s", kind, vector.removeprefix(REFUSED).strip())
+        forward = self._forwards.setdefault(modality, Forward(self.model))
+        beside_texts = len(inputs) > 1 and any(isinstance(entry, dict) and entry.get("text") for entry in inputs)
+        found = forward(inputs, [prompt] * len(inputs), equal_pictures=beside_texts)
+        for outcome in found:
+            if isinstance(outcome, Refused):
+                level = logging.ERROR if outcome.kind == "memory" else logging.WARNING
+                log.log(level, "an item of modality %s has no vector: %s", modality, outcome)
         return found
-
-    def _alone(self, encoder: Encoder, entry: ModelInput) -> Vector:
-        try:
-            return encoder([entry])[0]
-        except UserError as error:
-            log.error("%s", error)
-            return NO_MEMORY
 
     def warm_up(self) -> None:
         """Run once, so that the first client does not pay for lazy imports and kernels."""
         from PIL import Image
 
-        inputs: list[tuple[str, Any]] = [("text", "warm up")]
+        inputs: list[tuple[Modality, Any]] = [("text", "warm up")]
         if "image" in self.modalities:
-            inputs.append(("picture", Image.new("RGB", (64, 64))))
-        for kind, entry in inputs:
-            self.encode(kind, None, [entry])
+            inputs.append(("image", Image.new("RGB", (64, 64))))
+        for modality, entry in inputs:
+            self.encode(modality, None, [entry])

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from llave.encode.tokens import Tokens
+from llave.errors import DataError
 from llave.serving.errors import bad_request
 from llave.serving.schema import (
     CohereRequest,
@@ -15,7 +17,6 @@ from llave.serving.schema import (
     TextPart,
     VideoUrlPart,
 )
-from llave.serving.tokens import Tokens
 
 __all__ = ["Entry", "Reference", "of_cohere", "of_openai"]
 
@@ -83,7 +84,10 @@ def _of_item(place: str, item: object, modality: str, tokens: Tokens, prompt: st
     if isinstance(item, ContentObject):
         return _of_parts(place, _parts(item.content), prompt)
     assert isinstance(item, list)
-    return Entry(place, tokens.decode(item, place), prompt=prompt)
+    try:
+        return Entry(place, tokens.decode(item), prompt=prompt)
+    except DataError as error:
+        raise bad_request(str(error), place, "invalid_tokens") from None
 
 
 def _parts(content: str | Sequence[Part]) -> Sequence[Part]:

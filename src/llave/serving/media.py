@@ -7,23 +7,20 @@ in a few threads. What a library says of a bad file stays in the log: it may nam
 import asyncio
 import base64
 import binascii
-import hashlib
 import io
 import re
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from llave.data.images import load_image
-from llave.data.video import load_video
+from llave.encode.item import Item, Measured, Reading
 from llave.errors import DataError
+from llave.models.prompts import ModelInput
 from llave.serving.admission import Memory
-from llave.serving.entries import Reference
+from llave.serving.entries import Entry, Reference
 from llave.serving.errors import ApiError, bad_request
 from llave.serving.limits import Limits
 from llave.serving.remote import Remote
@@ -49,7 +46,7 @@ class Media:
     def __init__(self, limits: Limits, remote: Remote | None, num_frames: int) -> None:
         self._limits = limits
         self._remote = remote
-        self._num_frames = num_frames
+        self._reading = Reading(num_frames=num_frames, max_pixels=limits.pixels, videos=limits.videos)
         self.memory = Memory(limits.queue_bytes)
         self._pool = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode")
 
@@ -90,69 +87,70 @@ class Media:
             raise ApiError(413, f"{len(data):,} bytes, and at most {most:,} are allowed", param=place)
         return data
 
-    @asynccontextmanager
-    async def picture(self, reference: Reference, place: str) -> AsyncIterator[tuple[Image.Image, bytes]]:
-        """A picture, and a hash of its file; its memory is counted until the end of the block.
+    def text(self, entry: Entry) -> tuple[Item, ModelInput]:
+        """The item of an entry without media.
 
         Raises:
-            ApiError: not a picture of an allowed format and size.
+            ApiError: an empty text.
         """
-        data = await self.read(reference, place, most=self._limits.media_bytes)
-        if len(data) <= SMALL:
-            width, height = self._measure(data, place)
+        item = Item(entry.text, prompt=entry.prompt)
+        return item, self._load(item, entry.place)
+
+    @asynccontextmanager
+    async def decoded(self, entry: Entry) -> AsyncIterator[tuple[Item, Measured, ModelInput]]:
+        """The item of an entry with a picture or video, decoded; its memory is counted until the end of the block.
+
+        Raises:
+            ApiError: not a picture of an allowed format and size, or not a whole video within the limits.
+        """
+        limits = self._limits
+        if entry.image is not None:
+            data = await self.read(entry.image, entry.place, most=limits.media_bytes)
+            item = Item(entry.text, data, prompt=entry.prompt)
+            if len(data) <= SMALL:
+                pixels = self._measure(data, entry.place)
+            else:
+                pixels = await self.in_thread(lambda: self._measure(data, entry.place))
         else:
-            width, height = await self.in_thread(lambda: self._measure(data, place))
-        async with self.memory.hold(width * height * 3):
-            yield await self.in_thread(lambda: (self._decode(data, place), hashlib.sha256(data).digest()))
-
-    @asynccontextmanager
-    async def frames(self, reference: Reference, place: str) -> AsyncIterator[tuple[list[Image.Image], bytes]]:
-        """The frames of a video, and a hash of its file; their memory is counted until the end of the block.
-
-        Raises:
-            ApiError: not a whole video within the limits.
-        """
-        data = await self.read(reference, place, most=self._limits.videos.num_bytes)
-        async with self.memory.hold(self._num_frames * self._limits.videos.kept_pixels * 3):
-            yield await self.in_thread(lambda: (self._decode_video(data, place), hashlib.sha256(data).digest()))
+            assert entry.video is not None
+            data = await self.read(entry.video, entry.place, most=limits.videos.num_bytes)
+            item = Item(entry.text, video=data, prompt=entry.prompt)
+            pixels = self._reading.num_frames * limits.videos.kept_pixels
+        async with self.memory.hold(pixels * 3):
+            yield await self.in_thread(lambda: (item, item.measure(self._reading), self._load(item, entry.place)))
 
     async def _from_base64(self, text: str, place: str) -> bytes:
         if len(text) <= SMALL:
             return decode_base64(text, place)
         return await self.in_thread(lambda: decode_base64(text, place))
 
-    def _measure(self, data: bytes, place: str) -> tuple[int, int]:
-        """Width and height, read without decoding."""
+    def _load(self, item: Item, place: str) -> ModelInput:
+        """What the model takes. What a library says of a bad file is not for strangers."""
+        try:
+            return item.load(self._reading)
+        except DataError as error:
+            if item.modality == "image":
+                raise bad_request("the picture is truncated or corrupt", place, "invalid_image") from None
+            if item.modality == "video":
+                raise bad_request(_public_reason(str(error), item.num_bytes), place, "invalid_video") from None
+            raise bad_request("an empty text, and no picture or video", place, "empty_item") from None
+
+    def _measure(self, data: bytes, place: str) -> int:
+        """Pixels, read without decoding."""
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
         except Image.DecompressionBombError:
             raise self._too_large("", place) from None
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        except Exception:  # whatever a decoder says of the head of a file
             raise bad_request("not a picture in JPEG, PNG, WebP or GIF", place, "invalid_image") from None
         if width * height > self._limits.pixels:
             raise self._too_large(f"{width}x{height} pixels, ", place)
-        return width, height
+        return width * height
 
     def _too_large(self, size: str, place: str) -> ApiError:
         message = f"{size}more than the limit of {self._limits.pixels:,} pixels; shrink the picture"
         return bad_request(message, place, "image_too_large")
-
-    def _decode(self, data: bytes, place: str) -> Image.Image:
-        try:
-            return load_image(data, max_pixels=self._limits.pixels)
-        except DataError:
-            raise bad_request("the picture is truncated or corrupt", place, "invalid_image") from None
-
-    def _decode_video(self, data: bytes, place: str) -> list[Image.Image]:
-        with tempfile.NamedTemporaryFile(prefix="llave-") as file:
-            file.write(data)
-            file.flush()
-            try:
-                return load_video(file.name, num_frames=self._num_frames, limits=self._limits.videos)
-            except DataError as error:
-                message = _public_reason(str(error), Path(file.name))
-                raise bad_request(message, place, "invalid_video") from None
 
 
 def decode_base64(text: str, place: str) -> bytes:
@@ -167,7 +165,6 @@ def decode_base64(text: str, place: str) -> bytes:
         raise bad_request("neither a data: address nor base64", place, "invalid_base64") from None
 
 
-def _public_reason(message: str, file: Path) -> str:
-    """Our own words about a video, without the file's name and without what a library said in brackets."""
-    reason = message.removeprefix(f"{file}: ")
-    return "video: " + re.sub(r" \([^)]*\)", "", reason).replace(str(file), "the file")
+def _public_reason(message: str, num_bytes: int) -> str:
+    """Our own words about a video, without what a library said in brackets."""
+    return "video: " + re.sub(r" \([^)]*\)", "", message.removeprefix(f"{num_bytes:,} bytes: "))

@@ -45,10 +45,10 @@ class Metrics:
         """A gauge that asks when it is read."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
-    def batch(self, kind: str, items: int, seconds: float) -> None:
+    def batch(self, modality: str, items: int, seconds: float) -> None:
         """Count a batch."""
-        self._batch_items.labels(kind).observe(items)
-        self._batch_seconds.labels(kind).observe(seconds)
+        self._batch_items.labels(modality).observe(items)
+        self._batch_seconds.labels(modality).observe(seconds)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request; ``route`` is the route's template."""

@@ -17,9 +17,10 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from llave.errors import UserError
-from llave.models.load import load_model, save_model
+from llave.models.open import load_model, save_model
 from llave.models.parts import PARTS, matching
 from llave.training.config import AdapterConfig
+from llave.training.prompts import copy_prompts
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -110,6 +111,7 @@ def save_merged(
     (to / "adapter" / "README.md").unlink(missing_ok=True)  # a form to fill in; the model's own card says it all
     fresh[0].model = wrapped.merge_and_unload()
     stored = next(parameter.dtype for parameter in _base_weights(model))
+    copy_prompts(model, fresh)
     save_model(fresh.to(dtype=stored), to)
 
 

@@ -18,6 +18,9 @@ from llave.training.row_errors import read_row_errors
 
 __all__ = ["BrokenRows", "Clock", "MetricsFile", "PairsProgress", "Warnings", "describe", "peak_bytes"]
 
+SECONDS_BETWEEN_LINES = 30.0
+"""At most, of a run that is not watched on a terminal."""
+
 
 class Clock(TrainerCallback):
     """Time, pairs per second and peak memory of a run, without the time that evaluation takes."""
@@ -100,6 +103,7 @@ class PairsProgress(TrainerCallback):
         )
         self._task: Any = None
         self._numbers = ""
+        self._said = time.monotonic()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -112,7 +116,9 @@ class PairsProgress(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         text = f"{self.clock.pairs_per_second(state.global_step):.0f} pairs/s{self._numbers}"
         self.progress.update(self._task, completed=state.global_step, rate=text)
-        if not self.console.is_terminal and state.global_step % max(state.max_steps // 5, 1) == 0:
+        fifth = state.global_step % max(state.max_steps // 5, 1) == 0
+        if not self.console.is_terminal and (fifth or time.monotonic() - self._said > SECONDS_BETWEEN_LINES):
+            self._said = time.monotonic()
             self.console.print(f"{self.title}: step {state.global_step}/{state.max_steps}, {text}", soft_wrap=True)
 
     def on_log(
@@ -197,7 +203,7 @@ class BrokenRows(TrainerCallback):
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if not self._said and self.path.is_file():
             self._said = True
-            self.console.print(f"{self.title}: a row could not be opened and was replaced; see {self.path}")
+            self.console.print(f"{self.title}: a row could not be used and was replaced; see {self.path}")
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

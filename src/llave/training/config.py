@@ -67,8 +67,9 @@ class DataSetConfig:
         split: of a copy of MMEB-train.
         weight: share of its rows drawn in each epoch; 2 shows every row twice, 0.5 half of them.
         cap: at most this many rows, drawn by the seed; null is all.
-        query_prompt: put before every query text.
-        target_prompt: put before every positive and negative text.
+        query_prompt: before every query, as the prompt of ``encode``, and saved among the model's prompts; null is the
+            base model's default prompt, if it has one.
+        target_prompt: the same before every positive and negative.
         hard_negatives: use the neg_text / neg_image_path columns as extra negatives.
         mask_own_targets: a target that is the very content of another row's query is no negative of that query; false
             where an item must be told from itself.
@@ -80,8 +81,8 @@ class DataSetConfig:
     split: Literal["original", "diverse_instruction"] = "original"
     weight: float = 1.0
     cap: int | None = None
-    query_prompt: str = ""
-    target_prompt: str = ""
+    query_prompt: str | None = None
+    target_prompt: str | None = None
     hard_negatives: bool = False
     mask_own_targets: bool = True
 
@@ -157,6 +158,9 @@ class TrainConfig:
         verify_pictures: open every picture before the first step, and leave out rows whose picture is missing or
             broken. Without it a run over millions of pictures starts at once; a broken one is then replaced by
             another row of its data set and listed in errors.jsonl.
+        verbatim: texts keep the white space of the data (a line break at the end), as LLaVE reads them; otherwise it is
+            stripped.
+        blank: a text with a picture's place but no picture (queries of WebQA) gets a grey picture, as in LLaVE.
         loss: the loss.
         batch_size: pairs per device and step.
         accumulate: batches per optimiser step. That adds no negatives; a larger batch_size with loss.mini_batch_size
@@ -200,6 +204,8 @@ class TrainConfig:
     model: str = "nano"
     datasets: dict[str, DataSetConfig] = field(default_factory=dict)
     verify_pictures: bool = True
+    verbatim: bool = False
+    blank: bool = False
     loss: LossConfig = field(default_factory=LossConfig)
     batch_size: int = 64
     accumulate: int = 1

@@ -7,7 +7,6 @@ of a run with it are those of a run without.
 
 import json
 import random
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +20,10 @@ from llave.errors import UserError
 from llave.evaluation.benchmarks import Benchmark, get_benchmark
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
+from llave.files import recover_folder, whole_folder, write_json
 from llave.training.callbacks import Clock
 from llave.training.config import EvaluateConfig, TrainConfig
-from llave.training.export import export_model, recover_directory, replace_directory
+from llave.training.export import export_model
 from llave.training.trainer import Trainer
 
 __all__ = ["BEST", "Evaluation", "check_evaluation", "read_score"]
@@ -124,19 +124,17 @@ class Evaluation(TrainerCallback):
     def _is_better(self, record: dict[str, Any]) -> bool:
         if not self.settings.keep_best:
             return False
-        recover_directory(self.best)
+        recover_folder(self.best)
         best = read_score(self.best)
         return best is None or record["score"] > best["score"]
 
     def _keep(self) -> None:
-        partial = self.best.with_name(f"{BEST}.partial")
-        first = self.trainer.is_world_process_zero()
-        if first:
-            shutil.rmtree(partial, ignore_errors=True)
-        export_model(self.trainer, self.config, partial)
-        if first:
-            (partial / SCORE_FILE).write_text(json.dumps(self.last, indent=2) + "\n", "utf-8")
-            replace_directory(partial, self.best)
+        if not self.trainer.is_world_process_zero():
+            export_model(self.trainer, self.config, self.best)  # its share of the weights; it writes nothing
+            return
+        with whole_folder(self.best, replace=True) as partial:
+            export_model(self.trainer, self.config, partial)
+            write_json(partial / SCORE_FILE, self.last)
 
 
 def _record(step: int, metric: str, result: EvalResult) -> dict[str, Any]:

@@ -1,17 +1,17 @@
 """The model of a run as a plain directory, at any step: gathered from all processes, adapters merged."""
 
-import shutil
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from llave.models.load import load_model, save_model
+from llave.models.open import load_model, save_model
 from llave.training.adapters import save_merged, trained_state
 from llave.training.config import TrainConfig
+from llave.training.prompts import copy_prompts
 from llave.training.trainer import Trainer
 
-__all__ = ["export_model", "recover_directory", "replace_directory"]
+__all__ = ["export_model"]
 
 
 def export_model(trainer: Trainer, config: TrainConfig, directory: Path) -> None:
@@ -32,25 +32,8 @@ def export_model(trainer: Trainer, config: TrainConfig, directory: Path) -> None
     else:
         fresh = load_model(config.model, device="cpu", dtype=torch.float32)
         fresh.load_state_dict(state)
+        copy_prompts(model, fresh)
         save_model(fresh, directory)
-
-
-def replace_directory(new: Path, directory: Path) -> None:
-    """Put a finished directory in the place of another; after a kill :func:`recover_directory` has one or the other."""
-    old = directory.with_name(f"{directory.name}.old")
-    recover_directory(directory)
-    if directory.exists():
-        directory.rename(old)
-    new.rename(directory)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def recover_directory(directory: Path) -> None:
-    """Finish or undo what a kill left of :func:`replace_directory`."""
-    old = directory.with_name(f"{directory.name}.old")
-    if old.exists() and not directory.exists():
-        old.rename(directory)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _whole_state(trainer: Trainer) -> dict[str, Tensor] | None:

@@ -11,7 +11,7 @@ from llave.data.mmeb import EvalRow, RowItem
 from llave.data.train_table import TrainTable
 from llave.errors import UserError
 from llave.evaluation.benchmarks.task import Benchmark, Task, TaskData
-from llave.training.config import DataSetConfig
+from llave.training.rows import Use
 
 __all__ = ["held_out_benchmark", "hold_out"]
 
@@ -72,7 +72,7 @@ def _drawn(component_N: NDArray[np.int64], owner_N: NDArray[np.int64], fraction:
     return drawn
 
 
-def held_out_benchmark(held: Mapping[str, TrainTable], settings: Mapping[str, DataSetConfig]) -> Benchmark:
+def held_out_benchmark(held: Mapping[str, TrainTable], uses: Mapping[str, Use]) -> Benchmark:
     """A task ``NAME_val`` of each data set: every distinct query against all distinct targets that were held out."""
 
     def task(name: str, table: TrainTable) -> Task:
@@ -81,25 +81,27 @@ def held_out_benchmark(held: Mapping[str, TrainTable], settings: Mapping[str, Da
             meta_task="other",
             split=None,
             folder=table,
-            read=lambda: _rows(table, settings[name]),
+            read=lambda: _rows(table, uses[name]),
             where=f"{name}: rows held out by val_fraction",
+            query_prompt=uses[name].query_prompt,
+            target_prompt=uses[name].target_prompt,
         )
 
     return Benchmark("held-out rows", [task(name, table) for name, table in held.items()])
 
 
-def _rows(table: TrainTable, setting: DataSetConfig) -> TaskData:
+def _rows(table: TrainTable, use: Use) -> TaskData:
     targets: dict[int, RowItem] = {}
     queries: dict[int, RowItem] = {}
     relevant: dict[int, dict[int, None]] = {}
     for row, (query_id, target_id) in zip(table, table.ids().tolist(), strict=True):
-        targets.setdefault(target_id, RowItem(setting.target_prompt + row.positive.text, row.positive.image))
-        queries.setdefault(query_id, RowItem(setting.query_prompt + row.query.text, row.query.image))
+        targets.setdefault(target_id, row.positive)
+        queries.setdefault(query_id, row.query)
         relevant.setdefault(query_id, {})[target_id] = None
     rows = []
     for query_id, query in queries.items():
         own = relevant[query_id]
-        itself = setting.mask_own_targets and query_id in targets and query_id not in own
+        itself = use.mask_own_targets and query_id in targets and query_id not in own
         exclude = (targets[query_id],) if itself else ()
         rows.append(EvalRow(query, tuple(targets[target] for target in own), (1.0,) * len(own), exclude))
     return TaskData(rows, tuple(targets.values()))

@@ -14,7 +14,9 @@ from llave.data.train_table import Skipped, TrainTable, pictures_of
 from llave.errors import UserError
 from llave.evaluation.benchmarks import Benchmark
 from llave.losses.functional import check_matryoshka
-from llave.models.load import load_model, standardise_features, use_feature_cache
+from llave.models.model import EmbeddingModel
+from llave.models.nano_features import standardise_features, use_feature_cache
+from llave.models.open import load_model
 from llave.models.parts import matching
 from llave.models.vision_reuse import FeatureCache
 from llave.training.adapters import add_adapter
@@ -24,6 +26,7 @@ from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.holdout import held_out_benchmark, hold_out
 from llave.training.loss import AlphaSchedule, build_loss
 from llave.training.processes import every_parameter_takes_part, layer_class
+from llave.training.prompts import keep_prompts, uses_of
 from llave.training.record import RUN_FILE, run_record
 from llave.training.row_errors import RowErrors
 from llave.training.rows import DECODED_BYTES, Collator, Use
@@ -77,13 +80,15 @@ def prepare(
     if cache is not None and workers:
         processor: Any = model[0].processor
         processor.feature_cache = cache = None  # a worker's features would never come back to it
+    uses = uses_of(settings, model)
+    keep_prompts(model, uses)
     loss = build_loss(config.loss, model)
     _set_processes(arguments, model, workers)
     trainer = Trainer(
         model=model,
         args=arguments,
         loss=loss,
-        data_collator=_collator(config, model, settings, corpus, workers),
+        data_collator=_collator(config, model, uses, corpus, workers),
         corpus=corpus,
         clock=Clock(config.batch_size * config.accumulate * arguments.world_size),
         only_trained=config.adapter is not None,
@@ -93,8 +98,12 @@ def prepare(
     if config.loss.alpha_schedule != "constant":
         trainer.add_callback(AlphaSchedule(loss, config.loss))
     trainer.remove_callback(PrinterCallback)  # it prints dictionaries; what a run reports are our callbacks
-    record = run_record(config, tables, skipped, {name: len(table) for name, table in held.items()})
-    return Prepared(trainer, model, cache, record, held_out_benchmark(held, settings) if held else None)
+    for name, drawn in trainer.sampler.small().items():
+        what = "each epoch has one batch of it, with rows seen twice" if drawn else "it is not trained on"
+        rows = f"{len(tables[name]):,} rows do not fill a batch of {trainer.sampler.whole}"
+        console.print(f"{title}: {name}: {rows}; {what}", soft_wrap=True)
+    record = run_record(config, tables, skipped, model, {name: len(table) for name, table in held.items()})
+    return Prepared(trainer, model, cache, record, held_out_benchmark(held, uses) if held else None)
 
 
 def _data(config: TrainConfig, console: Console, title: str) -> tuple[Settings, Tables, list[Skipped]]:
@@ -102,7 +111,7 @@ def _data(config: TrainConfig, console: Console, title: str) -> tuple[Settings, 
     settings: Settings = {}
     tables: Tables = {}
     skipped: list[Skipped] = []
-    for name, (setting, table) in open_tables(config).items():
+    for name, (setting, table) in open_tables(config.data, config.datasets).items():
         settings[name] = setting
         tables[name], bad = table.usable(cap=setting.cap, seed=config.seed, verify_pictures=config.verify_pictures)
         skipped += bad
@@ -117,7 +126,7 @@ def _data(config: TrainConfig, console: Console, title: str) -> tuple[Settings, 
     return settings, tables, skipped
 
 
-def _model(config: TrainConfig) -> SentenceTransformer:
+def _model(config: TrainConfig) -> EmbeddingModel:
     """The model with its frozen parts, adapters and checkpointing."""
     # Weights that are trained are kept in 32 bits whatever the arithmetic: a step of 1e-5 is lost in 16.
     base_fits = config.adapter is not None and config.precision != "fp32"
@@ -132,15 +141,15 @@ def _model(config: TrainConfig) -> SentenceTransformer:
 
 
 def _collator(
-    config: TrainConfig, model: SentenceTransformer, settings: Settings, corpus: Corpus, workers: int
+    config: TrainConfig, model: EmbeddingModel, uses: dict[str, Use], corpus: Corpus, workers: int
 ) -> Collator:
     return Collator(
         model.preprocess,
         corpus,
-        uses={
-            name: Use(setting.query_prompt, setting.target_prompt, setting.hard_negatives, setting.mask_own_targets)
-            for name, setting in settings.items()
-        },
+        uses=uses,
+        verbatim=config.verbatim,
+        blank=config.blank,
+        cuts=model.cuts,
         mixed=config.batches == "mixed",
         errors=RowErrors(config.output / ERRORS_FILE),
         seed=config.seed,

@@ -1,6 +1,7 @@
 """What a run keeps about itself: ``run.json``, and which run a directory holds."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -11,13 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sentence_transformers import SentenceTransformer
 
 from llave._version import __version__
 from llave.data.train_table import Skipped, TrainTable
 from llave.errors import UserError
+from llave.files import holds_nothing
 from llave.training.config import TrainConfig
 
-__all__ = ["RUN_FILE", "newest_checkpoint", "previous_run", "run_record", "training_seconds", "write_json"]
+__all__ = [
+    "RUN_FILE",
+    "check_content",
+    "newest_checkpoint",
+    "previous_run",
+    "run_record",
+    "training_seconds",
+]
 
 RUN_FILE = "run.json"
 # Where a run may go on although these differ: they do not change what is learned.
@@ -31,7 +41,7 @@ def previous_run(config: TrainConfig) -> dict[str, Any] | None:
     """The record of a run in the output directory, if it is a run of this configuration."""
     path = config.output / RUN_FILE
     if not path.is_file():
-        if config.output.is_dir() and any(config.output.iterdir()):
+        if not holds_nothing(config.output):
             raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
         return None
     previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -43,6 +53,24 @@ def previous_run(config: TrainConfig) -> dict[str, Any] | None:
             "choose another --output, or --resume never to replace it"
         )
     return previous
+
+
+def check_content(previous: dict[str, Any], record: dict[str, Any], output: Path) -> None:
+    """Refuse to go on with other rows than those that a run began with.
+
+    Raises:
+        UserError: they have changed.
+    """
+    then, now = previous.get("content", record["content"]), record["content"]
+    changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+    if changed:
+        counts = ", ".join(
+            f"{name} ({previous['rows'].get(name, 0)} rows then, {record['rows'].get(name, 0)} now)" for name in changed
+        )
+        raise UserError(
+            f"{output}: the data has changed since this run began: {counts}; "
+            "choose another --output, or --resume never to replace it"
+        )
 
 
 def newest_checkpoint(directory: Path) -> Path | None:
@@ -65,7 +93,11 @@ def _resolved(config: TrainConfig) -> dict[str, Any]:
 
 
 def run_record(
-    config: TrainConfig, tables: dict[str, TrainTable], skipped: list[Skipped], held_out: dict[str, int]
+    config: TrainConfig,
+    tables: dict[str, TrainTable],
+    skipped: list[Skipped],
+    model: SentenceTransformer,
+    held_out: dict[str, int],
 ) -> dict[str, Any]:
     """What run.json says from the first step on. ``held_out``: rows of each data set that are not trained on."""
     packages = ["torch", "transformers", "sentence-transformers", "accelerate", "numpy"]
@@ -75,6 +107,10 @@ def run_record(
         "config": _resolved(config),
         "rows": {name: len(table) for name, table in tables.items()},
         "held_out": held_out,
+        "content": {
+            name: hashlib.blake2b(table.ids().tobytes(), digest_size=16).hexdigest() for name, table in tables.items()
+        },
+        "prompts": {"default": model.default_prompt_name, **model.prompts},
         "skipped": [dataclasses.asdict(row) for row in skipped],
         "versions": {
             "llave": __version__,
@@ -89,13 +125,6 @@ def run_record(
         },
         "command": sys.argv,
     }
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write it whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
-    partial.replace(path)
 
 
 def _device() -> str:

@@ -1,4 +1,8 @@
-"""MMEB training rows as model inputs: pictures decoded, ids, and collation, in the main process or in workers."""
+"""MMEB training rows as model inputs: pictures decoded, ids, and collation, in the main process or in workers.
+
+Whatever a decoder or the model's preprocessing raises for one row costs that row: another of its data set takes its
+place, drawn by seed and row, so that every process and every number of workers sees the same batch of the same size.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,103 +14,156 @@ from llave.data.corpus import Corpus
 from llave.data.mmeb import RowItem, TrainRow
 from llave.data.picture_cache import PictureCache
 from llave.data.row_ids import OWN_SPACE
-from llave.errors import DataError
+from llave.data.row_text import BLANK, blank_picture, met
+from llave.errors import DataError, UserError
+from llave.models.model import Cuts
 from llave.models.prompts import ModelInput, model_input
 from llave.training.row_errors import RowErrors
 
-__all__ = ["DECODED_BYTES", "Collator", "Use"]
+__all__ = ["DECODED_BYTES", "FAILURE", "TEXTS_CUT", "Collator", "Use"]
 
 DECODED_BYTES = 800_000_000
 """Decoded pictures that a rank keeps, in bytes (4,000 of 224 x 224)."""
 SUBSTITUTES = 32
 """Rows tried in place of a broken one, before the data set is called broken."""
+FAILURE = "failure"
+"""Key of a batch that could not be made: why. An exception would come out of a worker as its traceback."""
+TEXTS_CUT = "texts_cut"
+"""Key of the number of a batch's texts that are longer than the model reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How training uses a data set: the texts before its queries and targets, and whether its negatives count.
+    """How training uses a data set: the prompts of its queries and targets, and whether its negatives count.
 
     ``mask_own_targets``: a target that is another row's very query is no negative of that query.
     """
 
-    query_prompt: str = ""
-    target_prompt: str = ""
+    query_prompt: str | None = None
+    target_prompt: str | None = None
     hard_negatives: bool = False
     mask_own_targets: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A row that is ready: ids (columns,) and inputs by column."""
+    """A row that is ready: ids, inputs and prompts by column."""
 
     ids: list[int]
     inputs: list[ModelInput]
+    prompts: list[str | None]
 
 
 class Collator:
     """Rows ``{"row": number in the corpus}`` to preprocessed columns and their ids.
 
-    A row whose picture does not open is replaced by another of its data set, drawn by seed and row, so that every
-    process and every number of workers sees the same batch of the same size; the broken row goes to ``errors``.
-
     Args:
-        preprocess: ``SentenceTransformer.preprocess``.
+        preprocess: of the model: inputs, and ``prompt`` with one for each.
         corpus: the rows.
         uses: by data set. Where one uses hard negatives, its batches have a third column; a row without a negative
             of its own takes another row's positive, so that all ranks have the same columns.
         mixed: batches mix data sets: all of them have the third column if any data set uses it.
+        verbatim, blank: see :func:`llave.data.row_text.met`.
         errors: where broken rows are noted; None lets them end the run.
         seed: of the replacements.
         decoded_bytes: decoded pictures that are kept.
+        cuts: where ``preprocess`` counts the texts that it cuts.
     """
 
     valid_label_columns: Sequence[str] = ("label",)  # read by sentence-transformers' trainer
 
     def __init__(
         self,
-        preprocess: Callable[[list[ModelInput]], dict[str, Any]],
+        preprocess: Callable[..., dict[str, Any]],
         corpus: Corpus,
         *,
         uses: Mapping[str, Use] | None = None,
         mixed: bool = False,
+        verbatim: bool = False,
+        blank: bool = False,
         errors: RowErrors | None = None,
         seed: int = 0,
         decoded_bytes: int = DECODED_BYTES,
+        cuts: Cuts | None = None,
     ) -> None:
         self.preprocess = preprocess
         self.corpus = corpus
         self.uses = {name: (uses or {}).get(name, Use()) for name in corpus.tables}
         self.mixed = mixed
+        self.verbatim = verbatim
+        self.blank = blank
         self.errors = errors
         self.seed = seed
         self.pictures = PictureCache(decoded_bytes)
+        self.cuts = cuts or Cuts()
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.errors is None:
+            return self._batch(features)
+        try:
+            return self._batch(features)
+        except UserError as error:
+            return {FAILURE: str(error)}
+
+    def _batch(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         places = [self.corpus.locate(feature["row"]) for feature in features]
         uses = self.uses.values() if self.mixed else [self.uses[name] for name, _ in places]
         with_negatives = any(use.hard_negatives for use in uses)
         pairs = [self._pair(name, index, with_negatives) for name, index in places]
+        before = self.cuts.texts
+        try:
+            columns = self._columns(pairs)
+        except Exception:  # whatever a processor raises for an input that it cannot take
+            if self.errors is None:
+                raise
+            for number in self._refused(pairs):
+                pairs[number] = self._pair(*places[number], with_negatives, checked=True)
+            before = self.cuts.texts
+            columns = self._columns(pairs)
         batch: dict[str, Any] = {"label": torch.tensor([pair.ids for pair in pairs])}
-        columns = ("query", "positive", "negative") if with_negatives else ("query", "positive")
-        for number, column in enumerate(columns):
-            for key, value in self.preprocess([pair.inputs[number] for pair in pairs]).items():
-                batch[f"{column}_{key}"] = value
-        return batch
+        for column, found in zip(("query", "positive", "negative"), columns, strict=False):
+            batch |= {f"{column}_{key}": value for key, value in found.items()}
+        return {**batch, TEXTS_CUT: self.cuts.texts - before}
 
-    def _pair(self, name: str, index: int, with_negative: bool) -> _Pair:
-        """The row, or its first substitute that opens."""
+    def _columns(self, pairs: list[_Pair]) -> list[dict[str, Any]]:
+        """Preprocessed queries, positives and, where there are any, negatives."""
+        return [
+            self.preprocess([pair.inputs[column] for pair in pairs], prompt=[pair.prompts[column] for pair in pairs])
+            for column in range(len(pairs[0].inputs))
+        ]
+
+    def _refused(self, pairs: list[_Pair], first: int = 0) -> list[int]:
+        """Places of the rows that the model does not take, by halving."""
+        try:
+            self._columns(pairs)
+        except Exception as error:
+            if len(pairs) == 1:
+                return [first]
+            middle = len(pairs) // 2
+            found = self._refused(pairs[:middle], first) + self._refused(pairs[middle:], first + middle)
+            if not found:
+                raise DataError(f"{len(pairs)} rows that the model does not take together: {_reason(error)}") from None
+            return found
+        return []
+
+    def _pair(self, name: str, index: int, with_negative: bool, *, checked: bool = False) -> _Pair:
+        """The row, or its first substitute that opens and, if ``checked``, that the model takes."""
         table = self.corpus.tables[name]
         candidate, first = index, ""
         for attempt in range(SUBSTITUTES):
             try:
-                return self._ready(name, candidate, with_negative)
-            except DataError as error:
+                pair = self._ready(name, candidate, with_negative)
+                if checked:
+                    self._columns([pair])
+            except Exception as error:  # whatever a decoder or a processor raises
                 if self.errors is None:
                     raise
-                first = first or str(error)
-                self.errors.report(*table.where(candidate), str(error))
+                first = first or _reason(error)
+                self.errors.report(*table.where(candidate), _reason(error))
                 candidate = self.corpus.another(name, index, attempt, self.seed)
-        raise DataError(f"{name}: {SUBSTITUTES} rows in a row do not open; the first: {first}")
+            else:
+                return pair
+        raise DataError(f"{name}: {SUBSTITUTES} rows in a row cannot be used; the first: {first}")
 
     def _ready(self, name: str, index: int, with_negative: bool) -> _Pair:
         table, use = self.corpus.tables[name], self.uses[name]
@@ -118,7 +175,7 @@ class Collator:
             negative, negative_id = self._negative(name, index, row, negative_id)
             items.append((negative, use.target_prompt))
             ids.append(negative_id)
-        return _Pair(ids, [self._input(name, item, prompt) for item, prompt in items])
+        return _Pair(ids, [self._input(name, item) for item, _ in items], [prompt for _, prompt in items])
 
     def _negative(self, name: str, index: int, row: TrainRow, own_id: int) -> tuple[RowItem, int]:
         """The row's own negative, or the positive of another row, and its id."""
@@ -132,6 +189,13 @@ class Collator:
                 break
         return table[other].positive, table.row_ids(other)[1]  # one that equals the positive has its id, and is masked
 
-    def _input(self, name: str, item: RowItem, prompt: str) -> ModelInput:
-        path = self.corpus.tables[name].image(item)
-        return model_input(item.text, None if path is None else self.pictures.load(path), prompt=prompt)
+    def _input(self, name: str, item: RowItem) -> ModelInput:
+        seen = met(item, verbatim=self.verbatim, blank=self.blank)
+        if seen.image == BLANK:
+            return model_input(seen.text, blank_picture(), verbatim=True)
+        path = self.corpus.tables[name].image(seen)
+        return model_input(seen.text, None if path is None else self.pictures.load(path), verbatim=True)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

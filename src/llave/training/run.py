@@ -2,20 +2,21 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
-from llave.errors import DataError
+from llave.files import recover_folder, remove_leftovers, write_json, write_text
 from llave.terminal import quiet_libraries
 from llave.training.arguments import training_arguments
 from llave.training.callbacks import BrokenRows, MetricsFile, PairsProgress, Warnings
 from llave.training.card import model_card
 from llave.training.config import TrainConfig
 from llave.training.evaluation import BEST, Evaluation, check_evaluation, read_score
-from llave.training.export import export_model, recover_directory
+from llave.training.export import export_model
 from llave.training.prepare import ERRORS_FILE, Prepared, prepare
-from llave.training.record import RUN_FILE, newest_checkpoint, previous_run, training_seconds, write_json
+from llave.training.record import RUN_FILE, check_content, newest_checkpoint, previous_run, training_seconds
 from llave.training.tracking import prepare_tracking
 
 __all__ = ["train"]
@@ -52,11 +53,14 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
 
     prepared = prepare(config, console, title, arguments)
     trainer = prepared.trainer
+    if previous is not None:
+        check_content(previous, prepared.record, output)
     if first:
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / RUN_FILE, {**prepared.record, "status": "running"})
         checkpoint = newest_checkpoint(output / "checkpoints")
-        recover_directory(output / BEST)
+        recover_folder(output / BEST)
+        remove_leftovers(output)
     _wait()
     if not first:
         checkpoint = newest_checkpoint(output / "checkpoints")
@@ -72,28 +76,28 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         trainer.add_callback(evaluation)
     if checkpoint is not None:
         console.print(f"{title}: going on from {checkpoint}")
-    try:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    except DataError as error:  # from a worker it comes with the worker's traceback around it
-        last = str(error).strip().splitlines()[-1]
-        raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__name__}: ")) from None
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if first and prepared.cache is not None:
         prepared.cache.save()
-    _finish(config, prepared, evaluation)
+    _finish(config, prepared, evaluation, console, title)
     return output
 
 
-def _finish(config: TrainConfig, prepared: Prepared, evaluation: Evaluation | None) -> None:
-    """The final model, its card, and the end of run.json."""
+def _finish(
+    config: TrainConfig, prepared: Prepared, evaluation: Evaluation | None, console: Console, title: str
+) -> None:
+    """The final model, its card, the end of run.json, and a word on what was left out."""
     trainer, output = prepared.trainer, config.output
     _wait()  # the first process may still be writing best/, and all must agree on whether it is there
     best = read_score(output / BEST) if config.evaluate is not None and config.evaluate.keep_best else None
     if best is None:
         export_model(trainer, config, output)
+    texts_cut = int(trainer.accelerator.reduce(torch.tensor(trainer.texts_cut, device=trainer.args.device)))
     if not trainer.is_world_process_zero():
         return
     steps = trainer.state.global_step
     record = {**prepared.record, "status": "finished", "steps": steps, "class": type(prepared.model[0].model).__name__}
+    record |= {"seen": trainer.rows_seen(), "texts_cut": texts_cut}
     score = best
     if best is not None:
         shutil.copytree(output / BEST, output, dirs_exist_ok=True)
@@ -109,8 +113,25 @@ def _finish(config: TrainConfig, prepared: Prepared, evaluation: Evaluation | No
         citation=trainer.hardness_loss.citation,
         score=score,
     )
-    (output / "README.md").write_text(card, "utf-8")
+    write_text(output / "README.md", card)
     write_json(output / RUN_FILE, record)
+    for line in _left_out(record, prepared.model.max_seq_length):
+        console.print(f"{title}: {line}", soft_wrap=True)
+
+
+def _left_out(record: dict[str, Any], max_seq_length: int | None) -> list[str]:
+    """What a run has not used; replaced rows are told of by :class:`BrokenRows`."""
+    never = {name: rows - record["seen"].get(name, 0) for name, rows in record["rows"].items()}
+    lines = []
+    if any(never.values()):
+        counts = ", ".join(f"{name} {number:,} of {record['rows'][name]:,}" for name, number in never.items() if number)
+        lines.append(f"rows never drawn in {record['steps']:,} steps of whole batches: {counts}")
+    if record["skipped"]:
+        lines.append(f"{len(record['skipped']):,} unusable rows were left out; {RUN_FILE} lists them")
+    if record["texts_cut"]:
+        reads = f"the {max_seq_length:,} tokens that the model reads"
+        lines.append(f"{record['texts_cut']:,} texts were longer than {reads}, and were cut")
+    return lines
 
 
 def _wait() -> None:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from llave.data.sources import find_source, source_names
 from llave.data.train_table import TrainTable, open_table
@@ -13,21 +15,21 @@ __all__ = ["num_workers", "open_tables"]
 MAX_WORKERS = 4
 
 
-def open_tables(config: TrainConfig) -> dict[str, tuple[DataSetConfig, TrainTable]]:
-    """Settings and all rows of each data set to train on; of all in the folder where the recipe names none.
+def open_tables(data: Path, datasets: Mapping[str, DataSetConfig]) -> dict[str, tuple[DataSetConfig, TrainTable]]:
+    """Settings and all rows of each data set to train on; of all in the folder where ``datasets`` names none.
 
     Raises:
         UserError: an unknown data set, an unreadable file, a missing column.
     """
-    settings = config.datasets or {name: DataSetConfig() for name in source_names(config.data)}
-    if not config.data.is_dir():
-        raise UserError(f"{config.data}: no such data folder; `llave data sample --out DIR` makes an example")
+    settings = datasets or {name: DataSetConfig() for name in source_names(data)}
+    if not data.is_dir():
+        raise UserError(f"{data}: no such data folder; `llave data sample --out DIR` makes an example")
     if not settings:
-        raise UserError(f"{config.data}: no training data (neither train/NAME.parquet nor a copy of MMEB-train)")
+        raise UserError(f"{data}: no training data (neither train/NAME.parquet nor a copy of MMEB-train)")
     tables = {}
     for name, setting in sorted(settings.items()):  # the order in a recipe changes nothing
         source = find_source(
-            config.data,
+            data,
             name,
             file=setting.file,
             images=setting.images,

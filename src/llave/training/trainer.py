@@ -1,6 +1,8 @@
 """sentence-transformers' trainer with what contrastive training over many data sets lacks in it."""
 
+import itertools
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from llave.data.corpus import Corpus
 from llave.data.sampler import GlobalBatchSampler
-from llave.errors import UserError
+from llave.errors import DataError, UserError
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
 from llave.training.adapters import load_trained, trained_state
 from llave.training.callbacks import Clock, peak_bytes
 from llave.training.processes import shard_on_cpus
+from llave.training.rows import FAILURE, TEXTS_CUT
 
 __all__ = ["Trainer"]
 
@@ -58,6 +61,7 @@ class Trainer(SentenceTransformerTrainer):
         self.sub_batch = sub_batch
         self.reward = loss.reward if isinstance(loss.reward, EMAReward) else None
         self.only_trained = only_trained
+        self.texts_cut = 0
         numbers = Dataset(pa.table({"row": np.arange(len(corpus), dtype=np.int32)}))
         super().__init__(loss=loss, train_dataset=numbers, **kwargs)
 
@@ -88,10 +92,20 @@ class Trainer(SentenceTransformerTrainer):
 
     def get_batch_sampler(self, dataset: Dataset, batch_size: int, *args: Any, **kwargs: Any) -> BatchSampler:
         """The sampler of global batches."""
+        assert batch_size == self.args.train_batch_size
+        return self.sampler
+
+    @cached_property
+    def sampler(self) -> GlobalBatchSampler:
+        """Which rows are seen together.
+
+        Raises:
+            UserError: too few rows for one batch.
+        """
         try:
             return GlobalBatchSampler(
                 self.corpus.ids(),
-                batch_size=batch_size,
+                batch_size=self.args.train_batch_size,
                 world_size=self.args.world_size,
                 seed=self.args.seed,
                 weights=self.task_weights,
@@ -99,6 +113,27 @@ class Trainer(SentenceTransformerTrainer):
             )
         except ValueError as error:
             raise UserError(str(error)) from None
+
+    def rows_seen(self) -> dict[str, int]:
+        """How many different rows of each data set the steps so far have shown, in all processes and all epochs."""
+        sampler, steps = self.sampler, self.state.global_step
+        seen: list[Any] = []
+        for epoch in itertools.count():
+            sampler.set_epoch(epoch)
+            batches = sampler.global_batches()
+            seen.append(np.unique(batches[: steps * self.args.gradient_accumulation_steps]))
+            steps -= -(-len(batches) // self.args.gradient_accumulation_steps)
+            if steps <= 0:
+                break
+        place = np.searchsorted(list(sampler.first.values()), np.unique(np.concatenate(seen)), side="right") - 1
+        counts = np.bincount(place, minlength=len(sampler.first)).tolist()
+        return {name: count for name, count in zip(sampler.first, counts, strict=True) if count}
+
+    def _prepare_inputs(self, inputs: Any) -> Any:
+        if FAILURE in inputs:
+            raise DataError(inputs[FAILURE])
+        self.texts_cut += inputs.pop(TEXTS_CUT, 0)
+        return super()._prepare_inputs(inputs)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """With several ranks, epochs that reach the sampler also in a resumed run.

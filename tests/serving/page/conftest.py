@@ -13,10 +13,11 @@ from playwright.sync_api import Browser, sync_playwright
 from sentence_transformers import SentenceTransformer
 
 from llave.collection.folder import FolderCollection
-from llave.evaluation.cache import model_fingerprint
-from llave.search.build import build_index
+from llave.encode.cache import model_fingerprint
 from llave.search.index import Index
 from llave.search.info import IndexInfo
+from llave.search.options import BuildOptions
+from llave.search.update import update_index
 from llave.serving.app import AppOptions
 from llave.serving.engine import Engine
 from llave.serving.gates.auth import Keys
@@ -55,7 +56,7 @@ def index(nano_untouched: SentenceTransformer, things: Path, tmp_path_factory: p
     assert dimension is not None
     info = IndexInfo(model="nano", fingerprint=model_fingerprint(nano_untouched), dimension=dimension)
     made = Index.create(tmp_path_factory.mktemp("index"), info)
-    report = build_index(made, nano_untouched, FolderCollection(things), things, progress=False)
+    report = update_index(made, nano_untouched, FolderCollection(things), things, BuildOptions(progress=False))
     assert report.added == 69, report.errors
     return made
 

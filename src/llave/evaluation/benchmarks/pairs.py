@@ -79,21 +79,25 @@ def _read(table: TableCollection) -> _Pairs:
     for number, entry in enumerate(table, start=1):
         if not isinstance(entry, Entry):
             bad.append(DataError(entry.message))
-        elif not entry.text or entry.image is None:
-            lacks = "text" if not entry.text else "picture"
+        elif not entry.item.text or entry.item.image is None:
+            lacks = "text" if not entry.item.text else "picture"
             bad.append(DataError(f"{table.path.name} row {number}: no {lacks}"))
         else:
-            file = _file(entry.image) if isinstance(entry.image, bytes) else entry.image
-            items.append((entry.text, str(file.relative_to(table.root) if file.is_relative_to(table.root) else file)))
-    names = list(dict.fromkeys(image for _, image in items))
+            image = entry.item.image
+            assert isinstance(image, Path | bytes), "a table holds no open pictures"
+            file = _file(image) if isinstance(image, bytes) else image
+            items.append(
+                (entry.item.text, str(file.relative_to(table.root) if file.is_relative_to(table.root) else file))
+            )
+    names = list(dict.fromkeys(name for _, name in items))
     with ThreadPoolExecutor(READERS) as pool:
         digests = dict(zip(names, pool.map(lambda name: picture_digest(table.root / name), names), strict=True))
     found = _Pairs({}, {}, [], bad)
     pairs: dict[tuple[int, int], None] = {}
-    for text, image in items:
-        pair = content_id(text), content_id("", digests[image])
+    for text, name in items:
+        pair = content_id(text), content_id("", digests[name])
         found.texts.setdefault(pair[0], RowItem(text))
-        found.pictures.setdefault(pair[1], RowItem("", image))
+        found.pictures.setdefault(pair[1], RowItem("", name))
         pairs[pair] = None
     if not pairs:
         raise bad[0] if bad else DataError(f"{table.path}: no rows")

@@ -20,10 +20,10 @@ from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
 
 from llave.data.images import to_rgb
+from llave.encode.cache import model_fingerprint
 from llave.errors import UserError
-from llave.evaluation.cache import model_fingerprint
 from llave.evaluation.mteb.instructions import mmeb_instruction
-from llave.models.load import load_model
+from llave.models.open import load_model
 from llave.models.prompts import ModelInput, model_input
 
 __all__ = ["MTEBModel", "mteb_model"]

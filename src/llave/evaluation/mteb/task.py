@@ -19,10 +19,10 @@ from mteb.abstasks.retrieval import AbsTaskRetrieval
 from numpy.typing import NDArray
 
 from llave.data.mmeb import RowItem, strip_placeholder
+from llave.encode.table import ItemTable
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.benchmarks.task import Task
-from llave.evaluation.items import ItemTable
 from llave.evaluation.mteb.instructions import MetadataOfInstructed
 
 __all__ = ["MMEBTask", "mmeb_task", "mmeb_tasks"]
@@ -132,7 +132,7 @@ class MMEBTask(AbsTaskRetrieval):
         self.data_loaded = True
 
     def _documents(self) -> list[tuple[int, RowItem]]:
-        return [(number, self._rows.documents.item(number)) for number in range(len(self._rows.documents))]
+        return [(number, self._rows.documents.row_item(number)) for number in range(len(self._rows.documents))]
 
     def _table(self, items: list[tuple[str, RowItem]], kinds: str) -> datasets.Dataset:
         columns: dict[str, list[str | None]] = {"id": [key for key, _ in items]}

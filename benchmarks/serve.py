@@ -1,0 +1,229 @@
+"""Our server beside plain ones: FastAPI and ``model.encode`` (``serve_peer.py``).
+
+All are processes of their own on this machine, with the same model and as many threads. In every round each of them
+meets each number of clients, in an order of its own; the others idle. No request is sent twice, so that nothing
+could be answered from memory. The vectors are compared before any time is told.
+"""
+
+import asyncio
+import base64
+import io
+import itertools
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.http_client import closed_loop, post, prepared
+from llave.errors import UserError
+
+__all__ = ["OURS", "PEERS", "ServeMeasurement", "measure_serve", "picture_requests", "text_requests"]
+
+OURS, IN_LOOP, IN_THREADS = "llave serve", "plain, async def", "plain, threads"
+PEERS = {IN_LOOP: "loop", IN_THREADS: "threads"}
+START_SECONDS = 180
+NEAR = 1e-4
+WORDS = (
+    "red blue small old bright wooden paper umbrella dog cat bridge lamp street garden window boat mountain river "
+    "under over beside behind in front of with without and near a the one two three photo drawing icon of"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeMeasurement:
+    """One server, kind of item and number of clients; medians of the rounds, with the ends for ``rate``.
+
+    ``ratio`` is the median of the rounds' own ratios to the faster of the two plain servers. ``cpu_ms`` is the server's
+    processor time for a request, which no neighbour on the machine can disturb much; nan where there is no /proc.
+    """
+
+    variant: str
+    kind: str
+    clients: int
+    rate: float
+    slowest: float
+    fastest: float
+    p50_ms: float
+    p95_ms: float
+    ratio: float
+    cpu_ms: float
+
+
+def text_requests(seed: int, *, longest: int = 24) -> Iterator[bytes]:
+    """Texts of 3 to ``longest`` words, none twice."""
+    draw, words = random.Random(seed), WORDS.split()
+    for number in itertools.count():
+        text = " ".join([*draw.choices(words, k=draw.randint(2, longest - 1)), str(number)])
+        yield prepared(json.dumps({"input": text, "encoding_format": "base64"}).encode())
+
+
+def picture_requests(seed: int, number: int = 256) -> Iterator[bytes]:
+    """JPEG files of different sizes, in turn: none is sent again before all others were."""
+    draw = np.random.default_rng(seed)
+    bodies = []
+    for _ in range(number):
+        width, height = (int(side) for side in draw.integers(160, 480, 2))
+        coarse = Image.fromarray(draw.integers(0, 255, (12, 12, 3), np.uint8))
+        file = io.BytesIO()
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
+        address = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+        bodies.append(prepared(json.dumps({"input": [{"image": address}], "encoding_format": "base64"}).encode()))
+    return itertools.cycle(bodies)
+
+
+def measure_serve(
+    model: str,
+    *,
+    clients: Sequence[int] = (1, 8, 64),
+    kinds: Sequence[str] = ("texts", "pictures"),
+    rounds: int = 5,
+    seconds: float = 3.0,
+    threads: int = 2,
+    progress: bool = True,
+) -> list[ServeMeasurement]:
+    """Measure the servers.
+
+    Args:
+        clients: numbers of closed-loop clients.
+        kinds: of items, ``"texts"`` and ``"pictures"``.
+        seconds: of each measurement.
+        threads: of torch, in each.
+
+    Raises:
+        UserError: a server that does not start, or vectors that differ.
+    """
+    makers: dict[str, Callable[[int], Iterator[bytes]]] = {"texts": text_requests, "pictures": picture_requests}
+    requests = {kind: makers[kind](seed) for seed, kind in enumerate(kinds)}
+    rates: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    latencies: dict[tuple[str, str, int], list[list[float]]] = defaultdict(list)
+    cpu: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(_running(name, model, threads)) for name in (OURS, *PEERS)}
+        ports = {name: port for name, (port, _) in servers.items()}
+        for kind in kinds:
+            asyncio.run(_compare(ports, [next(requests[kind]) for _ in range(8)]))
+            for port in ports.values():
+                asyncio.run(closed_loop(port, max(clients), requests[kind], min(seconds, 1.0)))
+        cells = [(kind, number) for kind in kinds for number in clients]
+        shuffle, console = random.Random(0), Console(stderr=True)
+        for _ in track(
+            range(rounds), "rounds", console=console, transient=True, disable=not (progress and console.is_terminal)
+        ):
+            for kind, number in cells:
+                for name in shuffle.sample(list(ports), len(ports)):
+                    port, pid = servers[name]
+                    before = _cpu_seconds(pid)
+                    rate, times = asyncio.run(closed_loop(port, number, requests[kind], seconds))
+                    cpu[name, kind, number].append((_cpu_seconds(pid) - before) / len(times) * 1000)
+                    rates[name, kind, number].append(rate)
+                    latencies[name, kind, number].append(times)
+    return [_summary(name, kind, number, rates, latencies, cpu) for kind, number in cells for name in (OURS, *PEERS)]
+
+
+def _summary(
+    name: str,
+    kind: str,
+    number: int,
+    rates: dict[tuple[str, str, int], list[float]],
+    latencies: dict[tuple[str, str, int], list[list[float]]],
+    cpu: dict[tuple[str, str, int], list[float]],
+) -> ServeMeasurement:
+    found = rates[name, kind, number]
+    quantiles = [np.quantile(times, (0.5, 0.95)) * 1000 for times in latencies[name, kind, number]]
+    plain = [max(pair) for pair in zip(*(rates[peer, kind, number] for peer in PEERS), strict=True)]
+    ratios = [rate / best for rate, best in zip(found, plain, strict=True)]
+    return ServeMeasurement(
+        variant=name,
+        kind=kind,
+        clients=number,
+        rate=statistics.median(found),
+        slowest=min(found),
+        fastest=max(found),
+        p50_ms=statistics.median(float(pair[0]) for pair in quantiles),
+        p95_ms=statistics.median(float(pair[1]) for pair in quantiles),
+        ratio=statistics.median(ratios),
+        cpu_ms=statistics.median(cpu[name, kind, number]),
+    )
+
+
+async def _compare(ports: dict[str, int], requests: Sequence[bytes]) -> None:
+    found = {}
+    for name, port in ports.items():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
+        answers = [json.loads(await post(reader, writer, request)) for request in requests]
+        writer.close()
+        vectors = [base64.b64decode(answer["data"][0]["embedding"]) for answer in answers]
+        found[name] = np.stack([np.frombuffer(vector, "<f4") for vector in vectors])
+    for name in PEERS:
+        difference = float(np.abs(found[OURS] - found[name]).max())
+        if difference > NEAR:
+            raise UserError(f"{name}: its vectors differ from ours by {difference:.0e}; no times")
+
+
+@contextmanager
+def _running(name: str, model: str, threads: int) -> Iterator[tuple[int, int]]:
+    """A server in a process of its own; yields its port and process once it is ready."""
+    port = _free_port()
+    serve = [
+        "-m",
+        "llave.cli.main",
+        "serve",
+        model,
+        "--port",
+        str(port),
+        "--threads",
+        str(threads),
+        "--drain_seconds",
+        "0",
+    ]
+    peer = ["-P", str(Path(__file__).with_name("serve_peer.py")), model, str(port), str(threads), PEERS.get(name, "")]
+    words = serve if name == OURS else peer
+    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        _wait(process, name, port)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, port: int) -> None:
+    end = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+    raise UserError(f"{name} did not start (exit code {process.poll()}); run it by hand to see why")
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far, user and system."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

@@ -1,0 +1,93 @@
+"""Fields of a folder's files from a table beside them: Hugging Face's imagefolder.
+
+``metadata.jsonl``, ``.csv`` or ``.parquet`` in the folder, or in folders below it, with a column ``file_name``: the
+path of a file relative to the table. It is found whatever the composition of its letters (macOS writes NFD), with
+``./`` or ``\\`` in it, and in other capitals where that leaves no doubt.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from llave.collection.entry import Scalar, scalar
+from llave.data.tables import read_table
+from llave.errors import DataError, UserError
+
+__all__ = ["METADATA", "Metadata"]
+
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+FILE_NAME = "file_name"
+
+
+class Metadata:
+    """The tables of a folder, each read when a file below it is asked for.
+
+    Raises:
+        UserError: a table that cannot be read, or a row of it without a name; at once for the folder's own table.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._tables: dict[PurePosixPath, _Table | None] = {}
+        self._table(PurePosixPath("."))
+
+    def of(self, name: str) -> dict[str, Scalar]:
+        """The fields of a file, by its path below the folder; those of the table nearest to it count."""
+        path = PurePosixPath(name)
+        fields: dict[str, Scalar] = {}
+        for folder in reversed(path.parents):
+            table = self._table(folder)
+            if table is not None:
+                fields |= table.find(path.relative_to(folder).as_posix())
+        return fields
+
+    def files(self) -> list[str]:
+        """The tables that were found, by their paths below the folder."""
+        return [table.path.relative_to(self._root).as_posix() for table in self._tables.values() if table is not None]
+
+    def unmatched(self) -> dict[str, list[str]]:
+        """Names by table of which no file has been asked for."""
+        tables = {table.path: table for table in self._tables.values() if table is not None}
+        left = {path: table.unmatched() for path, table in tables.items()}
+        return {path.relative_to(self._root).as_posix(): names for path, names in left.items() if names}
+
+    def _table(self, folder: PurePosixPath) -> "_Table | None":
+        if folder not in self._tables:
+            paths = [self._root / folder / name for name in METADATA]
+            there = next((path for path in paths if path.is_file() and not path.is_symlink()), None)
+            self._tables[folder] = None if there is None else _Table(there)
+        return self._tables[folder]
+
+
+class _Table:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[str, dict[str, Scalar]] = {}
+        self._names: dict[str, str] = {}
+        for number, row in enumerate(read_table(path), start=1):
+            if isinstance(row, DataError):
+                raise row
+            if not isinstance(row, Mapping) or not row.get(FILE_NAME):
+                raise UserError(f"{path} row {number}: no {FILE_NAME}, the column that names the file")
+            name = str(row[FILE_NAME])
+            self._rows[_plain(name)] = {key: scalar(value) for key, value in row.items() if key != FILE_NAME}
+            self._names[_plain(name)] = name
+        folded: dict[str, list[str]] = {}
+        for plain in self._rows:
+            folded.setdefault(plain.casefold(), []).append(plain)
+        self._folded = {key: names[0] for key, names in folded.items() if len(names) == 1}
+        self._asked: set[str] = set()
+
+    def find(self, name: str) -> dict[str, Scalar]:
+        plain = _plain(name)
+        if plain not in self._rows:
+            plain = self._folded.get(plain.casefold(), plain)
+        self._asked.add(plain)
+        return self._rows.get(plain, {})
+
+    def unmatched(self) -> list[str]:
+        return [name for plain, name in self._names.items() if plain not in self._asked]
+
+
+def _plain(name: str) -> str:
+    return PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/")).as_posix()

@@ -1,0 +1,173 @@
+"""One thing to embed, wherever it was found: its content, what makes it the same as another, how it is loaded."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from llave.data.identity import content_digest, normal_text
+from llave.data.images import MAX_PIXELS, load_image, picture_size
+from llave.data.media import media_bytes
+from llave.data.mmeb import strip_placeholder
+from llave.data.pages import split_page
+from llave.data.video import NUM_FRAMES, VideoLimits, load_video
+from llave.errors import DataError
+from llave.models.pictures import fit_picture
+from llave.models.prompts import ModelInput, model_input
+
+__all__ = ["Item", "Kind", "Measured", "Modality", "Reading"]
+
+Kind = Literal["text", "image", "video", "page"]
+Modality = Literal["text", "image", "video"]
+VIDEO_LIMITS = VideoLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How files are read, and what that may cost.
+
+    Args:
+        num_frames: of a video.
+        max_pixels: of a picture; one with more is refused before it is decoded.
+        videos: limits of one video.
+    """
+
+    num_frames: int = NUM_FRAMES
+    max_pixels: int = MAX_PIXELS
+    videos: VideoLimits = VIDEO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An item that was read and not decoded.
+
+    Args:
+        key: equal for items of equal content (32 bytes).
+        media: hash of the picture or film alone; empty without one.
+        size: (height, width) of a picture, where it can be told without decoding it.
+    """
+
+    key: bytes
+    media: bytes
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A text, picture, page or video; a text may come with any of the others.
+
+    Args:
+        text: may be empty where there is a picture or video. MMEB's placeholder of a picture and the white space around
+            the text do not count.
+        image: a file, a page (``FILE.pdf#page=3``), the bytes of a picture, or an open picture of Pillow's.
+        video: a file, a folder of frames, or the bytes of a film.
+        prompt: before the text, as ``SentenceTransformer.encode`` takes it; None is that of the encoder.
+        verbatim: the text is taken as it is, white space and all.
+    """
+
+    text: str = ""
+    image: Path | bytes | Image.Image | None = None
+    video: Path | bytes | None = None
+    prompt: str | None = None
+    verbatim: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("image", "video"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                object.__setattr__(self, name, Path(value))
+            elif not isinstance(value, Path | bytes | Image.Image | None):
+                raise DataError(f"{name}: a path, bytes or an open picture, not {type(value).__name__}")
+
+    @property
+    def words(self) -> str:
+        """The text as the model meets it."""
+        text = self.text if self.verbatim else strip_placeholder(self.text)
+        return normal_text(text)
+
+    @property
+    def kind(self) -> Kind:
+        """What it is to a person."""
+        if self.video is not None:
+            return "video"
+        if isinstance(self.image, Path) and split_page(self.image)[1] is not None:
+            return "page"
+        return "text" if self.image is None else "image"
+
+    @property
+    def modality(self) -> Modality:
+        """What it is to a model: a page is a picture."""
+        return "video" if self.video is not None else "text" if self.image is None else "image"
+
+    @property
+    def file(self) -> Path | None:
+        """The file of the picture, page or video; None of a text and of what is in memory."""
+        media = self.image if self.video is None else self.video
+        return media if isinstance(media, Path) else None
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of an encoded picture or film that it holds in memory."""
+        return sum(len(media) for media in (self.image, self.video) if isinstance(media, bytes))
+
+    def load(self, reading: Reading) -> ModelInput:
+        """What the model takes, the picture or the frames of the video decoded.
+
+        Raises:
+            DataError: a file that cannot be decoded, or nothing to embed.
+        """
+        if self.image is None:
+            image = None
+        elif isinstance(self.image, Image.Image):
+            image = fit_picture(self.image)
+        else:
+            image = load_image(self.image, max_pixels=reading.max_pixels)
+        video = None if self.video is None else _load_video(self.video, reading)
+        return model_input(self.words, image, video=video, verbatim=True)
+
+    def measure(self, reading: Reading) -> Measured:
+        """Read it once, without decoding it.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        if self.modality == "text":
+            return Measured(content_digest(self.words), b"", None)
+        media = hashlib.sha256()
+        size = None
+        for block in self._blocks(reading.num_frames):
+            if size is None and self.kind == "image":
+                size = picture_size(block)
+            media.update(block)
+        if isinstance(self.image, Image.Image):
+            size = self.image.height, self.image.width
+        return Measured(content_digest(self.words, media.digest()), media.digest(), size)
+
+    def _blocks(self, num_frames: int) -> Iterator[bytes]:
+        media = self.image if self.video is None else self.video
+        frames = None if self.video is None else num_frames
+        if isinstance(media, Path):
+            yield from media_bytes(media, num_frames=frames)
+            return
+        if isinstance(media, Image.Image):
+            yield f"{media.mode} {media.size}".encode() + media.tobytes()
+        elif media is not None:
+            yield media
+        if frames is not None:
+            yield f"|frames={frames}".encode()
+
+
+def _load_video(source: Path | bytes, reading: Reading) -> list[Image.Image]:
+    if isinstance(source, Path):
+        return load_video(source, num_frames=reading.num_frames, limits=reading.videos)
+    with tempfile.NamedTemporaryFile(prefix="llave-", suffix=".film") as file:  # decoders seek in a file
+        file.write(source)
+        file.flush()
+        try:
+            return load_video(file.name, num_frames=reading.num_frames, limits=reading.videos)
+        except DataError as error:  # nobody knows the name that it had for a moment
+            raise DataError(str(error).replace(file.name, f"{len(source):,} bytes")) from None

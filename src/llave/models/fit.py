@@ -1,0 +1,113 @@
+"""Bring an input of a model into the one form that every door shares: what makes a picture and a text fit.
+
+A picture, however it is given (a Pillow image of any mode, a path, bytes, a ``data:`` address), becomes upright 8-bit
+RGB by the rules of :mod:`llave.data.images`; a text becomes its normal form (:func:`llave.data.identity.normal_text`),
+and a media token written out in it stays a text (:class:`MediaTokens`).
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from sentence_transformers.base.modality import is_image_url_or_path, is_message_dict, is_video_url_or_path
+
+from llave.data.identity import normal_text
+from llave.data.video import load_video
+from llave.models.pictures import each_part, fit_picture
+from llave.models.prompts import stack_frames
+
+__all__ = ["MediaTokens", "fit_input"]
+
+_MEDIA = re.compile(r"image|img|video|vision|audio|^<row_\d+_col_\d+>$|boi|eoi", re.IGNORECASE)
+_PAIR = 2
+LONGEST_SUFFIX = len(".tiff")
+
+
+class MediaTokens:
+    """The tokens that stand for pictures, films and sounds in a model's input, kept out of users' texts.
+
+    A user's ``<image>`` is a text about HTML. It gets a space after its first character, which the tokenizer reads as
+    ordinary characters: ``< image>``. Tokens of other meaning (``</s>``, ``[SEP]``) are left alone.
+
+    Args:
+        tokens: as they are written.
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        longest_first = sorted(tokens, key=lambda token: (-len(token), token))
+        self.pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    @classmethod
+    def of(cls, processor: Any, config: Any, tokenizer: Any) -> "MediaTokens":
+        """What a model's processor, configuration and tokenizer declare as such."""
+        found = {
+            value
+            for name, value in vars(processor).items()
+            if isinstance(value, str) and name.endswith(("_token", "_tag")) and _MEDIA.search(name)
+        }
+        if tokenizer is not None:
+            ids = [
+                value
+                for name, value in vars(config).items()
+                if isinstance(value, int) and name.endswith(("_token_id", "_token_index")) and _MEDIA.search(name)
+            ]
+            found |= {token for token in tokenizer.convert_ids_to_tokens(ids) if token}
+            found |= {token for token in tokenizer.get_added_vocab() if _MEDIA.search(token)}
+        return cls(found - {""})
+
+    def as_text(self, text: str) -> str:
+        """The text without any of the tokens."""
+        if self.pattern is None:
+            return text
+        return self.pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+
+
+def fit_input(entry: Any, tokens: MediaTokens, takes: Collection[str]) -> Any:
+    """One input of ``SentenceTransformer.encode`` in the one form.
+
+    Args:
+        entry: a text, a picture in any form, a dictionary of text, image and video, a pair of inputs, or messages. The
+            text of a dictionary is put last: templates that keep the order of the parts were trained that way.
+        tokens: of the model.
+        takes: what the model takes: ``"image"``, ``"video"``; the name of a file of another kind is a text.
+
+    Raises:
+        DataError: a picture or film that cannot be decoded.
+    """
+    if isinstance(entry, str):
+        if "." in entry[-LONGEST_SUFFIX:] or entry.startswith("data:"):
+            if "image" in takes and is_image_url_or_path(entry):
+                return fit_picture(entry)
+            if "video" in takes and is_video_url_or_path(entry) and os.path.isfile(entry):
+                return {"video": _video(entry)}
+        return tokens.as_text(normal_text(entry))
+    if isinstance(entry, Path) and is_video_url_or_path(str(entry)):
+        return {"video": _video(entry)}
+    if isinstance(entry, (Image.Image, Path, bytes)):
+        return fit_picture(entry)
+    if isinstance(entry, dict) and not is_message_dict(entry):
+        fitted = {key: _part(key, value, tokens) for key, value in entry.items() if key != "text"}
+        return {**fitted, "text": _part("text", entry["text"], tokens)} if "text" in entry else fitted
+    if isinstance(entry, (tuple, list)) and len(entry) == _PAIR and not any(map(is_message_dict, entry)):
+        return type(entry)(fit_input(part, tokens, takes) for part in entry)
+    return each_part(entry, lambda key, value: _part(key, value, tokens))
+
+
+def _part(key: str, value: Any, tokens: MediaTokens) -> Any:
+    if key == "text":
+        return tokens.as_text(normal_text(value)) if isinstance(value, str) else value
+    if key == "image":
+        return [fit_picture(one) for one in value] if isinstance(value, (list, tuple)) else fit_picture(value)
+    return _video(value) if key == "video" else value
+
+
+def _video(video: Any) -> Any:
+    """Frames (F, H, W, 3) of a file or of pictures; what is frames already as it is."""
+    if isinstance(video, (str, Path)) and os.path.exists(video):
+        return stack_frames(load_video(Path(video)))
+    if isinstance(video, (list, tuple)) and video and all(isinstance(frame, Image.Image) for frame in video):
+        return stack_frames([fit_picture(frame) for frame in video])
+    return video

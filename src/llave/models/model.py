@@ -1,0 +1,258 @@
+"""The model that :func:`llave.load_model` returns: a ``SentenceTransformer`` with one preprocessing for every door."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modality import InputFormatter
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+from llave.errors import DataError, UserError
+from llave.models import nano
+from llave.models.cut import common_end, cut_rows, shortened
+from llave.models.fit import MediaTokens, fit_input
+
+__all__ = ["LAST_TOKEN", "Cuts", "EmbeddingModel", "Prompt"]
+
+Prompt = str | Sequence[str | None] | None
+"""Of a batch: one for all inputs, one for each of them, or none."""
+LAST_TOKEN = ("llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "smolvlm")
+"""Families whose raw directories (no file of sentence-transformers) are pooled at the last token."""
+UNLIMITED = 10**9
+"""A tokenizer without a length has more than this."""
+
+
+@dataclass(slots=True)
+class Cuts:
+    """Texts that were longer than the model reads, and the tokens that it did not read, since it was opened."""
+
+    texts: int = 0
+    tokens: int = 0
+
+
+class EmbeddingModel(SentenceTransformer):
+    """Every way in leads through :meth:`preprocess`: ``encode``, training, evaluation, index and server.
+
+    What it saves is a plain sentence-transformers directory.
+
+    Attributes:
+        source: the directory or hub id that it was opened from, "" if it was put together.
+        cuts: what was cut; a caller that wants to know of a part of its work looks before and after.
+    """
+
+    def _post_init(self) -> None:
+        super()._post_init()
+        self.source = ""
+        self.cuts = Cuts()
+        self._ends: dict[str | None, int] = {}
+        transformer = self[0]
+        if isinstance(transformer, Transformer):
+            _take_video(transformer)
+            old = transformer.input_formatter
+            transformer.input_formatter = _Formatter(
+                old.model_type, old.message_format, old.processor, old.supported_modalities
+            )
+
+    def _load_default_modules(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
+        """The modules of a raw checkpoint, be it a directory or a hub id: pooled as its family was made for.
+
+        Raises:
+            UserError: a vision-language model whose pooling is not known.
+        """
+        modules, options = super()._load_default_modules(model_name_or_path, *args, **kwargs)
+        transformer, *rest = modules
+        assert isinstance(transformer, Transformer)
+        family = transformer.config.model_type
+        if transformer.module_output_name != "token_embeddings":  # two towers, each with a vector: CLIP and its like
+            return [transformer, Normalize()], options
+        pooling = rest[0]
+        if family in LAST_TOKEN:
+            pooling = Pooling(transformer.get_embedding_dimension(), "lasttoken")
+        elif "image" in transformer.modalities and family != nano.NanoConfig.model_type:
+            raise UserError(
+                f"{model_name_or_path}: how models of the type {family} are pooled is not known; "
+                "add sentence-transformers' modules.json and 1_Pooling/config.json, which say so"
+            )
+        return [transformer, pooling, Normalize()], options
+
+    def is_singular_input(self, inputs: Any) -> bool:
+        """Also a path and the bytes of a picture are one input."""
+        return isinstance(inputs, (Path, bytes)) or super().is_singular_input(inputs)
+
+    def preprocess(self, inputs: Sequence[Any], prompt: Prompt = None, **kwargs: Any) -> dict[str, Any]:
+        """Inputs as the model's features; see :func:`llave.models.fit.fit_input` for their forms.
+
+        Args:
+            inputs: texts, pictures, dictionaries of both.
+            prompt: before every input, or one for each. As sentence-transformers has it: a turn of the system where
+                the model has a chat template, otherwise words before a text.
+
+        Raises:
+            DataError: a picture that cannot be decoded, or a picture and a prompt that leave no room for the text.
+        """
+        takes = [kind for kind in ("image", "video") if self.supports(kind)]
+        fitted = [fit_input(entry, self._media_tokens, takes) for entry in inputs]
+        prompts = self._prompts(prompt, len(fitted))
+        one = prompts[0] if len(set(prompts)) == 1 else None
+        together: Any = one if len(set(prompts)) <= 1 else _Prompts(prompts)
+        if not self._is_chat:
+            if one is None and any(prompts):
+                fitted = self._prefixed(fitted, prompts)
+                together = None
+            return super().preprocess(fitted, prompt=together, **kwargs)
+        limit = self._limit(fitted, kwargs)
+        if limit is None:
+            return super().preprocess(fitted, prompt=together, **kwargs)
+        return self._whole(fitted, prompts, together, limit, kwargs)
+
+    def cut_tokens(self, inputs: Sequence[Any], prompt: Prompt = None) -> list[int]:
+        """How many tokens of each input's text the model does not read.
+
+        Costs what preprocessing costs. A text longer than the limit alone counts as what is over it.
+        """
+        before, found = self.cuts, []
+        try:
+            for entry, words in zip(inputs, self._prompts(prompt, len(inputs)), strict=True):
+                self.cuts = Cuts()
+                self.preprocess([entry], prompt=words)
+                found.append(self.cuts.tokens)
+        finally:
+            self.cuts = before
+        return found
+
+    def _whole(
+        self, fitted: list[Any], prompts: list[str | None], together: Any, limit: int, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Features that are no longer than ``limit`` tokens, cut in the users' texts alone."""
+        texts = [_text(entry) for entry in fitted]
+        cut_before: dict[int, int] = {}
+        for row, text in enumerate(texts):
+            texts[row], number = shortened(text, self.tokenizer, limit)
+            if number:
+                cut_before[row] = number
+                fitted[row] = {**fitted[row], "text": texts[row]} if isinstance(fitted[row], dict) else texts[row]
+        given = kwargs.pop("processing_kwargs", None) or {}
+        words = {**given.get("text", {}), "truncation": False, "verbose": False}
+        kwargs["processing_kwargs"] = {**given, "text": words}
+        features = super().preprocess(fitted, prompt=together, **kwargs)
+        lengths: list[int] = features["attention_mask"].sum(1).tolist()
+        cuts: dict[int, tuple[int, int]] = {}
+        for row, length in enumerate(lengths):
+            if length <= limit:
+                continue
+            own = len(self.tokenizer(texts[row], add_special_tokens=False, verbose=False)["input_ids"])
+            if length - limit >= own:
+                raise DataError(
+                    f"{length - own} tokens of pictures, frames and prompt, and the model reads {limit}: "
+                    "no room is left for a text; give fewer or smaller ones"
+                )
+            cuts[row] = (length - limit, self._end(prompts[row]))
+        if cuts:
+            fill = {"input_ids": self.tokenizer.pad_token_id or 0}
+            cut_rows(features, cuts, fill, self.tokenizer.padding_side)
+            self.cuts.texts += len(cuts)
+            self.cuts.tokens += sum(number + cut_before.get(row, 0) for row, (number, _) in cuts.items())
+        return features
+
+    def _end(self, prompt: str | None) -> int:
+        """How many tokens the template puts behind a text."""
+        if prompt not in self._ends:
+            if len(self._ends) > 1000:  # a server's clients may send any prompt
+                self._ends.clear()
+            one, other = (self[0].preprocess([text], prompt=prompt)["input_ids"][0] for text in ("0", "1 2 3 4"))
+            self._ends[prompt] = common_end(one, other)
+        return self._ends[prompt]
+
+    def _limit(self, fitted: list[Any], kwargs: dict[str, Any]) -> int | None:
+        """Tokens that an input may have; None where sentence-transformers cuts as it should, or nothing does."""
+        transformer = self[0]
+        chats = any(_is_chat(entry) for entry in fitted)
+        flat = transformer.can_flatten_inputs and all(isinstance(entry, str) for entry in fitted)
+        words = {**transformer.processing_kwargs.get("text", {})}
+        words |= (kwargs.get("processing_kwargs") or {}).get("text", {})
+        if chats or flat or self.tokenizer is None or words.get("truncation") is False:
+            return None
+        task = kwargs.get("task")
+        of_task = getattr(transformer, f"{task}_length", None) if task in ("query", "document") else None
+        limit = words.get("max_length") or kwargs.get("max_length") or of_task or self.max_seq_length
+        return int(limit) if limit is not None and limit < UNLIMITED else None
+
+    @property
+    def _is_chat(self) -> bool:
+        return isinstance(self[0], Transformer) and "message" in self[0].modality_config
+
+    @cached_property
+    def _media_tokens(self) -> MediaTokens:
+        transformer = self[0]
+        if not isinstance(transformer, Transformer) or not any(map(self.supports, ("image", "video", "audio"))):
+            return MediaTokens([])
+        return MediaTokens.of(transformer.processor, transformer.config, transformer.tokenizer)
+
+    def _prompts(self, prompt: Prompt, number: int) -> list[str | None]:
+        """The prompt of each input, None for an empty one; what is fitted in a text is fitted in a prompt."""
+        given = [prompt] * number if prompt is None or isinstance(prompt, str) else list(prompt)
+        if len(given) != number:
+            raise ValueError(f"{len(given)} prompts for {number} inputs")
+        known = {
+            words: fit_input({"text": words}, self._media_tokens, self.supports)["text"] for words in {*given} if words
+        }
+        return [known[words] if words else None for words in given]
+
+    def _prefixed(self, fitted: list[Any], prompts: list[str | None]) -> list[Any]:
+        """Texts with their own prompt before each, as sentence-transformers does with one for all."""
+        if any(isinstance(module, Pooling) and not module.include_prompt for module in self):
+            raise UserError(
+                "this model leaves its prompt out of the mean, and takes one prompt for all inputs of a batch"
+            )
+        return [
+            words + entry if words and isinstance(entry, str) else entry
+            for words, entry in zip(prompts, fitted, strict=True)
+        ]
+
+
+class _Prompts(tuple[str | None, ...]):
+    """A prompt for each input, where sentence-transformers expects one."""
+
+    __slots__ = ()
+
+
+class _Formatter(InputFormatter):
+    """sentence-transformers' own, that can put another prompt before each input."""
+
+    def prepend_prompt_to_messages(self, messages: list[Any], prompt: Any) -> list[Any]:
+        """Each conversation behind a turn of the system with its prompt."""
+        if not isinstance(prompt, _Prompts):
+            return super().prepend_prompt_to_messages(messages, prompt)
+        return [
+            super(_Formatter, self).prepend_prompt_to_messages([one], words)[0] if words else one
+            for one, words in zip(messages, prompt, strict=True)
+        ]
+
+
+def _text(entry: Any) -> str:
+    """The text of a fitted input, "" without one."""
+    text = entry.get("text", "") if isinstance(entry, dict) else entry
+    return text if isinstance(text, str) else ""
+
+
+def _is_chat(entry: Any) -> bool:
+    """Whether an input is a pair or made of messages: sentence-transformers cuts those."""
+    return isinstance(entry, (list, tuple)) or (isinstance(entry, dict) and "content" in entry)
+
+
+def _take_video(transformer: Transformer) -> None:
+    """Let a model take the frames of a video as they come.
+
+    sentence-transformers thinks that a nano model takes none: it looks for a video processor, and frames are pictures
+    here. Qwen3-VL's processor would choose among them once more, and silently leave out half of eight.
+    """
+    config: Any = transformer.modality_config
+    if isinstance(transformer.processor, nano.NanoProcessor):
+        config.setdefault("video", dict(config["image"]))
+        transformer.input_formatter.supported_modalities = list(config)
+    elif getattr(getattr(transformer.processor, "video_processor", None), "do_sample_frames", False):
+        arguments: Any = transformer.processing_kwargs
+        arguments["video"] = {"do_sample_frames": False, **arguments.get("video", {})}

@@ -1,0 +1,87 @@
+"""A nano model's vision features: computed once per picture, and brought to one scale before it is trained."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from sentence_transformers import SentenceTransformer
+
+from llave.data.images import load_image
+from llave.errors import DataError
+from llave.models import nano
+from llave.models.vision_reuse import FeatureCache
+
+__all__ = ["standardise_features", "use_feature_cache"]
+
+CALIBRATION_PICTURES = 4096
+
+
+def use_feature_cache(model: SentenceTransformer, path: Path | None = None) -> FeatureCache | None:
+    """Let a nano model compute each picture's vision features once; None for other models.
+
+    Args:
+        path: a safetensors file that keeps the features between processes.
+    """
+    processor = model[0].processor
+    network = model[0].model
+    if not isinstance(processor, nano.NanoProcessor) or not isinstance(network, nano.NanoModel):
+        return None
+    network.vision_tower.requires_grad_(False)
+
+    def compute(pictures: list[Any]) -> torch.Tensor:
+        pixel = processor.pixels(pictures).to(network.device)
+        return network.vision_features(pixel).cpu()
+
+    processor.feature_cache = FeatureCache(compute, path=path, fingerprint=_vision_fingerprint(processor, network))
+    return processor.feature_cache
+
+
+def standardise_features(model: SentenceTransformer, cache: FeatureCache, pictures: Sequence[Path], seed: int) -> None:
+    """Fit an untrained nano model's feature statistics to pictures; a trained model keeps its own.
+
+    Args:
+        pictures: files; at most ``CALIBRATION_PICTURES`` of them, drawn by ``seed``, are used. One that does not
+            open is left out.
+    """
+    network = model[0].model
+    if not isinstance(network, nano.NanoModel) or network.is_standardised or not pictures:
+        return
+    chosen = random.Random(seed).sample(pictures, min(len(pictures), CALIBRATION_PICTURES))
+    console = Console(stderr=True)
+    features = [
+        cache.features(opened)
+        for start in track(
+            range(0, len(chosen), cache.batch_size),
+            description="vision features",
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        if (opened := _that_open(chosen[start : start + cache.batch_size]))
+    ]
+    if features:
+        network.standardise(torch.cat(features))
+
+
+def _that_open(paths: Sequence[Path]) -> list[Any]:
+    """The pictures, without those that cannot be decoded: training notes them when it meets them."""
+    opened = []
+    for path in paths:
+        try:
+            opened.append(load_image(path))
+        except DataError:
+            continue
+    return opened
+
+
+def _vision_fingerprint(processor: nano.NanoProcessor, network: nano.NanoModel) -> str:
+    digest = hashlib.sha256(processor.image_processor.to_json_string().encode())
+    digest.update(str(network.config.grid).encode())
+    for name, value in sorted(network.vision_tower.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,71 @@
+"""Open a model, the built-in nano model, a directory or a hub id, and save one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+
+from llave.errors import UserError
+from llave.files import write_json
+from llave.models.model import EmbeddingModel
+from llave.models.nano_build import build_nano
+
+__all__ = ["PIL", "load_model", "save_model"]
+
+PIL = {"use_fast": False}
+"""Opens PIL's image processor. The newer word, "backend", reaches the video processor too, and PIL has none."""
+
+
+def load_model(
+    path_or_hub_id: str | Path, *, device: str | None = None, dtype: torch.dtype | str | None = None
+) -> EmbeddingModel:
+    """Open a model as a ``SentenceTransformer`` that embeds text, pictures, both together, and mixes of them.
+
+    Code that a model's repository brings is never run.
+
+    Args:
+        path_or_hub_id: ``"nano"`` (built from installed packages, untrained), a directory, or a hub id. A raw
+            checkpoint is pooled as its family was made for: see :class:`EmbeddingModel`.
+        device: ``"cpu"``, ``"cuda"``, …; default is the best there is.
+        dtype: weights' type, e.g. ``torch.bfloat16``; default is the checkpoint's.
+
+    Raises:
+        UserError: no model there, one that cannot be opened, or weights that are not the pinned ones.
+    """
+    name = str(path_or_hub_id)
+    if name == "nano":
+        model = build_nano(device=device)
+        model.source = name
+        return model if dtype is None else model.to(dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    path = Path(name)
+    if path.exists():
+        if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
+            raise UserError(f"{path}: no model here (neither config.json nor modules.json)")
+    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(f"{name}: no such directory")
+    model_kwargs: dict[str, Any] = {} if dtype is None else {"torch_dtype": dtype}
+    try:
+        model = EmbeddingModel(name, device=device, model_kwargs=model_kwargs, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(f"{name}: this model brings Python code of its own, which llave does not run") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{name}: cannot be opened as a model ({reason})") from None
+    model.source = str(path.resolve()) if path.exists() else name
+    return model
+
+
+def save_model(model: SentenceTransformer, directory: Path) -> None:
+    """``model.save_pretrained``, with the choice of PIL for pictures kept.
+
+    sentence-transformers writes the processor but not how it was opened; a model whose pictures go through PIL
+    (a converted LLaVE) would open with torchvision's resizing, whose pixels differ.
+    """
+    model.save_pretrained(str(directory))
+    image_processor = getattr(model[0].processor, "image_processor", None)
+    if type(image_processor).__name__.endswith("Pil"):
+        path = directory / "sentence_bert_config.json"
+        config = {**json.loads(path.read_text("utf-8")), "processor_kwargs": PIL}
+        write_json(path, config)

@@ -1,0 +1,93 @@
+"""Results as tables for a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from llave.evaluation.compare import Difference
+from llave.evaluation.result import EvalResult
+from llave.report.titles import group_title, metric_title
+
+__all__ = ["comparison_table", "dataset_table", "difference_table", "group_table"]
+
+
+def dataset_table(result: EvalResult) -> Table:
+    """Score, interval and number of queries per data set, in percent."""
+    table = Table(title=f"{result.benchmark}: data sets", caption="95% interval: bootstrap over queries")
+    for heading in ("data set", "meta-task", "split"):
+        table.add_column(heading)
+    for heading in ("metric", "score %", "95% interval", "queries", "skipped"):
+        table.add_column(heading, justify="right")
+    for task in result.tasks.values():
+        low, high = task.ci95
+        numbers = (f"{100 * task.score:.1f}", f"{100 * low:.1f} to {100 * high:.1f}", f"{task.queries:,}")
+        about = (task.name, group_title(task.meta_task), task.split or "")
+        table.add_row(*about, metric_title(task.metric), *numbers, str(task.skipped))
+    return table
+
+
+def group_table(result: EvalResult) -> Table:
+    """Mean score per group, in percent."""
+    table = Table(title=f"{result.benchmark}: mean over data sets", caption=f"ties: {result.ties}")
+    table.add_column("group")
+    for heading in ("data sets", "queries", "score %", "95% interval"):
+        table.add_column(heading, justify="right")
+    members, intervals = result.members(), result.group_intervals()
+    for group, value in result.groups().items():
+        queries = sum(result.tasks[name].queries for name in members[group])
+        low, high = intervals[group]
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        table.add_row(group_title(group), str(len(members[group])), f"{queries:,}", f"{100 * value:.1f}", interval)
+    return table
+
+
+def difference_table(differences: Sequence[Difference], title: str) -> Table:
+    """B minus A per row, in points."""
+    table = Table(title=title, caption="points; 95% interval: bootstrap over queries; p: sign-flip test over queries")
+    table.add_column("")
+    for heading in ("A %", "B %", "B - A", "95% interval", "p", "queries", "won", "lost"):
+        table.add_column(heading, justify="right")
+    for each in differences:
+        low, high = each.ci95
+        table.add_row(
+            group_title(each.name),
+            f"{100 * each.a:.1f}",
+            f"{100 * each.b:.1f}",
+            f"{100 * each.difference:+.1f}",
+            f"{100 * low:+.1f} to {100 * high:+.1f}",
+            "" if each.p is None else f"{each.p:.3f}",
+            f"{each.queries:,}",
+            f"{each.won:,}",
+            f"{each.lost:,}",
+        )
+    return table
+
+
+def comparison_table(results: Mapping[str, Any]) -> Table:
+    """Models side by side per group, from the results of ``aggregate``: mean ± 95% half width in percent."""
+    count = len(results["seeds"])
+    table = Table(title=f"{results['benchmark']}: P@1 %", caption=f"mean ± 95% over {count} seed{'s' * (count != 1)}")
+    table.add_column("group")
+    table.add_column("queries", justify="right")
+    for name in results["models"]:
+        table.add_column(name, justify="right")
+    paired = results.get("paired")
+    if paired:
+        table.add_column("difference", justify="right")
+        table.add_column("p", justify="right")
+    first = next(iter(results["models"].values()))
+    for group, about in first["meta"].items():
+        cells = [group_title(group), f"{about['queries']:,}"]
+        cells += [_estimate(model["meta"][group]) for model in results["models"].values()]
+        if paired:
+            difference = paired["groups"][group]
+            cells.append(f"{100 * difference['difference']:+.1f}")
+            cells.append("-" if difference["p"] is None else f"{difference['p']:.3f}")
+        table.add_row(*cells)
+    return table
+
+
+def _estimate(group: Mapping[str, Any]) -> str:
+    mean, interval = group["p_at_1"], group["ci95"]
+    return f"{100 * mean:.1f}" + (f" ± {50 * (interval[1] - interval[0]):.1f}" if interval else "")

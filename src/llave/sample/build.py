@@ -1,0 +1,241 @@
+"""Build the sample data set: a folder in MMEB's format, every byte a function of the seed."""
+
+import hashlib
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from llave.data.mmeb import EVAL_COLUMNS, TRAIN_COLUMNS
+from llave.errors import UserError
+from llave.files import whole_folder, write_json, write_jsonl, write_text
+from llave.sample.concepts import Concept, load_concepts
+from llave.sample.fetch import PACKAGES, fetch_packages
+from llave.sample.pictures import ARTISTS, Drawings, drawing
+from llave.sample.rows import Row
+from llave.sample.scene_tasks import SceneTasks
+from llave.sample.sheet import draw_sheet
+from llave.sample.split import NUM_UNSEEN, Drawing, SampleSplit, split_concepts
+from llave.sample.tasks import PictureTasks
+
+__all__ = ["META_TASKS", "PICTURES", "SampleSummary", "build_sample"]
+
+META_TASKS = {
+    "group": "classification",
+    "subgroup": "classification",
+    "scene_qa": "vqa",
+    "t2i": "retrieval",
+    "i2t": "retrieval",
+    "i2i": "retrieval",
+    "composed": "retrieval",
+    "grounding": "grounding",
+}
+TRAIN_SCENES = 700
+EVAL_SCENES = 400
+MANIFEST = "MANIFEST.json"
+PICTURES = "pictures.jsonl"
+"""Every drawing with what is known of it, to be indexed."""
+TRAIN_SCHEMA = pa.schema([(name, pa.string()) for name in (*TRAIN_COLUMNS, "neg_text", "neg_image_path")])
+EVAL_SCHEMA = pa.schema(
+    [(name, pa.list_(pa.string()) if name.startswith("tgt") else pa.string()) for name in EVAL_COLUMNS]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSummary:
+    """What was built: number of concepts, of files under images/, and of rows by ``train/NAME`` and ``eval/NAME``."""
+
+    out: Path
+    concepts: int
+    unseen: int
+    pictures: int
+    rows: dict[str, int]
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{name} {count}" for name, count in sorted(self.rows.items()))
+        return f"{self.out}: {self.concepts} concepts ({self.unseen} unseen), {self.pictures} pictures; {sizes}"
+
+
+def build_sample(
+    out: Path,
+    *,
+    seed: int = 0,
+    max_queries: int = 1000,
+    cache: Path | None = None,
+    progress: bool = True,
+    scale: float = 1.0,
+) -> SampleSummary:
+    """Make the sample at ``out``; one that is there already with the same settings is kept.
+
+    Args:
+        seed: of every choice.
+        max_queries: at most this many queries in each evaluation set.
+        cache: directory for the downloaded packages.
+        progress: show a bar on stderr.
+        scale: share of the concepts and scenes, for small copies.
+
+    Raises:
+        UserError: ``out`` holds something else, or the packages cannot be fetched.
+    """
+    settings = {"seed": seed, "max_queries": max_queries, "scale": scale}
+    existing = _existing(out, settings)
+    if existing is not None:
+        return existing
+    tarballs = fetch_packages(cache)
+    with whole_folder(out) as partial:
+        for folder in ("train", "eval", "images"):
+            (partial / folder).mkdir(parents=True)
+        with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
+            task = bar.add_task("reading emoji", total=None)
+            concepts, drawings = load_concepts(tarballs)
+            rng = random.Random(seed)
+            if scale < 1.0:
+                concepts = [c for c in concepts if rng.random() < scale]
+            split = split_concepts(concepts, rng, num_unseen=round(NUM_UNSEEN * scale))
+            builder = _Builder(partial, drawings, rng)
+            bar.update(task, description="drawing pictures")
+            builder.save_drawings(split)
+            _write_pictures(partial / PICTURES, split)
+            bar.update(task, description="composing tasks")
+            builder.write_tasks(concepts, split, max_queries, scale)
+            _write_about(partial, seed)
+            bar.update(task, description="contact sheet")
+            draw_sheet(partial, sorted(META_TASKS), random.Random(seed)).save(partial / "contact.png")
+        summary = SampleSummary(
+            out=out,
+            concepts=len(concepts),
+            unseen=len({d.concept.hexcode for d in split.unseen}),
+            pictures=builder.pictures,
+            rows=builder.rows,
+        )
+        _write_manifest(partial, settings, summary, split)
+    return summary
+
+
+class _Builder:
+    """Writes pictures and tables below one folder."""
+
+    def __init__(self, root: Path, drawings: Drawings, rng: random.Random) -> None:
+        self.root = root
+        self.drawings = drawings
+        self.rng = rng
+        self.pictures = 0
+        self.rows: dict[str, int] = {}
+
+    def image(self, item: Drawing) -> Image.Image:
+        """RGBA at the artist's size."""
+        size = next(artist.size for artist in ARTISTS if artist.key == item.artist)
+        return drawing(self.drawings[item.artist][item.concept.hexcode], size)
+
+    def save(self, path: str, image: Image.Image) -> None:
+        target = self.root / "images" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image.save(target, optimize=False)
+        self.pictures += 1
+
+    def save_drawings(self, split: SampleSplit) -> None:
+        for item in (*split.train, *split.held_out, *split.unseen):
+            image = self.image(item)
+            white = Image.new("RGBA", image.size, "white")
+            self.save(item.path, Image.alpha_composite(white, image).convert("RGB"))
+
+    def write_tasks(self, concepts: list[Concept], split: SampleSplit, limit: int, scale: float) -> None:
+        tasks = PictureTasks(concepts, self.rng)
+        scenes = SceneTasks(self.image, self.save, self.rng)
+        train = tasks.train(split.train)
+        seen = (*split.train, *split.held_out)
+        held_out_codes = {d.concept.hexcode for d in split.held_out}
+        ind = tasks.evaluate(
+            split.held_out, [d for d in seen if d.concept.hexcode in held_out_codes], unseen=False, limit=limit
+        )
+        ood = tasks.evaluate(split.unseen, split.unseen, unseen=True, limit=limit)
+        num_train, num_eval = round(TRAIN_SCENES * scale), min(round(EVAL_SCENES * scale), limit)
+        for target, name, drawings, count in (
+            (train, "train", split.train, num_train),
+            (ind, "ind", seen, num_eval),
+            (ood, "ood", split.unseen, num_eval),
+        ):
+            target["scene_qa"], target["grounding"] = scenes.make(name, drawings, count, evaluation=target is not train)
+        for name, rows in train.items():
+            self._write(f"train/{name}", rows, TRAIN_SCHEMA)
+        for name, rows in ind.items():
+            self._write(f"eval/{name}", rows, EVAL_SCHEMA)
+        for name, rows in ood.items():
+            self._write(f"eval/{name}_ood", rows, EVAL_SCHEMA)
+
+    def _write(self, name: str, rows: list[Row], schema: pa.Schema) -> None:
+        self.rows[name] = len(rows)
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), self.root / f"{name}.parquet")
+
+
+def _write_pictures(path: Path, split: SampleSplit) -> None:
+    roles = {"train": split.train, "held out": split.held_out, "unseen": split.unseen}
+    rows = [
+        {
+            "id": f"{item.artist}/{item.concept.hexcode}",
+            "image": f"images/{item.path}",
+            "name": item.concept.label,
+            "tags": ", ".join(item.concept.tags),
+            "group": item.concept.group,
+            "subgroup": item.concept.subgroup,
+            "artist": item.artist,
+            "split": role,
+        }
+        for role, drawings in roles.items()
+        for item in drawings
+    ]
+    write_jsonl(path, rows)
+
+
+def _write_about(root: Path, seed: int) -> None:
+    tasks = {name + end: {"meta": meta, "split": split} for name, meta in META_TASKS.items() for end, split in _SPLITS}
+    write_json(root / "benchmark.json", {"name": "sample", "seed": seed, "tasks": tasks}, indent=1)
+    lines = ["# Licences of the sample's sources", "", "| source | package | version | licence |", "|---|---|---|---|"]
+    lines += [f"| {p.source} | {p.name} | {p.version} | {p.licence} |" for p in PACKAGES]
+    lines += ["", "Pictures were resized and composed into scenes.", ""]
+    write_text(root / "LICENSES.md", "\n".join(lines))
+
+
+_SPLITS = (("", "ind"), ("_ood", "ood"))
+
+
+def _write_manifest(root: Path, settings: dict[str, Any], summary: SampleSummary, split: SampleSplit) -> None:
+    """The hash of every file; written last, so a folder with a manifest is whole."""
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    write_json(
+        root / MANIFEST,
+        {
+            "settings": settings,
+            "concepts": summary.concepts,
+            "unseen": sorted({d.concept.hexcode for d in split.unseen}),
+            "pictures": summary.pictures,
+            "rows": summary.rows,
+            "sha256": {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files},
+        },
+        indent=1,
+    )
+
+
+def _existing(out: Path, settings: dict[str, Any]) -> SampleSummary | None:
+    if not out.exists():
+        return None
+    try:
+        manifest = json.loads((out / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"{out}: exists and is not a sample data set; choose another folder") from None
+    if manifest["settings"] != settings:
+        raise UserError(f"{out}: a sample with other settings {manifest['settings']}; choose another folder")
+    return SampleSummary(
+        out=out,
+        concepts=manifest["concepts"],
+        unseen=len(manifest["unseen"]),
+        pictures=manifest["pictures"],
+        rows=manifest["rows"],
+    )

@@ -1,0 +1,78 @@
+"""What a run of ``llave index`` is told, and what it reports."""
+
+from dataclasses import dataclass, field
+
+from llave.data.images import MAX_PIXELS
+
+__all__ = ["EXACT_BELOW", "BuildOptions", "BuildReport"]
+
+EXACT_BELOW = 20_000
+"""With fewer rows every one is compared: exact, and fast enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How an index is made and brought up to date.
+
+    Args:
+        item_prompt: before every item; None is the model's own for documents. This and the next five hold for the whole
+            life of an index.
+        query_prompt: before every query; None is the model's own for queries.
+        num_frames: of a video; None is 8.
+        qdrant: address of a Qdrant server; None is LanceDB in the index's folder.
+        collection: its name there.
+        chunk_tokens: longer texts become several items; None leaves them whole, and their ends unread.
+        batch_size: items of a forward pass at most.
+        tokens_per_batch: tokens of one at most; None fits the device.
+        max_pixels: of a picture; one with more is left out.
+        check_content: read files whose size and time are as before, too.
+        allow_empty: remove everything of this source if it has nothing any more, as an unmounted disk looks.
+        exact_below: with fewer rows, search compares all of them.
+        make_map: compute the map.
+        seed: of the map and of the queries that measure recall.
+        progress: show how far it is.
+    """
+
+    item_prompt: str | None = None
+    query_prompt: str | None = None
+    num_frames: int | None = None
+    qdrant: str | None = None
+    collection: str = "items"
+    chunk_tokens: int | None = None
+    batch_size: int = 64
+    tokens_per_batch: int | None = None
+    max_pixels: int = MAX_PIXELS
+    check_content: bool = False
+    allow_empty: bool = False
+    exact_below: int = EXACT_BELOW
+    make_map: bool = True
+    seed: int = 0
+    progress: bool = True
+
+
+@dataclass
+class BuildReport:
+    """What a run did, in items.
+
+    Args:
+        errors: by key; such an item is not in the index.
+        left_out: what the source holds and no item was made of: how much of it, by what it is.
+        notes: how the source was read, where that was not certain.
+        cut: texts that are longer than the model reads.
+    """
+
+    added: int = 0
+    changed: int = 0
+    refreshed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    errors: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    cut: int = 0
+
+    def __str__(self) -> str:
+        parts = [
+            f"{getattr(self, name):,} {name}" for name in ("added", "changed", "refreshed", "unchanged", "removed")
+        ]
+        return ", ".join(parts) + (f", {len(self.errors):,} with errors" if self.errors else "")

@@ -1,0 +1,88 @@
+"""Opening a model: pooled as its family was made for, by directory and hub id alike, and never by code of its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+
+from llave import load_model
+from llave.errors import UserError
+from llave.models.model import EmbeddingModel
+from tests.models.tiny_backbones import build
+from tests.models.tiny_encoders import bert, clip
+
+BY_HUB_ID = """
+import sys
+import numpy as np
+from llave import load_model
+vectors = [load_model(name, device="cpu").encode(["a crab on the beach"])[0] for name in sys.argv[1:]]
+assert np.allclose(vectors[0], vectors[1], atol=1e-5), vectors[0] @ vectors[1]
+"""
+
+
+def test_a_hub_id_is_its_directory(tmp_path: Path) -> None:
+    place = build("qwen3_vl", tmp_path / "parts")
+    repository = tmp_path / "home" / "hub" / "models--Org--tiny"  # what `hf download Org/tiny` leaves
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(place, repository / "snapshots" / ("0" * 40))
+    environment = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", BY_HUB_ID, str(place), "Org/tiny"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_text_encoder_is_pooled_as_elsewhere(tmp_path: Path) -> None:
+    place = str(bert(tmp_path))
+    texts = ["a crab", "the cat"]
+    theirs = SentenceTransformer(place, device="cpu").encode(texts, normalize_embeddings=True)
+    assert np.allclose(load_model(place, device="cpu").encode(texts), theirs, atol=1e-6)
+
+
+def test_two_towers_in_one_space(tmp_path: Path) -> None:
+    model = load_model(clip(tmp_path), device="cpu")
+    text, image = model.encode("a crab"), model.encode(Image.new("RGBA", (40, 40)))
+    assert text.shape == image.shape == (24,)
+    assert np.linalg.norm(text) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_unknown_family_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = build("qwen2_vl", tmp_path)
+    monkeypatch.setattr("llave.models.model.LAST_TOKEN", ())
+    with pytest.raises(UserError, match="how models of the type qwen2_vl are pooled is not known"):
+        load_model(place, device="cpu")
+
+
+def test_code_of_a_model_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')\n")
+    config = {"model_type": "own", "architectures": ["M"], "auto_map": {"AutoConfig": "own.C", "AutoModel": "own.M"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="brings Python code of its own, which llave does not run"):
+        load_model(tmp_path)
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UserError, match="cannot be opened as a model") as error:
+        load_model(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_saved_model_is_a_plain_directory(any_model: EmbeddingModel, tmp_path: Path) -> None:
+    any_model.save(str(tmp_path / "model"))
+    settings = json.loads((tmp_path / "model" / "config_sentence_transformers.json").read_text())
+    assert settings["model_type"] == "SentenceTransformer"
+    modules = json.loads((tmp_path / "model" / "modules.json").read_text())
+    assert all(module["type"].startswith("sentence_transformers.") for module in modules)
+    inputs = ["a text", Image.new("RGB", (40, 30), "red"), {"image": Image.new("RGB", (40, 30), "red"), "text": "red"}]
+    expected = any_model.encode(inputs)
+    assert np.allclose(SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(inputs), expected, atol=1e-6)
+    assert np.allclose(load_model(tmp_path / "model", device="cpu").encode(inputs), expected, atol=1e-6)
