@@ -31,7 +31,8 @@ def test_a_column_of_files_is_the_pictures(folder: Path) -> None:
     found = table(folder / "t.csv", "caption,photo,cat\nA frog,0.png,x\nA frog,1.png,x\n,2.png,x\n")
     assert str(found.chosen) == "columns: text from 'caption', image from 'photo'; kept as fields: cat"
     entries = list(found)
-    assert [entry.item.image for entry in entries if isinstance(entry, Entry)] == [folder / f"{n}.png" for n in range(3)]
+    assert all(isinstance(entry, Entry) for entry in entries)
+    assert [entry.item.image for entry in entries] == [folder / f"{number}.png" for number in range(3)]
     assert "image" not in table(folder / "u.csv", "caption,photo\na,0.png\nb,gone.png\n").chosen.columns
 
 
