@@ -10,8 +10,10 @@ from llave.data.mmeb import RowItem
 from llave.data.sources import find_source
 from llave.data.train_table import TrainTable, open_table
 from llave.errors import UserError
-from llave.training.config import DataSetConfig
+from llave.training.config import EvaluateConfig, TrainConfig
 from llave.training.holdout import held_out_benchmark, hold_out
+from llave.training.rows import Use
+from llave.training.run import train
 
 NAMES = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 
@@ -51,13 +53,38 @@ def test_a_set_that_hangs_together_gives_nothing(tmp_path: Path) -> None:
 
 def test_queries_face_all_held_out_targets(tmp_path: Path) -> None:
     rows = table(tmp_path, "t", [("a", "x"), ("a", "y"), ("b", "y"), ("x", "z")])
-    task = held_out_benchmark({"t": rows}, {"t": DataSetConfig(query_prompt="Q: ")}).tasks[0]
+    task = held_out_benchmark({"t": rows}, {"t": Use(query_prompt="Q: ")}).tasks[0]
     data = task.read()
-    assert task.name == "t_val"
+    assert (task.name, task.query_prompt, task.target_prompt) == ("t_val", "Q: ", None)
     assert [(row.query.text, [item.text for item in row.candidates]) for row in data.rows] == [
-        ("Q: a", ["x", "y"]),
-        ("Q: b", ["y"]),
-        ("Q: x", ["z"]),
+        ("a", ["x", "y"]),
+        ("b", ["y"]),
+        ("x", ["z"]),
     ]
     assert data.corpus == (RowItem("x"), RowItem("y"), RowItem("z"))
     assert data.rows[2].exclude == (RowItem("x"),)  # itself
+
+
+def test_a_run_evaluates_and_names_them(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    rows = [dict(zip(NAMES, (f"question {i}", "", f"answer {i}", ""), strict=True)) for i in range(40)]
+    (tmp_path / "train" / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = TrainConfig(
+        data=tmp_path, output=tmp_path / "run", val_fraction=0.25, batch_size=10, epochs=2, log_steps=1, workers=0
+    )
+    output = train(config)
+    record = json.loads((output / "run.json").read_text())
+    assert (record["rows"], record["held_out"], record["steps"]) == ({"t": 30}, {"t": 10}, 6)
+    assert record["best"]["metric"] == "overall"
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "eval_t_val" in line] == [3, 6]
+    card = (output / "README.md").read_text()
+    assert "10 rows were held out of training" in card
+    assert "| t_val |" in card
+
+
+def test_evaluation_needs_something_to_evaluate(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="evaluate needs a benchmark"):
+        TrainConfig(data=tmp_path, output=tmp_path, evaluate=EvaluateConfig())
+    with pytest.raises(UserError, match="val_fraction must be at least 0 and below 1"):
+        TrainConfig(data=tmp_path, output=tmp_path, val_fraction=1.0)
