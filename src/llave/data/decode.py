@@ -77,7 +77,8 @@ def decode(structure: Structure) -> Image.Image:
     if image.mode in REDUCIBLE and "transparency" not in image.info:
         image = _reduced(image)
     image = _reduced(upright(to_rgb(image), structure.orientation))
-    return image if type(image) is Image.Image else image.copy()  # rid of its file
+    free = type(image) in (Image.Image, JpegImagePlugin.JpegImageFile)  # of their file; others hold on to it
+    return image if free else image.copy()
 
 
 def open_picture(structure: Structure) -> Image.Image:

@@ -24,7 +24,7 @@ PAGE = re.compile(r"(.+\.(?:pdf|tiff?))#page=([0-9]{1,9})", re.DOTALL | re.IGNOR
 DPI = 144
 """Dots per inch at which a page is drawn: A4 is 1190 x 1684 pixels."""
 MAX_PAGE_PIXELS = 16_000_000
-SECONDS = 30.0
+SECONDS = 20.0
 """To draw a page, or to count them."""
 
 
