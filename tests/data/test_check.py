@@ -116,3 +116,14 @@ def test_videos_and_pages(tmp_path: Path) -> None:
         (5, "unequal-lengths"),
     ]
     assert (1, "broken-image") not in [(p.row, p.kind) for p in check_folder(root, decode=False, progress=False)]
+
+
+def test_a_line_that_cannot_be_read_is_counted_and_ends_nothing(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    rows = json.loads((root / "eval" / "t2i.json").read_text())
+    (root / "eval" / "lines.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n{\n")
+    (problem,) = check_folder(root, progress=False)
+    assert (problem.row, problem.kind) == (len(rows), "unreadable")
+    summary = {(row["split"], row["data set"]): row for row in summarise(root)}
+    assert summary["eval", "lines"]["unusable"] == 1
+    assert summary["eval", "lines"]["rows"] == len(rows) + 1

@@ -55,7 +55,7 @@ def test_errors_name_file_and_row(tmp_path: Path) -> None:
         MMEBFolder(root).train("bad")
     for targets, pictures, message in (
         (["b"], [], "must be lists of the same length"),
-        (["b", ["c"]], ["", ""], "row 0: target 1: text and paths must be strings"),
+        (["b", ["c"]], ["", ""], r"row 0: target 1: \['c'\] is no text"),
         (["b", ""], ["", ""], "row 0: target 1: neither a text nor a picture"),
     ):
         row = {"qry_text": "a", "qry_img_path": "", "tgt_text": targets, "tgt_img_path": pictures}

@@ -85,7 +85,7 @@ def test_mmeb_says_what_is_missing_and_how_to_get_it(tmp_path: Path, monkeypatch
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="neither a benchmark"):
+    with pytest.raises(UserError, match="no benchmark"):
         get_benchmark("no/such/folder")
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "a.json").write_text("[]")

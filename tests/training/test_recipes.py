@@ -7,7 +7,7 @@ import pytest
 from llave.cli.parsing import parse
 from llave.training.config import DataSetConfig, TrainConfig
 
-PAIRS, DEVICES = 256, 8
+PAIRS = 256
 MMEB_TRAIN = {
     "A-OKVQA", "CIRR", "ChartQA", "DocVQA", "HatefulMemes", "ImageNet_1K", "InfographicsVQA", "MSCOCO", "MSCOCO_i2t",
     "MSCOCO_t2i", "N24News", "NIGHTS", "OK-VQA", "SUN397", "VOC2007", "VisDial", "Visual7W", "VisualNews_i2t",
@@ -24,14 +24,14 @@ def test_is_read(path: Path) -> None:
     assert config.loss.alpha == 9.0
 
 
-@pytest.mark.parametrize(("size", "rate"), [("0_5b", 1e-5), ("2b", 1e-5), ("7b", 5e-6)])
-def test_as_published(size: str, rate: float) -> None:
+@pytest.mark.parametrize(("size", "rate", "devices"), [("0_5b", 1e-5, 8), ("2b", 1e-5, 8), ("7b", 5e-6, 16)])
+def test_as_published(size: str, rate: float, devices: int) -> None:
     path = Path(__file__).parents[2] / f"recipes/llave_{size}.yaml"
     config = parse(TrainConfig, [str(path)], command="train", description="", positional=("recipe",))
     assert (config.learning_rate, config.warmup, config.schedule, config.epochs) == (rate, 0.03, "cosine", 1)
     assert (config.loss.temperature, config.loss.alpha) == (0.02, 9.0)
-    assert (config.batch_size, config.weight_decay, config.precision) == (PAIRS // DEVICES, 0.0, "bf16")
-    assert f"--nproc_per_node {DEVICES} " in path.read_text()
+    assert (config.batch_size, config.weight_decay, config.precision) == (PAIRS // devices, 0.0, "bf16")
+    assert f"--nproc_per_node {devices} " in path.read_text()
     assert (config.freeze, config.adapter, config.max_steps) == (["vision_tower"], None, -1)
     assert config.datasets == {name: DataSetConfig(cap=50_000) for name in MMEB_TRAIN}
 

@@ -2,12 +2,13 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from llave.cli.leftovers import cut_lines
 from llave.cli.parsing import parse
+from llave.collection.collection import Columns
 
 __all__ = ["EvalConfig", "run"]
 
@@ -18,9 +19,13 @@ class EvalConfig:
 
     Args:
         model: a model directory, a hub id, or "nano".
-        benchmark: "mmeb", "mmeb-v2", "video-retrieval", a folder in MMEB's or BEIR's format, or a table (.yaml).
+        benchmark: "mmeb", "mmeb-v2", "video-retrieval", a folder in MMEB's or BEIR's format, a list of tasks (.yaml),
+            or a table with a text and a picture in each row (.csv, .jsonl, .parquet, …): two tasks, t2i and i2t.
         root: the data of a named benchmark; null is $LLAVE_MMEB or $LLAVE_MMEB_V2.
         tasks: only these data sets, meta-tasks, modalities or splits, with commas between; null is all.
+        columns: of such a table: which column holds what.
+        candidates: of such a table: that each query faces, drawn by the seed; null is all.
+        seed: of the candidates.
         out: results, leaderboard JSON, an HTML report and predictions go here; null writes nothing.
         compat: "strict", or a released scorer whose quirks are to be matched: "llave" or "vlm2vec".
         ties: "strict" counts a tie with the positive as wrong, "v1" as right; null is as compat says.
@@ -39,6 +44,9 @@ class EvalConfig:
     benchmark: str
     root: Path | None = None
     tasks: str | None = None
+    columns: Columns = field(default_factory=Columns)
+    candidates: int | None = None
+    seed: int = 0
     out: Path | None = None
     compat: Literal["strict", "llave", "vlm2vec"] = "strict"
     ties: Literal["strict", "v1"] | None = None
@@ -78,10 +86,19 @@ def run(argv: list[str]) -> int:
     from llave.models.open import load_model
     from llave.report.outputs import write_results
     from llave.report.tables import dataset_table, group_table
-    from llave.terminal import quiet_libraries
+    from llave.terminal import printable, quiet_libraries
 
     quiet_libraries()
-    benchmark = get_benchmark(config.benchmark, root=config.root, tasks=config.tasks)
+    benchmark = get_benchmark(
+        config.benchmark,
+        root=config.root,
+        tasks=config.tasks,
+        columns=config.columns,
+        candidates=config.candidates,
+        seed=config.seed,
+    )
+    if benchmark.note:
+        sys.stderr.write(f"llave: {printable(benchmark.note)}\n")
     model = load_model(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
     use_feature_cache(model)
     result = evaluate(
@@ -108,5 +125,6 @@ def run(argv: list[str]) -> int:
     for line in cut_lines(result.cut, model.max_seq_length):
         sys.stderr.write(f"llave: {line}\n")
     for error in result.errors:
-        sys.stderr.write(f"llave: left out {error.file}: {error.message}\n")
+        what = f"{error.file}: " if error.file else ""
+        sys.stderr.write(f"llave: left out {what}{printable(error.message)}\n")
     return 1 if result.errors else 0

@@ -95,7 +95,7 @@ def _train_sources(root: Path) -> list[tuple[str, Source]]:
 
 
 def summarise(root: str | Path) -> list[dict[str, Any]]:
-    """Rows, candidates per row and distinct pictures of each data set.
+    """Rows, those that cannot be used, candidates per row and distinct pictures of each data set.
 
     Raises:
         DataError: a table that cannot be read.
@@ -110,6 +110,7 @@ def summarise(root: str | Path) -> list[dict[str, Any]]:
                 "split": split,
                 "data set": source.name,
                 "rows": len(table),
+                "unusable": len(table.about.bad),
                 "candidates": f"{table.about.negatives} hard negatives",
                 "pictures": len(table.unique_pictures()),
             }
@@ -118,14 +119,16 @@ def summarise(root: str | Path) -> list[dict[str, Any]]:
         return summary
     folder = MMEBFolder(root)
     for name in folder.names("eval"):
-        rows = folder.eval(name)
+        bad: list[DataError] = []
+        rows = folder.eval(name, bad)
         sizes = [len(row.candidates) for row in rows]
         items = [item for row in rows for item in (row.query, *row.candidates)]
         summary.append(
             {
                 "split": "eval",
                 "data set": name,
-                "rows": len(rows),
+                "rows": len(rows) + len(bad),
+                "unusable": len(bad),
                 "candidates": f"{min(sizes, default=0)} to {max(sizes, default=0)}",
                 "pictures": len({item.image for item in items if item.image}),
             }

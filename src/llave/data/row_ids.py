@@ -22,7 +22,7 @@ from llave.data.media import media_bytes
 from llave.data.mmeb import ALL_COLUMNS, strip_placeholder
 from llave.data.pages import split_page
 
-__all__ = ["OWN_SPACE", "content_id", "identify"]
+__all__ = ["OWN_SPACE", "content_id", "identify", "picture_digest"]
 
 OWN_SPACE = 1 << 61
 """Flipped in the id of a query whose data set takes no target for the query itself: such ids equal no target's."""
@@ -59,7 +59,7 @@ def identify(folder: Path, where: Callable[[str], Path]) -> None:
         if known is not None and len(media) == len(paths):
             return
         changed = [path for path in paths if path not in media]
-        media |= zip(changed, _mapped(pool, lambda path: _digest(where(path)), changed), strict=True)
+        media |= zip(changed, _mapped(pool, lambda path: picture_digest(where(path)), changed), strict=True)
     _save(folder / "ids.npy", lambda file: np.save(file, _ids(batches, media)))
     digests = [media[path] for path in paths]
     table = pa.table([paths, [size for size, _ in stamps], [time for _, time in stamps], digests], schema=SCHEMA)
@@ -97,7 +97,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _digest(path: Path) -> bytes:
+def picture_digest(path: Path) -> bytes:
     """SHA-256 of what a picture shows; of one that cannot be read, of its path."""
     media = hashlib.sha256()
     try:

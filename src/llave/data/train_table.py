@@ -148,6 +148,11 @@ class TrainTable(Sequence[TrainRow]):
         kept = numbers[~drop]
         return TrainTable(self.source, self.folder, self.about, None if len(kept) == self.about.rows else kept), skipped
 
+    def some(self, indices: NDArray[np.int64]) -> "TrainTable":
+        """The rows of these sorted indices."""
+        numbers = indices if self.chosen is None else self.chosen[indices]
+        return TrainTable(self.source, self.folder, self.about, numbers.astype(np.int64))
+
     def unique_pictures(self, columns: Sequence[str] = PICTURE_COLUMNS) -> Any:
         """Paths of the pictures in these columns, each once, in order of first appearance, as an Arrow array."""
         numbers = np.arange(self.about.rows) if self.chosen is None else self.chosen

@@ -132,7 +132,7 @@ def _number(
     def number(items: Sequence[RowItem]) -> list[int]:
         if compat.picture_names and task.picture_names:
             items = [named.setdefault(item.image, item) for item in items]
-        return [table.add(task.folder, item) for item in items]
+        return [table.add(task.folder, item, task.target_prompt) for item in items]
 
     corpus = np.array(list(dict.fromkeys(number(data.corpus))), dtype=np.int32)
     rows: list[_NumberedRow] = []
@@ -141,7 +141,7 @@ def _number(
         if len(corpus):
             known = np.concatenate([candidates, np.array(number(row.exclude), dtype=np.int32)])
             candidates = np.concatenate([candidates, corpus[~np.isin(corpus, known)]])
-        rows.append(_NumberedRow(index, table.add(task.folder, row.query), candidates, gains))
+        rows.append(_NumberedRow(index, table.add(task.folder, row.query, task.query_prompt), candidates, gains))
     return rows
 
 

@@ -55,6 +55,7 @@ def model_card(
         rows=record["seen"],
         prompts={name: text for name, text in record["prompts"].items() if text},
         skipped=len(record["skipped"]),
+        held_out=sum(record.get("held_out", {}).values()),
         recipe=recipe_yaml(config),
         score=score,
         kept=bool(config["evaluate"] and config["evaluate"]["keep_best"]),

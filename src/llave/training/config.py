@@ -131,7 +131,7 @@ class EvaluateConfig:
         batch_size: items per forward pass.
     """
 
-    benchmark: str
+    benchmark: str | None = None
     every_steps: int = 0
     limit: int | None = None
     metric: str = "overall"
@@ -190,6 +190,9 @@ class TrainConfig:
         track: where metrics go besides metrics.jsonl: "tensorboard", "wandb", "trackio". All stay on this machine;
             wandb sends what it wrote only if WANDB_MODE=online says so.
         evaluate: precision@1 during training, and the best model kept; null evaluates nothing.
+        val_fraction: share of each data set's rows that is not trained on but evaluated, every query against all
+            held-out targets, as evaluate says (after every epoch without it). Drawn by the seed; rows that share a text
+            or picture stay together.
         sharding: how several processes hold the model. "none": each a whole one (DDP). "fsdp": its weights, gradients
             and optimiser state are spread over them (FSDP2). Else a JSON file of transformers' fsdp_config.
         deepspeed: a DeepSpeed JSON file, handed on to transformers; null does without.
@@ -228,6 +231,7 @@ class TrainConfig:
     feature_cache: Path | None = None
     track: list[Literal["tensorboard", "wandb", "trackio"]] = field(default_factory=list)
     evaluate: EvaluateConfig | None = None
+    val_fraction: float = 0.0
     sharding: str = "none"
     deepspeed: Path | None = None
     dry_run: bool = False
@@ -263,6 +267,12 @@ class TrainConfig:
             raise UserError("adapter.quantize: 4-bit weights cannot be sharded; use sharding none")
         if self.deepspeed is not None and self.sharding != "none":
             raise UserError("give deepspeed or sharding, not both")
+        if not 0 <= self.val_fraction < 1:
+            raise UserError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}")
+        if self.val_fraction and self.evaluate is None:
+            object.__setattr__(self, "evaluate", EvaluateConfig())
+        if self.evaluate is not None and self.evaluate.benchmark is None and not self.val_fraction:
+            raise UserError("evaluate needs a benchmark, or rows of the training data: --val_fraction 0.1")
         if self.loss.alpha < 0:
             raise UserError(f"alpha must be at least 0, got {self.loss.alpha}")
         if self.loss.name == "focal" and (self.loss.reward != "self" or self.loss.matryoshka_dims):

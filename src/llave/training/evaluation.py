@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from llave.errors import UserError
 from llave.evaluation.benchmarks import Benchmark, get_benchmark
+from llave.evaluation.compat import STRICT
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
 from llave.files import recover_folder, whole_folder, write_json
@@ -32,13 +34,15 @@ BEST = "best"
 SCORE_FILE = "evaluation.json"
 
 
-def check_evaluation(config: EvaluateConfig) -> Benchmark:
-    """The benchmark, after a look at whether it has what ``metric`` names.
+def check_evaluation(config: EvaluateConfig, held_out: Benchmark | None = None) -> Benchmark:
+    """The benchmark and the held-out rows, after a look at whether they have what ``metric`` names.
 
     Raises:
         UserError: no such benchmark or metric.
     """
-    benchmark = get_benchmark(config.benchmark)
+    found = [get_benchmark(config.benchmark)] if config.benchmark is not None else []
+    found += [held_out] if held_out is not None else []
+    benchmark = Benchmark(" and ".join(part.name for part in found), [task for part in found for task in part.tasks])
     tasks = benchmark.tasks
     known = ["overall", *sorted({task.meta_task for task in tasks} | {task.split for task in tasks if task.split})]
     known += [task.name for task in tasks if task.name not in known]
@@ -71,6 +75,7 @@ class Evaluation(TrainerCallback):
         self.config = config
         self.settings = config.evaluate
         self.benchmark = benchmark
+        self.compat = replace(STRICT, verbatim=config.verbatim, blank=config.blank)  # as the rows are trained on
         self.clock = clock
         self.best = config.output / BEST
         self.last: dict[str, Any] | None = None
@@ -114,6 +119,7 @@ class Evaluation(TrainerCallback):
             return evaluate(
                 self.trainer.sentence_model,
                 self.benchmark,
+                compat=self.compat,
                 batch_size=self.settings.batch_size,
                 limit=self.settings.limit,
                 progress=False,

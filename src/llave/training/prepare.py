@@ -12,6 +12,7 @@ from transformers import PrinterCallback, set_seed
 from llave.data.corpus import Corpus
 from llave.data.train_table import Skipped, TrainTable, pictures_of
 from llave.errors import UserError
+from llave.evaluation.benchmarks import Benchmark
 from llave.losses.functional import check_matryoshka
 from llave.models.model import EmbeddingModel
 from llave.models.nano_features import standardise_features, use_feature_cache
@@ -22,6 +23,7 @@ from llave.training.adapters import add_adapter
 from llave.training.arguments import training_arguments
 from llave.training.callbacks import Clock
 from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.holdout import held_out_benchmark, hold_out
 from llave.training.loss import AlphaSchedule, build_loss
 from llave.training.processes import every_parameter_takes_part, layer_class
 from llave.training.prompts import keep_prompts, uses_of
@@ -40,12 +42,13 @@ Tables = dict[str, TrainTable]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run before its first step. ``record`` is what run.json holds."""
+    """A run before its first step. ``record`` is what run.json holds, ``held_out`` the rows that are evaluated."""
 
     trainer: Trainer
     model: SentenceTransformer
     cache: FeatureCache | None
     record: dict[str, Any]
+    held_out: Benchmark | None = None
 
 
 def prepare(
@@ -63,6 +66,11 @@ def prepare(
     set_seed(config.seed)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the workers' fork
     settings, tables, skipped = _data(config, console, title)
+    held: Tables = {}
+    if config.val_fraction:
+        tables, held = hold_out(tables, config.val_fraction, config.seed)
+        counts = ", ".join(f"{len(held[name]) if name in held else 0} of {name}" for name in tables)
+        console.print(f"{title}: rows held out: {counts}")
     corpus = Corpus(tables)
     model = _model(config)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
@@ -94,7 +102,8 @@ def prepare(
         what = "each epoch has one batch of it, with rows seen twice" if drawn else "it is not trained on"
         rows = f"{len(tables[name]):,} rows do not fill a batch of {trainer.sampler.whole}"
         console.print(f"{title}: {name}: {rows}; {what}", soft_wrap=True)
-    return Prepared(trainer, model, cache, run_record(config, tables, skipped, model))
+    record = run_record(config, tables, skipped, model, {name: len(table) for name, table in held.items()})
+    return Prepared(trainer, model, cache, record, held_out_benchmark(held, uses) if held else None)
 
 
 def _data(config: TrainConfig, console: Console, title: str) -> tuple[Settings, Tables, list[Skipped]]:

@@ -93,15 +93,20 @@ def _resolved(config: TrainConfig) -> dict[str, Any]:
 
 
 def run_record(
-    config: TrainConfig, tables: dict[str, TrainTable], skipped: list[Skipped], model: SentenceTransformer
+    config: TrainConfig,
+    tables: dict[str, TrainTable],
+    skipped: list[Skipped],
+    model: SentenceTransformer,
+    held_out: dict[str, int],
 ) -> dict[str, Any]:
-    """What run.json says from the first step on."""
+    """What run.json says from the first step on. ``held_out``: rows of each data set that are not trained on."""
     packages = ["torch", "transformers", "sentence-transformers", "accelerate", "numpy"]
     if config.adapter is not None:
         packages += ["peft"] + (["bitsandbytes"] if config.adapter.quantize != "none" else [])
     return {
         "config": _resolved(config),
         "rows": {name: len(table) for name, table in tables.items()},
+        "held_out": held_out,
         "content": {
             name: hashlib.blake2b(table.ids().tobytes(), digest_size=16).hexdigest() for name, table in tables.items()
         },

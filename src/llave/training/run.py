@@ -34,7 +34,8 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     """
     quiet_libraries()
     prepare_tracking(config.track, config.output)
-    benchmark = None if config.evaluate is None else check_evaluation(config.evaluate)
+    if config.evaluate is not None and config.evaluate.benchmark is not None and not config.val_fraction:
+        check_evaluation(config.evaluate)  # before the data is read
     arguments = training_arguments(config)
     first = arguments.process_index == 0
     console = console or Console(stderr=True)
@@ -68,8 +69,10 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         trainer.add_callback(PairsProgress(console, title, trainer.clock))
         trainer.add_callback(Warnings(console, title))
         trainer.add_callback(BrokenRows(output / ERRORS_FILE, console, title))
-    evaluation = None if benchmark is None else Evaluation(trainer, config, benchmark, trainer.clock)
-    if evaluation is not None:
+    evaluation = None
+    if config.evaluate is not None:
+        benchmark = check_evaluation(config.evaluate, prepared.held_out)
+        evaluation = Evaluation(trainer, config, benchmark, trainer.clock)
         trainer.add_callback(evaluation)
     if checkpoint is not None:
         console.print(f"{title}: going on from {checkpoint}")

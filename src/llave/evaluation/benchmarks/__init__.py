@@ -6,9 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
+from llave.collection.collection import Columns
 from llave.data.mmeb import MMEBFolder
+from llave.data.tables import is_table
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks.folder import folder_benchmark
+from llave.evaluation.benchmarks.pairs import pairs_benchmark
 from llave.evaluation.benchmarks.places import Place
 from llave.evaluation.benchmarks.readers import READ
 from llave.evaluation.benchmarks.spec import BenchmarkSpec, TaskSpec, read_spec
@@ -22,19 +25,28 @@ NAMES = ("mmeb", "mmeb-v2", "video-retrieval")
 VARIABLES = {"mmeb": "LLAVE_MMEB", "mmeb-v2": "LLAVE_MMEB_V2", "video-retrieval": "LLAVE_MMEB_V2"}
 
 
-def get_benchmark(name_or_path: str | Path, *, root: str | Path | None = None, tasks: str | None = None) -> Benchmark:
-    """The benchmark of a name, of a table (``.yaml``), or of a folder in MMEB's or BEIR's format.
+def get_benchmark(
+    name_or_path: str | Path,
+    *,
+    root: str | Path | None = None,
+    tasks: str | None = None,
+    columns: Columns | None = None,
+    candidates: int | None = None,
+    seed: int = 0,
+) -> Benchmark:
+    """The benchmark of a name, of a list (``.yaml``), of a folder in MMEB's or BEIR's format, or of a table of pairs.
 
     Args:
         name_or_path: one of :data:`NAMES`; a table of one's own, see ``llave.evaluation.benchmarks.spec``; or a folder
             with ``eval/NAME.parquet``, ``images/`` and an optional ``benchmark.json``, or with ``corpus``, ``queries``
-            and ``qrels``.
+            and ``qrels``; or a table with texts and pictures (:mod:`llave.evaluation.benchmarks.pairs`).
         root: where a named benchmark's or a table's data lies; the variables ``LLAVE_MMEB`` and ``LLAVE_MMEB_V2``, or
             the table's folder, otherwise.
         tasks: comma-separated names, meta-tasks, modalities or splits to keep; None is all.
+        columns: of a table of pairs. candidates: that its queries face; None is all. seed: by which they are drawn.
 
     Raises:
-        UserError: an unknown name, or nothing left.
+        UserError: an unknown name, nothing left, or ``candidates`` without a table of pairs.
         DataError: missing or malformed data.
     """
     name = str(name_or_path)
@@ -45,10 +57,17 @@ def get_benchmark(name_or_path: str | Path, *, root: str | Path | None = None, t
         if not place:
             raise DataError(f"{name}: no folder with its data given; {how}")
         return _benchmark(get_spec(name), Place(Path(place), how), tasks)
+    pairs = is_table(path) and path.is_file()
+    if candidates is not None and not pairs:
+        raise UserError(f"--candidates is for tables of pairs; {name} says which candidates there are")
+    if pairs:
+        found = pairs_benchmark(path, columns=columns, candidates=candidates, seed=seed)
+        words = {task.name: (task, _words(task.meta_task, task)) for task in found.tasks}
+        return Benchmark(found.name, _chosen(found.name, words, tasks), found.note)
     if path.suffix in (".yaml", ".yml"):
         return _benchmark(read_spec(path), Place(Path(root or path.parent)), tasks)
     if not path.is_dir():
-        raise UserError(f"{name}: neither a benchmark ({', '.join(NAMES)}) nor a table (.yaml) nor a folder")
+        raise UserError(f"{name}: no benchmark ({', '.join(NAMES)}), list of tasks (.yaml), table of pairs or folder")
     if not (path / "eval").is_dir() and any(path.glob("qrels*")):
         page = TaskSpec(name=path.resolve().name, reader="beir", modality="visdoc", metric="ndcg_linear@5", rows=".")
         return _benchmark(BenchmarkSpec(page.name, [page]), Place(path), tasks)

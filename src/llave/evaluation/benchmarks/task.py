@@ -54,6 +54,7 @@ class Task:
         metric: the score that counts, e.g. ``"hit@1"``.
         expected: queries of the published benchmark, or None; with another number a score cannot be compared.
         published_name: in the leaderboard's files, where it differs.
+        query_prompt, target_prompt: of the data set; None is the model's own.
         picture_names: a scorer of old names candidates by their picture alone (see ``llave.evaluation.compat``).
     """
 
@@ -66,6 +67,8 @@ class Task:
     modality: Modality = "image"
     metric: str = "hit@1"
     expected: int | None = None
+    query_prompt: str | None = None
+    target_prompt: str | None = None
     picture_names: bool = False
     published_name: str = ""
 
@@ -76,10 +79,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A name and its data sets."""
+    """A name and its data sets. ``note`` says what the user should know of how they were made."""
 
     name: str
     tasks: Sequence[Task]
+    note: str = ""
 
 
 def mmeb_data(folder: MMEBFolder, name: str) -> TaskData:
