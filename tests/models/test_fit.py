@@ -158,8 +158,10 @@ def test_a_picture_that_does_not_open(opened: Callable[[str], EmbeddingModel], t
     from llave.errors import DataError
 
     out = io.BytesIO()
-    Image.new("RGB", (200, 200), "red").save(out, "JPEG")
-    (tmp_path / "half.jpg").write_bytes(out.getvalue()[:400])
-    for entry in (tmp_path / "half.jpg", out.getvalue()[:400], Image.open(tmp_path / "half.jpg"), tmp_path / "no.jpg"):
-        with pytest.raises(DataError, match=r"cannot decode|no such picture"):
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(out, "JPEG")
+    half = out.getvalue()[: len(out.getvalue()) // 2]
+    (tmp_path / "half.jpg").write_bytes(half)
+    for entry in (tmp_path / "half.jpg", half, Image.open(tmp_path / "half.jpg"), tmp_path / "no.jpg"):
+        with pytest.raises(DataError, match=r"decode|truncated|no such picture|cut short"):
             opened("qwen3_vl").encode([entry])

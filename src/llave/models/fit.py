@@ -105,9 +105,9 @@ def _part(key: str, value: Any, tokens: MediaTokens) -> Any:
 
 
 def _video(video: Any) -> Any:
-    """Frames (F, H, W, 3) of a file or of pictures; what is frames already as it is."""
+    """The frames of a file (F, H, W, 3); pictures that are frames, each fitted; arrays as they are."""
     if isinstance(video, (str, Path)) and os.path.exists(video):
         return stack_frames(load_video(Path(video)))
     if isinstance(video, (list, tuple)) and video and all(isinstance(frame, Image.Image) for frame in video):
-        return stack_frames([fit_picture(frame) for frame in video])
+        return [fit_picture(frame) for frame in video]
     return video
