@@ -57,9 +57,8 @@ class Work:
                 self._of = self._items
                 self._bars.update(self._job, total=self._of)
         self._bars.update(self._job, advance=cost, about=self._about())
-        if time.monotonic() - self._told >= LINE_SECONDS:
-            left = task.time_remaining
-            self._tell(f"{task.description}: {self._about()}" + (f", {left:,.0f} s left" if left else ""))
+        left = task.time_remaining
+        self._tell(f"{task.description}: {self._about()}" + (f", {left:,.0f} s left" if left else ""))
 
     def _about(self) -> str:
         seconds = time.monotonic() - self._since
@@ -69,8 +68,9 @@ class Work:
         return f"{self._items:,}{of} {self._unit}{speed}"
 
     def _tell(self, line: str) -> None:
-        self._told = time.monotonic()
-        if self._lines is not None:
+        """A line, if there was none for a while: what is quick says nothing."""
+        if self._lines is not None and time.monotonic() - self._told >= LINE_SECONDS:
+            self._told = time.monotonic()
             self._lines.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

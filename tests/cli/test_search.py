@@ -62,7 +62,7 @@ def test_errors_are_one_line(index: Path, tmp_path: Path, capsys: Captured) -> N
         "stands alone": ["search", "words", "--like", "p1.png", *common],
         "no field 'colour'": ["search", "x", "--filter", "colour = red", *common],
         "no index here": ["search", "x", "--index", str(tmp_path / "none")],
-        "no such picture": ["search", "--image", str(tmp_path / "none.png"), *common],
+        "none.png: cannot read": ["search", "--image", str(tmp_path / "none.png"), *common],
         "no such folder or file": ["index", "nano", str(tmp_path / "none"), *common],
         "was made with item_prompt '', not 'Find: '": [
             *("index", "nano", str(tmp_path / "things" / "t.jsonl"), "--item_prompt", "Find: "),

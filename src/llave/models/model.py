@@ -78,7 +78,7 @@ class EmbeddingModel(SentenceTransformer):
             )
         return [transformer, pooling, Normalize()], options
 
-    def is_singular_input(self, inputs: Any) -> bool:
+    def is_singular_input(self, inputs: Any) -> bool:  # type: ignore[override]
         """Also a path and the bytes of a picture are one input."""
         return isinstance(inputs, (Path, bytes)) or super().is_singular_input(inputs)
 
@@ -162,13 +162,14 @@ class EmbeddingModel(SentenceTransformer):
         if prompt not in self._ends:
             if len(self._ends) > 1000:  # a server's clients may send any prompt
                 self._ends.clear()
-            one, other = (self[0].preprocess([text], prompt=prompt)["input_ids"][0] for text in ("0", "1 2 3 4"))
+            transformer: Any = self[0]
+            one, other = (transformer.preprocess([text], prompt=prompt)["input_ids"][0] for text in ("0", "1 2 3 4"))
             self._ends[prompt] = common_end(one, other)
         return self._ends[prompt]
 
     def _limit(self, fitted: list[Any], kwargs: dict[str, Any]) -> int | None:
         """Tokens that an input may have; None where sentence-transformers cuts as it should, or nothing does."""
-        transformer = self[0]
+        transformer: Any = self[0]
         chats = any(_is_chat(entry) for entry in fitted)
         flat = transformer.can_flatten_inputs and all(isinstance(entry, str) for entry in fitted)
         words = {**transformer.processing_kwargs.get("text", {})}
@@ -187,7 +188,7 @@ class EmbeddingModel(SentenceTransformer):
     @cached_property
     def _media_tokens(self) -> MediaTokens:
         transformer = self[0]
-        if not isinstance(transformer, Transformer) or not any(map(self.supports, ("image", "video", "audio"))):
+        if not isinstance(transformer, Transformer) or not {"image", "video", "audio"} & set(self.modalities):
             return MediaTokens([])
         return MediaTokens.of(transformer.processor, transformer.config, transformer.tokenizer)
 
@@ -196,9 +197,7 @@ class EmbeddingModel(SentenceTransformer):
         given = [prompt] * number if prompt is None or isinstance(prompt, str) else list(prompt)
         if len(given) != number:
             raise ValueError(f"{len(given)} prompts for {number} inputs")
-        known = {
-            words: fit_input({"text": words}, self._media_tokens, self.supports)["text"] for words in {*given} if words
-        }
+        known = {words: fit_input({"text": words}, self._media_tokens, ())["text"] for words in {*given} if words}
         return [known[words] if words else None for words in given]
 
     def _prefixed(self, fitted: list[Any], prompts: list[str | None]) -> list[Any]:

@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from llave.errors import UserError
 from llave.evaluation.benchmarks import Benchmark, get_benchmark
+from llave.evaluation.compat import STRICT
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
 from llave.files import recover_folder, whole_folder, write_json
@@ -73,6 +75,7 @@ class Evaluation(TrainerCallback):
         self.config = config
         self.settings = config.evaluate
         self.benchmark = benchmark
+        self.compat = replace(STRICT, verbatim=config.verbatim, blank=config.blank)  # as the rows are trained on
         self.clock = clock
         self.best = config.output / BEST
         self.last: dict[str, Any] | None = None
@@ -116,6 +119,7 @@ class Evaluation(TrainerCallback):
             return evaluate(
                 self.trainer.sentence_model,
                 self.benchmark,
+                compat=self.compat,
                 batch_size=self.settings.batch_size,
                 limit=self.settings.limit,
                 progress=False,
