@@ -41,7 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "encode": INPUT,
     "collection": ENCODED,
     "sample": {*BASE, "data"},
-    "evaluation": ENCODED,
+    "evaluation": {*ENCODED, "collection"},
     "report": {*ENCODED, "evaluation"},
     "training": {*ENCODED, "losses", "evaluation"},
     "mining": {*ENCODED, "training"},

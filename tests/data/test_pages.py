@@ -10,7 +10,7 @@ from PIL import Image
 
 from llave.data.images import load_image
 from llave.data.media import media_bytes
-from llave.data.pages import load_page, page_paths, split_page
+from llave.data.pages import count_pages, load_page, page_paths, split_page
 from llave.errors import DataError, UserError
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
@@ -121,3 +121,66 @@ def test_without_the_extra_the_message_says_what_to_install(document: Path, monk
     monkeypatch.setitem(sys.modules, "pypdfium2", None)  # as if it were not installed
     with pytest.raises(UserError, match=r"pip install 'llave\[media\]'"):
         load_image(f"{document}#page=1")
+
+
+def test_pages_of_a_tiff(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.tif"
+    first, *rest = (Image.new("RGB", (72, 144), colour) for colour in COLOURS)
+    for compression in (None, "tiff_lzw", "jpeg"):
+        first.save(scan, save_all=True, append_images=rest, compression=compression)
+        assert count_pages(scan) == 3
+        for number, colour in enumerate(COLOURS, 1):
+            page = load_image(f"{scan}#page={number}")
+            assert (page.size, page.mode) == ((72, 144), "RGB")
+            assert near(page.getpixel((70, 140)), colour)
+        assert near(load_image(scan).getpixel((0, 0)), COLOURS[0])
+    with pytest.raises(DataError, match=r"scan\.tif: no page 4; it has pages 1 to 3"):
+        load_image(f"{scan}#page=4")
+    first.save(scan)
+    assert count_pages(scan) == 1
+
+
+def test_smaller_copies_in_a_tiff_are_no_pages(tmp_path: Path) -> None:
+    first, *rest = (Image.new("RGB", (72, 144), colour) for colour in COLOURS)
+    for image, kind in zip(rest, (1, 0), strict=True):
+        image.encoderinfo = {"tiffinfo": {254: kind}}  # type: ignore[attr-defined]
+    first.save(tmp_path / "a.tiff", save_all=True, append_images=rest)
+    assert count_pages(tmp_path / "a.tiff") == 2
+    assert near(load_image(f"{tmp_path}/a.tiff#page=2").getpixel((0, 0)), COLOURS[2])
+
+
+def test_a_tiff_whose_directories_go_round(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.tif"
+    Image.new("L", (4, 4)).save(scan)
+    data = bytearray(scan.read_bytes())
+    start = int.from_bytes(data[4:8], "little")
+    after = start + 2 + 12 * int.from_bytes(data[start : start + 2], "little")
+    data[after : after + 4] = data[4:8]
+    scan.write_bytes(data)
+    assert count_pages(scan) == 1
+    for cut in range(0, len(data), 7):
+        scan.write_bytes(data[:cut])
+        assert count_pages(scan) == 1
+
+
+def test_a_page_without_end_costs_one_page(document: Path, tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.pdf"
+    bomb.write_bytes(nested_forms())
+    assert count_pages(bomb) == 1
+    with pytest.raises(DataError, match=r"bomb\.pdf: more than 0\.5 s of decoding, the limit"):
+        load_page(bomb, 1, seconds=0.5)
+    assert load_page(document, 1).size == (144, 288)
+
+
+def nested_forms() -> bytes:
+    """A form that draws a form ten times, nine levels deep."""
+    parts = ["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>"]
+    parts.append("<</Parent 2 0 R/MediaBox[0 0 600 600]/Contents 4 0 R/Resources<</XObject<</F 5 0 R>>>>>>")
+    parts.append("<</Length 4>>stream\n/F Do\nendstream")
+    for level in range(9):
+        deeper = f"/Resources<</XObject<</F {6 + level} 0 R>>>>" if level < 8 else ""
+        content = "/F Do " * 10 if level < 8 else "0 0 1 1 re f"
+        entries = f"<</Subtype/Form/BBox[0 0 600 600]{deeper}/Length {len(content)}>>"
+        parts.append(f"{entries}stream\n{content}\nendstream")
+    body = "".join(f"{number} 0 obj\n{part}\nendobj\n" for number, part in enumerate(parts, 1))
+    return f"%PDF-1.5\n{body}trailer<</Size {len(parts) + 1}/Root 1 0 R>>\n%%EOF".encode()

@@ -92,6 +92,12 @@ def test_how_much_is_not_read(opened: Callable[[str], EmbeddingModel]) -> None:
     assert model.cuts == before
     model.preprocess([long])
     assert (model.cuts.texts, model.cuts.tokens) == (before.texts + 1, before.tokens + 746)
+    encoder = opened("bert")
+    assert with_limit(encoder, 50, lambda: encoder.cut_tokens(["the " * 48, "the " * 60, "a"], prompt="the ")) == [
+        1,
+        13,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("name", ["nano", "bert", "qwen3_vl"])

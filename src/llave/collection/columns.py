@@ -5,6 +5,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from llave.collection.collection import Columns
+from llave.data.suffixes import FILMS
 from llave.errors import UserError
 
 __all__ = ["Chosen", "choose_columns"]
@@ -16,7 +17,6 @@ USUAL = {
     "video": ("video", "video_path"),
 }
 """Names that are looked for where the user names none."""
-FILMS = {".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v"}
 
 
 class Chosen:

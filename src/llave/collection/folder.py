@@ -5,23 +5,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, stamp_of, state_of
 from llave.collection.metadata import METADATA, Metadata
 from llave.data.encodings import decode_text
 from llave.data.pages import count_pages
+from llave.data.suffixes import ANIMATIONS, DOCUMENTS, FILMS, PICTURES, TEXTS
+from llave.data.video import is_animated
 from llave.encode.item import Item
 from llave.errors import DataError
 
 __all__ = ["FolderCollection"]
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
-ANIMATIONS = {".gif", ".webp", ".png"}
-FILMS = {".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v"}
-TEXTS = {".txt", ".md"}
-DOCUMENTS = {".pdf"}
 MAX_TEXT_BYTES = 16 << 20
 READ = PICTURES | FILMS | TEXTS | DOCUMENTS
 
@@ -139,11 +134,3 @@ def _read_text(path: Path) -> str:
     if not text:
         raise DataError(f"{path}: empty")
     return text
-
-
-def is_animated(path: Path) -> bool:
-    try:
-        with Image.open(path) as image:
-            return bool(getattr(image, "is_animated", False))
-    except Exception:
-        return False

@@ -11,17 +11,20 @@ from typing import Any
 
 from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, scalar, state_of
+from llave.data.door import reason_of
+from llave.data.encodings import decode_text
 from llave.data.identity import legible
+from llave.data.suffixes import ANIMATIONS, FILMS, PICTURES
+from llave.data.video import is_animated
 from llave.encode.item import Item
 from llave.errors import DataError, UserError
 
 __all__ = ["TarCollection", "tar_files"]
 
-PICTURES = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "ppm"}
-FILMS = {"mp4", "webm", "mkv", "mov", "avi"}
-TEXTS = {"txt", "text", "caption", "caption.txt"}
+CAPTIONS = {".txt", ".md", ".text", ".caption"}
 TEXT_FIELDS = ("text", "caption")
-MAX_MEMBER_BYTES = 256 * 1024**2
+MAX_ITEM_BYTES = 256 * 1024**2
+"""Of all files of one item together, which are in memory at once."""
 
 
 def tar_files(path: Path) -> list[Path]:
@@ -61,9 +64,9 @@ class TarCollection:
         try:
             with tarfile.open(self.root / name, "r|") as archive:
                 for key, members in _items(archive):
-                    yield _read(f"{name[: -len('.tar')]}/{key}", members)
-        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            reason = f"{self.root / name}: cannot read on ({error}); items after this place are missing"
+                    yield self._entry(f"{name[: -len('.tar')]}/{key}", members)
+        except Exception as error:  # whatever a damaged archive leads to
+            reason = f"{self.root / name}: cannot read on ({reason_of(error)}); items after this place are missing"
             yield BadEntry(name, reason, hides=True)
 
     def state(self) -> str:
@@ -75,25 +78,51 @@ class TarCollection:
         return len(self._files)
 
     def __iter__(self) -> Iterator[Entry | BadEntry]:
+        self.left_out.clear()
         for part in self.parts(0):
             yield from self.read(part)
 
+    def _entry(self, key: str, members: Mapping[str, bytes | str]) -> Entry | BadEntry:
+        refused = next((content for content in members.values() if isinstance(content, str)), None)
+        if refused is not None:
+            return BadEntry(key, refused)
+        files = {suffix: content for suffix, content in members.items() if isinstance(content, bytes)}
+        try:
+            fields = _fields(key, files.pop("json", None))
+            text = _text(key, files)
+            image, video = _media(files)
+            if text is None:
+                text = next((str(fields.pop(name)) for name in TEXT_FIELDS if isinstance(fields.get(name), str)), "")
+            if not text.strip() and image is None and video is None:
+                raise DataError(f"{key}: no text, picture or video in it")
+        except DataError as error:
+            return BadEntry(key, str(error))
+        self.left_out.update(f".{suffix}" if suffix else "without a suffix" for suffix in files)
+        kept = {name: scalar(value) for name, value in fields.items()}
+        return Entry(key=key, item=Item(legible(text).strip(), image, video), name=key, fields=kept)
+
 
 def _items(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes | str]]]:
-    """(key, what its files hold by suffix); in place of what is too large, the reason."""
-    key, members = "", dict[str, bytes | str]()
+    """(key, what its files hold by suffix); in place of what is not read, the reason."""
+    key, members, held = "", dict[str, bytes | str](), 0
     for member in archive:
         path = PurePosixPath(member.name)
         if not member.isreg() or path.name.startswith("."):
+            continue
+        if not _plain(path):
+            yield repr(member.name), {"": f"{member.name!r}: not a name of a file; rename it"}
             continue
         stem, _, suffix = path.name.partition(".")
         name = (path.parent / stem).as_posix().removeprefix("./")
         if name != key:
             if members:
                 yield key, members
-            key, members = name, {}
-        if member.size > MAX_MEMBER_BYTES:
-            members[suffix.lower()] = f"{member.name}: more than {MAX_MEMBER_BYTES:,} bytes"
+            key, members, held = name, {}, 0
+        held += member.size
+        if member.issparse():  # its size is what it says, not what the archive has
+            members[suffix.lower()] = f"{member.name}: stored with holes; make the archive without --sparse"
+        elif held > MAX_ITEM_BYTES:
+            members[suffix.lower()] = f"{member.name}: more than {MAX_ITEM_BYTES:,} bytes in one item"
         else:
             file = archive.extractfile(member)
             assert file is not None  # a regular file
@@ -102,32 +131,31 @@ def _items(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes | st
         yield key, members
 
 
-def _read(key: str, members: Mapping[str, bytes | str]) -> Entry | BadEntry:
-    try:
-        return _entry(key, members)
-    except DataError as error:
-        return BadEntry(key, str(error))
+def _plain(path: PurePosixPath) -> bool:
+    """A name below the archive's folder, as a file can have it."""
+    return bool(path.name) and not path.is_absolute() and ".." not in path.parts and "\0" not in str(path)
 
 
-def _entry(key: str, members: Mapping[str, bytes | str]) -> Entry:
-    refused = next((content for content in members.values() if isinstance(content, str)), None)
-    if refused is not None:
-        raise DataError(refused)
-    files = {suffix: content for suffix, content in members.items() if isinstance(content, bytes)}
-    fields = _fields(key, files.get("json"))
-    text = next((files[suffix].decode("utf-8", "replace") for suffix in files if suffix in TEXTS), None)
-    if text is None:
-        text = next((str(fields.pop(name)) for name in TEXT_FIELDS if isinstance(fields.get(name), str)), "")
-    image = next((files[suffix] for suffix in files if suffix in PICTURES), None)
-    video = next((files[suffix] for suffix in files if suffix in FILMS), None)
-    if not text.strip() and image is None and video is None:
-        raise DataError(f"{key}: no text, picture or video in it")
-    return Entry(
-        key=key,
-        item=Item(legible(text).strip(), image, video),
-        name=key,
-        fields={name: scalar(value) for name, value in fields.items()},
-    )
+def _text(key: str, files: dict[str, bytes]) -> str | None:
+    """The first text among an item's files, which is taken out."""
+    suffix = next((suffix for suffix in files if _last(suffix) in CAPTIONS), None)
+    return None if suffix is None else decode_text(files.pop(suffix), f"{key}.{suffix}")
+
+
+def _media(files: dict[str, bytes]) -> tuple[bytes | None, bytes | None]:
+    """The first picture or film among an item's files, which is taken out; a picture that moves is a film."""
+    for suffix in files:
+        if _last(suffix) in FILMS:
+            return None, files.pop(suffix)
+        if _last(suffix) in PICTURES:
+            content = files.pop(suffix)
+            moves = _last(suffix) in ANIMATIONS and is_animated(content)
+            return (None, content) if moves else (content, None)
+    return None, None
+
+
+def _last(suffix: str) -> str:
+    return "." + suffix.rpartition(".")[2]
 
 
 def _fields(key: str, content: bytes | None) -> dict[str, Any]:
@@ -135,6 +163,6 @@ def _fields(key: str, content: bytes | None) -> dict[str, Any]:
         return {}
     try:
         loaded = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{key}.json: {error}") from None
+    except Exception as error:  # also of what nests too deeply
+        raise DataError(f"{key}.json: {reason_of(error)}") from None
     return loaded if isinstance(loaded, dict) else {"json": loaded}

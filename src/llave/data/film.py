@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from llave.data.door import reason_of
 from llave.data.video_limits import Budget
 from llave.errors import DataError, UserError
 
@@ -37,7 +38,6 @@ def read_film(path: Path, choose: Callable[[int], list[int]], budget: Budget) ->
 
     Raises:
         DataError: not a film, truncated, corrupt or beyond a limit.
-        UserError: PyAV is not installed.
     """
     with _film(path, budget) as film:
         timeline = film.timeline()
@@ -57,16 +57,20 @@ def read_film(path: Path, choose: Callable[[int], list[int]], budget: Budget) ->
 
 @contextmanager
 def _film(path: Path, budget: Budget) -> Iterator["_Film"]:
-    """The film, opened at its start. FFmpeg's errors become ours."""
-    av = _av()
+    """The film, opened at its start. Whatever FFmpeg raises becomes ours."""
+    import av
+
     try:
-        with path.open("rb") as file, av.open(file, options=SEALED) as container:
+        with path.open("rb") as file, av.open(file, "r", options=SEALED) as container:
             if not container.streams.video:
                 raise DataError(f"{path}: no video in this file")
             yield _Film(container, budget)
-    except (av.error.FFmpegError, OSError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path}: not a whole video that FFmpeg can read ({reason}); replace the file") from None
+    except UserError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{path}: not a whole video that FFmpeg can read ({reason_of(error)}); replace the file"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class _Film:
         self.stream = container.streams.video[0]
         self.stream.thread_type = "AUTO"
         self.budget = budget
+        budget.measure(self.stream.width, self.stream.height)  # as announced: before a frame is decoded
 
     def timeline(self) -> _Timeline:
         """Read all packets, decode none.
@@ -158,12 +163,3 @@ class _Film:
             raise DataError(f"{self.budget.path}: a corrupt frame at {frame.time} s; replace the file")
         picture = self.budget.kept(frame.to_image())
         return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
-
-
-def _av() -> Any:
-    try:
-        import av
-        import av.error
-    except ImportError:
-        raise UserError("films need the package av: pip install 'llave[media]'") from None
-    return av

@@ -1,111 +1,103 @@
-"""Open a picture safely: bounded in pixels, fully decoded, upright, and in RGB.
+"""Open a picture safely: bounded in pixels and time, fully decoded, upright, and in RGB.
 
-Every picture that reaches a model goes through :func:`load_image`, so that a truncated file, a
-decompression bomb, a CMYK scan or a 16-bit microscope image meets one rule in one place.
+Every picture that reaches a model goes through :func:`load_image`. Its structure is read first
+(:mod:`llave.data.formats`); what is plainly quick is decoded at once in the calling thread, all else where it can be
+killed (:mod:`llave.data.bounded`).
 """
 
-import io
+import stat
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from llave.data.pages import MAX_PAGE_PIXELS, load_page, split_page
+from llave.data.bounded import run_bounded
+from llave.data.decode import MAX_PIXELS, checked, decode, decoded_size
+from llave.data.door import named
+from llave.data.formats.read import read_structure
+from llave.data.formats.structure import Structure, Unreadable
+from llave.data.orientation import upright
+from llave.data.pages import MAX_PAGE_PIXELS, SECONDS, load_page, split_page
+from llave.data.rgb import to_rgb
 from llave.errors import DataError
 
-__all__ = ["MAX_PIXELS", "load_image", "picture_size", "to_rgb", "upright"]
+__all__ = ["MAX_PIXELS", "SECONDS", "load_image", "picture_size", "to_rgb", "upright"]
 
-MAX_PIXELS = 40_000_000
-"""Largest picture that is decoded, in pixels (120 MB as RGB)."""
+MAX_BYTES = 1024**3
+QUICK = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
+QUICK_BYTES = 64 * 1024**2
+QUICK_PIXELS = 24_000_000
+QUICK_WORK = 12 * QUICK_PIXELS
+"""Pixels times passes over them: a progressive JPEG from a large camera."""
 
 
-def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode the picture at a path, or in bytes, to 8-bit RGB with EXIF rotation applied.
+def load_image(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, seconds: float = SECONDS) -> Image.Image:
+    """Decode the picture at a path, or in bytes, to 8-bit RGB, upright. Safe to call from threads.
+
+    A picture of more than 24 million pixels is given reduced by a whole number, to no more than that.
 
     Args:
-        source: a file path, ``FILE.pdf#page=3`` (a page, from 1, drawn at 144 dpi), or the encoded bytes.
-        max_pixels: pictures with more pixels than this are refused before they are decoded; a page is drawn smaller.
+        source: a file path; ``FILE.pdf#page=3`` or ``FILE.tif#page=3`` (a page, from 1; a PDF's is drawn at 144 dpi);
+            or the encoded bytes.
+        max_pixels: pictures with more are refused before they are decoded, and all but JPEG from 180 million on; a
+            PDF's page is drawn smaller.
+        seconds: for what may be slow.
 
     Raises:
-        DataError: missing, truncated, too large, or not a picture; the message names the file.
-        UserError: a page, and pypdfium2 is not installed.
+        DataError: missing, truncated, too large, too slow, or not a picture; the message names the file.
+        UserError: a package is missing for its format.
     """
     if not isinstance(source, bytes):
         document, page = split_page(source)
         if page is not None:
-            return load_page(document, page, max_pixels=min(max_pixels, MAX_PAGE_PIXELS))
+            most = min(max_pixels, MAX_PAGE_PIXELS)
+            return load_page(document, page, max_pixels=most, seconds=seconds)
         if document.suffix.lower() == ".pdf":
             raise DataError(f"{source}: a document; name a page of it: {document.name}#page=1")
+        source = document
     name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise DataError(
-                    f"{name}: {width}x{height} pixels, more than the limit of {max_pixels:,}; shrink the picture"
-                )
-            image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
-    except FileNotFoundError:
-        raise DataError(f"{name}: no such picture") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{name}: not a picture that Pillow can read") from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        RuntimeError,
-        Image.DecompressionBombError,
-    ) as error:  # AVIF: RuntimeError
-        raise DataError(f"{name}: cannot decode ({error})") from None
+    with named(name):
+        data = source if isinstance(source, bytes) else _read(source, QUICK_BYTES)
+        if data is not None:
+            structure = checked(read_structure(data), max_pixels)
+            if _is_quick(structure):
+                return decode(structure)
+    return run_bounded(decode_checked, source, max_pixels, seconds=seconds, name=name)
 
 
 def picture_size(head: bytes) -> tuple[int, int] | None:
-    """Height and width from a file's first block; None of what is no plain picture: loading says why."""
+    """Height and width that a picture will have, from its file's first block. None: untold; loading says why."""
     try:
-        with Image.open(io.BytesIO(head)) as image:
-            return image.height, image.width
-    except Exception:  # whatever a decoder raises
+        return decoded_size(read_structure(head))
+    except Exception:  # whatever a broken head leads to
         return None
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB of any Pillow mode. Transparency becomes white; 16-bit grey keeps its upper 8 bits."""
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith(("I", "F")):  # Pillow's own conversion clips these at 255, leaving white
-        values = np.asarray(image).astype(np.float64)
-        if image.mode == "F" and values.size and values.max() <= 1.0:
-            values = values * 65535.0
-        return Image.fromarray(np.clip(values / 257.0, 0, 255).round().astype(np.uint8)).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+def decode_checked(source: bytes | Path, max_pixels: int) -> Image.Image:
+    """What :func:`load_image` does with a slow picture; to be run where it can be killed."""
+    Image.MAX_IMAGE_PIXELS = None  # our own limit holds
+    data = source if isinstance(source, bytes) else _read(source, MAX_BYTES)
+    if data is None:
+        raise Unreadable(f"more than {MAX_BYTES:,} bytes, the limit for a picture; shrink it")
+    return decode(checked(read_structure(data), max_pixels))
 
 
-ORIENTATION = 0x0112
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """The picture as its EXIF says it is held; as it is, where that says nothing or cannot be read."""
+def _read(path: Path, most: int) -> bytes | None:
+    """The file; None if it has more bytes."""
     try:
-        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # metadata never costs a picture
-        return image
-    if turn is None:
-        return image
-    turned = image.transpose(turn)
-    for name in ("exif", "xmp", "XML:com.adobe.xmp"):  # or it would be turned again
-        turned.info.pop(name, None)
-    return turned
+        found = path.stat()
+    except FileNotFoundError:
+        raise Unreadable("no such picture") from None
+    if not stat.S_ISREG(found.st_mode):  # a pipe does not end
+        raise Unreadable("not a file")
+    if found.st_size > most:
+        return None
+    with path.open("rb", buffering=0) as file:
+        return file.readall()
+
+
+def _is_quick(structure: Structure) -> bool:
+    return (
+        structure.format in QUICK
+        and structure.pixels <= QUICK_PIXELS
+        and structure.pixels * structure.passes <= QUICK_WORK
+    )

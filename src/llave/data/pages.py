@@ -1,65 +1,63 @@
-"""Pages of PDF documents as pictures, named ``FILE.pdf#page=3`` (from 1) wherever a picture's path may stand."""
+"""Pages of documents as pictures, named ``FILE.pdf#page=3`` (from 1) wherever a picture's path may stand.
+
+A document is a PDF, or a TIFF of several pages. PDFs are opened and drawn where that can be killed
+(:mod:`llave.data.bounded`): a few bytes of nested forms take for ever.
+"""
 
 import re
-import threading
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from llave.errors import DataError, UserError
+from llave.data import pdf
+from llave.data.bounded import run_bounded
+from llave.data.decode import WHOLE_PIXELS, checked, decode
+from llave.data.door import named
+from llave.data.extras import need
+from llave.data.formats import tiff
+from llave.data.formats.read import read_structure
+from llave.errors import DataError
 
-__all__ = ["DPI", "count_pages", "load_page", "page_paths", "split_page"]
+__all__ = ["DPI", "MAX_PAGE_PIXELS", "SECONDS", "count_pages", "load_page", "page_paths", "split_page"]
 
+PAGE = re.compile(r"(.+\.(?:pdf|tiff?))#page=([0-9]{1,9})", re.DOTALL | re.IGNORECASE)
 DPI = 144
 """Dots per inch at which a page is drawn: A4 is 1190 x 1684 pixels."""
 MAX_PAGE_PIXELS = 16_000_000
-MAX_BYTES = 512 * 1024**2
-POINTS_PER_INCH = 72
-WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
-
-_PDFIUM = threading.Lock()
-"""PDFium must not be called by two threads at once, not even on different documents."""
+SECONDS = 30.0
+"""To draw a page, or to count them."""
 
 
 def split_page(path: str | Path) -> tuple[Path, int | None]:
     """``("FILE.pdf", 3)`` of ``FILE.pdf#page=3``; the path itself and None if it names no page."""
-    match = re.fullmatch(r"(?s)(.+\.pdf)#page=([0-9]{1,9})", str(path), re.IGNORECASE)
+    match = PAGE.fullmatch(str(path))
     return (Path(match[1]), int(match[2])) if match else (Path(path), None)
 
 
-def load_page(path: str | Path, page: int, *, dpi: float = DPI, max_pixels: int = MAX_PAGE_PIXELS) -> Image.Image:
-    """Draw a page on white, filled forms included, in RGB. Safe to call from threads: they take turns.
+def load_page(
+    path: str | Path, page: int, *, dpi: float = DPI, max_pixels: int = MAX_PAGE_PIXELS, seconds: float = SECONDS
+) -> Image.Image:
+    """A page in RGB: of a PDF drawn on white, filled forms included; of a TIFF as it is. Safe to call from threads.
 
     Args:
         path: the document.
         page: from 1.
-        dpi: dots per inch.
-        max_pixels: a page that would have more is drawn smaller (posters, plans).
+        dpi: dots per inch, of a PDF.
+        max_pixels: a PDF's page that would have more is drawn smaller (posters, plans).
+        seconds: to draw it.
 
     Raises:
-        DataError: the file is missing, encrypted, corrupt, larger than 512 MiB, or has no such page.
+        DataError: the file is missing, encrypted, corrupt, larger than 512 MiB, has no such page, or one that takes
+            too long.
         UserError: pypdfium2 is not installed.
     """
-    pdfium = _pdfium()
-    with _PDFIUM:
-        document = _open(pdfium, Path(path))
-        try:
-            pages = len(document)
-            if not 1 <= page <= pages:
-                raise DataError(f"{path}: no page {page}; the document has pages 1 to {pages}")
-            document.init_forms()
-            width, height = document.get_page_size(page - 1)  # points
-            scale = dpi / POINTS_PER_INCH
-            shrink = min(1.0, (max_pixels / max(width * height * scale**2, 1.0)) ** 0.5)
-            # PDFium rounds each side up, so a shrunk page aims a little lower.
-            bitmap = document[page - 1].render(scale=scale * shrink * (0.999 if shrink < 1 else 1))
-            picture: Image.Image = bitmap.to_pil().convert("RGB")
-            return picture
-        except pdfium.PdfiumError as error:
-            raise DataError(f"{path}: cannot draw page {page} ({error}); replace the file") from None
-        finally:
-            document.close()
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such document")
+    if path.suffix.lower() != ".pdf":
+        return run_bounded(tiff_page, path, page, seconds=seconds, name=str(path))
+    need("pypdfium2", "pages of PDF documents")
+    return run_bounded(pdf.draw, path, page, dpi, max_pixels, seconds=seconds, name=str(path))
 
 
 def page_paths(folder: str | Path) -> list[str]:
@@ -80,38 +78,24 @@ def page_paths(folder: str | Path) -> list[str]:
     ]
 
 
-def count_pages(path: str | Path) -> int:
-    """Pages of a document.
+def count_pages(path: str | Path, *, seconds: float = SECONDS) -> int:
+    """Pages of a document; of a picture in TIFF without pages, 1. Smaller copies and masks in a TIFF are no pages.
 
     Raises:
-        DataError: it cannot be opened.
+        DataError: it cannot be opened, or has pages without end.
         UserError: pypdfium2 is not installed.
     """
-    pdfium = _pdfium()
-    with _PDFIUM:
-        document = _open(pdfium, Path(path))
-        try:
-            return len(document)
-        finally:
-            document.close()
-
-
-def _open(pdfium: Any, path: Path) -> Any:
+    path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such document")
-    if path.stat().st_size > MAX_BYTES:
-        raise DataError(f"{path}: more than {MAX_BYTES:,} bytes, the limit for a document; split it")
-    try:
-        return pdfium.PdfDocument(path)
-    except pdfium.PdfiumError as error:
-        if error.err_code == WRONG_PASSWORD:
-            raise DataError(f"{path}: encrypted; save it without a password") from None
-        raise DataError(f"{path}: not a PDF that can be read ({error}); replace the file") from None
+    if path.suffix.lower() != ".pdf":
+        with named(str(path)), path.open("rb") as file:
+            return max(1, sum(1 for _ in tiff.pages(file)))
+    need("pypdfium2", "pages of PDF documents")
+    return run_bounded(pdf.count, path, seconds=seconds, name=str(path))
 
 
-def _pdfium() -> Any:
-    try:
-        import pypdfium2
-    except ImportError:
-        raise UserError("pages of PDF documents need the package pypdfium2: pip install 'llave[media]'") from None
-    return pypdfium2
+def tiff_page(path: Path, page: int) -> Image.Image:
+    """To be run where it can be killed."""
+    Image.MAX_IMAGE_PIXELS = None  # our own limit holds
+    return decode(checked(read_structure(path, page), WHOLE_PIXELS))

@@ -4,9 +4,10 @@ import io
 import shutil
 import tarfile
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from llave.data.unzip import MAX_FILE_BYTES, MAX_TOTAL_BYTES, PIECE
+from llave.data.door import named
+from llave.data.unzip import MAX_FILE_BYTES, MAX_TOTAL_BYTES, PIECE, inner_path
 from llave.errors import DataError
 from llave.files import settle, whole_file
 
@@ -37,25 +38,24 @@ def unpack_tar(
     """
     total = 0
     written: list[Path] = []
-    try:
-        with io.BufferedReader(_Joined(parts), PIECE) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
-            for member in archive:
-                if member.isdir():
-                    continue
-                path = PurePosixPath(member.name.removeprefix("./"))
-                if path.is_absolute() or ".." in path.parts or "\\" in member.name or not path.parts:
-                    raise DataError(f"{parts[0]}: {member.name!r} leads out of the folder")
-                if not member.isreg():
-                    raise DataError(f"{parts[0]}: {member.name!r} is a link or a device")
-                total += member.size
-                if member.size > max_file_bytes or total > max_total_bytes:
-                    raise DataError(f"{parts[0]}: {member.name!r} is over the limit of bytes")
-                inner = path.relative_to(strip) if strip and path.parts[0] == strip else path
-                _write(archive, member, folder / inner)
-                written.append(folder / inner)
+    with (
+        named(str(parts[0]), "cannot unpack"),
+        io.BufferedReader(_Joined(parts), PIECE) as stream,
+        tarfile.open(fileobj=stream, mode="r|*") as archive,
+    ):
+        for member in archive:
+            if member.isdir():
+                continue
+            path = inner_path(parts[0], member.name.removeprefix("./"))
+            if not member.isreg() or member.issparse():
+                raise DataError(f"{parts[0]}: {member.name!r} is a link, a device or a file with holes")
+            total += member.size
+            if member.size > max_file_bytes or total > max_total_bytes:
+                raise DataError(f"{parts[0]}: {member.name!r} is over the limit of bytes")
+            inner = path.relative_to(strip) if strip and path.parts[0] == strip else path
+            _write(archive, member, folder / inner)
+            written.append(folder / inner)
         settle(written)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(f"{parts[0]}: cannot unpack ({error})") from None
     return len(written)
 
 

@@ -5,10 +5,11 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from llave.data.door import named
 from llave.errors import DataError
 from llave.files import settle, whole_file
 
-__all__ = ["MAX_FILE_BYTES", "MAX_TOTAL_BYTES", "unpack"]
+__all__ = ["MAX_FILE_BYTES", "MAX_TOTAL_BYTES", "inner_path", "unpack"]
 
 MAX_FILE_BYTES = 1 << 30
 MAX_TOTAL_BYTES = 200 << 30
@@ -31,23 +32,32 @@ def unpack(
         DataError: not a zip file, a damaged one, or a member that is not allowed; no member is written then that
             comes after it.
     """
-    try:
-        with zipfile.ZipFile(archive) as file:
-            members = [member for member in file.infolist() if not member.is_dir()]
-            _check(archive, members, max_file_bytes, max_total_bytes)
-            for member in members:
-                _write(file, member, folder / member.filename)
-            settle(folder / member.filename for member in members)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{archive}: cannot unpack ({error})") from None
+    with named(str(archive), "cannot unpack"), zipfile.ZipFile(archive) as file:
+        members = [member for member in file.infolist() if not member.is_dir()]
+        _check(archive, members, max_file_bytes, max_total_bytes)
+        for member in members:
+            _write(file, member, folder / member.filename)
+        settle(folder / member.filename for member in members)
     return len(members)
+
+
+def inner_path(archive: Path, name: str) -> PurePosixPath:
+    """A member's name as a path below the folder.
+
+    Raises:
+        DataError: it is none, or leads out of it.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or (path.parts and ":" in path.parts[0]):
+        raise DataError(f"{archive}: {name!r} leads out of the folder")
+    if not path.parts or "\0" in name:
+        raise DataError(f"{archive}: {name!r} is not a name of a file")
+    return path
 
 
 def _check(archive: Path, members: list[zipfile.ZipInfo], max_file_bytes: int, max_total_bytes: int) -> None:
     for member in members:
-        path = PurePosixPath(member.filename)
-        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
-            raise DataError(f"{archive}: {member.filename!r} leads out of the folder")
+        inner_path(archive, member.filename)
         if stat.S_ISLNK(member.external_attr >> 16):
             raise DataError(f"{archive}: {member.filename!r} is a link")
         if member.file_size > max_file_bytes:

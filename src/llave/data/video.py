@@ -11,19 +11,28 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from llave.data.animation import read_animation
+from llave.data.bounded import run_bounded
+from llave.data.door import named
+from llave.data.extras import need
 from llave.data.film import read_film
-from llave.data.images import load_image, to_rgb
+from llave.data.formats.read import read_structure
+from llave.data.images import load_image
 from llave.data.video_limits import Budget, VideoLimits
 from llave.errors import DataError, UserError
 
-__all__ = ["NUM_FRAMES", "VideoLimits", "frame_paths", "load_video", "sample_indices"]
+__all__ = ["NUM_FRAMES", "VideoLimits", "frame_paths", "is_animated", "load_video", "sample_indices"]
 
 NUM_FRAMES = 8
 """Frames of a video that a model sees, as in MMEB-V2."""
 FRAME_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 LIMITS = VideoLimits()
+MOVING = re.compile(rb"GIF8[79]a|\x89PNG\r\n\x1a\n|RIFF....WEBPVP8", re.DOTALL)
+QUICK_BYTES = 64 * 1024**2
+QUICK_PIXELS = 50_000_000
+"""Of all frames together: an animation that is decoded at once in the calling thread."""
 
 
 def sample_indices(count: int, num_frames: int) -> list[int]:
@@ -34,7 +43,7 @@ def sample_indices(count: int, num_frames: int) -> list[int]:
 
 
 def load_video(source: str | Path, *, num_frames: int = NUM_FRAMES, limits: VideoLimits = LIMITS) -> list[Image.Image]:
-    """At most ``num_frames`` frames of a local video, upright and in RGB, in order.
+    """At most ``num_frames`` frames of a local video, upright and in RGB, in order. Safe to call from threads.
 
     Args:
         source: a film, an animated picture, or a folder of frames (``frame2`` comes before ``frame10``).
@@ -54,20 +63,46 @@ def load_video(source: str | Path, *, num_frames: int = NUM_FRAMES, limits: Vide
         return _from_folder(path, num_frames, limits)
     if not path.is_file():
         raise DataError(f"{path}: no such video")
-    if path.stat().st_size > limits.num_bytes:
+    with named(str(path)), path.open("rb") as file:
+        moving = MOVING.match(file.read(16)) is not None
+        size = path.stat().st_size
+    if size > limits.num_bytes:
         raise DataError(f"{path}: more than {limits.num_bytes:,} bytes, the limit for a video; shorten it")
-    budget = Budget(path, limits)
-    return (
-        _from_animation(path, num_frames, budget)
-        if _is_animation(path)
-        else read_film(path, partial(sample_indices, num_frames=num_frames), budget)
-    )
+    if moving and size <= QUICK_BYTES:
+        with named(str(path)):
+            structure = read_structure(path.read_bytes())
+            if structure.pixels * structure.frames <= QUICK_PIXELS:
+                return frames_of(path, num_frames, limits)
+    elif not moving:
+        need("av", "films")
+    return run_bounded(frames_of, path, num_frames, limits, seconds=limits.seconds, name=str(path))
+
+
+def is_animated(source: Path | bytes) -> bool:
+    """Whether a GIF, WebP or PNG has several frames, by its structure. Never raises: loading says what is wrong."""
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                head = file.read(16)
+                source = head + file.read(LIMITS.num_bytes) if MOVING.match(head) else head
+        return MOVING.match(source) is not None and read_structure(source).frames > 1
+    except Exception:  # whatever a broken or missing file leads to
+        return False
 
 
 def frame_paths(folder: Path) -> list[Path]:
     """The pictures of a folder of frames, numbers in their names sorted as numbers."""
     paths = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES and path.name[0] != "."]
     return sorted(paths, key=lambda path: _natural(path.name))
+
+
+def frames_of(path: Path, num_frames: int, limits: VideoLimits) -> list[Image.Image]:
+    """Of an animation or a film; a slow one is to be read where it can be killed."""
+    budget = Budget(path, limits)
+    choose = partial(sample_indices, num_frames=num_frames)
+    with path.open("rb") as file:
+        moving = MOVING.match(file.read(16)) is not None
+    return read_animation(path.read_bytes(), choose, budget) if moving else read_film(path, choose, budget)
 
 
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -83,27 +118,3 @@ def _from_folder(folder: Path, num_frames: int, limits: VideoLimits) -> list[Ima
     budget.count(len(paths))
     chosen = [paths[index] for index in sample_indices(len(paths), num_frames)]
     return [budget.kept(load_image(path, max_pixels=limits.pixels)) for path in chosen]
-
-
-def _is_animation(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(12)
-    return head[:4] == b"GIF8" or head[:8] == b"\x89PNG\r\n\x1a\n" or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
-
-
-def _from_animation(path: Path, num_frames: int, budget: Budget) -> list[Image.Image]:
-    kept = []
-    try:
-        with Image.open(path) as image:
-            count = getattr(image, "n_frames", 1)
-            budget.count(count)
-            wanted = set(sample_indices(count, num_frames))
-            for index in range(max(wanted) + 1):
-                budget.decoded(*image.size)
-                image.seek(index)
-                if index in wanted:
-                    image.load()
-                    kept.append(budget.kept(to_rgb(image.copy())))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: truncated or corrupt ({error}); replace the file") from None
-    return kept

@@ -10,6 +10,9 @@ from llave.errors import DataError
 
 __all__ = ["Budget", "VideoLimits"]
 
+FASTEST = 1_000_000_000
+"""Pixels a second that no decoder passes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoLimits:
@@ -48,10 +51,23 @@ class Budget:
         if frames > self.limits.num_frames:
             raise DataError(f"{self.path}: more than {self.limits.num_frames:,} frames, the limit; shorten the video")
 
+    def plan(self, frames: int, width: int, height: int) -> None:
+        """Refuse before the work what no decoder does in time."""
+        self.count(frames)
+        self.measure(width, height)
+        if frames * width * height > self.limits.seconds * FASTEST:
+            raise DataError(
+                f"{self.path}: more than {self.limits.seconds:g} s of decoding, the limit, for {frames:,} frames of "
+                f"{width}x{height} pixels; shorten it"
+            )
+
     def decoded(self, width: int, height: int) -> None:
         self.num_decoded += 1
         self.count(self.num_decoded)
         self.tick()
+        self.measure(width, height)
+
+    def measure(self, width: int, height: int) -> None:
         if width * height > self.limits.pixels:
             raise DataError(
                 f"{self.path}: frames of {width}x{height} pixels, more than the limit of {self.limits.pixels:,}; "

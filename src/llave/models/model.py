@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modality import InputFormatter
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
+from llave.data.identity import normal_text
 from llave.errors import DataError, UserError
 from llave.models import nano
 from llave.models.cut import common_end, cut_rows, shortened
@@ -78,7 +79,7 @@ class EmbeddingModel(SentenceTransformer):
             )
         return [transformer, pooling, Normalize()], options
 
-    def is_singular_input(self, inputs: Any) -> bool:  # type: ignore[override]
+    def is_singular_input(self, inputs: Any) -> bool:  # type: ignore[override]  # there: a guard for its own types
         """Also a path and the bytes of a picture are one input."""
         return isinstance(inputs, (Path, bytes)) or super().is_singular_input(inputs)
 
@@ -93,40 +94,44 @@ class EmbeddingModel(SentenceTransformer):
         Raises:
             DataError: a picture that cannot be decoded, or a picture and a prompt that leave no room for the text.
         """
-        takes = [kind for kind in ("image", "video") if self.supports(kind)]
-        fitted = [fit_input(entry, self._media_tokens, takes) for entry in inputs]
+        features, cut = self._preprocess(inputs, prompt, kwargs)
+        self.cuts.texts += len(cut)
+        self.cuts.tokens += sum(cut.values())
+        return features
+
+    def cut_tokens(self, inputs: Sequence[Any], prompt: Prompt = None) -> list[int]:
+        """How many tokens of each input's text the model does not read. Costs what preprocessing them costs."""
+        prompts = self._prompts(prompt, len(inputs))
+        cuts = [self._preprocess([entry], words, {})[1] for entry, words in zip(inputs, prompts, strict=True)]
+        return [cut.get(0, 0) for cut in cuts]
+
+    def _preprocess(
+        self, inputs: Sequence[Any], prompt: Prompt, kwargs: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[int, int]]:
+        """Features, and the tokens that were cut, by row."""
+        fitted = [fit_input(entry, self._media_tokens, self._takes) for entry in inputs]
         prompts = self._prompts(prompt, len(fitted))
         one = prompts[0] if len(set(prompts)) == 1 else None
         together: Any = one if len(set(prompts)) <= 1 else _Prompts(prompts)
-        if not self._is_chat:
-            if one is None and any(prompts):
-                fitted = self._prefixed(fitted, prompts)
-                together = None
-            return super().preprocess(fitted, prompt=together, **kwargs)
+        if not self._is_chat and one is None and any(prompts):
+            fitted, together = self._prefixed(fitted, prompts), None
         limit = self._limit(fitted, kwargs)
-        if limit is None:
-            return super().preprocess(fitted, prompt=together, **kwargs)
-        return self._whole(fitted, prompts, together, limit, kwargs)
+        if limit is not None and self._is_chat:
+            return self._whole(fitted, prompts, together, limit, kwargs)
+        features = super().preprocess(fitted, prompt=together, **kwargs)
+        return features, {} if limit is None else self._cut_by_tokenizer(fitted, together or "", features, limit)
 
-    def cut_tokens(self, inputs: Sequence[Any], prompt: Prompt = None) -> list[int]:
-        """How many tokens of each input's text the model does not read.
-
-        Costs what preprocessing costs. A text longer than the limit alone counts as what is over it.
-        """
-        before, found = self.cuts, []
-        try:
-            for entry, words in zip(inputs, self._prompts(prompt, len(inputs)), strict=True):
-                self.cuts = Cuts()
-                self.preprocess([entry], prompt=words)
-                found.append(self.cuts.tokens)
-        finally:
-            self.cuts = before
-        return found
+    def _cut_by_tokenizer(self, fitted: list[Any], prompt: str, features: dict[str, Any], limit: int) -> dict[int, int]:
+        """What a tokenizer cut off texts without a template, whose end it keeps; counted only where it may have."""
+        mask_BT = features.get("attention_mask")
+        full = [] if mask_BT is None else (mask_BT.sum(1) >= limit).nonzero().flatten().tolist()
+        counts = {row: len(self.tokenizer(prompt + _text(fitted[row]), verbose=False)["input_ids"]) for row in full}
+        return {row: count - limit for row, count in counts.items() if count > limit}
 
     def _whole(
         self, fitted: list[Any], prompts: list[str | None], together: Any, limit: int, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Features that are no longer than ``limit`` tokens, cut in the users' texts alone."""
+    ) -> tuple[dict[str, Any], dict[int, int]]:
+        """Features of ``limit`` tokens at most, cut in the users' texts alone, and the tokens that were cut, by row."""
         texts = [_text(entry) for entry in fitted]
         cut_before: dict[int, int] = {}
         for row, text in enumerate(texts):
@@ -153,24 +158,26 @@ class EmbeddingModel(SentenceTransformer):
         if cuts:
             fill = {"input_ids": self.tokenizer.pad_token_id or 0}
             cut_rows(features, cuts, fill, self.tokenizer.padding_side)
-            self.cuts.texts += len(cuts)
-            self.cuts.tokens += sum(number + cut_before.get(row, 0) for row, (number, _) in cuts.items())
-        return features
+        return features, {row: number + cut_before.get(row, 0) for row, (number, _) in cuts.items()}
 
     def _end(self, prompt: str | None) -> int:
         """How many tokens the template puts behind a text."""
         if prompt not in self._ends:
             if len(self._ends) > 1000:  # a server's clients may send any prompt
                 self._ends.clear()
-            transformer: Any = self[0]
-            one, other = (transformer.preprocess([text], prompt=prompt)["input_ids"][0] for text in ("0", "1 2 3 4"))
+            one, other = (
+                super(EmbeddingModel, self).preprocess([text], prompt=prompt)["input_ids"][0]
+                for text in ("0", "1 2 3 4")
+            )
             self._ends[prompt] = common_end(one, other)
         return self._ends[prompt]
 
     def _limit(self, fitted: list[Any], kwargs: dict[str, Any]) -> int | None:
         """Tokens that an input may have; None where sentence-transformers cuts as it should, or nothing does."""
-        transformer: Any = self[0]
-        chats = any(_is_chat(entry) for entry in fitted)
+        transformer = self[0]
+        if not isinstance(transformer, Transformer):
+            return None
+        chats = any(_of_messages(entry) for entry in fitted)
         flat = transformer.can_flatten_inputs and all(isinstance(entry, str) for entry in fitted)
         words = {**transformer.processing_kwargs.get("text", {})}
         words |= (kwargs.get("processing_kwargs") or {}).get("text", {})
@@ -186,9 +193,13 @@ class EmbeddingModel(SentenceTransformer):
         return isinstance(self[0], Transformer) and "message" in self[0].modality_config
 
     @cached_property
+    def _takes(self) -> list[str]:
+        return [kind for kind in ("image", "video", "audio") if self.supports(kind)]  # type: ignore[arg-type]
+
+    @cached_property
     def _media_tokens(self) -> MediaTokens:
         transformer = self[0]
-        if not isinstance(transformer, Transformer) or not {"image", "video", "audio"} & set(self.modalities):
+        if not isinstance(transformer, Transformer) or not self._takes:
             return MediaTokens([])
         return MediaTokens.of(transformer.processor, transformer.config, transformer.tokenizer)
 
@@ -197,8 +208,8 @@ class EmbeddingModel(SentenceTransformer):
         given = [prompt] * number if prompt is None or isinstance(prompt, str) else list(prompt)
         if len(given) != number:
             raise ValueError(f"{len(given)} prompts for {number} inputs")
-        known = {words: fit_input({"text": words}, self._media_tokens, ())["text"] for words in {*given} if words}
-        return [known[words] if words else None for words in given]
+        fitted = {words: self._media_tokens.as_text(normal_text(words)) for words in {*given} if words}
+        return [fitted[words] if words else None for words in given]
 
     def _prefixed(self, fitted: list[Any], prompts: list[str | None]) -> list[Any]:
         """Texts with their own prompt before each, as sentence-transformers does with one for all."""
@@ -237,7 +248,7 @@ def _text(entry: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _is_chat(entry: Any) -> bool:
+def _of_messages(entry: Any) -> bool:
     """Whether an input is a pair or made of messages: sentence-transformers cuts those."""
     return isinstance(entry, (list, tuple)) or (isinstance(entry, dict) and "content" in entry)
 

@@ -81,16 +81,16 @@ def held_out_benchmark(held: Mapping[str, TrainTable], uses: Mapping[str, Use]) 
             meta_task="other",
             split=None,
             folder=table,
-            read=lambda: _rows(table, mask_own_targets=uses[name].mask_own_targets),
+            read=lambda: _rows(table, uses[name]),
+            where=f"{name}: rows held out by val_fraction",
             query_prompt=uses[name].query_prompt,
             target_prompt=uses[name].target_prompt,
-            where=f"{name}: rows held out by val_fraction",
         )
 
     return Benchmark("held-out rows", [task(name, table) for name, table in held.items()])
 
 
-def _rows(table: TrainTable, *, mask_own_targets: bool) -> TaskData:
+def _rows(table: TrainTable, use: Use) -> TaskData:
     targets: dict[int, RowItem] = {}
     queries: dict[int, RowItem] = {}
     relevant: dict[int, dict[int, None]] = {}
@@ -101,7 +101,7 @@ def _rows(table: TrainTable, *, mask_own_targets: bool) -> TaskData:
     rows = []
     for query_id, query in queries.items():
         own = relevant[query_id]
-        itself = mask_own_targets and query_id in targets and query_id not in own
+        itself = use.mask_own_targets and query_id in targets and query_id not in own
         exclude = (targets[query_id],) if itself else ()
         rows.append(EvalRow(query, tuple(targets[target] for target in own), (1.0,) * len(own), exclude))
     return TaskData(rows, tuple(targets.values()))

@@ -102,7 +102,7 @@ def prepare(
         what = "each epoch has one batch of it, with rows seen twice" if drawn else "it is not trained on"
         rows = f"{len(tables[name]):,} rows do not fill a batch of {trainer.sampler.whole}"
         console.print(f"{title}: {name}: {rows}; {what}", soft_wrap=True)
-    record = run_record(config, tables, skipped, {name: len(table) for name, table in held.items()}, model)
+    record = run_record(config, tables, skipped, model, {name: len(table) for name, table in held.items()})
     return Prepared(trainer, model, cache, record, held_out_benchmark(held, uses) if held else None)
 
 

@@ -96,8 +96,8 @@ def run_record(
     config: TrainConfig,
     tables: dict[str, TrainTable],
     skipped: list[Skipped],
-    held_out: dict[str, int],
     model: SentenceTransformer,
+    held_out: dict[str, int],
 ) -> dict[str, Any]:
     """What run.json says from the first step on. ``held_out``: rows of each data set that are not trained on."""
     packages = ["torch", "transformers", "sentence-transformers", "accelerate", "numpy"]
@@ -106,11 +106,11 @@ def run_record(
     return {
         "config": _resolved(config),
         "rows": {name: len(table) for name, table in tables.items()},
+        "held_out": held_out,
         "content": {
             name: hashlib.blake2b(table.ids().tobytes(), digest_size=16).hexdigest() for name, table in tables.items()
         },
         "prompts": {"default": model.default_prompt_name, **model.prompts},
-        "held_out": held_out,
         "skipped": [dataclasses.asdict(row) for row in skipped],
         "versions": {
             "llave": __version__,

@@ -98,11 +98,11 @@ class Collator:
         self.cuts = cuts or Cuts()
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
-        if self.errors is None:
-            return self._batch(features)
         try:
             return self._batch(features)
         except UserError as error:
+            if self.errors is None:
+                raise
             return {FAILURE: str(error)}
 
     def _batch(self, features: list[dict[str, Any]]) -> dict[str, Any]:

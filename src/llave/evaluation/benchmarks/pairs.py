@@ -18,7 +18,6 @@ from llave.data.row_ids import content_id, picture_digest
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks.places import Place
 from llave.evaluation.benchmarks.task import Benchmark, Task, TaskData
-from llave.files import write_bytes
 
 __all__ = ["pairs_benchmark"]
 
@@ -84,20 +83,21 @@ def _read(table: TableCollection) -> _Pairs:
             lacks = "text" if not entry.item.text else "picture"
             bad.append(DataError(f"{table.path.name} row {number}: no {lacks}"))
         else:
-            media = entry.item.image
-            assert isinstance(media, Path | bytes), "what a table holds"
-            file = media if isinstance(media, Path) else _file(media)
-            name = str(file.relative_to(table.root) if file.is_relative_to(table.root) else file)
-            items.append((entry.item.text, name))
-    names = list(dict.fromkeys(image for _, image in items))
+            image = entry.item.image
+            assert isinstance(image, Path | bytes), "a table holds no open pictures"
+            file = _file(image) if isinstance(image, bytes) else image
+            items.append(
+                (entry.item.text, str(file.relative_to(table.root) if file.is_relative_to(table.root) else file))
+            )
+    names = list(dict.fromkeys(name for _, name in items))
     with ThreadPoolExecutor(READERS) as pool:
         digests = dict(zip(names, pool.map(lambda name: picture_digest(table.root / name), names), strict=True))
     found = _Pairs({}, {}, [], bad)
     pairs: dict[tuple[int, int], None] = {}
-    for text, image in items:
-        pair = content_id(text), content_id("", digests[image])
+    for text, name in items:
+        pair = content_id(text), content_id("", digests[name])
         found.texts.setdefault(pair[0], RowItem(text))
-        found.pictures.setdefault(pair[1], RowItem("", image))
+        found.pictures.setdefault(pair[1], RowItem("", name))
         pairs[pair] = None
     if not pairs:
         raise bad[0] if bad else DataError(f"{table.path}: no rows")
@@ -129,5 +129,6 @@ def _file(content: bytes) -> Path:
     name = hashlib.sha256(content).hexdigest()
     path = cache_directory() / "pictures" / name[:2] / name
     if not path.is_file():
-        write_bytes(path, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     return path

@@ -54,8 +54,7 @@ class Task:
         metric: the score that counts, e.g. ``"hit@1"``.
         expected: queries of the published benchmark, or None; with another number a score cannot be compared.
         published_name: in the leaderboard's files, where it differs.
-        query_prompt: before its queries, as ``SentenceTransformer.encode`` takes it; None is the model's default.
-        target_prompt: before its candidates.
+        query_prompt, target_prompt: of the data set; None is the model's own.
         picture_names: a scorer of old names candidates by their picture alone (see ``llave.evaluation.compat``).
     """
 

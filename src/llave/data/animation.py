@@ -1,0 +1,47 @@
+"""Chosen frames of an animated GIF, WebP or PNG. Each is drawn on the one before, so all are decoded up to the last."""
+
+from collections.abc import Callable
+
+from PIL import Image
+
+from llave.data.decode import open_picture
+from llave.data.door import reason_of
+from llave.data.formats.read import read_structure
+from llave.data.formats.structure import Unreadable
+from llave.data.orientation import upright
+from llave.data.rgb import to_rgb
+from llave.data.video_limits import Budget
+from llave.errors import UserError
+
+__all__ = ["read_animation"]
+
+
+def read_animation(data: bytes, choose: Callable[[int], list[int]], budget: Budget) -> list[Image.Image]:
+    """Frames, upright and in RGB; one of a picture that does not move.
+
+    Args:
+        data: the encoded bytes.
+        choose: the frames to take of so many.
+        budget: what it may cost.
+
+    Raises:
+        DataError: beyond a limit.
+        Unreadable: truncated or corrupt.
+    """
+    structure = read_structure(data)
+    budget.plan(structure.frames, structure.width, structure.height)
+    wanted = set(choose(structure.frames))
+    kept = []
+    try:
+        with open_picture(structure) as image:
+            for index in range(max(wanted) + 1):
+                budget.decoded(*image.size)
+                image.seek(index)
+                image.load()
+                if index in wanted:
+                    kept.append(budget.kept(upright(to_rgb(image.copy()), structure.orientation)))
+    except UserError:
+        raise
+    except Exception as error:
+        raise Unreadable(f"truncated or corrupt ({reason_of(error)}); replace the file") from None
+    return kept

@@ -1,0 +1,60 @@
+"""TIFF: its directories, of which each page has one."""
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+from llave.data.formats.structure import Unreadable
+
+__all__ = ["MAX_PAGES", "pages"]
+
+MAX_PAGES = 100_000
+MAX_ENTRIES = 4096
+SUBFILE, WIDTH, HEIGHT, ORIENTATION = 254, 256, 257, 274
+WANTED = {SUBFILE, WIDTH, HEIGHT, ORIENTATION}
+NOT_A_PAGE = 1 | 4  # a smaller copy of a page, a mask
+FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+
+
+def pages(file: BinaryIO) -> Iterator[tuple[int, Mapping[int, int]]]:
+    """(place among the directories, the tags that are wanted) of each page.
+
+    Raises:
+        Unreadable: directories without end.
+    """
+    for number, tags in enumerate(_directories(file)):
+        if not tags.get(SUBFILE, 0) & NOT_A_PAGE or number == 0:
+            yield number, tags
+
+
+def _directories(file: BinaryIO) -> Iterator[Mapping[int, int]]:
+    file.seek(0)
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
+    count_form, entry, offset_form = ("Q", 20, "Q") if big else ("H", 12, "I")
+    seen: set[int] = set()
+    try:
+        (at,) = struct.unpack_from(order + offset_form, head, 8 if big else 4)
+        while at and at not in seen:
+            if len(seen) == MAX_PAGES:
+                raise Unreadable(f"more than {MAX_PAGES:,} pages, the limit for a TIFF; split it")
+            seen.add(at)
+            file.seek(at)
+            (count,) = struct.unpack(order + count_form, file.read(struct.calcsize(count_form)))
+            if count > MAX_ENTRIES:
+                return
+            block = file.read(count * entry + struct.calcsize(offset_form))
+            yield _tags(block, count, entry, order, inline=8 if big else 4)
+            (at,) = struct.unpack_from(order + offset_form, block, count * entry)
+    except (struct.error, OSError, OverflowError):  # cut off, an offset out of the file: the pages before it stand
+        return
+
+
+def _tags(block: bytes, count: int, entry: int, order: str, inline: int) -> Mapping[int, int]:
+    found = {}
+    for at in range(0, count * entry, entry):
+        tag, kind = struct.unpack_from(f"{order}HH", block, at)
+        if tag in WANTED and kind in FORMS and struct.calcsize(FORMS[kind]) <= inline:
+            (found[tag],) = struct.unpack_from(order + FORMS[kind], block, at + entry - inline)
+    return found
