@@ -194,7 +194,7 @@ class EmbeddingModel(SentenceTransformer):
 
     @cached_property
     def _takes(self) -> list[str]:
-        return [kind for kind in ("image", "video", "audio") if self.supports(kind)]  # type: ignore[arg-type]
+        return [kind for kind in ("image", "video", "audio") if self.supports(kind)]
 
     @cached_property
     def _media_tokens(self) -> MediaTokens:
