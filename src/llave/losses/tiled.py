@@ -69,12 +69,9 @@ def tiled_loss(
         num_pairs: the first candidates, which are positives of some anchor of some process (default: A);
             those behind are extra negatives without a column of their own.
         reward_AC: hardness without gradient; default is the cosine.
-        query_ids: (num_pairs,) ids of all processes' queries. target_ids: (C,) ids of the candidates.
-        shared_ids: both are of one space, so that a candidate may be the very query of an anchor.
-        matryoshka_dims: lengths of prefixes, each normalised and scored on its own; default is D, as it is.
-        matryoshka_weights: their weights in the sum; default 1.
-        keep: "nothing" (4 matmuls), "scores" (3 matmuls, A x C floats) or "scores16" (3 matmuls, A x C
-            16-bit numbers, a gradient error of about 0.1%).
+        query_ids, target_ids: (num_pairs,) of all processes' queries, (C,) of the candidates. shared_ids: of one space.
+        matryoshka_dims, matryoshka_weights: prefixes, each normalised and scored (default: D as it is); default 1.
+        keep: "nothing" (4 matmuls), "scores" (3, A x C floats) or "scores16" (3, A x C 16-bit, gradients to 0.1%).
         kernels: "triton" for one kernel per tile between the matmuls (CUDA).
         tile_side: anchors, and candidates, of a tile; default by device.
         distributed: add the column sums of all processes of the default group.
@@ -83,9 +80,7 @@ def tiled_loss(
     if tile_side is None:
         tile_side = math.isqrt(TILE_BYTES.get(query_AD.device.type, TILE_BYTES["cuda"]) // dtype.itemsize)
     dims = (query_AD.shape[1],) if matryoshka_dims is None else tuple(sorted(matryoshka_dims))
-    weights = dict.fromkeys(dims, 1.0)
-    if matryoshka_dims is not None and matryoshka_weights is not None:
-        weights = dict(zip(matryoshka_dims, matryoshka_weights, strict=True))
+    weights = dict(zip(matryoshka_dims or dims, matryoshka_weights or [1.0] * len(dims), strict=True))
     problem = Problem(
         alpha=alpha,
         symmetric=symmetric,
