@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from PIL import Image
 
+from llave.data.bounded import end_workers
 from llave.encode.item import Item, Measured, Reading
 from llave.errors import DataError
 from llave.models.prompts import ModelInput
@@ -51,8 +52,9 @@ class Media:
         self._pool = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode")
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and the decoders that they may be waiting for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        end_workers()
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Run in one of the few threads."""
