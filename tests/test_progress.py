@@ -18,7 +18,7 @@ def work(console: Console, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -
         for _ in range(40):
             now[0] += seconds
             shown.advance(30_000, worked=12_345_678)
-        shown.stage("a stage of no known length")
+        shown.stage("a stage whose name is long")
         now[0] += seconds
     file = console.file
     assert isinstance(file, io.StringIO)
