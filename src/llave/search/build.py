@@ -16,10 +16,10 @@ from llave.search.update import update_index
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["build"]
+__all__ = ["build_index"]
 
 
-def build(
+def build_index(
     path: str | Path,
     model: "SentenceTransformer | str | Path",
     source: str | Path,
