@@ -132,9 +132,7 @@ def run(argv: list[str]) -> int:
         seed=config.seed,
     )
     model = load_model(config.model, device=config.device, dtype=dtype)
-    index, report = build_index(
-        config.index, model, config.input, columns=config.columns, options=options, name=config.model
-    )
+    index, report = build_index(config.index, model, config.input, columns=config.columns, options=options)
     if config.json:
         sys.stdout.write(json.dumps(vars(report)) + "\n")
     else:
