@@ -71,6 +71,9 @@ def test_a_guess_is_said_and_nothing_is_replaced(tmp_path: Path, caplog: pytest.
     assert rows == [{"a": "sür"}, {"a": "b"}]
     assert len(bad) == 1
     assert "line 3: not valid utf-8" in bad[0]
+    (tmp_path / "u.csv").write_bytes("sür,b".encode() + b"\xff\n1,2\n")  # as a name, no row can be told from it
+    with pytest.raises(DataError, match="line 1: not valid utf-8"):
+        list(read_table(tmp_path / "u.csv"))
 
 
 def test_long_cells_and_nul_in_any_thread(tmp_path: Path) -> None:
