@@ -141,31 +141,31 @@ TAR_WORDS = [b"GNU.sparse.size=99999999999\n", b"path=", b"\0", b"../", b"777777
 ZIP_WORDS = [b"PK\1\2", b"PK\3\4", b"PK\5\6", b"../", b"\0", b"\xff\xff\xff\xff"]
 
 FORMATS = {
-    "jpeg": Format(".jpg", seeds.jpegs, picture, 80_000, MARKERS),
-    "png": Format(".png", seeds.pngs, picture, 80_000, CHUNKS, with_png_checksums),
+    "jpeg": Format(".jpg", seeds.jpegs, picture, 40_000, MARKERS),
+    "png": Format(".png", seeds.pngs, picture, 40_000, CHUNKS, with_png_checksums),
     "webp": Format(
-        ".webp", seeds.webps, picture, 80_000, [b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ANMF", b"EXIF", b"ALPH"]
+        ".webp", seeds.webps, picture, 40_000, [b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ANMF", b"EXIF", b"ALPH"]
     ),
-    "gif": Format(".gif", seeds.gifs, picture, 80_000, [b"\x2c", b"\x21\xf9\4", b"\x21\xff\x0b", b"\x3b"]),
-    "bmp": Format(".bmp", seeds.bmps, picture, 80_000, [b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0", b"\x28\0\0\0"]),
-    "jsonl": Format(".jsonl", seeds.lines, table, 80_000, JSON_WORDS),
-    "csv": Format(".csv", seeds.sheets, table, 80_000, CSV_WORDS),
-    "tar": Format(".tar", seeds.archives, archive, 80_000, TAR_WORDS, with_tar_checksums),
-    "zip": Format(".zip", seeds.zips, zipped, 15_000, ZIP_WORDS),
-    "parquet": Format(".parquet", seeds.parquets, table, 50_000, [b"PAR1"]),
-    "tiff": Format(".tif", seeds.tiffs, scan, 40_000, [b"II*\0", b"MM\0*", b"II+\0"]),
-    "avif": Format(".avif", seeds.avifs, picture, 40_000, BOXES),
-    "ico, ppm, jp2": Format(".ico", seeds.others, picture, 30_000, [b"P6", b"\xff\x4f\xff\x51", b"\x89PNG\r\n\x1a\n"]),
-    "pdf": Format(".pdf", seeds.documents, document, 40_000, PDF_WORDS),
+    "gif": Format(".gif", seeds.gifs, picture, 40_000, [b"\x2c", b"\x21\xf9\4", b"\x21\xff\x0b", b"\x3b"]),
+    "bmp": Format(".bmp", seeds.bmps, picture, 40_000, [b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0", b"\x28\0\0\0"]),
+    "jsonl": Format(".jsonl", seeds.lines, table, 30_000, JSON_WORDS),
+    "csv": Format(".csv", seeds.sheets, table, 20_000, CSV_WORDS),
+    "tar": Format(".tar", seeds.archives, archive, 40_000, TAR_WORDS, with_tar_checksums),
+    "zip": Format(".zip", seeds.zips, zipped, 8_000, ZIP_WORDS),
+    "parquet": Format(".parquet", seeds.parquets, table, 30_000, [b"PAR1"]),
+    "tiff": Format(".tif", seeds.tiffs, scan, 20_000, [b"II*\0", b"MM\0*", b"II+\0"]),
+    "avif": Format(".avif", seeds.avifs, picture, 20_000, BOXES),
+    "ico, ppm, jp2": Format(".ico", seeds.others, picture, 15_000, [b"P6", b"\xff\x4f\xff\x51", b"\x89PNG\r\n\x1a\n"]),
+    "pdf": Format(".pdf", seeds.documents, document, 20_000, PDF_WORDS),
     "animations": Format(
         ".gif",
         lambda: [seeds.moving("GIF"), seeds.moving("PNG"), seeds.moving("WEBP")],
         film,
-        40_000,
+        20_000,
         [b"fcTL", b"ANMF", b"\x2c"],
     ),
-    "mp4": Format(".mp4", partial(seeds.films, "libx264", "mp4"), film, 20_000, BOXES),
+    "mp4": Format(".mp4", partial(seeds.films, "libx264", "mp4"), film, 10_000, BOXES),
     "webm": Format(
-        ".webm", partial(seeds.films, "libvpx", "webm"), film, 12_000, [b"\x1a\x45\xdf\xa3", b"\x16\x54\xae\x6b"]
+        ".webm", partial(seeds.films, "libvpx", "webm"), film, 6_000, [b"\x1a\x45\xdf\xa3", b"\x16\x54\xae\x6b"]
     ),
 }
