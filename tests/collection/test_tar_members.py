@@ -67,3 +67,34 @@ def test_an_archive_cut_anywhere(tmp_path: Path) -> None:
         keys, bad = read(tmp_path / "cut.tar")
         assert keys in ([], ["cut/a"], ["cut/a", "cut/b"])
         assert all("cannot read on" in entry.message and entry.hides for entry in bad)
+
+
+def test_a_member_larger_than_its_archive_ends_it(tmp_path: Path) -> None:
+    """To skip it, tarfile would read to what it says: for years."""
+    path = write(tmp_path / "a.tar", [("a.png", picture()), ("b.png", picture()), ("c.png", picture())])
+    data = bytearray(path.read_bytes())
+    at = data.index(b"b.png\0")
+    data[at + 124 : at + 136] = b"\x80" + (1 << 80).to_bytes(11, "big")
+    data[at + 148 : at + 156] = b" " * 8
+    data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    path.write_bytes(data)
+    keys, bad = read(path)
+    assert keys == ["a/a"]
+    assert len(bad) == 1
+    assert "it ends within 'b.png'" in bad[0].message
+    assert bad[0].hides
+
+
+@pytest.mark.parametrize("name", ["b\udce9d.png", "b\n\x1b[2Kd.txt"])
+def test_a_name_that_cannot_be_shown_costs_no_other_item(tmp_path: Path, name: str) -> None:
+    members = [("a.png", picture()), (name, b"\xff\xfe\xfd"), ("z.png", picture())]
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        for member, content in members:
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    keys, bad = read(tmp_path / "a.tar")
+    assert keys == ["a/a", "a/z"]
+    assert len(bad) == 1
+    assert bad[0].message.isprintable()
+    bad[0].key.encode()

@@ -5,6 +5,7 @@ import datetime
 import decimal
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,9 @@ def test_a_guess_is_said_and_nothing_is_replaced(tmp_path: Path, caplog: pytest.
     assert rows == [{"a": "sür"}, {"a": "b"}]
     assert len(bad) == 1
     assert "line 3: not valid utf-8" in bad[0]
+    (tmp_path / "u.csv").write_bytes("sür,b".encode() + b"\xff\n1,2\n")  # as a name, no row can be told from it
+    with pytest.raises(DataError, match="line 1: not valid utf-8"):
+        list(read_table(tmp_path / "u.csv"))
 
 
 def test_long_cells_and_nul_in_any_thread(tmp_path: Path) -> None:
@@ -243,3 +247,27 @@ def test_named_tables(tmp_path: Path) -> None:
     for name in ("a.JSONL", "a.csv", "b.Parquet", ".hidden.csv", "c.txt"):
         (tmp_path / name).write_text("")
     assert named_tables(tmp_path) == {"a": tmp_path / "a.JSONL", "b": tmp_path / "b.Parquet"}
+
+
+def test_a_footer_that_counts_wrong_is_no_loss_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"text": ["a", "b", "c"]}), path, store_schema=False)
+    whole = path.read_bytes()
+    rows = bytes([0x16, 2 * 3])  # as thrift writes a number of three
+    total, group = whole.rindex(rows + b"\x19\x1c"), whole.rindex(rows)
+    for places, reason in (((total,), "a damaged footer"), ((total, group), "1 rows of a row group are not there")):
+        data = bytearray(whole)
+        for place in places:
+            data[place + 1] = 2 * 4
+        path.write_bytes(data)
+        found = list(_caught(path))
+        assert isinstance(found[-1], DataError)
+        assert reason in str(found[-1])
+        assert "t.parquet" in str(found[-1])
+
+
+def _caught(path: Path) -> Iterator[Any]:
+    try:
+        yield from read_table(path)
+    except DataError as error:
+        yield error

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sentence_transformers import SentenceTransformer
 
+from llave.encode.encoder import Encoder
 from llave.encode.item import Item, Reading
+from llave.encode.tokens import Tokens
 from llave.errors import DataError
 
 READING = Reading()
@@ -78,3 +81,21 @@ def test_what_cannot_be_loaded_says_so(item: Item) -> None:
 def test_a_picture_is_a_path_bytes_or_open() -> None:
     with pytest.raises(DataError, match="image: a path, bytes or an open picture, not int"):
         Item(image=3)  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_refused_is_named_though_another_has_its_content(
+    tmp_path: Path, nano_untouched: SentenceTransformer
+) -> None:
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        path.write_bytes(b"no picture")
+    outcomes = Encoder(nano_untouched)([Item(image=path) for path in paths])
+    assert [str(outcome) for outcome in outcomes] == [f"{path}: not a picture that can be read" for path in paths]
+
+
+def test_queries_share_one_copy_of_the_tokenizer(nano_untouched: SentenceTransformer) -> None:
+    """The copy takes as long as ten queries; the model's own is changed by every call that pads."""
+    first, second = (Tokens(nano_untouched, frames) for frames in (1, 2))
+    assert first._tokenizer is second._tokenizer
+    assert first._tokenizer is not nano_untouched.tokenizer
+    assert first._backend.padding is None

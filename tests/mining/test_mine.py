@@ -122,6 +122,23 @@ def test_pictures_of_several_folders_and_of_the_table_itself(tmp_path: Path) -> 
             assert path.is_file()
 
 
+def test_rows_that_cannot_be_used_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = make_folder(tmp_path / "data"), tmp_path / "out"
+    rows = json.loads((data / "train" / "naming.json").read_text())
+    for row in rows[2:4]:  # two of equal content
+        row["qry_image_path"] = "broken.png"
+    rows[5]["pos_text"] = ""
+    (data / "train" / "naming.json").write_text(json.dumps(rows))
+    (data / "images" / "broken.png").write_bytes(b"no picture")
+    assert main(["data", "mine", "nano", str(data), "--out", str(out), "--device", "cpu"]) == 0
+    shown = capsys.readouterr()
+    assert "2 rows unreadable, 1 left out" in shown.out
+    assert f"rows that could not be used, and why: {out / 'errors.jsonl'}" in shown.err
+    found = [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()]
+    assert {(Path(line["file"]).name, line["row"]) for line in found} == {("naming.json", row) for row in (2, 3, 5)}
+    assert all("broken.png" in line["reason"] for line in found if line["row"] != 5)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -199,15 +199,18 @@ def _mine(argv: list[str]) -> int:
         "probable false negatives. Example: llave data mine runs/nano data/sample --out data/sample-hard",
         positional=("model", "data"),
     )
-    from llave.mining.run import mine
+    from llave.mining.run import ERRORS, mine
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
     for found in mine(config):
         sys.stdout.write(
             f"{found.name}: {found.negatives:,} negatives for {found.rows:,} rows; {found.without:,} rows without, "
-            f"{found.dropped:,} candidates dropped as probable positives, {found.unreadable:,} rows unreadable\n"
+            f"{found.dropped:,} candidates dropped as probable positives, {found.unreadable:,} rows unreadable, "
+            f"{found.left_out:,} left out\n"
         )
+    if (config.out / ERRORS).is_file():
+        sys.stderr.write(f"llave: rows that could not be used, and why: {config.out / ERRORS}\n")
     return 0
 
 

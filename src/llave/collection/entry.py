@@ -13,10 +13,13 @@ from typing import Any
 from llave.data.identity import legible
 from llave.encode.item import Item
 from llave.errors import DataError
+from llave.terminal import printable
 
 __all__ = ["BadEntry", "Entry", "Scalar", "chunks", "scalar", "stamp_of", "state_of"]
 
 Scalar = str | float | bool | None
+SHOWN = 400
+"""Characters of the beginning and of the end of a long message."""
 CHUNK_BYTES = 256 * 1024**2
 """Of pictures and films that come as bytes."""
 
@@ -32,6 +35,13 @@ class BadEntry:
     key: str
     message: str
     hides: bool = False
+
+    def __post_init__(self) -> None:
+        """Names in archives may hold anything; a message is a line."""
+        object.__setattr__(self, "key", legible(self.key))
+        words = printable(legible(self.message))
+        long = len(words) > 2 * SHOWN
+        object.__setattr__(self, "message", f"{words[:SHOWN]} … {words[-SHOWN:]}" if long else words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ class FolderCollection:
                 yield from self._entries(name)
             except FileNotFoundError:
                 yield BadEntry(name, f"{self.root / name}: went away meanwhile")
-            except (DataError, OSError) as error:
+            except Exception as error:  # of one file, whatever its reader makes of it
                 yield BadEntry(name, str(error), hides=name.endswith("/"))
 
     def state(self) -> str:

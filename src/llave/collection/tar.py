@@ -62,8 +62,9 @@ class TarCollection:
         """The items of an archive, one at a time in memory."""
         name = part["tar"]
         try:
+            size = (self.root / name).stat().st_size
             with tarfile.open(self.root / name, "r|") as archive:
-                for key, members in _items(archive):
+                for key, members in _items(archive, size):
                     yield self._entry(f"{name[: -len('.tar')]}/{key}", members)
         except Exception as error:  # whatever a damaged archive leads to
             reason = f"{self.root / name}: cannot read on ({reason_of(error)}); items after this place are missing"
@@ -95,21 +96,27 @@ class TarCollection:
                 text = next((str(fields.pop(name)) for name in TEXT_FIELDS if isinstance(fields.get(name), str)), "")
             if not text.strip() and image is None and video is None:
                 raise DataError(f"{key}: no text, picture or video in it")
-        except DataError as error:
+            kept = {name: scalar(value) for name, value in fields.items()}
+            entry = Entry(key=key, item=Item(legible(text).strip(), image, video), name=key, fields=kept)
+        except Exception as error:  # of one item, whatever is wrong with it
             return BadEntry(key, str(error))
         self.left_out.update(f".{suffix}" if suffix else "without a suffix" for suffix in files)
-        kept = {name: scalar(value) for name, value in fields.items()}
-        return Entry(key=key, item=Item(legible(text).strip(), image, video), name=key, fields=kept)
+        return entry
 
 
-def _items(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes | str]]]:
-    """(key, what its files hold by suffix); in place of what is not read, the reason."""
+def _items(archive: tarfile.TarFile, size: int) -> Iterator[tuple[str, dict[str, bytes | str]]]:
+    """(key, what its files hold by suffix); in place of what is not read, the reason.
+
+    Args:
+        size: of the archive, in bytes.
+    """
     key, members, held = "", dict[str, bytes | str](), 0
     for member in archive:
         path = PurePosixPath(member.name)
-        if not member.isreg() or path.name.startswith("."):
+        whole = archive.offset - tarfile.BLOCKSIZE < size
+        if whole and (not member.isreg() or path.name.startswith(".")):
             continue
-        if not _plain(path):
+        if whole and not _plain(path):
             yield repr(member.name), {"": f"{member.name!r}: not a name of a file; rename it"}
             continue
         stem, _, suffix = path.name.partition(".")
@@ -118,6 +125,8 @@ def _items(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes | st
             if members:
                 yield key, members
             key, members, held = name, {}, 0
+        if not whole:  # to skip it, tarfile would read to what it says
+            raise tarfile.ReadError(f"it ends within {member.name!r:.200}")
         held += member.size
         if member.issparse():  # its size is what it says, not what the archive has
             members[suffix.lower()] = f"{member.name}: stored with holes; make the archive without --sparse"

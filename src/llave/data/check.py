@@ -160,14 +160,14 @@ class _Media:
         if parts.is_absolute() or ".." in parts.parts:
             return "escaping-path", f"{word} path {path!r} leads out of {kind}s/"
         file = self.folders[kind] / path
-        there = split_page(file)[0].is_file() if kind == "image" else file.exists()
+        try:
+            there = split_page(file)[0].is_file() if kind == "image" else file.exists()
+            if there and self.decode:
+                load_image(file) if kind == "image" else load_video(file)
+        except Exception as error:  # whatever a decoder raises for one file
+            return f"broken-{kind}", str(error)
         if not there:
             return f"missing-{kind}", f"no {word} {path!r} in {self.folders[kind]}"
-        if self.decode:
-            try:
-                load_image(file) if kind == "image" else load_video(file)
-            except DataError as error:
-                return f"broken-{kind}", str(error)
         return None
 
 

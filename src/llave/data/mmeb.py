@@ -188,10 +188,11 @@ def _parsed(
             if missing:
                 raise DataError(f"{where}: missing column {', '.join(missing)}; it has {', '.join(map(str, row))}")
             found.append(parse(row, where))
-        except DataError as error:
+        except Exception as error:  # of one row, whatever is in it
+            named = error if isinstance(error, DataError) else DataError(f"{where}: {error}")
             if bad is None:
-                raise
-            bad.append(error)
+                raise named from None
+            bad.append(named)
     if bad and not found:
         raise bad[0]
     return found

@@ -36,9 +36,11 @@ def read_parquet(path: Path, start: int = 0, stop: int | None = None) -> Iterato
     with pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
         batches = _Batches(file)
         times = any(_has_times(column.type) for column in file.schema_arrow)
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        if sum(sizes) != file.metadata.num_rows:
+            raise ValueError(f"a damaged footer: {file.metadata.num_rows:,} rows, and {sum(sizes):,} in its row groups")
         first = 0
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
+        for group, rows in enumerate(sizes):
             low, high = max(start - first, 0), rows if stop is None else min(stop - first, rows)
             for batch in batches.of(group, low, high) if low < high else ():
                 yield from _rows(batch, path, first + low, times)
@@ -72,7 +74,7 @@ class _Batches:
                 if low >= high or not size / 2 <= self._size(stored) <= 4 * size:
                     break  # the size was wrong: go on with a better one
             else:
-                raise DataError(f"{high - low:,} rows of a row group are not there")
+                raise ValueError(f"{high - low:,} rows of a row group are not there")
 
     def _size(self, stored: float) -> int:
         fitting = int(BATCH_BYTES / (stored * (self.growth or 1.0)))

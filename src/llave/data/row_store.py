@@ -171,8 +171,10 @@ class _Chunk:
                 if name.endswith("_image_path"):
                     row[name] = self._picture(row[name], where)
             parsed = parse_train(row, where)
-        except DataError as error:
-            self.about.bad.append((number, str(error)))
+        except OSError:  # of our own disk
+            raise
+        except Exception as error:  # of one row, whatever is in it
+            self.about.bad.append((number, str(error) if isinstance(error, DataError) else f"{where}: {error}"))
             parsed = TrainRow(RowItem(), RowItem())
         self.about.negatives += parsed.negative is not None
         for place, item in enumerate((parsed.query, parsed.positive, parsed.negative or RowItem())):

@@ -248,20 +248,19 @@ def _csv(path: Path) -> Iterator[Any]:
                 cells = next(rows)
                 if not cells:
                     continue
+                "".join(cells).encode()
                 if names is None:
                     names = _names(cells)
                     continue
                 if len(cells) != len(names):
                     raise ValueError(f"not as many fields as the {len(names)} names")
-                "".join(cells).encode()
                 yield dict(zip(names, cells, strict=True))
             except StopIteration:
                 return
-            except UnicodeEncodeError:
-                yield DataError(f"{path}: cannot read (line {line}: not valid {encoding})")
             except (ValueError, csv.Error) as error:
                 lines = f"line {line}" if rows.line_num <= line else f"lines {line} to {rows.line_num}"
-                failure = DataError(f"{path}: cannot read ({lines}: {error})")
+                reason = f"not valid {encoding}" if isinstance(error, UnicodeEncodeError) else error
+                failure = DataError(f"{path}: cannot read ({lines}: {reason})")
                 if names is None or "unexpected end" in str(error):  # a quote that is never closed
                     raise failure from None
                 yield failure

@@ -193,7 +193,7 @@ class TrainTable(Sequence[TrainRow]):
         assert picture is not None, "only paths are asked for"
         try:
             load_image(picture)
-        except DataError as error:
+        except Exception as error:  # whatever a decoder raises for one picture
             return str(error)
         return None
 

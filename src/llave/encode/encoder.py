@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llave.data.pages import split_page
 from llave.encode.batches import Estimate, plan_batches
 from llave.encode.cache import EmbeddingCache
 from llave.encode.forward import Forward, Outcome, Refused
@@ -153,7 +154,7 @@ class Encoder:
             self._look(results)
             advance(len(places), sum(tokens[place] for place in places))
         for place, twin in twins:
-            outcomes[place] = outcomes[twin]
+            outcomes[place] = _named(outcomes[twin], items[twin], items[place])
             if thumbnails is not None and twin in thumbnails:
                 thumbnails[place] = thumbnails[twin]
         return [outcomes[place] for place in range(len(items))]
@@ -237,6 +238,14 @@ class Encoder:
         self._refused += len(of_model)
         if not self._works and self._refused >= GIVE_UP:
             raise UserError(f"the model refuses {self._refused} items of {self._refused}, last: {of_model[-1]}")
+
+
+def _named(outcome: Outcome, twin: Item, item: Item) -> Outcome:
+    """The same of an item of equal content; why there is none names its own file."""
+    if not isinstance(outcome, Refused) or twin.file is None or item.file is None:
+        return outcome
+    (theirs, _), (own, _) = split_page(twin.file), split_page(item.file)
+    return Refused(outcome.kind, outcome.reason.replace(str(theirs), str(own)))
 
 
 def _through(

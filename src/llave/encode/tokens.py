@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ FRAME_SHARE = 4
 """A frame of a video is pooled to about a quarter of a picture's tokens."""
 UNKNOWN_SIZE = (1684, 1190)
 """Height and width of what is not opened to be measured: a page in A4 at 144 dpi."""
+_copies: "weakref.WeakKeyDictionary[SentenceTransformer, tuple[Any, Any]]" = weakref.WeakKeyDictionary()
+"""By model: its tokenizer and our copy, which takes as long as ten queries."""
 
 
 class Tokens:
@@ -31,11 +34,8 @@ class Tokens:
 
     def __init__(self, model: "SentenceTransformer", num_frames: int) -> None:
         self._processor: Any = getattr(model, "processor", None) or model.tokenizer
-        self._tokenizer: Any = copy.deepcopy(getattr(self._processor, "tokenizer", self._processor))
+        self._tokenizer = _copy_of(getattr(self._processor, "tokenizer", self._processor), model)
         self._backend: Any = getattr(self._tokenizer, "backend_tokenizer", None)
-        if self._backend is not None:
-            self._backend.no_truncation()
-            self._backend.no_padding()
         self._num_frames = num_frames
         self._picture = functools.lru_cache(maxsize=4096)(self._count_picture)
         self.size = len(self._tokenizer)
@@ -105,3 +105,15 @@ class Tokens:
             return int(counter(image_sizes=[size]).num_image_tokens[0])
         except Exception:  # a size that the processor will refuse when it gets the picture, with a reason
             return 1
+
+
+def _copy_of(tokenizer: Any, model: "SentenceTransformer") -> Any:
+    original, own = _copies.get(model, (None, None))
+    if original is not tokenizer:
+        own = copy.deepcopy(tokenizer)
+        backend = getattr(own, "backend_tokenizer", None)
+        if backend is not None:
+            backend.no_truncation()
+            backend.no_padding()
+        _copies[model] = tokenizer, own
+    return own

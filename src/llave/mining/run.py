@@ -25,7 +25,7 @@ from llave.data.row_store import EMBEDDED, SCHEMA
 from llave.data.train_table import TrainTable
 from llave.encode.cache import EmbeddingCache, model_fingerprint
 from llave.encode.encoder import Encoder
-from llave.encode.table import ItemTable, encode_table
+from llave.encode.table import Encoding, ItemTable, encode_table
 from llave.errors import UserError
 from llave.files import holds_nothing, remove_leftovers, whole_file, write_json
 from llave.mining.config import MineConfig
@@ -33,11 +33,14 @@ from llave.mining.hardest import Limits, Mined, Pairs, hardest
 from llave.models.nano_features import use_feature_cache
 from llave.models.open import load_model
 from llave.training.config import DataSetConfig
+from llave.training.row_errors import RowErrors
 from llave.training.tables import open_tables
 
-__all__ = ["MinedSet", "mine"]
+__all__ = ["ERRORS", "MinedSet", "mine"]
 
 REPORT = "mine.json"
+ERRORS = "errors.jsonl"
+"""Of rows that were left out or cannot be embedded, and why: in OUT."""
 JUDGED_ROWS = 128  # at a time: their candidates' vectors are gathered
 # What may differ when a search goes on.
 NOT_FOUND_BY = {"out", "batch_size", "device", "cache"}
@@ -88,13 +91,15 @@ def mine(config: MineConfig, *, console: Console | None = None, progress: bool =
     remove_leftovers(config.out / "train")
     _write_report(config.out, settings, done)  # first, as the sign that the folder is this search's
     prefixes = _link_pictures(config.out, [table for _, table in tables.values()])
-    models = _Models(config)
+    models, errors = _Models(config), RowErrors(config.out / ERRORS)
     for name, (setting, table) in tables.items():
         if name in done:
             console.print(f"{name}: done already")
             continue
         usable, skipped = table.usable(cap=setting.cap, seed=config.seed)
-        found = _search(config, usable, setting, models, progress)
+        for left_out in skipped:
+            errors.report(left_out.file, left_out.row, left_out.reason)
+        found = _search(config, usable, setting, models, errors, progress)
         target = config.out / "train" / f"{name}.parquet"
         counts = _write(usable, found, target, prefixes.get(name), config.negatives)
         done[name] = dataclasses.replace(counts, left_out=len(skipped))
@@ -109,8 +114,8 @@ class _Models:
         self.config = config
         self._loaded: dict[str, tuple[SentenceTransformer, EmbeddingCache]] = {}
 
-    def encode(self, name: str, items: ItemTable, progress: bool) -> NDArray[np.float32]:
-        """Unit vectors (U, D) by the model of this name; NaN where an item cannot be embedded."""
+    def encode(self, name: str, items: ItemTable, progress: bool) -> Encoding:
+        """Vectors by the model of this name."""
         if name not in self._loaded:
             model: SentenceTransformer = load_model(name, device=self.config.device)
             use_feature_cache(model)
@@ -118,7 +123,7 @@ class _Models:
             self._loaded[name] = (model, EmbeddingCache(folder, model_fingerprint(model)))
         opened, cache = self._loaded[name]
         encoder = Encoder(opened, batch_size=self.config.batch_size)
-        return encode_table(encoder, items, cache=cache, progress=progress).embedding_UD
+        return encode_table(encoder, items, cache=cache, progress=progress)
 
     def device(self, name: str) -> Any:
         """Where the model is."""
@@ -126,7 +131,12 @@ class _Models:
 
 
 def _search(
-    config: MineConfig, table: TrainTable, setting: DataSetConfig, models: _Models, progress: bool
+    config: MineConfig,
+    table: TrainTable,
+    setting: DataSetConfig,
+    models: _Models,
+    errors: RowErrors,
+    progress: bool,
 ) -> Iterator[tuple[_Searched, Mined]]:
     """Blocks of rows with their negatives."""
     searched = _unique(table)
@@ -138,10 +148,14 @@ def _search(
         min_rank=config.min_rank,
         max_rank=config.max_rank,
     )
-    vector_UD = models.encode(config.model, items, progress)
+    encoding = models.encode(config.model, items, progress)
+    for number_R in (query_U[searched.pairs.query_R], target_U[searched.pairs.target_R]):
+        for row in np.flatnonzero(np.isin(number_R, list(encoding.errors))).tolist():
+            errors.report(*table.where(row), encoding.errors[int(number_R[row])].reason)
+    vector_UD = encoding.embedding_UD
     judge = None
     if config.judge is not None:
-        judged_UD = models.encode(config.judge, items, progress)
+        judged_UD = models.encode(config.judge, items, progress).embedding_UD
 
         def judge(query_B: NDArray[np.int64], target_BK: NDArray[np.int64]) -> NDArray[np.float32]:
             parts = [

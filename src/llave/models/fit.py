@@ -15,6 +15,7 @@ from PIL import Image
 from sentence_transformers.base.modality import is_image_url_or_path, is_message_dict, is_video_url_or_path
 
 from llave.data.identity import normal_text
+from llave.data.suffixes import FILMS
 from llave.data.video import load_video
 from llave.models.pictures import each_part, fit_picture
 from llave.models.prompts import stack_frames
@@ -81,10 +82,10 @@ def fit_input(entry: Any, tokens: MediaTokens, takes: Collection[str]) -> Any:
         if "." in entry[-LONGEST_SUFFIX:] or entry.startswith("data:"):
             if "image" in takes and is_image_url_or_path(entry):
                 return fit_picture(entry)
-            if "video" in takes and is_video_url_or_path(entry) and os.path.isfile(entry):
+            if "video" in takes and _is_film(entry) and os.path.isfile(entry):
                 return {"video": _video(entry)}
         return tokens.as_text(normal_text(entry))
-    if isinstance(entry, Path) and is_video_url_or_path(str(entry)):
+    if isinstance(entry, Path) and _is_film(str(entry)):
         return {"video": _video(entry)}
     if isinstance(entry, (Image.Image, Path, bytes)):
         return fit_picture(entry)
@@ -102,6 +103,10 @@ def _part(key: str, value: Any, tokens: MediaTokens) -> Any:
     if key == "image":
         return [fit_picture(one) for one in value] if isinstance(value, (list, tuple)) else fit_picture(value)
     return _video(value) if key == "video" else value
+
+
+def _is_film(name: str) -> bool:
+    return is_video_url_or_path(name) or os.path.splitext(name)[1].lower() in FILMS
 
 
 def _video(video: Any) -> Any:

@@ -143,7 +143,7 @@ class Index:
             try:
                 model = load_model(model or self.info.model, device=device, dtype=dtype or self.info.dtype)
             except UserError as error:
-                moved = "" if model else f"; {self.path} was made with it: say where it is now, if it has moved"
+                moved = "" if model else f"; {self.path} was made with it; say --model, if it has moved"
                 raise UserError(f"{error}{moved}") from None
         self.check_model(model)
         self._model = model

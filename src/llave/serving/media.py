@@ -7,18 +7,16 @@ in a few threads. What a library says of a bad file stays in the log: it may nam
 import asyncio
 import base64
 import binascii
-import io
 import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from PIL import Image
-
 from llave.data.bounded import end_workers
+from llave.data.formats.read import read_structure
+from llave.data.formats.structure import Structure
 from llave.encode.item import Item, Measured, Reading
-from llave.errors import DataError
 from llave.models.prompts import ModelInput
 from llave.serving.admission import Memory
 from llave.serving.entries import Entry, Reference
@@ -130,7 +128,7 @@ class Media:
         """What the model takes. What a library says of a bad file is not for strangers."""
         try:
             return item.load(self._reading)
-        except DataError as error:
+        except Exception as error:
             if item.modality == "image":
                 raise bad_request("the picture is truncated or corrupt", place, "invalid_image") from None
             if item.modality == "video":
@@ -140,19 +138,16 @@ class Media:
     def _measure(self, data: bytes, place: str) -> int:
         """Pixels, read without decoding."""
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-        except Image.DecompressionBombError:
-            raise self._too_large("", place) from None
-        except Exception:  # whatever a decoder says of the head of a file
-            raise bad_request("not a picture in JPEG, PNG, WebP or GIF", place, "invalid_image") from None
-        if width * height > self._limits.pixels:
-            raise self._too_large(f"{width}x{height} pixels, ", place)
-        return width * height
-
-    def _too_large(self, size: str, place: str) -> ApiError:
-        message = f"{size}more than the limit of {self._limits.pixels:,} pixels; shrink the picture"
-        return bad_request(message, place, "image_too_large")
+            structure: Structure | None = read_structure(data)
+        except Exception:  # whatever the head of a file leads to
+            structure = None
+        if structure is None or structure.format not in FORMATS:
+            raise bad_request("not a picture in JPEG, PNG, WebP or GIF, or a broken one", place, "invalid_image")
+        if structure.pixels > self._limits.pixels:
+            size = f"{structure.width}x{structure.height}"
+            message = f"{size} pixels, more than the limit of {self._limits.pixels:,} pixels; shrink the picture"
+            raise bad_request(message, place, "image_too_large")
+        return structure.pixels
 
 
 def decode_base64(text: str, place: str) -> bytes:
