@@ -87,7 +87,7 @@ def test_metadata(model: MTEBModel, nano_untouched: SentenceTransformer, readabl
     assert meta.n_parameters == sum(weight.numel() for weight in nano_untouched.parameters())
     assert meta.use_instructions is False
     assert meta.license is None
-    assert mteb_model(nano_untouched).mteb_model_meta.name == "local/model"
+    assert mteb_model(nano_untouched).mteb_model_meta.name == "local/nano"
     with pytest.raises(UserError, match="organisation/name"):
         mteb_model(nano_untouched, name="nano")
 
