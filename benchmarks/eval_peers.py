@@ -20,14 +20,20 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch.nn import functional
 
-from llave.data.mmeb import EvalRow, MMEBFolder, RowItem
+from llave.data.mmeb import EvalRow, MMEBFolder, PictureFolder, RowItem
+from llave.encode.item import Item, Reading
 from llave.evaluation.benchmarks import get_benchmark
-from llave.models.prompts import to_model_input
+from llave.models.prompts import ModelInput
 
 __all__ = ["Outcome", "encode_each", "run_mteb", "vlm2vec"]
 
 Vectors = NDArray[np.float32]
 PHASES = ("reading", "encoding", "scoring")
+
+
+def loaded(item: RowItem, folder: PictureFolder) -> ModelInput:
+    """An item of a row as the model takes it, for who goes without our encoder."""
+    return Item(item.text, folder.image(item), folder.video(item)).load(Reading())
 
 
 @dataclass(slots=True)
@@ -58,7 +64,7 @@ def vlm2vec(model: SentenceTransformer, root: Path, *, out: Path, batch_size: in
     def encode(items: Sequence[RowItem], folder: MMEBFolder) -> Vectors:
         found = []
         for start in range(0, len(items), batch_size):
-            features = model.preprocess([to_model_input(item, folder) for item in items[start : start + batch_size]])
+            features = model.preprocess([loaded(item, folder) for item in items[start : start + batch_size]])
             on_device = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value
                          for key, value in features.items()}  # fmt: skip
             with torch.no_grad():
@@ -79,7 +85,7 @@ def encode_each(model: SentenceTransformer, root: Path, *, out: Path, batch_size
     """One call of ``encode`` per side of a data set, which sorts by length and puts pictures in batches of any size."""
 
     def encode(items: Sequence[RowItem], folder: MMEBFolder) -> Vectors:
-        inputs = [to_model_input(item, folder) for item in items]
+        inputs = [loaded(item, folder) for item in items]
         found: Vectors = model.encode(inputs, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
         return found
 

@@ -32,13 +32,12 @@ def picture() -> Callable[[int], Image.Image]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def own_temporary_folder() -> Iterator[Path]:
     """Of this process and of what it starts, so that a look into it finds what the tests made and nobody else."""
-    folder = tmp_path_factory.mktemp("tmp")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(folder))
-        patch.setattr(tempfile, "tempdir", str(folder))
-        yield folder
+    with tempfile.TemporaryDirectory(prefix="t-") as name, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", name)  # short: Ray's sockets have room for 107 letters
+        patch.setattr(tempfile, "tempdir", name)
+        yield Path(name)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,6 +19,7 @@ PUBLIC = {
     "Index",
     "Item",
     "Refused",
+    "build_index",
     "evaluate",
     "hardness_weighted_loss",
     "load_model",

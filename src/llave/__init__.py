@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llave.losses.functional import hardness_weighted_loss
     from llave.losses.hardness import HardnessWeightedLoss
     from llave.models.open import load_model
+    from llave.search.build import build_index
     from llave.search.index import Index
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Item",
     "Refused",
     "__version__",
+    "build_index",
     "evaluate",
     "hardness_weighted_loss",
     "load_model",
@@ -40,6 +42,7 @@ _HOMES = {
     "Index": "llave.search.index",
     "Item": "llave.encode.item",
     "Refused": "llave.encode.forward",
+    "build_index": "llave.search.build",
     "evaluate": "llave.evaluation.runner",
     "hardness_weighted_loss": "llave.losses.functional",
     "HardnessWeightedLoss": "llave.losses.hardness",

@@ -80,7 +80,7 @@ def show_progress(enabled: bool = True, *, console: Console | None = None) -> It
     console = console or Console(stderr=True)
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=14, overflow="ellipsis")),
         BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=40)),
         TextColumn("{task.fields[about]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
         TimeElapsedColumn(table_column=Column(no_wrap=True)),

@@ -20,7 +20,7 @@ from llave.models.open import load_model
 from llave.report.gap import write_gap_report, write_plots
 from llave.report.tables import comparison_table
 from llave.sample.build import PICTURES, build_sample
-from llave.search.build import build
+from llave.search.build import build_index
 from llave.search.index import Index
 from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
@@ -109,4 +109,4 @@ def _index(out: Path, features: Path) -> None:
     use_feature_cache(model, features)
     if Index.exists(folder) and Index.open(folder).info.fingerprint != model_fingerprint(model):
         shutil.rmtree(folder)
-    build(folder, model, out / "data" / PICTURES)
+    build_index(folder, model, out / "data" / PICTURES)

@@ -157,7 +157,7 @@ def test_mistakes_about_files(data: Path, tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     assert "no model here" in one_line(capsys, ["eval", str(tmp_path / "empty"), "--benchmark", str(data)])
-    assert "neither a benchmark" in one_line(capsys, ["eval", "nano", "--benchmark", str(tmp_path / "nowhere")])
+    assert "nowhere: no benchmark" in one_line(capsys, ["eval", "nano", "--benchmark", str(tmp_path / "nowhere")])
     assert "llave data download mmeb-v2 --out DIR" in one_line(capsys, ["eval", "nano", "--benchmark", "mmeb-v2"])
     assert "empty" in one_line(capsys, ["data", "check", str(tmp_path / "empty")])
     train = ["train", "--data", str(data), "--output"]

@@ -13,11 +13,11 @@ from PIL import Image
 
 from llave.data.film import read_film
 from llave.data.media import media_bytes
-from llave.data.mmeb import MMEBFolder, RowItem
 from llave.data.video import VideoLimits, frame_paths, load_video, sample_indices
 from llave.data.video_limits import Budget
+from llave.encode.item import Item, Reading
 from llave.errors import DataError, UserError
-from llave.models.prompts import num_frames_of, stack_frames, to_model_input
+from llave.models.prompts import num_frames_of, stack_frames
 from tests.data.films import SIZE, frames, index_of, write_film
 
 COUNT = 23
@@ -279,22 +279,21 @@ def test_keys_follow_content_and_number_of_frames(tmp_path: Path) -> None:
 
 
 def test_an_item_becomes_a_model_input(tmp_path: Path) -> None:
-    (tmp_path / "eval").mkdir()
     (tmp_path / "videos" / "shots").mkdir(parents=True)
     write_film(tmp_path / "videos" / "a.mp4", frames(COUNT))
     frames(2)[0].save(tmp_path / "videos" / "shots" / "0.png")
     frames(2, (20, 90))[1].save(tmp_path / "videos" / "shots" / "1.png")
-    folder = MMEBFolder(tmp_path)
-    alone = to_model_input(RowItem(video="a.mp4"), folder)
+    videos = tmp_path / "videos"
+    alone = Item(video=videos / "a.mp4").load(Reading())
     assert isinstance(alone, dict)
     assert list(alone) == ["video"]
     assert alone["video"].shape == (8, 48, 64, 3)
     assert alone["video"].dtype == np.uint8
-    both = to_model_input(RowItem("what happens?", video="shots"), folder, num_frames=4)
+    both = Item("what happens?", video=videos / "shots").load(Reading(num_frames=4))
     assert isinstance(both, dict)
     assert both["text"] == "what happens?"
     assert both["video"].shape == (2, 48, 64, 3)  # the second frame was brought to the first one's size
     assert [num_frames_of(entry) for entry in (alone, both, "text", {"text": "a.mp4"})] == [8, 2, 0, 0]
     assert stack_frames(frames(1)).shape == (2, 48, 64, 3)  # one frame, twice
     with pytest.raises(DataError, match=r"gone\.mp4: no such video"):
-        to_model_input(RowItem(video="gone.mp4"), folder)
+        Item(video=videos / "gone.mp4").load(Reading())

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import batch_to_device
 
-from llave import Encoder, Index, Item, load_model
+from llave import Encoder, Item, build_index, load_model
 from llave.data.corpus import Corpus
 from llave.data.sources import find_source
 from llave.data.train_table import open_table
@@ -121,7 +121,7 @@ def test_one_picture_one_vector(family: str, photos: Path, tmp_path: Path) -> No
     same(Encoder(model)([Item(image=path.read_bytes()) for path in paths]), "an item of bytes")
     same(trained(model, photos.parent, names), "training")
     same(evaluated(model, photos.parent, names), "evaluation")
-    index = Index.build(tmp_path / "index", model, photos, options=BuildOptions(make_map=False, progress=False))
+    index, _ = build_index(tmp_path / "index", model, photos, options=BuildOptions(make_map=False, progress=False))
     same([index.vector(index.find(name) or "") for name in names], "index")
     same([embed_query(model, image=path) for path in paths], "search --image")
     served = [place for place, path in enumerate(paths) if path.suffix != ".tif"]

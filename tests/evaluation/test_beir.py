@@ -64,7 +64,7 @@ def test_a_bad_row_is_counted_and_a_number_is_a_text(tmp_path: Path, nano_untouc
     result = evaluate(nano_untouched, get_benchmark(root, tasks="numbers"), progress=False)
     task = result.tasks["numbers"]
     assert (task.queries, task.skipped, len(result.errors)) == (1, 3, 3)
-    texts = [result.items.item(int(number)).text for number in task.rows[0].candidates]
+    texts = [result.items.row_item(int(number)).text for number in task.rows[0].candidates]
     assert texts == ["1", "True", "1.0", "b"]
     write(root / "eval" / "none.jsonl", ["{", "{"])
     with pytest.raises(DataError, match=r"none\.jsonl: cannot read \(line 1"):

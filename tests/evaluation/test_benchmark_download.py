@@ -111,7 +111,7 @@ def test_archives_are_not_trusted(tmp_path: Path) -> None:
     for members, message in (
         ([tarfile.TarInfo("../out.txt")], "leads out of the folder"),
         ([tarfile.TarInfo("/out.txt")], "leads out of the folder"),
-        ([link], "is a link or a device"),
+        ([link], "is a link, a device or a file with holes"),
     ):
         with pytest.raises(DataError, match=message):
             unpack_tar([_tar(tmp_path / "bad.tar", members)], tmp_path / "folder")

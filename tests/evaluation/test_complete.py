@@ -126,7 +126,7 @@ def test_video_retrieval_as_in_the_paper(nano_untouched: SentenceTransformer, v2
     result = evaluate(nano_untouched, get_benchmark("video-retrieval", root=root), progress=False)
     assert result.tasks["MSR-VTT"].queries == 3
     assert result.tasks["MSVD"].queries == 6  # both captions of each film
-    asked = {result.items.item(row.query).text for row in result.tasks["MSVD"].rows}
+    asked = {result.items.row_item(row.query).text for row in result.tasks["MSVD"].rows}
     assert "Find me an video that matches the given caption: other" in asked
 
 
@@ -164,4 +164,4 @@ def test_a_table_and_a_folder_of_documents_of_ones_own(nano_untouched: SentenceT
         "name: own\ngroups: [{tasks: {pages: {reader: beir, modality: visdoc, rows: ., query: 'Find:'}}}]"
     )
     own = evaluate(nano_untouched, get_benchmark(tmp_path / "own.yaml"), progress=False)
-    assert own.items.item(own.tasks["pages"].rows[0].query).text == "Find: the second page"
+    assert own.items.row_item(own.tasks["pages"].rows[0].query).text == "Find: the second page"

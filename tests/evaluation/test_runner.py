@@ -8,11 +8,11 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from llave.encode.cache import EmbeddingCache, model_fingerprint
+from llave.encode.item import Item, Reading
 from llave.errors import DataError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
-from llave.models.prompts import to_model_input
 from llave.report.outputs import write_results
 
 
@@ -24,7 +24,8 @@ def result(nano_untouched: SentenceTransformer, benchmark_root: Path) -> EvalRes
 def test_equals_a_slow_loop(result: EvalResult, nano_untouched: SentenceTransformer, benchmark_root: Path) -> None:
     for task in get_benchmark(benchmark_root).tasks[:2]:
         for row, scored in zip(task.rows()[:2], result.tasks[task.name].rows[:2], strict=True):
-            inputs = [to_model_input(item, task.folder) for item in (row.query, *row.candidates)]
+            items = [(item.text, task.folder.image(item)) for item in (row.query, *row.candidates)]
+            inputs = [Item(text, image).load(Reading()) for text, image in items]
             query, *candidates = [
                 nano_untouched.encode([entry], normalize_embeddings=True, show_progress_bar=False)[0]
                 for entry in inputs

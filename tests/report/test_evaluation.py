@@ -101,9 +101,9 @@ def test_the_worst_queries_are_shown_with_their_pictures(report: Path, result: E
     alts = [attributes["alt"] or "" for tag, attributes in page.tags if tag == "img"]
     rows = result.tasks["alike"].rows
     worst = min(rows, key=lambda row: row.scores[0] - row.scores[1:].max())
-    assert f"query: picture {result.items.item(worst.query).image}" in alts
+    assert f"query: picture {result.items.row_item(worst.query).image}" in alts
     wrong = int(worst.candidates[1 + int(worst.scores[1:].argmax())])
-    assert f"wrong: picture {result.items.item(wrong).image}" in alts
+    assert f"wrong: picture {result.items.row_item(wrong).image}" in alts
     if not worst.correct:
         assert f"row {worst.row}; relevant ranks {worst.ranks.min():.0f} of {len(worst.scores)}" in page.text
 

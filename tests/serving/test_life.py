@@ -213,8 +213,9 @@ def test_sigterm_under_load_loses_nothing(process: tuple[subprocess.Popen[str], 
             while len(answered) < 60:
                 await asyncio.sleep(0.01)
             os.kill(started.pid, signal.SIGTERM)
-            await asyncio.sleep(0.2)
-            health.append((await client.get("/health/ready")).status_code)
+            while (status := (await client.get("/health/ready")).status_code) == 200:  # until the signal has arrived
+                await asyncio.sleep(0.01)
+            health.append(status)
             await asyncio.gather(*tasks)
         return answered, health, lost
 

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from sentence_transformers import SentenceTransformer
 
 from llave.serving.app import AppOptions
+from llave.serving.gates.body import BodyGate
 from llave.serving.limits import Limits
 from tests.serving.running import Running, connect, receive_all, running
 
@@ -56,13 +58,22 @@ def test_an_upload_that_is_too_much(server: Running) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
 
 
+def body_gate(server: Running) -> BodyGate:
+    layer: Any = server.app.middleware_stack
+    while not isinstance(layer, BodyGate):
+        layer = layer.app if hasattr(layer, "app") else layer._app
+    return layer
+
+
 def test_all_bodies_together(nano_untouched: SentenceTransformer) -> None:
     limits = Limits(body_bytes=1 << 20, bodies_bytes=1 << 20)
     with running(nano_untouched, AppOptions(limits=limits)) as small:
         body = json.dumps({"input": "x", "user": "y" * 700_000}).encode()
         with connect(small.port) as first:
             first.sendall(HEAD + b"content-length: %d\r\n\r\n" % (len(body) + 1) + body)
-            time.sleep(0.3)  # it is read, and waits for its last byte
+            gate = body_gate(small)
+            while gate._held < len(body):  # until it is read but for its last byte
+                time.sleep(0.01)
             response = small.client.post("/v1/embeddings", content=body, headers={"content-type": "application/json"})
             assert (response.status_code, response.headers["retry-after"]) == (429, "1")
             first.sendall(b" ")
@@ -159,8 +170,14 @@ def test_too_many_connections(server: Running) -> None:
     finally:
         for connection in kept:
             connection.close()
-    time.sleep(0.2)
-    assert server.vectors("still here")
+    while True:  # until the server has seen that they are closed
+        try:
+            response = server.embed("still here")
+        except httpx.TransportError:
+            continue
+        if response.status_code == 200:
+            break
+        assert response.status_code == 503
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_a_mistake_while_training_ends_all(work: Path, tmp_path: Path) -> None:
         timeout=240,
     )
     assert done.returncode != 0
-    assert "rows in a row do not open" in done.stderr
+    assert "rows in a row cannot be used" in done.stderr
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 

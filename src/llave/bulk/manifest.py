@@ -67,8 +67,8 @@ class Manifest:
     out: Path
     settings: Settings
     parts: Sequence[Part]
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    notes: Sequence[str] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
+    notes: Sequence[str] = field(default=(), compare=False)
 
     def shard(self, number: int) -> Path:
         """The file of a part's vectors."""

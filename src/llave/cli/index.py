@@ -106,7 +106,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
     from llave.models.about import eval_dtype
     from llave.models.open import load_model
-    from llave.search.build import build
+    from llave.search.build import build_index
     from llave.search.index import Index
     from llave.search.info import read_info
     from llave.search.options import BuildOptions
@@ -132,7 +132,7 @@ def run(argv: list[str]) -> int:
         seed=config.seed,
     )
     model = load_model(config.model, device=config.device, dtype=dtype)
-    index, report = build(config.index, model, config.input, columns=config.columns, options=options, name=config.model)
+    index, report = build_index(config.index, model, config.input, columns=config.columns, options=options)
     if config.json:
         sys.stdout.write(json.dumps(vars(report)) + "\n")
     else:

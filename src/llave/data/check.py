@@ -243,7 +243,7 @@ def _item(role: str, text: Any, image: Any, pictures: _Media, video: Any = None)
         yield f"empty-{role.split()[0]}", f"{role}: neither a text nor a picture"
     if IMAGE_PLACEHOLDER in text and not image:
         yield "placeholder-without-image", f"{role}: the text has {IMAGE_PLACEHOLDER} but there is no picture"
-    if image and IMAGE_PLACEHOLDER not in text:
+    if image and text and IMAGE_PLACEHOLDER not in text:
         yield "image-without-placeholder", f"{role}: a picture, but no {IMAGE_PLACEHOLDER} in the text"
     if image and video:
         yield "two-media", f"{role}: both a picture and a video"

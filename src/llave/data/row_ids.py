@@ -21,6 +21,7 @@ from llave.data.identity import content_digest
 from llave.data.media import media_bytes
 from llave.data.mmeb import ALL_COLUMNS, strip_placeholder
 from llave.data.pages import split_page
+from llave.files import whole_file
 
 __all__ = ["OWN_SPACE", "content_id", "identify", "picture_digest"]
 
@@ -130,7 +131,5 @@ def _write(table: Any, file: Any) -> None:
 
 
 def _save(path: Path, write: Callable[[Any], None]) -> None:
-    partial = path.with_name(f".{path.name}.partial")  # under the store's lock: one process writes
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         write(file)
-    partial.replace(path)

@@ -13,8 +13,6 @@ its texts stay on disk until they are asked for.
 import dataclasses
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +30,7 @@ from llave.data.row_ids import identify
 from llave.data.sources import Source
 from llave.data.tables import read_table
 from llave.errors import DataError
+from llave.files import whole_folder
 
 __all__ = ["BATCH_ROWS", "EMBEDDED", "About", "picture_file", "stored"]
 
@@ -99,14 +98,9 @@ def _key(source: Source) -> str:
 
 
 def _convert(source: Source, folder: Path, progress: bool) -> None:
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
-    try:
+    with whole_folder(folder) as partial:
         about = _write(source, partial, progress)
         (partial / "about.json").write_text(json.dumps(dataclasses.asdict(about)), "utf-8")
-        partial.replace(folder)  # whole or not at all
-    except BaseException:
-        shutil.rmtree(partial)
-        raise
 
 
 def _write(source: Source, folder: Path, progress: bool) -> About:

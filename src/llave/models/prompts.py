@@ -1,4 +1,4 @@
-"""From an MMEB item to what ``SentenceTransformer.encode`` takes."""
+"""From a text, a picture and frames to what ``SentenceTransformer.encode`` takes."""
 
 import re
 from collections.abc import Sequence
@@ -8,36 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from llave.data.images import load_image
-from llave.data.mmeb import PictureFolder, RowItem, strip_placeholder
-from llave.data.video import NUM_FRAMES, load_video
+from llave.data.mmeb import strip_placeholder
 from llave.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["ModelInput", "model_input", "num_frames_of", "require_video", "stack_frames", "to_model_input"]
+__all__ = ["ModelInput", "model_input", "num_frames_of", "require_video", "stack_frames"]
 
 ModelInput = str | Image.Image | dict[str, Any]
 _MEDIA_NAME = re.compile(r"(?s)https?://|data:|.*\.[A-Za-z0-9]{2,4}$")
 """Bare texts that sentence-transformers would fetch or open as a picture or film; in a dict they are texts."""
-
-
-def to_model_input(item: RowItem, folder: PictureFolder, *, num_frames: int = NUM_FRAMES) -> ModelInput:
-    """Text, picture or video, or a text with either; the picture or the frames decoded.
-
-    Args:
-        item: what to embed.
-        folder: where its picture or video is.
-        num_frames: at most this many frames of a video.
-
-    Raises:
-        DataError: a picture or video that cannot be decoded, or nothing to embed.
-    """
-    path, film = folder.image(item), folder.video(item)
-    image = None if path is None else load_image(path)
-    video = None if film is None else load_video(film, num_frames=num_frames)
-    return model_input(item.text, image, video=video)
 
 
 def model_input(

@@ -16,22 +16,18 @@ from llave.search.update import update_index
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["build"]
+__all__ = ["build_index"]
 
 
-def build(
+def build_index(
     path: str | Path,
     model: "SentenceTransformer | str | Path",
     source: str | Path,
     *,
     columns: Columns | None = None,
     options: BuildOptions | None = None,
-    name: str | None = None,
 ) -> tuple[Index, BuildReport]:
     """Open or create the index at ``path``, and bring it up to date with what is at ``source``.
-
-    Args:
-        name: where an open model came from, so that the index can open it again; None asks the model.
 
     Raises:
         UserError: no such model or source, an index of another model or with other settings, or nothing to embed.
@@ -43,7 +39,7 @@ def build(
     there = Index.exists(path)
     if isinstance(model, str | Path):
         dtype = read_info(Path(path)).dtype if there else eval_dtype(None, None)
-        name, model = name or str(model), load_model(model, dtype=dtype)
+        model = load_model(model, dtype=dtype)
     if there:
         index = Index.open(path)
         index.use_model(model)
@@ -51,7 +47,7 @@ def build(
     else:
         info = index_info(
             model,
-            name or model_name(model),
+            model_name(model),
             item_prompt=options.item_prompt,
             query_prompt=options.query_prompt,
             num_frames=NUM_FRAMES if options.num_frames is None else options.num_frames,

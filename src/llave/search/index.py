@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from sentence_transformers import SentenceTransformer
 
-    from llave.collection.collection import Columns
     from llave.encode.item import Item
-    from llave.search.options import BuildOptions
 
 __all__ = ["Index"]
 
@@ -68,30 +66,6 @@ class Index:
         index = cls(path, info, _open_store(path, info))
         index.store.use(info.settings)
         return index
-
-    @classmethod
-    def build(
-        cls,
-        path: str | Path,
-        model: "SentenceTransformer | str | Path",
-        source: str | Path,
-        *,
-        columns: "Columns | None" = None,
-        options: "BuildOptions | None" = None,
-    ) -> "Index":
-        """An index of a folder, a table or archives: made, or brought up to date (``llave index``).
-
-        Args:
-            model: an open model, or what :func:`llave.load_model` opens.
-            source: what it is to hold.
-            columns: which column of a table holds what.
-
-        Raises:
-            UserError: no such model or source, an index of another model, or nothing to embed.
-        """
-        from llave.search.build import build
-
-        return build(path, model, source, columns=columns, options=options)[0]
 
     @classmethod
     def create(cls, path: str | Path, info: IndexInfo) -> "Index":
@@ -169,7 +143,7 @@ class Index:
             try:
                 model = load_model(model or self.info.model, device=device, dtype=dtype or self.info.dtype)
             except UserError as error:
-                moved = "" if model else f"; {self.path} was made with it: say where it is now, if it has moved"
+                moved = "" if model else f"; {self.path} was made with it; say --model, if it has moved"
                 raise UserError(f"{error}{moved}") from None
         self.check_model(model)
         self._model = model

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from llave.data.bounded import end_workers
 from llave.data.formats.read import read_structure
 from llave.data.formats.structure import Structure
 from llave.encode.item import Item, Measured, Reading
@@ -49,8 +50,9 @@ class Media:
         self._pool = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode")
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and the decoders that they may be waiting for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        end_workers()
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Run in one of the few threads."""

@@ -46,7 +46,8 @@ def previous_run(config: TrainConfig) -> dict[str, Any] | None:
         return None
     previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
     current = _resolved(config)
-    different = sorted(key for key in current if key not in NOT_LEARNED and previous["config"].get(key) != current[key])
+    before = {**_resolved(TrainConfig(data=config.data, output=config.output)), **previous["config"]}  # older: defaults
+    different = sorted(key for key in current if key not in NOT_LEARNED and before[key] != current[key])
     if different:
         raise UserError(
             f"{config.output}: holds a run with another {', '.join(different)}; "

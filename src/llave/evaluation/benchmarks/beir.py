@@ -6,10 +6,7 @@ Tables ``queries``, ``corpus`` and ``qrels`` of a hub data set (columns ``query-
 table, which is then written out once, under the name that the released bundle gives it.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from llave.data.mmeb import EvalRow, RowItem
@@ -18,6 +15,7 @@ from llave.errors import DataError
 from llave.evaluation.benchmarks.places import Place, picture_file
 from llave.evaluation.benchmarks.spec import TaskSpec
 from llave.evaluation.benchmarks.task import TaskData
+from llave.files import write_bytes
 
 __all__ = ["read_beir"]
 
@@ -88,24 +86,11 @@ def _page(name: str, row: Mapping[str, Any], spec: TaskSpec, place: Place) -> Ro
         return RowItem(spec.target, f"{folder}/{picture}")
     file = f"{folder}/{picture_file(name, spec.pictures)}"
     if isinstance(picture, Mapping) and picture.get("bytes") and not (place.root / file).is_file():
-        _write(place.root / file, picture["bytes"])
+        write_bytes(place.root / file, picture["bytes"])
     text = as_text(row.get("text"))
     if picture is None and text and not (place.root / file).is_file():
         return RowItem(" ".join(part for part in (as_text(row.get("title")), text) if part))
     return RowItem(spec.target, file)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The picture as it is in the table; a killed run leaves whole files only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _first(row: Mapping[str, Any], columns: tuple[str, ...], where: str) -> str:

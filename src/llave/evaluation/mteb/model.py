@@ -146,8 +146,10 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
 def _name(model: str | Path | SentenceTransformer) -> str:
     if isinstance(model, SentenceTransformer):
         given = model.model_card_data.model_name or ""
-        if not given or given.startswith("SentenceTransformer"):  # the title that saving a model gives it
-            given = model.model_card_data.base_model or "model"
+        if not given or given.startswith(
+            ("SentenceTransformer", type(model).__name__)
+        ):  # the title that saving gives it
+            given = model.model_card_data.base_model or getattr(model, "source", "") or "model"
         return given if given.count("/") == 1 and not Path(given).exists() else f"local/{Path(given).name}"
     path = Path(model)
     if path.exists() or str(model).count("/") != 1:
