@@ -113,6 +113,15 @@ def test_a_worker_is_light(tmp_path: Path) -> None:
     assert done.stdout == "0 True\n"
 
 
+def test_a_worker_says_nothing_beside_its_answer() -> None:
+    """Libraries in C write what they think of a file to stderr, which is the user's terminal."""
+    script = (
+        "from llave.data.bounded import run_bounded\nimport os\nrun_bounded(os.write, 2, b'noise', seconds=60, name='')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def _refuse(message: str) -> None:
     raise UserError(message)
 

@@ -119,3 +119,13 @@ def test_what_is_plain_is_decoded_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_image(encoded(NOISE, "JPEG", progressive=True)).size == NOISE.size
     with pytest.raises(AttributeError):
         load_image(encoded(NOISE, "TIFF"))
+
+
+def test_the_header_of_a_ppm_is_read_once() -> None:
+    """White space without end was tried in all ways that it can be divided, for years."""
+    plain = encoded(NOISE, "PPM")
+    assert plain.startswith(b"P6\n64 64\n255\n")
+    commented = plain.replace(b"64 64", b"# by a tool\n \t64 # wide\n#\n64")
+    assert (read_structure(commented).width, read_structure(commented).height) == (64, 64)
+    with pytest.raises(DataError, match="truncated or corrupt"):
+        load_image(b"P6" + b" \n" * 1000 + b"x")

@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from llave.data.images import load_image
 from llave.models.model import EmbeddingModel
+from tests.data.films import frames, write_film
 
 LITERALS = (
     "<image> <video> <|image_pad|> <|video_pad|> <|vision_start|> <fake_token_around_image> <global-img> "
@@ -165,3 +166,14 @@ def test_a_picture_that_does_not_open(opened: Callable[[str], EmbeddingModel], t
     for entry in (tmp_path / "half.jpg", half, Image.open(tmp_path / "half.jpg"), tmp_path / "no.jpg"):
         with pytest.raises(DataError, match=r"decode|truncated|no such picture|cut short"):
             opened("qwen3_vl").encode([entry])
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("webm", "libvpx")])
+def test_a_film_is_one_by_any_name_that_a_folder_takes(
+    nano_untouched: EmbeddingModel, tmp_path: Path, suffix: str, codec: str
+) -> None:
+    """sentence-transformers' own list of endings has no webm."""
+    film = write_film(tmp_path / f"a.{suffix}", frames(4), codec=codec)
+    forms: list[Any] = [film, str(film), {"video": str(film)}, {"video": film}]
+    vectors = nano_untouched.encode(forms)
+    np.testing.assert_allclose(vectors, np.repeat(vectors[:1], 4, axis=0), atol=1e-6)

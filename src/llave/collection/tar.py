@@ -15,6 +15,7 @@ from llave.data.door import reason_of
 from llave.data.encodings import decode_text
 from llave.data.identity import legible
 from llave.data.suffixes import ANIMATIONS, FILMS, PICTURES
+from llave.data.untar import Member
 from llave.data.video import is_animated
 from llave.encode.item import Item
 from llave.errors import DataError, UserError
@@ -63,7 +64,7 @@ class TarCollection:
         name = part["tar"]
         try:
             size = (self.root / name).stat().st_size
-            with tarfile.open(self.root / name, "r|") as archive:
+            with tarfile.open(self.root / name, "r|", tarinfo=Member) as archive:
                 for key, members in _items(archive, size):
                     yield self._entry(f"{name[: -len('.tar')]}/{key}", members)
         except Exception as error:  # whatever a damaged archive leads to

@@ -28,6 +28,7 @@ def main() -> None:
         signal.signal(ignored, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # libtiff writes a line there for every bad tag
     connection = Connection(descriptor)
     connection.send_bytes(b"ready")
     while True:

@@ -11,7 +11,21 @@ from llave.data.unzip import MAX_FILE_BYTES, MAX_TOTAL_BYTES, PIECE, inner_path
 from llave.errors import DataError
 from llave.files import settle, whole_file
 
-__all__ = ["unpack_tar"]
+__all__ = ["Member", "unpack_tar"]
+
+
+class Member(tarfile.TarInfo):
+    """A damaged header is an error, where tarfile takes it for the archive's end and leaves out the rest."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Member":
+        """From a header's bytes; as tarfile has it, of none or of zeros it says that this is the end."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if not bytes(buf).strip(b"\0"):
+                raise
+            raise tarfile.ReadError(f"a damaged header: {error}") from None
 
 
 def unpack_tar(
@@ -41,7 +55,7 @@ def unpack_tar(
     with (
         named(str(parts[0]), "cannot unpack"),
         io.BufferedReader(_Joined(parts), PIECE) as stream,
-        tarfile.open(fileobj=stream, mode="r|*") as archive,
+        tarfile.open(fileobj=stream, mode="r|*", tarinfo=Member) as archive,
     ):
         for member in archive:
             if member.isdir():

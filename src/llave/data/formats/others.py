@@ -9,6 +9,8 @@ __all__ = ["read_bmp", "read_boxes", "read_ico", "read_jpeg2000", "read_ppm"]
 HEAD = 1 << 20
 """Bytes in which the boxes of AVIF and HEIC are sought; pixels come after them."""
 AVIF = {b"avif", b"avis"}
+PPM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)++(\d{1,9})(?:\s|#[^\n]*\n)++(\d{1,9})")
+"""With comments between. Possessive: what does not match is not tried in other ways, of which there can be 2^100."""
 HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
@@ -43,7 +45,7 @@ def read_ico(data: bytes) -> Structure:
 
 def read_ppm(data: bytes) -> Structure:
     """PBM, PGM, PPM."""
-    found = re.match(rb"P[1-6](?:\s+|#[^\n]*\n)+(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})", data)
+    found = PPM.match(data)
     if found is None:
         raise cut_off("PPM")
     return _sized("PPM", int(found[1]), int(found[2]), data)
