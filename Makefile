@@ -25,7 +25,7 @@ lint: $(STAMP) ## ruff and mypy --strict
 
 test: lint ## lint and all tests (GPU tests skip themselves where there is none)
 	sh tests/install_browser.sh
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
 
 format: $(STAMP) ## apply ruff's fixes and format
 	$(BIN)/ruff check --fix .

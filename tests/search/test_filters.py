@@ -103,3 +103,14 @@ def test_names_of_fields_are_columns() -> None:
         "ok_2",
         "é",
     ]
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 400, "1e400"])
+def test_a_number_that_no_store_can_compare_with(number: str) -> None:
+    said = r"'year' is compared with .*, which is no finite number"
+    with pytest.raises(UserError, match=said):
+        parse_filter(f"year >= {number}")
+    with pytest.raises(UserError, match=said):
+        filter_from_json(json.loads(f'{{"year": {number}}}'))
+    with pytest.raises(UserError, match=said):
+        filter_from_json({"year": [1, float("nan")]})

@@ -359,3 +359,11 @@ def test_training_separates_the_shapes(data: Path, tmp_path: Path) -> None:
     after = evaluate(load_model(output, device="cpu"), benchmark, progress=False).overall
     assert before < 0.3
     assert after > 0.6
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"config": 3, "status": "finished"}', '{"config": {}}'])
+def test_a_record_that_is_damaged_is_one_line(data: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(text)
+    with pytest.raises(UserError, match=r"run\.json: damaged"):
+        train(config(data, tmp_path / "run"))

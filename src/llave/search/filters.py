@@ -1,6 +1,7 @@
 """Conditions on an index's fields: read from a line or from JSON, never handed to a database as written."""
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -85,8 +86,15 @@ def _checked(name: str, op: str, value: Any) -> Condition:
         raise UserError(
             f"filter: {name!r} {op} takes a text, number or truth value; `in` a list of 1 to {MAX_VALUES:,}"
         )
-    plain = tuple(float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in values)
+    plain = tuple(_number(name, v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values)
     return Condition(name, op, plain if op == "in" else plain[0])  # type: ignore[arg-type]
+
+
+def _number(name: str, value: float) -> float:
+    """What a store can compare with: Python's integers are larger than any of its numbers."""
+    if not -sys.float_info.max <= value <= sys.float_info.max:  # also of nan
+        raise UserError(f"filter: {name!r} is compared with {str(value)[:20]}, which is no finite number")
+    return float(value)
 
 
 def _is_value(value: Any) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LANCE", "IndexInfo", "index_info", "info_exists", "read_info", "write_info"]
 
 INFO = "index.json"
+PROMPTS = ("item", "query")
 LANCE = "lance"
 """Name of that store, and of its folder."""
 
@@ -108,9 +109,26 @@ def read_info(folder: Path) -> IndexInfo:
         raise UserError(f"{folder}: no index here; make one with: llave index MODEL FOLDER --index {folder}")
     try:
         loaded = json.loads(file.read_text("utf-8"))
-        return IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"])})
-    except (ValueError, TypeError, KeyError) as error:
+        info = IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"])})
+        _check(info)
+        return info
+    except Exception as error:  # whatever stands in it
         raise UserError(f"{file}: damaged, or of another version of llave ({error}); index again") from None
+
+
+def _check(info: IndexInfo) -> None:
+    """Types, which a dataclass does not look at: the file may be anybody's.
+
+    Raises:
+        TypeError: of a value that is of another type.
+    """
+    numbers = (info.dimension, info.num_frames, info.settings.probes, info.settings.refine)
+    texts = (info.model, info.fingerprint, info.dtype, info.store, info.collection, *map(info.prompts.get, PROMPTS))
+    chunk = () if info.chunk_tokens is None else (info.chunk_tokens,)
+    for values, kind in (((*numbers, *chunk), int), (texts, str)):
+        for value in values:
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise TypeError(f"{value!r:.60} where a {kind.__name__} belongs")
 
 
 def write_info(folder: Path, info: IndexInfo) -> None:

@@ -44,9 +44,16 @@ def previous_run(config: TrainConfig) -> dict[str, Any] | None:
         if not holds_nothing(config.output):
             raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
         return None
-    previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
     current = _resolved(config)
-    before = {**_resolved(TrainConfig(data=config.data, output=config.output)), **previous["config"]}  # older: defaults
+    try:
+        previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        defaults = _resolved(TrainConfig(data=config.data, output=config.output))  # of what an older run did not know
+        before = {**defaults, **previous["config"]}
+        str(previous["status"])
+    except Exception as error:  # whatever stands in it
+        raise UserError(
+            f"{path}: damaged ({error!r:.100}); choose another --output, or --resume never to replace it"
+        ) from None
     different = sorted(key for key in current if key not in NOT_LEARNED and before[key] != current[key])
     if different:
         raise UserError(
