@@ -58,6 +58,14 @@ def test_an_upload_that_is_too_much(server: Running) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
 
 
+@pytest.mark.parametrize("charset", ["unicode_escape", "punycode", "idna", "utf-16", "undefined", "hex", "no-such"])
+def test_a_form_in_a_charset_of_pythons_own(server: Running, charset: str) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="te\\Nxt\xff"\r\n\r\na\\xzz-\xff\r\n--x--\r\n'
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    response = server.client.post("/v1/embeddings", content=body, headers={"content-type": kind})
+    assert response.status_code == 400, response.text
+
+
 def body_gate(server: Running) -> BodyGate:
     layer: Any = server.app.middleware_stack
     while not isinstance(layer, BodyGate):

@@ -1,5 +1,6 @@
 """``POST /v1/embeddings``: OpenAI's request with pictures and videos, as JSON or as an upload."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -99,7 +100,12 @@ async def _read_upload(request: Request, service: Service) -> tuple[EmbeddingReq
     engine, _ = service.model()
     files: dict[str, bytes] = {}
     fields: dict[str, Any] = {}
-    async with request.form(max_files=1, max_fields=20, max_part_size=4 * service.limits.text_characters) as form:
+    most = 4 * service.limits.text_characters
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            form = await stack.enter_async_context(request.form(max_files=1, max_fields=20, max_part_size=most))
+        except UnicodeError:  # a charset may name any codec of Python's
+            raise bad_request("this form's charset does not fit its parts; send UTF-8", code="invalid_form") from None
         for name, value in form.multi_items():
             if name in fields or name in files:
                 raise bad_request("given twice", name)
