@@ -76,3 +76,13 @@ def test_what_cannot_be_compared(folders: tuple[Path, Path], make_result: Make, 
     write_results(make_result({"birds": ("vqa", "ind", [HIT])}), tmp_path / "other")
     with pytest.raises(UserError, match="no data set in common"):
         compare_results(folders[0], tmp_path / "other")
+
+
+def test_predictions_with_any_letter_are_read_again(folders: tuple[Path, Path]) -> None:
+    """U+2028 and its kin end a line for Python's ``splitlines``, and none of JSON's."""
+    for folder in folders:
+        for path in (folder / "predictions").glob("*.jsonl"):
+            text = path.read_text("utf-8")
+            assert '"text": "' in text
+            path.write_text(text.replace('"text": "', '"text": "a\u2028b\u2029c\x85'), "utf-8")
+    test_differences_by_hand(folders)

@@ -126,8 +126,8 @@ def load_manifest(out: Path) -> Manifest:
     kept = _read(out / SETTINGS)
     values = {each.name: kept[each.name] for each in dataclasses.fields(Settings)}
     settings = Settings(**{**values, "columns": Columns(**values["columns"])})
-    lines = (out / PARTS).read_bytes().splitlines()
-    return Manifest(out, settings, [json.loads(line) for line in lines])
+    with (out / PARTS).open("rb") as lines:
+        return Manifest(out, settings, [json.loads(line) for line in lines])
 
 
 def _read(file: Path) -> dict[str, Any]:

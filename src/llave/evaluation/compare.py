@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llave.data.tables import read_table
 from llave.errors import DataError, UserError
 from llave.evaluation.metrics import metric_values
 from llave.evaluation.result import group_members
@@ -157,10 +158,10 @@ def _paired(a: Path, b: Path, name: str, metric: str) -> tuple[NDArray[np.float6
 def _values(folder: Path, name: str, metric: str) -> dict[int, float]:
     path = folder / "predictions" / f"{name}.jsonl"
     try:
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        rows: list[Any] = list(read_table(path))
         ranks = [[each["rank"] for each in row["relevant"]] for row in rows]
         gains = [[each["gain"] for each in row["relevant"]] for row in rows]
         numbers = [int(row["row"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever stands in it
         raise DataError(f"{path}: cannot read predictions ({error})") from None
     return dict(zip(numbers, metric_values(metric, ranks, gains).tolist(), strict=True))
