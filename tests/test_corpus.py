@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from llave import Encoder, Index, Item, evaluate
+from llave import Encoder, Index, Item, build_index, evaluate
 from llave.cli.main import main
 from llave.data import images, pages
 from llave.data.check import check_folder
@@ -105,7 +105,7 @@ def by_search(world: World) -> Verdicts:
     options = BuildOptions(make_map=False, progress=False)
     (world.root / "one").mkdir()
     (world.root / "one" / "a.txt").write_text("a text")
-    index = Index.build(world.root / "one.index", world.model, world.root / "one", options=options)
+    index, _ = build_index(world.root / "one.index", world.model, world.root / "one", options=options)
     return {case.name: _error(lambda case=case: index.search(world.item(case))) for case in world.cases}
 
 
