@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from llave import Index, evaluate
+from llave import build_index, evaluate
 from llave.bulk.manifest import Settings, open_manifest
 from llave.bulk.run import embed_collection
 from llave.cli.main import main
@@ -94,7 +94,8 @@ TABLES = {
 
 
 def by_index(path: Path, model: SentenceTransformer) -> Verdict:
-    index = Index.build(path.parent / "the.index", model, path, options=BuildOptions(make_map=False, progress=False))
+    options = BuildOptions(make_map=False, progress=False)
+    index, _ = build_index(path.parent / "the.index", model, path, options=options)
     return index.store.stats().rows, _lines(index.path / "errors.jsonl")
 
 

@@ -86,3 +86,30 @@ def test_a_saved_model_is_a_plain_directory(any_model: EmbeddingModel, tmp_path:
     expected = any_model.encode(inputs)
     assert np.allclose(SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(inputs), expected, atol=1e-6)
     assert np.allclose(load_model(tmp_path / "model", device="cpu").encode(inputs), expected, atol=1e-6)
+
+
+BROKEN = {
+    "weights cut short": ("model.safetensors", lambda data: data[:1000]),
+    "weights of zeros": ("model.safetensors", lambda data: bytes(len(data))),
+    "no weights": ("model.safetensors", None),
+    "an empty config": ("config.json", lambda data: b""),
+    "a config that is a list": ("config.json", lambda data: b"[1]"),
+    "a config that is a number": ("config.json", lambda data: b"5"),
+    "an unknown model type": ("config.json", lambda data: data.replace(b'"qwen2_vl"', b'"never_seen"')),
+    "an empty tokenizer": ("tokenizer.json", lambda data: b"{}"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_directory_is_refused_in_a_line(tmp_path: Path, kind: str) -> None:
+    place = Path(build("qwen2_vl", tmp_path))
+    name, change = BROKEN[kind]
+    assert (place / name).is_file()
+    if change is None:
+        (place / name).unlink()
+    else:
+        (place / name).write_bytes(change((place / name).read_bytes()))
+    with pytest.raises(UserError, match=r"cannot be opened as a model|not known") as refused:
+        load_model(place, device="cpu")
+    assert str(place) in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -321,7 +321,11 @@ def test_dimensions_of_a_models_own_record(tmp_path: Path, nano_untouched: Sente
     record = {"config": {"loss": {"matryoshka_dims": [64, 384]}}}
     (tmp_path / "run.json").write_text(json.dumps(record))
     assert trained_dimensions(str(tmp_path)) == [64, 384]
-    (tmp_path / "run.json").write_text("{}")
-    assert trained_dimensions(str(tmp_path)) == []
+    broken = ["{}", "[]", "", "[" * 100_000, '{"config": "x"}', "\xff", '{"config": {"loss": 5}}']
+    dims = "64", '["a"]', '{"a": 1}', "[null]"
+    broken += [f'{{"config": {{"loss": {{"matryoshka_dims": {value}}}}}}}' for value in dims]
+    for text in broken:
+        (tmp_path / "run.json").write_text(text, "latin-1")
+        assert trained_dimensions(str(tmp_path)) == [], text[:80]
     with pytest.raises(UserError, match="between 1 and 384"):
         Engine(nano_untouched, name="nano", dimensions=[385])

@@ -14,6 +14,7 @@ import numpy as np
 
 from llave.bulk.manifest import Manifest, load_manifest
 from llave.bulk.shard import Batches, Counts, ShardWriter
+from llave.data.door import reason_of
 from llave.errors import UserError
 
 __all__ = ["run_on_ray"]
@@ -53,8 +54,8 @@ def run_on_ray(
         options: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(LOCAL_CPUS, os.cpu_count() or 1)}
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **({} if address else options))
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(f"{address}: no Ray cluster there ({error})") from None
+        except Exception as error:
+            raise UserError(f"{address}: no Ray cluster there ({reason_of(error)})") from None
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     cluster: Any = ray  # whose annotations are incomplete
@@ -72,7 +73,7 @@ def run_on_ray(
         for row in steps.iter_rows():
             yield Counts(*(int(row[name]) for name in Counts._fields))
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().split("\n")[-1]
         raise UserError(f"a Ray actor failed: {reason}; finished shards are kept, the same command goes on") from None
     finally:
         if started:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llave.cli.parsing import parse
+from llave.data.door import reason_of
 
 __all__ = ["Check", "examine", "run"]
 
@@ -100,9 +101,9 @@ def _torchvision_matches() -> Check:
     """A torchvision built for another torch fails only when its first operator is looked up."""
     try:
         from torchvision.ops import nms
-    except (ImportError, RuntimeError, AttributeError) as error:
+    except Exception as error:
         remedy = "install the torchvision release that belongs to the installed torch"
-        return Check("torchvision fits torch", False, str(error).splitlines()[0], remedy, True)
+        return Check("torchvision fits torch", False, reason_of(error), remedy, True)
     return Check("torchvision fits torch", True, f"{nms.__name__} found", required=True)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llave.cli.parsing import parse
+from llave.data.door import reason_of
 from llave.errors import UserError
 
 __all__ = ["MtebConfig", "run"]
@@ -82,8 +83,7 @@ def _run(config: MtebConfig) -> int:
             show_progress_bar=shown,
         )
     except OSError as error:  # the hub's and datasets' errors among them
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"cannot get the data of a task: {reason}") from None
+        raise UserError(f"cannot get the data of a task: {reason_of(error)}") from None
     metric = {task.metadata.name: task.metadata.main_score for task in tasks}
     rows = [(done.task_name, metric[done.task_name], done.get_score()) for done in result.task_results]
     if config.json:

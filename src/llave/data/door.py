@@ -33,4 +33,4 @@ def reason_of(error: Exception) -> str:
     said = getattr(error, "strerror", None) or str(error)
     if isinstance(error, MemoryError):
         return "not enough memory"
-    return next((line.strip()[:MOST] for line in said.splitlines() if line.strip()), type(error).__name__)
+    return next((line.strip()[:MOST] for line in said.split("\n") if line.strip()), type(error).__name__)

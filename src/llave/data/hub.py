@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from llave.data.door import reason_of
 from llave.errors import DataError, UserError
 from llave.files import whole_file, write_json
 
@@ -83,10 +84,9 @@ def _reaching(repository: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # httpx's, the hub's own, and OSError: whatever it is, the way out is the same
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"cannot fetch {repository} from the hub ({reason}); check the network and --revision, then run this "
-            "again (it goes on), or give a copy of the repository with --source DIR"
+            f"cannot fetch {repository} from the hub ({reason_of(error)}); check the network and --revision, then "
+            "run this again (it goes on), or give a copy of the repository with --source DIR"
         ) from None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from llave.data.door import reason_of
 from llave.models.prompts import ModelInput, num_frames_of
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ class Forward:
             self.fits = len(inputs) // 2
         except Exception as error:  # whatever a processor or a model raises for an input that it cannot take
             if len(inputs) == 1:
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                return [Refused("model", f"the model does not take this item ({reason})")]
+                return [Refused("model", f"the model does not take this item ({reason_of(error)})")]
         torch.cuda.empty_cache()
         middle = len(inputs) // 2
         return self._some(inputs[:middle], prompt) + self._some(inputs[middle:], prompt)

@@ -139,10 +139,9 @@ def choose_implementation(num_queries: int, num_targets: int, device: torch.devi
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # no such thing on Windows and macOS
+    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # Windows and macOS
         return 4 << 30
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _reference(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 
+from llave.data.door import reason_of
 from llave.errors import UserError
 from llave.files import write_json
 from llave.models.model import EmbeddingModel
@@ -48,11 +49,12 @@ def load_model(
     model_kwargs: dict[str, Any] = {} if dtype is None else {"torch_dtype": dtype}
     try:
         model = EmbeddingModel(name, device=device, model_kwargs=model_kwargs, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of transformers, sentence-transformers, safetensors, or a config.json of any form
         if "trust_remote_code" in str(error):
             raise UserError(f"{name}: this model brings Python code of its own, which llave does not run") from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{name}: cannot be opened as a model ({reason})") from None
+        raise UserError(f"{name}: cannot be opened as a model ({reason_of(error)})") from None
     model.source = str(path.resolve()) if path.exists() else name
     return model
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from llave.data.door import named
+from llave.errors import DataError
 from llave.files import whole_file
 
 __all__ = ["FeatureCache", "picture_key"]
@@ -87,11 +88,10 @@ class FeatureCache:
         from safetensors import safe_open
 
         try:
-            with safe_open(path, framework="pt") as file:
+            with named(str(path)), safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-            if metadata.get("fingerprint") != self.fingerprint:
-                return {}
-            rows = load_file(path)["features"]
-        except (SafetensorError, OSError, KeyError):
+                if metadata.get("fingerprint") != self.fingerprint:
+                    return {}
+                return dict(zip(metadata["keys"].split("\n"), file.get_tensor("features"), strict=True))
+        except DataError:
             return {}  # an unreadable cache is an empty one: everything in it can be computed again
-        return dict(zip(metadata["keys"].split("\n"), rows, strict=True))

@@ -1,6 +1,6 @@
 """An index on disk: what was embedded, by which model, and how to search it.
 
-index = Index.build("photos.index", "runs/quickstart/models/hardness", "photos")
+index, _ = build_index("photos.index", "runs/quickstart/models/hardness", "photos")
 hits = index.search("a red umbrella", filter="year >= 2000")
 """
 

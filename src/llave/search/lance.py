@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from llave.data.door import reason_of
 from llave.data.identity import legible
 from llave.errors import UserError
 from llave.search.fields import check_conditions, new_fields
@@ -177,7 +178,7 @@ class LanceStore:
         try:
             yield
         except (OSError, RuntimeError) as error:  # a full disk, no permission
-            reason = str(error).split(", /")[0].splitlines()[0]  # without the place in its source
+            reason = reason_of(error).split(", /")[0]  # without the place in its source
             raise UserError(
                 f"{self._uri}: cannot write ({reason}); what was written before stays, and the same command goes on"
             ) from None

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llave.data.door import named
 from llave.encode.encoder import TOKENS_PER_BATCH
 from llave.encode.forward import Forward, Outcome, Refused
 from llave.encode.item import Modality
 from llave.encode.tokens import Tokens
-from llave.errors import UserError
+from llave.errors import DataError, UserError
 from llave.models.prompts import ModelInput
 from llave.serving.batcher import BatchPlan
 from llave.serving.errors import ApiError, bad_request
@@ -36,10 +37,11 @@ def trained_dimensions(model: str) -> list[int]:
     if not record.is_file():
         return []
     try:
-        found = json.loads(record.read_text("utf-8"))["config"]["loss"]["matryoshka_dims"]
-    except (ValueError, KeyError, TypeError):
+        with named(str(record)):
+            found = json.loads(record.read_text("utf-8"))["config"]["loss"]["matryoshka_dims"]
+            return [int(number) for number in found or []]
+    except DataError:  # of another program, or edited; the whole vector is always there
         return []
-    return [int(number) for number in found or []]
 
 
 class Engine:

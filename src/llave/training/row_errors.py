@@ -35,5 +35,6 @@ def read_row_errors(path: Path) -> dict[tuple[str, int], str]:
     """Reason by (file, row); several processes may have noted the same."""
     if not path.is_file():
         return {}
-    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    with path.open(encoding="utf-8") as lines:
+        records = [json.loads(line) for line in lines]
     return {(record["file"], record["row"]): record["reason"] for record in records}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from llave.data.corpus import Corpus
+from llave.data.door import reason_of
 from llave.data.mmeb import RowItem, TrainRow
 from llave.data.picture_cache import PictureCache
 from llave.data.row_ids import OWN_SPACE
@@ -142,7 +143,9 @@ class Collator:
             middle = len(pairs) // 2
             found = self._refused(pairs[:middle], first) + self._refused(pairs[middle:], first + middle)
             if not found:
-                raise DataError(f"{len(pairs)} rows that the model does not take together: {_reason(error)}") from None
+                raise DataError(
+                    f"{len(pairs)} rows that the model does not take together: {reason_of(error)}"
+                ) from None
             return found
         return []
 
@@ -158,8 +161,8 @@ class Collator:
             except Exception as error:  # whatever a decoder or a processor raises
                 if self.errors is None:
                     raise
-                first = first or _reason(error)
-                self.errors.report(*table.where(candidate), _reason(error))
+                first = first or reason_of(error)
+                self.errors.report(*table.where(candidate), reason_of(error))
                 candidate = self.corpus.another(name, index, attempt, self.seed)
             else:
                 return pair
@@ -195,7 +198,3 @@ class Collator:
             return model_input(seen.text, blank_picture(), verbatim=True)
         path = self.corpus.tables[name].image(seen)
         return model_input(seen.text, None if path is None else self.pictures.load(path), verbatim=True)
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
