@@ -12,11 +12,14 @@ from llave.files import write_json, write_text
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table
     from sentence_transformers import SentenceTransformer
+
+    from benchmarks.sheet import Sheet
 
 __all__ = ["EvalConfig", "LossConfig", "ServeConfig", "TrainConfig", "run"]
 
+WIDE = 160
+"""Characters of a line off a terminal, where nothing has to be wrapped."""
 USAGE = """usage: llave bench COMMAND [options]
 
   loss      time, memory and exactness of the loss beside its peers
@@ -163,7 +166,7 @@ def _loss(argv: list[str]) -> None:
     import torch
 
     from benchmarks.loss import measure_loss, to_json
-    from benchmarks.tables import loss_markdown, loss_plot, loss_table
+    from benchmarks.tables import loss_plot, loss_sheet
 
     device, name = _prepare(config.threads, config.device)
     found = measure_loss(
@@ -178,7 +181,7 @@ def _loss(argv: list[str]) -> None:
     )
     title = f"loss, forward and backward, D={config.dim}, {config.dtype}, {name}"
     content = {"title": title, "rounds": config.rounds, "measurements": to_json(found)}
-    _report(config.out, "loss", content, loss_table(found, title), loss_markdown(found, title))
+    _report(config.out, "loss", content, loss_sheet(found, title))
     if config.out is not None:
         loss_plot(found, title, config.out / "loss")
 
@@ -194,7 +197,7 @@ def _train(argv: list[str]) -> None:
     if config.rounds < 1 or config.pairs < 2 or config.mini_batch_size < 1 or not config.rows:
         raise UserError("rounds and mini_batch_size must be at least 1, pairs at least 2, and rows not empty")
     from benchmarks.shaped_model import SHAPES
-    from benchmarks.tables import train_markdown, train_table
+    from benchmarks.tables import train_sheet
     from benchmarks.train import measure_train, work
 
     device, name = _prepare(config.threads, config.device)
@@ -213,7 +216,7 @@ def _train(argv: list[str]) -> None:
         f"{config.shape} (a pair: {vision:.2f} GFLOP vision, {language:.2f} language), {name}"
     )
     content = {"title": title, "rounds": config.rounds, "measurements": [asdict(m) for m in found]}
-    _report(config.out, "train", content, train_table(found, title), train_markdown(found, title))
+    _report(config.out, "train", content, train_sheet(found, title))
 
 
 def _eval(argv: list[str]) -> None:
@@ -227,7 +230,7 @@ def _eval(argv: list[str]) -> None:
     if config.rounds < 1 or config.limit < 1 or config.batch_size < 1 or (config.candidates or 2) < 2:
         raise UserError("rounds, limit and batch_size must be at least 1, and candidates at least 2")
     from benchmarks.eval import measure_eval
-    from benchmarks.tables import eval_markdown, eval_table
+    from benchmarks.tables import eval_sheet
 
     device, name = _prepare(config.threads, config.device)
     found = measure_eval(
@@ -244,7 +247,7 @@ def _eval(argv: list[str]) -> None:
         f"{config.dtype}, shape {config.shape}, {name}, median of {config.rounds}"
     )
     content = {"title": title, "rounds": config.rounds, "measurements": [asdict(m) for m in found]}
-    _report(config.out, f"eval_{device.type}", content, eval_table(found, title), eval_markdown(found, title))
+    _report(config.out, f"eval_{device.type}", content, eval_sheet(found, title))
 
 
 def _serve(argv: list[str]) -> None:
@@ -261,7 +264,7 @@ def _serve(argv: list[str]) -> None:
     if not config.clients or 0 in config.clients or not config.kinds:
         raise UserError("clients and kinds must not be empty, and clients be more than 0")
     from benchmarks.serve import measure_serve
-    from benchmarks.serve_tables import serve_markdown, serve_table
+    from benchmarks.tables import serve_sheet
 
     found = measure_serve(
         config.model,
@@ -277,7 +280,7 @@ def _serve(argv: list[str]) -> None:
         f"{config.seconds:g} s each, median of {config.rounds}"
     )
     content = {"title": title, "rounds": config.rounds, "measurements": [asdict(m) for m in found]}
-    _report(config.out, f"serve_{device.type}", content, serve_table(found, title), serve_markdown(found, title))
+    _report(config.out, f"serve_{device.type}", content, serve_sheet(found, title))
 
 
 def _prepare(threads: int | None, device: str | None) -> "tuple[torch.device, str]":
@@ -305,10 +308,12 @@ def _model(shape: str, device: "torch.device", dtype: str) -> "SentenceTransform
         return shaped_model(SHAPES[shape], Path(directory), device=device, dtype=getattr(torch, dtype))
 
 
-def _report(out: Path | None, name: str, content: dict[str, Any], table: "Table", page: str) -> None:
+def _report(out: Path | None, name: str, content: dict[str, Any], sheet: "Sheet") -> None:
     from rich.console import Console
 
-    Console().print(table)
+    from benchmarks.provenance import provenance
+
+    Console(width=None if sys.stdout.isatty() else WIDE).print(sheet.table())
     if out is not None:
-        write_json(out / f"{name}.json", content, indent=1)
-        write_text(out / f"{name}.md", page)
+        write_json(out / f"{name}.json", {**provenance(), **content}, indent=1)
+        write_text(out / f"{name}.md", sheet.markdown())

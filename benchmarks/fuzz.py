@@ -12,11 +12,8 @@ import argparse
 import json
 import logging
 import multiprocessing
-import os
-import platform
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +28,7 @@ from typing import Any
 import psutil
 
 from benchmarks.fuzz_formats import FORMATS, SECONDS
+from benchmarks.provenance import provenance
 from llave.errors import UserError
 from llave.files import write_json
 
@@ -214,8 +212,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the mutations of a whole run")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    about = {"command": " ".join(["python -m benchmarks.fuzz", *sys.argv[1:]]), "seed": given.seed, "commit": _commit()}
-    about |= {"machine": f"{platform.platform()}, {os.cpu_count()} cores", "seconds_per_file": SECONDS}
+    about: dict[str, Any] = {**provenance(), "seed": given.seed, "seconds_per_file": SECONDS}
     known = json.loads(given.out.read_text()) if given.out.is_file() else {"formats": {}}
     if known["formats"] and known["seed"] != given.seed:
         raise SystemExit(f"{given.out}: of another seed; choose another --out")
@@ -235,10 +232,6 @@ def _write(path: Path, about: dict[str, Any], tallies: dict[str, Tally]) -> None
         total.update(mutations=tally.mutations, refused=tally.refused, taken=tally.taken, findings=len(tally.findings))
     formats = {name: asdict(tally) for name, tally in tallies.items()}
     write_json(path, {**about, "total": dict(total), "formats": formats}, indent=1)
-
-
-def _commit() -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

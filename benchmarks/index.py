@@ -1,12 +1,11 @@
 """100,000 vectors in an index: time to build, size, latency and recall, exact and approximate.
 
 The vectors are synthetic: clusters, as embeddings form, with neighbours so close that quantisation can lose them.
-Run: python benchmarks/index.py --out docs/figures
+Run: python -m benchmarks.index --out benchmarks/results
 """
 
 import argparse
 import json
-import platform
 import shutil
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import llave.search.lance
+from benchmarks.provenance import provenance
 from llave.search.check import check_index, find_settings
 from llave.search.index import Index
 from llave.search.info import IndexInfo
@@ -36,7 +36,7 @@ def main() -> None:
     llave.search.lance.KEEP_VERSIONS = timedelta(0)  # old versions would count twice
     rng = np.random.default_rng(args.seed)
     centre_CD = rng.normal(size=(args.clusters, args.dim)).astype(np.float32)
-    found: dict[str, object] = {"machine": platform.platform(), "rows": args.rows, "dim": args.dim, "seed": args.seed}
+    found: dict[str, object] = {**provenance(), "rows": args.rows, "dim": args.dim, "seed": args.seed}
     folder = Path(tempfile.mkdtemp())
     try:
         index = Index.create(folder / "index", IndexInfo(model="none", fingerprint="none", dimension=args.dim))

@@ -1,6 +1,6 @@
 """A mixed load on `llave serve`, for minutes: every answer is checked against ``model.encode``.
 
-    python benchmarks/load.py [MODEL] [--seconds 300] [--clients 24] [--index DIR] [--out FILE]
+    python -m benchmarks.load [MODEL] [--seconds 300] [--clients 24] [--index DIR] [--out FILE]
 
 Texts, pictures, both together, lists with a bad item, bodies that are too large, broken JSON, clients that hang up, and
 searches if there is an index. Prints what was asked and answered, lost and wrong answers, latencies, the most memory
@@ -29,6 +29,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from benchmarks.provenance import provenance
 from llave import load_model
 from llave.data.images import load_image
 from llave.terminal import quiet_libraries
@@ -57,6 +58,7 @@ def main() -> int:
     try:
         report = asyncio.run(load.run(f"http://127.0.0.1:{port}", server, options.clients, options.seconds))
         server.send_signal(signal.SIGTERM)
+        report = {**provenance(), **report}
         report["exit_code"] = server.wait(60)
     finally:
         server.kill()

@@ -3,40 +3,30 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Table
-
 from benchmarks.eval import BASE as OURS
 from benchmarks.eval import EvalMeasurement
 from benchmarks.loss import Measurement
+from benchmarks.serve import ServeMeasurement
+from benchmarks.sheet import Sheet
 from benchmarks.train import BASE as PEER
 from benchmarks.train import REPAIRED, StepMeasurement
 
-__all__ = ["eval_markdown", "eval_table", "loss_markdown", "loss_plot", "loss_table", "train_markdown", "train_table"]
+__all__ = ["eval_sheet", "loss_plot", "loss_sheet", "serve_sheet", "train_sheet"]
 
-COLUMNS = ("N", "variant", "ms", "fastest to slowest", "× auto", "peak MiB", "error, easy", "error, hard")
-RANGE = 3
-"""Column of both tables that a terminal has no room for."""
 BASE = "llave auto"
 
 
-def loss_table(found: Sequence[Measurement], title: str) -> Table:
-    """For a terminal."""
-    table = Table(title=title, caption="× auto: time as a multiple of llave's; error: of the gradient, against float64")
-    shown = [number for number in range(len(COLUMNS)) if number != RANGE]
-    for number in shown:
-        table.add_column(COLUMNS[number], justify="left" if number == 1 else "right", no_wrap=number < RANGE)
-    for place, measurement in enumerate(found):
-        cells = _cells(measurement, found)
-        last = place + 1 == len(found) or found[place + 1].size != measurement.size
-        table.add_row(*(cells[number] for number in shown), end_section=last)
-    return table
-
-
-def loss_markdown(found: Sequence[Measurement], title: str) -> str:
-    """For a page."""
-    lines = [title, "", f"| {' | '.join(COLUMNS)} |", "|---:|---|" + "---:|" * (len(COLUMNS) - 2)]
-    lines += [f"| {' | '.join(_cells(measurement, found))} |" for measurement in found]
-    return "\n".join(lines) + "\n"
+def loss_sheet(found: Sequence[Measurement], title: str) -> Sheet:
+    """Time, memory and error of each variant of the loss."""
+    return Sheet(
+        title=title,
+        caption="× auto: time as a multiple of llave's; error: of the gradient, against float64",
+        columns=("N", "variant", "ms", "fastest to slowest", "× auto", "peak MiB", "error, easy", "error, hard"),
+        rows=[_loss_row(measurement, found) for measurement in found],
+        words=frozenset({"variant"}),
+        hidden=frozenset({"fastest to slowest"}),
+        apart=1,
+    )
 
 
 def loss_plot(found: Sequence[Measurement], title: str, path: Path) -> None:
@@ -64,9 +54,9 @@ def loss_plot(found: Sequence[Measurement], title: str, path: Path) -> None:
         figure.savefig(path.with_suffix(f".{suffix}"), dpi=120)
 
 
-def _cells(measurement: Measurement, found: Sequence[Measurement]) -> tuple[str, ...]:
+def _loss_row(measurement: Measurement, found: Sequence[Measurement]) -> tuple[str, ...]:
     if measurement.seconds is None:
-        return str(measurement.size), measurement.variant, measurement.skipped, "", "", "", "", ""
+        return f"{measurement.size:,}", measurement.variant, measurement.skipped, "", "", "", "", ""
     base = next((m.seconds for m in found if m.size == measurement.size and m.variant == BASE), None)
     return (
         f"{measurement.size:,}",
@@ -88,30 +78,20 @@ def _error(value: float | None) -> str:
     return "" if value is None else f"{value:.0e}"
 
 
-TRAIN_COLUMNS = ("rows", "variant", "pairs/s", "slowest to fastest", "× peer", "peak MiB", "gradient error")
+def train_sheet(found: Sequence[StepMeasurement], title: str) -> Sheet:
+    """Speed, memory and error of each way to train a step."""
+    return Sheet(
+        title=title,
+        caption=f"× peer: speed as a multiple of {PEER}'s; error: against the batch at once",
+        columns=("rows", "variant", "pairs/s", "slowest to fastest", "× peer", "peak MiB", "gradient error"),
+        rows=[_train_row(measurement, found) for measurement in found],
+        words=frozenset({"rows", "variant"}),
+        hidden=frozenset({"slowest to fastest"}),
+        apart=1,
+    )
 
 
-def train_table(found: Sequence[StepMeasurement], title: str) -> Table:
-    """For a terminal."""
-    table = Table(title=title, caption=f"× peer: speed as a multiple of {PEER}'s; error: against the batch at once")
-    shown = [number for number in range(len(TRAIN_COLUMNS)) if number != RANGE]
-    for number in shown:
-        table.add_column(TRAIN_COLUMNS[number], justify="left" if number < 2 else "right")
-    for place, measurement in enumerate(found):
-        cells = _train_cells(measurement, found)
-        last = place + 1 == len(found) or found[place + 1].rows != measurement.rows
-        table.add_row(*(cells[number] for number in shown), end_section=last)
-    return table
-
-
-def train_markdown(found: Sequence[StepMeasurement], title: str) -> str:
-    """For a page."""
-    lines = [title, "", f"| {' | '.join(TRAIN_COLUMNS)} |", "|---|---|" + "---:|" * (len(TRAIN_COLUMNS) - 2)]
-    lines += [f"| {' | '.join(_train_cells(measurement, found))} |" for measurement in found]
-    return "\n".join(lines) + "\n"
-
-
-def _train_cells(measurement: StepMeasurement, found: Sequence[StepMeasurement]) -> tuple[str, ...]:
+def _train_row(measurement: StepMeasurement, found: Sequence[StepMeasurement]) -> tuple[str, ...]:
     if measurement.seconds is None or measurement.fastest is None or measurement.slowest is None:
         return measurement.rows, measurement.variant, "fails", "", "", "", ""
     peers = [m.seconds for m in found if m.rows == measurement.rows and m.variant in (PEER, REPAIRED) and m.seconds]
@@ -130,28 +110,21 @@ EVAL_COLUMNS = (
     "variant", "s", "fastest to slowest", "× llave", "CPU s", "× llave, CPU", "reading", "encoding", "scoring",
     "items", "tokens", "tiles", "cosine error",
 )  # fmt: skip
-EVAL_SHOWN = ("variant", "s", "× llave", "CPU s", "× llave, CPU", "items", "tokens", "tiles", "cosine error")
 
 
-def eval_table(found: Sequence[EvalMeasurement], title: str) -> Table:
-    """For a terminal."""
-    table = Table(title=title, caption="× llave: time as a multiple of llave's; tokens: padding included")
-    for name in EVAL_SHOWN:
-        table.add_column(name, justify="left" if name == "variant" else "right")
-    for measurement in found:
-        cells = dict(zip(EVAL_COLUMNS, _eval_cells(measurement, found), strict=True))
-        table.add_row(*(cells[name] for name in EVAL_SHOWN))
-    return table
+def eval_sheet(found: Sequence[EvalMeasurement], title: str) -> Sheet:
+    """Time and work of each way to evaluate."""
+    return Sheet(
+        title=title,
+        caption="× llave: time as a multiple of llave's; tokens: padding included",
+        columns=EVAL_COLUMNS,
+        rows=[_eval_row(measurement, found) for measurement in found],
+        words=frozenset({"variant"}),
+        hidden=frozenset({"fastest to slowest", "reading", "encoding", "scoring"}),
+    )
 
 
-def eval_markdown(found: Sequence[EvalMeasurement], title: str) -> str:
-    """For a page."""
-    lines = [title, "", f"| {' | '.join(EVAL_COLUMNS)} |", "|---|" + "---:|" * (len(EVAL_COLUMNS) - 1)]
-    lines += [f"| {' | '.join(_eval_cells(measurement, found))} |" for measurement in found]
-    return "\n".join(lines) + "\n"
-
-
-def _eval_cells(measurement: EvalMeasurement, found: Sequence[EvalMeasurement]) -> tuple[str, ...]:
+def _eval_row(measurement: EvalMeasurement, found: Sequence[EvalMeasurement]) -> tuple[str, ...]:
     base = next(m for m in found if m.variant == OURS)
     if measurement.seconds is None or measurement.cpu_seconds is None or not base.seconds or not base.cpu_seconds:
         return measurement.variant, f"fails: {measurement.failed}", *[""] * (len(EVAL_COLUMNS) - 2)
@@ -165,4 +138,36 @@ def _eval_cells(measurement: EvalMeasurement, found: Sequence[EvalMeasurement]) 
         *(f"{seconds or 0:.2f}" for seconds in (measurement.reading, measurement.encoding, measurement.scoring)),
         *(f"{count:,}" for count in (measurement.items, measurement.tokens, measurement.tiles)),
         _error(measurement.difference),
+    )
+
+
+SERVE_COLUMNS = (
+    "items", "clients", "server", "requests/s", "slowest to fastest", "× plain", "p50 ms", "p95 ms", "CPU ms"
+)  # fmt: skip
+
+
+def serve_sheet(found: Sequence[ServeMeasurement], title: str) -> Sheet:
+    """Rate and latency of each server."""
+    return Sheet(
+        title=title,
+        caption="× plain: the rate as a multiple of the faster plain server's; CPU: of the server, for a request",
+        columns=SERVE_COLUMNS,
+        rows=[_serve_row(measurement) for measurement in found],
+        words=frozenset({"items", "server"}),
+        hidden=frozenset({"slowest to fastest"}),
+        apart=2,
+    )
+
+
+def _serve_row(measurement: ServeMeasurement) -> tuple[str, ...]:
+    return (
+        measurement.kind,
+        str(measurement.clients),
+        measurement.variant,
+        f"{measurement.rate:.1f}",
+        f"{measurement.slowest:.1f} to {measurement.fastest:.1f}",
+        f"{measurement.ratio:.2f}",
+        f"{measurement.p50_ms:.1f}",
+        f"{measurement.p95_ms:.1f}",
+        f"{measurement.cpu_ms:.1f}",
     )
