@@ -163,6 +163,30 @@ def test_a_tiff_whose_directories_go_round(tmp_path: Path) -> None:
         assert count_pages(scan) == 1
 
 
+@pytest.mark.parametrize("broken", ["the file ends", "an offset out of the file", "a directory of 65,535 entries"])
+def test_pages_after_a_broken_directory_are_missed(tmp_path: Path, broken: str) -> None:
+    scan = tmp_path / "scan.tif"
+    pages = [Image.new("L", (4, 4), shade) for shade in (0, 100, 200)]
+    pages[0].save(scan, save_all=True, append_images=pages[1:])
+    data = bytearray(scan.read_bytes())
+    at, directories = 4, []
+    while offset := int.from_bytes(data[at : at + 4], "little"):
+        directories.append((at, offset))
+        at = offset + 2 + 12 * int.from_bytes(data[offset : offset + 2], "little")
+    pointer, third = directories[2]
+    if broken == "the file ends":
+        del data[third + 5 :]
+    elif broken == "an offset out of the file":
+        data[pointer : pointer + 4] = b"\xff" * 4
+    else:
+        data[third : third + 2] = b"\xff" * 2
+    scan.write_bytes(data)
+    assert count_pages(scan) == 3
+    assert load_image(f"{scan}#page=2").getpixel((0, 0)) == (100, 100, 100)
+    with pytest.raises(DataError, match=r"scan\.tif.*truncated or corrupt"):
+        load_image(f"{scan}#page=3")
+
+
 def test_a_page_without_end_costs_one_page(document: Path, tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.pdf"
     bomb.write_bytes(nested_forms())

@@ -45,6 +45,21 @@ def test_equal_content_is_equal(tmp_path: Path, noise: Image.Image) -> None:
     assert {item.measure(READING).media for item in forms} == {others[0].measure(READING).media}
 
 
+def test_an_open_picture_is_what_it_shows(noise: Image.Image) -> None:
+    red, blue = Image.new("P", (40, 40)), Image.new("P", (40, 40))
+    red.putpalette([255, 0, 0])
+    blue.putpalette([0, 0, 255])
+    clear = red.copy()
+    clear.info["transparency"] = 0
+    turned = noise.copy()
+    turned.getexif()[0x0112] = 6
+    different = [red, blue, clear, noise, turned, noise.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    keys = [Item(image=picture).measure(Reading()).key for picture in different]
+    assert len(set(keys)) == len(different)
+    assert keys[0] == Item(image=red.convert("RGB")).measure(Reading()).key
+    assert Item(image=turned).measure(Reading()).size == (noise.width, noise.height)
+
+
 def test_a_letter_is_one_however_it_is_composed() -> None:
     assert Item("caf\u00e9").measure(READING).key == Item("cafe\u0301").measure(READING).key
     assert Item("cafe\u0301").load(READING) == "caf\u00e9"

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llave.data.door import named
 from llave.data.pages import split_page
 from llave.encode.batches import Estimate, plan_batches
 from llave.encode.cache import EmbeddingCache
@@ -90,11 +92,10 @@ class Encoder:
 
         def one(item: Item) -> Measured | Refused:
             try:
-                return item.measure(self.reading)
-            except OSError as error:
-                return Refused("file", f"{item.file}: cannot read ({error.strerror or error})")
-            except Exception as error:  # a document or folder of frames that its reader cannot make sense of
-                return Refused("file", f"{item.file or item.kind}: cannot read ({error})")
+                with _of(item):
+                    return item.measure(self.reading)
+            except UserError as error:
+                return Refused("file", str(error))
 
         threads = self._pool.map(one, [item for item in items if item.modality != "text"])
         found = []
@@ -221,12 +222,11 @@ class Encoder:
         if item.modality != "text" and not self.model.supports(item.modality):
             return Refused("model", f"{WORDS[item.modality]}, and this model takes none"), b""
         try:
-            loaded = item.load(self.reading)
-            return loaded, thumbnail(loaded) if small else b""
+            with _of(item):
+                loaded = item.load(self.reading)
+                return loaded, thumbnail(loaded) if small else b""
         except UserError as error:
             return Refused("file", str(error)), b""
-        except Exception as error:  # a decoder's own, or a file that went away meanwhile
-            return Refused("file", f"{item.file or item.kind}: cannot load ({error})"), b""
 
     def _look(self, outcomes: Sequence[Outcome]) -> None:
         """Give up on a model that takes nothing at all."""
@@ -238,6 +238,11 @@ class Encoder:
         self._refused += len(of_model)
         if not self._works and self._refused >= GIVE_UP:
             raise UserError(f"the model refuses {self._refused} items of {self._refused}, last: {of_model[-1]}")
+
+
+def _of(item: Item) -> AbstractContextManager[None]:
+    """Where any error is the item's: a decoder's own, or that a file went away meanwhile."""
+    return named(str(item.file or item.kind), "cannot read")
 
 
 def _named(outcome: Outcome, twin: Item, item: Item) -> Outcome:

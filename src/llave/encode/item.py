@@ -134,17 +134,23 @@ class Item:
 
         Raises:
             OSError: the file cannot be read.
+            DataError: a page, folder of frames or open picture that cannot; both a picture and a video.
         """
         if self.modality == "text":
             return Measured(content_digest(self.words), b"", None)
+        if self.image is not None and self.video is not None:
+            raise DataError("an item has both a picture and a video")
         media = hashlib.sha256()
         size = None
-        for block in self._blocks(reading.num_frames):
-            if size is None and self.kind == "image":
-                size = picture_size(block)
-            media.update(block)
         if isinstance(self.image, Image.Image):
-            size = self.image.height, self.image.width
+            picture = fit_picture(self.image)  # a palette is not in the pixels, a turn neither
+            size = picture.height, picture.width
+            media.update(f"{size}".encode() + picture.tobytes())
+        else:
+            for block in self._blocks(reading.num_frames):
+                if size is None and self.kind == "image":
+                    size = picture_size(block)
+                media.update(block)
         return Measured(content_digest(self.words, media.digest()), media.digest(), size)
 
     def _blocks(self, num_frames: int) -> Iterator[bytes]:
@@ -153,9 +159,7 @@ class Item:
         if isinstance(media, Path):
             yield from media_bytes(media, num_frames=frames)
             return
-        if isinstance(media, Image.Image):
-            yield f"{media.mode} {media.size}".encode() + media.tobytes()
-        elif media is not None:
+        if isinstance(media, bytes):
             yield media
         if frames is not None:
             yield f"|frames={frames}".encode()

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from llave.data.door import named
 from llave.data.images import load_image, to_rgb, upright
 from llave.errors import DataError
 
@@ -21,10 +22,8 @@ def fit_picture(picture: Any) -> Any:
         DataError: it cannot be decoded.
     """
     if isinstance(picture, Image.Image):
-        try:
+        with named(f"a picture of {picture.size[0]}x{picture.size[1]}"):  # Pillow opens it before it decodes it
             return to_rgb(upright(picture))
-        except Exception as error:  # Pillow opens a picture before it decodes it
-            raise DataError(f"a picture of {picture.size[0]}x{picture.size[1]}: cannot decode ({error})") from None
     if isinstance(picture, str) and picture.startswith("data:"):
         try:
             return load_image(base64.b64decode(picture.partition(",")[2]))

@@ -1,10 +1,11 @@
 """TIFF: its directories, of which each page has one."""
 
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
-from llave.data.formats.structure import Unreadable
+from llave.data.formats.structure import Unreadable, unpack
 
 __all__ = ["MAX_PAGES", "pages"]
 
@@ -18,6 +19,9 @@ FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "
 
 def pages(file: BinaryIO) -> Iterator[tuple[int, Mapping[int, int]]]:
     """(place among the directories, the tags that are wanted) of each page.
+
+    Where the chain of directories breaks, a page without tags stands for all that would follow: nobody can read it, and
+    so nobody takes the pages before it for all.
 
     Raises:
         Unreadable: directories without end.
@@ -34,21 +38,24 @@ def _directories(file: BinaryIO) -> Iterator[Mapping[int, int]]:
     big = head[2:4] in (b"+\0", b"\0+")
     count_form, entry, offset_form = ("Q", 20, "Q") if big else ("H", 12, "I")
     seen: set[int] = set()
-    try:
-        (at,) = struct.unpack_from(order + offset_form, head, 8 if big else 4)
-        while at and at not in seen:
-            if len(seen) == MAX_PAGES:
-                raise Unreadable(f"more than {MAX_PAGES:,} pages, the limit for a TIFF; split it")
-            seen.add(at)
-            file.seek(at)
-            (count,) = struct.unpack(order + count_form, file.read(struct.calcsize(count_form)))
-            if count > MAX_ENTRIES:
-                return
-            block = file.read(count * entry + struct.calcsize(offset_form))
-            yield _tags(block, count, entry, order, inline=8 if big else 4)
-            (at,) = struct.unpack_from(order + offset_form, block, count * entry)
-    except (struct.error, OSError, OverflowError):  # cut off, an offset out of the file: the pages before it stand
+    end = file.seek(0, os.SEEK_END)
+    if len(head) < (16 if big else 8):
+        yield {}
         return
+    (at,) = unpack(order + offset_form, head, 8 if big else 4)
+    while at and at not in seen:
+        if len(seen) == MAX_PAGES:
+            raise Unreadable(f"more than {MAX_PAGES:,} pages, the limit for a TIFF; split it")
+        seen.add(at)
+        file.seek(min(at, end))
+        head = file.read(struct.calcsize(count_form))
+        (count,) = unpack(order + count_form, head, 0) if len(head) == struct.calcsize(count_form) else (0,)
+        block = file.read(min(count, MAX_ENTRIES) * entry + struct.calcsize(offset_form))
+        if not 0 < count <= MAX_ENTRIES or len(block) < count * entry + struct.calcsize(offset_form):
+            yield {}
+            return
+        yield _tags(block, count, entry, order, inline=8 if big else 4)
+        (at,) = unpack(order + offset_form, block, count * entry)
 
 
 def _tags(block: bytes, count: int, entry: int, order: str, inline: int) -> Mapping[int, int]:
