@@ -18,7 +18,7 @@ from llave.encode.forward import Outcome, Refused
 from llave.encode.item import Modality
 from llave.models.prompts import ModelInput
 from llave.serving.admission import Admission, Memory
-from llave.serving.batcher import Batcher, BatchPlan, Prepared, choose
+from llave.serving.batcher import Batcher, BatchPlan, Line, Prepared, choose
 from llave.serving.engine import Engine
 from llave.serving.errors import ApiError
 from llave.serving.limits import Limits
@@ -92,9 +92,9 @@ async def started(slow: Slow, batches: int) -> None:
 
 def test_equal_items_are_encoded_once() -> None:
     async def work(batcher: Batcher, slow: Slow) -> None:
-        first = asyncio.create_task(batcher.vectors([item("a"), item("a"), item("bb")]))
+        first = asyncio.create_task(batcher.vectors([item("a"), item("a"), item("bb")], Line()))
         await started(slow, 1)
-        second = asyncio.create_task(batcher.vectors([item("a"), item("ccc")]))  # "a" is in the model now
+        second = asyncio.create_task(batcher.vectors([item("a"), item("ccc")], Line()))  # "a" is in the model now
         await asyncio.sleep(0.02)
         slow.go.set()
         assert [float(vector[0]) for vector in await first] == [1, 1, 2]  # type: ignore[index]
@@ -106,10 +106,10 @@ def test_equal_items_are_encoded_once() -> None:
 
 def test_who_goes_away_leaves_the_queue() -> None:
     async def work(batcher: Batcher, slow: Slow) -> None:
-        busy = asyncio.create_task(batcher.vectors([item("busy")]))
+        busy = asyncio.create_task(batcher.vectors([item("busy")], Line()))
         await started(slow, 1)
-        gone = asyncio.create_task(batcher.vectors([item("gone"), item("shared")]))
-        stays = asyncio.create_task(batcher.vectors([item("shared"), item("stays")]))
+        gone = asyncio.create_task(batcher.vectors([item("gone"), item("shared")], Line()))
+        stays = asyncio.create_task(batcher.vectors([item("shared"), item("stays")], Line()))
         await asyncio.sleep(0.02)
         assert batcher.waiting == 3
         gone.cancel()
@@ -126,8 +126,8 @@ def test_who_goes_away_leaves_the_queue() -> None:
 def test_one_failed_batch_is_not_the_end() -> None:
     async def work(batcher: Batcher, slow: Slow) -> None:
         slow.go.set()
-        assert await batcher.vectors([item("fail")]) == [None]
-        (vector,) = await batcher.vectors([item("after")])
+        assert await batcher.vectors([item("fail")], Line()) == [None]
+        (vector,) = await batcher.vectors([item("after")], Line())
         assert isinstance(vector, np.ndarray)
 
     run(work)

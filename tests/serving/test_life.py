@@ -95,7 +95,7 @@ def test_a_client_that_goes_away(held: Held) -> None:
             b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\n\r\n" % len(body) + body
         )
-        batcher = server.app.state.service.batcher
+        batcher = server.app.state.service.models[0].batcher
         wait_for(lambda: batcher.waiting == 1)
         connection.close()
         wait_for(lambda: batcher.waiting == 0)
@@ -112,7 +112,7 @@ def test_an_error_of_ours_says_nothing(held: Held, caplog: pytest.LogCaptureFixt
         assert (response.status_code, response.json()["error"]["type"]) == (500, "server_error")
         assert "secret" not in response.text
         assert "secret of the machine" in caplog.text
-        server.app.state.service.engine.check_name = None  # the route itself breaks
+        server.app.state.service.models[0].engine.check_dimensions = None  # the route itself breaks
         response = server.client.post("/v1/embeddings", json={"input": "x"}, headers={"x-request-id": "my-id-1"})
         assert (response.status_code, response.headers["x-request-id"]) == (500, "my-id-1")
         assert "my-id-1" in response.json()["error"]["message"]
@@ -123,13 +123,13 @@ def test_an_error_of_ours_says_nothing(held: Held, caplog: pytest.LogCaptureFixt
 def test_loading_and_ready(nano_untouched: SentenceTransformer) -> None:
     go, told = threading.Event(), list[str]()
 
-    def load() -> Engine:
+    def load() -> list[Engine]:
         go.wait(20)
-        return Engine(nano_untouched, name="nano")
+        return [Engine(nano_untouched, name="nano")]
 
     from starlette.testclient import TestClient
 
-    app = create_app(load, AppOptions(), on_ready=lambda engine: told.append(engine.name))
+    app = create_app(load, AppOptions(), on_ready=lambda engines: told.extend(engine.name for engine in engines))
     with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/health/live").status_code == 200
         for response in (client.get("/health/ready"), client.post("/v1/embeddings", json={"input": "x"})):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -13,6 +13,7 @@ from starlette.types import Receive
 
 from llave.serving.errors import ApiError, ErrorBody, first_problem
 from llave.serving.gates.log import DEADLINE
+from llave.serving.json_size import has_more_values
 from llave.serving.service import Service
 
 __all__ = ["ERRORS", "ClientGone", "answer", "json_body", "read_json", "service_of", "within"]
@@ -62,23 +63,27 @@ def json_body(model: type[BaseModel], *more: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def read_json(request: Request, model: type[Body]) -> Body:
-    """The body as a model.
+async def read_json(request: Request, model: type[Body], make: Callable[[Body], Result]) -> Result:
+    """What ``make`` makes of the body, which is read and made in a thread if it is large.
 
     Raises:
-        ApiError: not JSON, or not of that form.
+        ApiError: not JSON, not of that form, or of too many values; or what ``make`` raises.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ApiError(415, f"send application/json, not {kind[:60]}", code="unsupported_media_type")
-    raw = await request.body()
-    try:
-        if len(raw) < LARGE:
-            return model.model_validate_json(raw)
-        service = service_of(request)
-        return await service.media.in_thread(lambda: model.model_validate_json(raw))
-    except ValidationError as error:
-        raise first_problem(error) from None
+    raw = b"".join([part async for part in request.stream()])  # which the request does not keep
+    service = service_of(request)
+
+    def work() -> Result:
+        if has_more_values(raw, service.limits.json_values):
+            raise ApiError(413, f"more than {service.limits.json_values:,} values in the JSON; send less at a time")
+        try:
+            return make(model.model_validate_json(raw))
+        except ValidationError as error:
+            raise first_problem(error) from None
+
+    return work() if len(raw) < LARGE else await service.in_thread(work)
 
 
 async def within(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
