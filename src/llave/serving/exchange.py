@@ -6,14 +6,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 from starlette.types import Receive
 
-from llave.serving.errors import ApiError, ErrorBody, first_problem
+from llave.serving.errors import ApiError, ErrorBody
 from llave.serving.gates.log import DEADLINE
-from llave.serving.json_size import has_more_values
+from llave.serving.json_body import parse_json
 from llave.serving.service import Service
 
 __all__ = ["ERRORS", "ClientGone", "answer", "json_body", "read_json", "service_of", "within"]
@@ -73,17 +73,9 @@ async def read_json(request: Request, model: type[Body], make: Callable[[Body], 
     if kind != "application/json":
         raise ApiError(415, f"send application/json, not {kind[:60]}", code="unsupported_media_type")
     raw = b"".join([part async for part in request.stream()])  # which the request does not keep
-    service = service_of(request)
-
-    def work() -> Result:
-        if has_more_values(raw, service.limits.json_values):
-            raise ApiError(413, f"more than {service.limits.json_values:,} values in the JSON; send less at a time")
-        try:
-            return make(model.model_validate_json(raw))
-        except ValidationError as error:
-            raise first_problem(error) from None
-
-    return work() if len(raw) < LARGE else await service.in_thread(work)
+    if len(raw) < LARGE:
+        return make(parse_json(raw, model))
+    return await service_of(request).in_thread(lambda: make(parse_json(raw, model)))
 
 
 async def within(request: Request, work: Coroutine[Any, Any, Result]) -> Result:

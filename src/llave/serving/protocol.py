@@ -118,7 +118,7 @@ class Connection(H11Protocol):
     def _make_room(self) -> bool:
         """End the connection that has been idle the longest. Whether there was one."""
         others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
-        idle = [other for other in others if other._idle() or other.transport.is_closing()]
+        idle = [other for other in others if other._idle() and not other.transport.is_closing()]
         oldest = min(idle, key=lambda other: other._seen, default=None)
         if oldest is not None:
             oldest.abort()
