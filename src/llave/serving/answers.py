@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 
 from pydantic_core import to_json
@@ -86,13 +87,13 @@ class AnswerGate:
 
 
 class ListAnswer(Response):
-    """JSON of an object with one long list, written row by row while it is read: text takes several times the memory of
-    the numbers, and the time to write it is the other clients', too.
+    """JSON of an object with one long list, written some rows at a time while it is read: text takes several times the
+    memory of the numbers, and the time to write it is the other clients', too.
 
     Args:
         about: the object without the list.
         name: of the list.
-        rows: which are turned to JSON.
+        rows: which are turned to JSON; ``count`` of them.
         row_bytes: of the JSON of a row, about.
         held: bytes that the rows take until the end.
     """
@@ -100,24 +101,34 @@ class ListAnswer(Response):
     media_type = "application/json"
 
     def __init__(
-        self, about: dict[str, Any], name: str, rows: Iterable[Any], *, row_bytes: int, held: int, unread: Unread
+        self,
+        about: dict[str, Any],
+        name: str,
+        rows: Iterator[Any],
+        *,
+        count: int,
+        row_bytes: int,
+        held: int,
+        unread: Unread,
     ) -> None:
-        self.status_code = 200
-        self.background = None
-        self.body = b""
-        self.init_headers()
-        del self.headers["content-length"]
+        self._at_once = max(1, PIECE // row_bytes)
         self._ends = to_json({**about, name: []}).rsplit(b"[]", 1)
         self._rows = rows
-        self._at_once = max(1, PIECE // row_bytes)
+        self._in_pieces = count > self._at_once
+        super().__init__(b"" if self._in_pieces else to_json(list(rows)).join(self._ends))
+        if self._in_pieces:
+            del self.headers["content-length"]
         self._held = held
         self._unread = unread
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._in_pieces:
+            await super().__call__(scope, receive, send)
+            return
         async with self._unread.hold(self._held, scope.get(CONNECTION)):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             before = self._ends[0] + b"["
-            for rows in _batched(self._rows, self._at_once):
+            while rows := list(islice(self._rows, self._at_once)):
                 await _send(send, before + to_json(rows)[1:-1])
                 before = b","
             await send({"type": "http.response.body", "body": b"]" + self._ends[1]})
@@ -126,14 +137,3 @@ class ListAnswer(Response):
 async def _send(send: Send, piece: bytes) -> None:
     await send({"type": "http.response.body", "body": piece, "more_body": True})
     await asyncio.sleep(0)  # a socket with room lets no one else pass
-
-
-def _batched(rows: Iterable[Any], size: int) -> Iterable[Sequence[Any]]:
-    batch: list[Any] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -88,6 +88,7 @@ async def embeddings(request: Request) -> Response:
         {"object": "list", "model": model.engine.name, "usage": usage},
         "data",
         _data(found.vectors, dimensions, wanted),
+        count=len(found.vectors),
         row_bytes=NUMBER_BYTES * dimensions,
         held=sum(vector_D.nbytes for vector_D in found.vectors),
         unread=service.unread,
