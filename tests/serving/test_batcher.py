@@ -123,6 +123,24 @@ def test_who_goes_away_leaves_the_queue() -> None:
     run(work)
 
 
+def test_requests_take_turns() -> None:
+    """A lone item does not wait for a request of many, which goes on where it was; nor do the later ones of two."""
+
+    async def work(batcher: Batcher, slow: Slow) -> None:
+        many = asyncio.create_task(batcher.vectors([item(f"m{n:02}", 50) for n in range(20)], Line()))
+        await started(slow, 1)
+        lone = asyncio.create_task(batcher.vectors([item("lone", 50)], Line()))
+        two = asyncio.create_task(batcher.vectors([item("two 1", 50), item("two 2", 50)], Line()))
+        await asyncio.sleep(0.02)
+        slow.go.set()
+        await asyncio.gather(many, lone, two)
+        order = [entry for batch in slow.batches for entry in batch]
+        assert max(order.index(entry) for entry in ("lone", "two 1", "two 2")) < 10
+        assert [entry for entry in order if str(entry)[0] == "m"] == [f"m{n:02}" for n in range(20)]
+
+    run(work)
+
+
 def test_one_failed_batch_is_not_the_end() -> None:
     async def work(batcher: Batcher, slow: Slow) -> None:
         slow.go.set()

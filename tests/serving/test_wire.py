@@ -1,5 +1,6 @@
 """What arrives is not always a request: too much, too slow, too deep, too many, or no HTTP at all."""
 
+import gzip
 import json
 import time
 from collections.abc import Iterator
@@ -85,6 +86,37 @@ def test_all_bodies_together(nano_untouched: SentenceTransformer) -> None:
             assert (response.status_code, response.headers["retry-after"]) == (429, "1")
             first.sendall(b" ")
             assert first.recv(12).endswith(b"200")
+
+
+def test_a_body_in_crumbs(server: Running) -> None:
+    """Chunks of a byte cost a thousand times what they bring. Few small ones, and many large ones, are in order."""
+    chunked = HEAD + b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    status, error = raw(server, chunked, b"1\r\nx\r\n" * 20_000)
+    assert (status, error["code"]) == (400, "invalid_http")
+    assert "send larger ones" in error["message"]
+    for size, text in ((1, "x" * 500), (80, "y" * 900_000)):
+        body = json.dumps({"input": "a", "user": None, "instruction": text[:9000]}).encode().ljust(len(text))
+        parts = [body[start : start + size] for start in range(0, len(body), size)]
+        with connect(server.port) as connection:
+            connection.sendall(chunked + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n")
+            assert receive_all(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_a_packed_body_is_refused(server: Running) -> None:
+    body = gzip.compress(json.dumps({"input": "a"}).encode())
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    response = server.client.post("/v1/embeddings", content=body, headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_media_type")
+    assert server.client.get("/health/live", headers={"content-encoding": "identity"}).status_code == 200
+
+
+def test_the_time_of_a_request_begins_with_its_first_byte(nano_untouched: SentenceTransformer) -> None:
+    limits = Limits(request_seconds=1.0, body_seconds=20.0, header_seconds=20.0)
+    with running(nano_untouched, AppOptions(limits=limits)) as server, connect(server.port) as connection:
+        connection.sendall(HEAD[:10])
+        time.sleep(0.6)
+        connection.sendall(HEAD[10:] + b"content-length: 100\r\n\r\n{")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408")
 
 
 def test_a_body_that_does_not_come(server: Running) -> None:
