@@ -12,7 +12,7 @@ from starlette.routing import Mount
 from llave.cli.main import main
 from llave.errors import UserError
 from llave.serving.app import AppOptions
-from llave.serving.gates.auth import Keys, read_keys
+from llave.serving.gates.auth import Keys, others_may, read_keys
 from llave.serving.gates.host import LOOPBACK
 from llave.serving.gates.root import clean_root
 from llave.serving.pages import page_files
@@ -213,6 +213,23 @@ def test_reading_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_keys(file)
     monkeypatch.delenv("LLAVE_API_KEY")
     assert not read_keys(None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [(0o600, ""), (0o400, ""), (0o640, "read"), (0o604, "read"), (0o620, "write"), (0o666, "read and write")],
+)
+def test_a_file_of_keys_that_others_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int, words: str
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{KEY}\n")
+    file.chmod(mode)
+    assert others_may(file) == words
+    assert main(["serve", "nano", "--api_keys_file", str(file), "--port", "99999"]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    expected = f"llave serve: warning: others may {words} {file}; chmod 600 {file}"
+    assert said == ([expected] if words else [])
 
 
 def test_open_to_others_only_with_a_key(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,13 +106,15 @@ def run(argv: list[str]) -> int:
     except ImportError as error:
         raise UserError(f"llave serve needs {error.name}: pip install 'llave[serve]'") from None
     from llave.serving.allocator import keep_freed_memory
-    from llave.serving.gates.auth import read_keys
+    from llave.serving.gates.auth import others_may, read_keys
     from llave.serving.run import listen
 
     _check(config)
     keep_freed_memory()  # before LanceDB and torch start threads
     config = with_defaults(config)
     keys = read_keys(config.api_keys_file)
+    if config.api_keys_file is not None and (allowed := others_may(config.api_keys_file)):
+        _say(f"warning: others may {allowed} {config.api_keys_file}; chmod 600 {config.api_keys_file}")
     if not _is_loopback(config.host) and not keys and not config.no_key:
         raise UserError(
             f"{config.host} is open to others: set LLAVE_API_KEY or --api_keys_file, or say --no_key if that is meant"
