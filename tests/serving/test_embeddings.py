@@ -19,6 +19,7 @@ from llave.data.video import load_video
 from llave.models.prompts import stack_frames
 from llave.serving.schema import EmbeddingRequest
 from tests.data.films import frames, write_film
+from tests.data.test_inline import FORMS
 from tests.serving.running import Running, encoded
 
 Picture = Callable[[int], Image.Image]
@@ -89,6 +90,13 @@ def test_pictures_fused_and_alone(server: Running, picture: Picture) -> None:
     ]
     close(server.vectors(parts), wanted[:3])
     close(server.vectors([data_uri(first), items[3]["image"]], modality="image"), wanted[[0, 3]])
+
+
+def test_base64_as_tools_write_it(server: Running) -> None:
+    wanted = server.vectors([{"image": FORMS["plain"]}])
+    close(server.vectors([{"image": form} for form in FORMS.values()]), np.repeat(wanted, len(FORMS), axis=0))
+    part = {"type": "image_base64", "image_base64": FORMS["lines"]}
+    close(server.vectors([{"content": [part]}]), wanted)
 
 
 def test_a_video(server: Running, tmp_path: Path) -> None:
