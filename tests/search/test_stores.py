@@ -60,6 +60,18 @@ def rows() -> list[Row]:
     ]
 
 
+def test_a_version_changes_with_the_rows(store: VectorStore, rows: list[Row]) -> None:
+    versions = [store.version(), store.version()]
+    assert versions[0] == versions[1]
+    store.upsert(rows)
+    versions.append(store.version())
+    store.upsert([dataclasses.replace(rows[0], text="changed")])
+    versions.append(store.version())
+    store.delete([rows[0].id])
+    versions.append(store.version())
+    assert len(set(versions)) == 4
+
+
 @pytest.mark.filterwarnings("ignore:Local mode performs exact")
 def test_nearest_is_what_numpy_finds(store: VectorStore, rows: list[Row]) -> None:
     store.upsert(rows)

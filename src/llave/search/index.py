@@ -7,7 +7,7 @@ hits = index.search("a red umbrella", filter="year >= 2000")
 import os
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,15 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from llave.data.door import named
 from llave.data.pages import split_page
 from llave.errors import UserError
 from llave.models.about import dtype_of
 from llave.search.fields import Field, describe
 from llave.search.filters import Filter, parse_filter
 from llave.search.hits import Hits, hit
-from llave.search.info import LANCE, IndexInfo, info_exists, read_info, write_info
+from llave.search.info import INFO, LANCE, IndexInfo, info_exists, read_info, write_info
+from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
 from llave.search.store import VectorStore
 
@@ -97,6 +99,31 @@ class Index:
     def save(self) -> None:
         """Write what is known of the index, whole or not at all."""
         write_info(self.path, self.info)
+
+    def version(self) -> Hashable:
+        """Another one whenever rows, fields, map, settings or model have changed, also by another process. Cheap.
+
+        Raises:
+            UserError: the index is gone.
+        """
+        with named(str(self.path), "gone"):
+            made, drawn = self.path / INFO, self.path / MAP
+            return self.store.version(), _mark(made), _mark(drawn) if drawn.is_file() else None
+
+    def refreshed(self) -> "Index":
+        """This index, or another one where its model or settings are others by now; an opened model goes along, if it
+        is still the one.
+
+        Raises:
+            UserError: the index is gone.
+        """
+        info = read_info(self.path)
+        if info == self.info:
+            return self
+        index = Index.open(self.path)
+        if info.fingerprint == self.info.fingerprint:
+            index._model = self._model
+        return index
 
     def check_model(self, model: "SentenceTransformer") -> None:
         """Refuse a model whose vectors do not belong with the index's.
@@ -293,17 +320,23 @@ def _parsed(filter: Filter | str) -> Filter:
     return parse_filter(filter) if isinstance(filter, str) else filter
 
 
+def _mark(file: Path) -> tuple[int, int]:
+    """Another one when the file has been replaced."""
+    stat = file.stat()
+    return stat.st_ino, stat.st_mtime_ns
+
+
 def _open_store(path: Path, info: IndexInfo) -> VectorStore:
     if info.store == LANCE:
         from llave.search.lance import LanceStore
 
-        return LanceStore(path / LANCE, info.dimension)
+        return LanceStore(path / LANCE, info.dimension, info.table)
     from llave.search.qdrant import QdrantStore
 
     return QdrantStore(
         info.store,
-        info.collection,
+        info.table,
         info.dimension,
-        path / "fields.json",
+        path / f"fields{f'-{info.generation}' if info.generation else ''}.json",
         api_key=os.environ.get("QDRANT_API_KEY"),
     )

@@ -15,7 +15,7 @@ from llave.search.store import Settings
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["LANCE", "IndexInfo", "index_info", "info_exists", "read_info", "write_info"]
+__all__ = ["INFO", "LANCE", "IndexInfo", "index_info", "info_exists", "read_info", "write_info"]
 
 INFO = "index.json"
 PROMPTS = ("item", "query")
@@ -38,6 +38,7 @@ class IndexInfo:
         collection: its name there.
         chunk_tokens: of a text at most; longer ones are several items.
         settings: of approximate search, found by measuring.
+        generation: how often the index was made anew by another model; each has its own table.
     """
 
     model: str
@@ -50,6 +51,13 @@ class IndexInfo:
     collection: str = "items"
     chunk_tokens: int | None = None
     settings: Settings = field(default_factory=Settings)
+    generation: int = 0
+
+    @property
+    def table(self) -> str:
+        """Name of the table or collection that holds the rows."""
+        name = "items" if self.store == LANCE else self.collection
+        return f"{name}-{self.generation}" if self.generation else name
 
 
 def index_info(
@@ -122,7 +130,7 @@ def _check(info: IndexInfo) -> None:
     Raises:
         TypeError: of a value that is of another type.
     """
-    numbers = (info.dimension, info.num_frames, info.settings.probes, info.settings.refine)
+    numbers = (info.dimension, info.num_frames, info.settings.probes, info.settings.refine, info.generation)
     texts = (info.model, info.fingerprint, info.dtype, info.store, info.collection, *map(info.prompts.get, PROMPTS))
     chunk = () if info.chunk_tokens is None else (info.chunk_tokens,)
     for values, kind in (((*numbers, *chunk), int), (texts, str)):

@@ -1,6 +1,6 @@
 """An index in a LanceDB database: a folder on this machine, or an address that LanceDB opens (``s3://…``)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from llave.data.door import reason_of
+from llave.data.door import named, reason_of
 from llave.data.identity import legible
 from llave.errors import UserError
 from llave.search.fields import check_conditions, new_fields
@@ -50,9 +50,10 @@ class LanceStore:
     Args:
         uri: of the database.
         dimension: of the vectors; creates the table if there is none.
+        name: of the table.
     """
 
-    def __init__(self, uri: str | Path, dimension: int) -> None:
+    def __init__(self, uri: str | Path, dimension: int, name: str = TABLE) -> None:
         self._uri = uri
         self._dimension = dimension
         self._settings = Settings()
@@ -61,8 +62,8 @@ class LanceStore:
             [pa.field(name, pa.string()) for name in TEXTS]
             + [pa.field("thumbnail", pa.binary()), pa.field("vector", pa.list_(pa.float32(), dimension))]
         )
-        there = TABLE in database.list_tables().tables
-        self._table: Any = database.open_table(TABLE) if there else database.create_table(TABLE, schema=schema)
+        there = name in database.list_tables().tables
+        self._table: Any = database.open_table(name) if there else database.create_table(name, schema=schema)
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -168,6 +169,12 @@ class LanceStore:
         rows = self._table.count_rows()
         stats = self._table.index_stats("vector_idx")
         return StoreStats(rows, stats is not None, rows if stats is None else stats.num_unindexed_rows)
+
+    def version(self) -> Hashable:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with named(str(self._uri), "gone"):
+            self._table.checkout_latest()
+            return int(self._table.version)
 
     def use(self, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""

@@ -3,15 +3,16 @@
 import base64
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llave.data.door import named
 from llave.errors import UserError
-from llave.files import write_json
+from llave.files import write_json, write_text
 from llave.search.fields import OWN_FIELDS, check_conditions, new_fields
 from llave.search.filters import Condition, Filter
 from llave.search.store import FieldType, Known, Row, Settings, StoreStats
@@ -75,11 +76,13 @@ class QdrantStore:
                 for row in rows[start : start + ROWS_AT_ONCE]
             ]
             self._client.upsert(self._collection, points, wait=True)
+        self._changed()
 
     def delete(self, ids: Sequence[str]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         if ids:
             self._client.delete(self._collection, models.PointIdsList(points=[_point(i) for i in ids]), wait=True)
+            self._changed()
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -161,6 +164,13 @@ class QdrantStore:
         indexed = int(self._client.get_collection(self._collection).indexed_vectors_count or 0)
         return StoreStats(rows, indexed > 0, max(0, rows - indexed))
 
+    def version(self) -> Hashable:
+        """See :class:`~llave.search.store.VectorStore`. Qdrant counts no changes; the writers of this folder do."""
+        changes = self._types.with_suffix(".changes")
+        with named(f"the Qdrant collection {self._collection!r}", "gone"):
+            rows = self._client.count(self._collection, exact=True).count
+            return rows, changes.read_text("utf-8") if changes.is_file() else ""
+
     def use(self, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         self._settings = settings
@@ -196,6 +206,9 @@ class QdrantStore:
             for name, kind in fresh.items():
                 self._index(_path(name), kind)
             write_json(self._types, {**known, **fresh})
+
+    def _changed(self) -> None:
+        write_text(self._types.with_suffix(".changes"), uuid.uuid4().hex)
 
     def _checked(self, conditions: Filter) -> models.Filter | None:
         return _filter(check_conditions(conditions, self.fields()))

@@ -1,7 +1,7 @@
 """What an index asks of a vector database; LanceDB and Qdrant stand behind it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -126,6 +126,14 @@ class VectorStore(Protocol):
 
     def stats(self) -> StoreStats:
         """Size and state."""
+
+    def version(self) -> Hashable:
+        """Another one after every change of rows or fields, also by another process. Cheap; what is read from now on
+        is of this version or a later one.
+
+        Raises:
+            UserError: the rows are gone.
+        """
 
     def use(self, settings: Settings) -> None:
         """Search with these settings from now on."""
