@@ -278,6 +278,8 @@ def _say(text: str) -> None:
 
 def _check(config: ServeConfig) -> None:
     """What can be said before the model is loaded."""
+    from llave.serving.schema import MAX_ITEMS
+
     counts = {
         "frames": config.frames,
         "timeout": config.timeout,
@@ -292,6 +294,8 @@ def _check(config: ServeConfig) -> None:
     for name, value in counts.items():
         if value <= 0:
             raise UserError(f"{name} must be more than 0, not {value}")
+    if config.max_items > MAX_ITEMS:
+        raise UserError(f"max_items: at most {MAX_ITEMS:,}, not {config.max_items:,}")
     if config.drain_seconds < 0:
         raise UserError(f"drain_seconds must not be negative, but is {config.drain_seconds}")
     if config.gallery is not None and not config.gallery.is_file():

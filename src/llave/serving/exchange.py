@@ -6,13 +6,14 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 from starlette.types import Receive
 
-from llave.serving.errors import ApiError, ErrorBody, first_problem
+from llave.serving.errors import ApiError, ErrorBody
 from llave.serving.gates.log import DEADLINE
+from llave.serving.json_body import parse_json
 from llave.serving.service import Service
 
 __all__ = ["ERRORS", "ClientGone", "answer", "json_body", "read_json", "service_of", "within"]
@@ -72,13 +73,9 @@ async def read_json(request: Request, model: type[Body]) -> Body:
     if kind != "application/json":
         raise ApiError(415, f"send application/json, not {kind[:60]}", code="unsupported_media_type")
     raw = await request.body()
-    try:
-        if len(raw) < LARGE:
-            return model.model_validate_json(raw)
-        service = service_of(request)
-        return await service.media.in_thread(lambda: model.model_validate_json(raw))
-    except ValidationError as error:
-        raise first_problem(error) from None
+    if len(raw) < LARGE:
+        return parse_json(raw, model)
+    return await service_of(request).media.in_thread(lambda: parse_json(raw, model))
 
 
 async def within(request: Request, work: Coroutine[Any, Any, Result]) -> Result:

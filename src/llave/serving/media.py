@@ -5,8 +5,6 @@ in a few threads. What a library says of a bad file stays in the log: it may nam
 """
 
 import asyncio
-import base64
-import binascii
 import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,9 @@ from typing import TypeVar
 from llave.data.bounded import end_workers
 from llave.data.formats.read import read_structure
 from llave.data.formats.structure import Structure
+from llave.data.inline import read_inline
 from llave.encode.item import Item, Measured, Reading
+from llave.errors import DataError
 from llave.models.prompts import ModelInput
 from llave.serving.admission import Memory
 from llave.serving.entries import Entry, Reference
@@ -24,13 +24,12 @@ from llave.serving.errors import ApiError, bad_request
 from llave.serving.limits import Limits
 from llave.serving.remote import Remote
 
-__all__ = ["FORMATS", "Media", "decode_base64"]
+__all__ = ["FORMATS", "Media"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 SMALL = 1 << 16
 """Base64 of at most so many characters, and the head of a file of so many bytes, are read at once, not in a thread."""
-_DATA_URI = re.compile(r"data:[\w.+/-]{0,100}(?:;[\w.+=-]{1,100}){0,4};base64,", re.ASCII | re.IGNORECASE)
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,20}:", re.ASCII | re.IGNORECASE)
+_ADDRESS = re.compile(r"(?!data:)[a-z][a-z0-9+.-]{0,20}:", re.ASCII | re.IGNORECASE)
 Result = TypeVar("Result")
 
 
@@ -69,18 +68,16 @@ class Media:
         """
         if isinstance(reference, bytes):
             data = reference
-        elif (found := _DATA_URI.match(reference)) is not None:
-            data = await self._from_base64(reference[found.end() :], place)
-        elif _SCHEME.match(reference):
-            if reference[:5].lower() == "data:":
-                raise bad_request("a data: address must end in ;base64,… ", place, "invalid_data_uri")
+        elif _ADDRESS.match(reference):
             if self._remote is None:
                 raise bad_request(
                     "addresses are not fetched here; send a data: address or base64", place, "remote_not_allowed"
                 )
             data = await self._remote.fetch(reference, place, most=most)
+        elif len(reference) <= SMALL:
+            data = _inline(reference, place)
         else:
-            data = await self._from_base64(reference, place)
+            data = await self.in_thread(lambda: _inline(reference, place))
         if not data:
             raise bad_request("an empty file", place, "invalid_media")
         if len(data) > most:
@@ -119,11 +116,6 @@ class Media:
         async with self.memory.hold(pixels * 3):
             yield await self.in_thread(lambda: (item, item.measure(self._reading), self._load(item, entry.place)))
 
-    async def _from_base64(self, text: str, place: str) -> bytes:
-        if len(text) <= SMALL:
-            return decode_base64(text, place)
-        return await self.in_thread(lambda: decode_base64(text, place))
-
     def _load(self, item: Item, place: str) -> ModelInput:
         """What the model takes. What a library says of a bad file is not for strangers."""
         try:
@@ -150,16 +142,11 @@ class Media:
         return structure.pixels
 
 
-def decode_base64(text: str, place: str) -> bytes:
-    """Strict base64.
-
-    Raises:
-        ApiError: it is not.
-    """
+def _inline(text: str, place: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise bad_request("neither a data: address nor base64", place, "invalid_base64") from None
+        return read_inline(text)
+    except DataError as error:
+        raise bad_request(str(error), place, "invalid_base64") from None
 
 
 def _public_reason(message: str, num_bytes: int) -> str:
