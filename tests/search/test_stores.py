@@ -217,3 +217,20 @@ def _later(number: int, vector_D: np.ndarray) -> Row:
         fields={"number": float(number % 10)},
         vector_D=vector_D,
     )
+
+
+def test_browse_sorts_and_pages(store: VectorStore, rows: list[Row]) -> None:
+    store.upsert(rows)
+    browse = store.browse
+    assert [each.key for each in browse(sort="number", descending=True, limit=3)] == ["59", "58", "57"]
+    assert [each.key for each in browse(sort="number", limit=3, offset=2)] == ["2", "3", "4"]
+    assert [each.key for each in browse(limit=60)] == sorted(str(n) for n in range(60))
+    parts = [each.fields["part"] for each in browse(sort="part", descending=True, limit=60)]
+    assert parts[0] == "part 3's"
+    assert parts[48:] == [None] * 12
+    few = browse(conditions=parse_filter("even = true"), sort="number", limit=100)
+    assert [each.key for each in few] == [str(n) for n in range(0, 60, 2)]
+    assert few[0].vector_D is None
+    assert browse(limit=5, offset=100) == []
+    with pytest.raises(UserError, match="sort: no field 'colour'"):
+        browse(sort="colour", limit=1)

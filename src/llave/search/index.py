@@ -229,6 +229,27 @@ class Index:
         hits = [hit(row, score) for row, score in found if row.id not in exclude]
         return Hits(hits[offset : offset + limit])
 
+    def browse(self, *, filter: Filter | str = (), sort: str | None = None, limit: int = 24, offset: int = 0) -> Hits:
+        """Items without a query, in the order of a field; their score is nan.
+
+        Args:
+            filter: as of :meth:`search`.
+            sort: a field, such as ``"year"``, or ``"-year"`` for the highest first; items without it come last. None
+                is the order of their keys.
+            offset: leave out so many of the first.
+
+        Raises:
+            UserError: a filter or an order by a field that is not there.
+        """
+        rows = self.store.browse(
+            conditions=_parsed(filter),
+            sort=sort.removeprefix("-") if sort else None,
+            descending=bool(sort) and str(sort).startswith("-"),
+            limit=limit,
+            offset=offset,
+        )
+        return Hits(hit(row, float("nan")) for row in rows)
+
     def _neighbour(self, like: str) -> tuple[NDArray[np.float32], str]:
         item = self.find(like)
         vector_D = None if item is None else self.vector(item)

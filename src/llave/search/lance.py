@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llave.data.door import named, reason_of
 from llave.data.identity import legible
 from llave.errors import UserError
-from llave.search.fields import check_conditions, new_fields
+from llave.search.fields import check_conditions, check_sort, in_order, new_fields
 from llave.search.filters import Condition, Filter
 from llave.search.store import FieldType, Known, Row, Settings, StoreStats
 
@@ -111,6 +111,20 @@ class LanceStore:
             search = search.where(where, prefilter=True)
         fields = self.fields()
         return [(_row(found, fields), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
+
+    def browse(
+        self, *, conditions: Filter = (), sort: str | None = None, descending: bool = False, limit: int, offset: int = 0
+    ) -> list[Row]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        field = check_sort(sort, self.fields())
+        query = self._table.search().select(list({"id", "key", field}))
+        if where := self._where(conditions):
+            query = query.where(where)
+        found = query.to_arrow()
+        places = in_order(found[field].to_pylist(), found["key"].to_pylist(), descending)[offset : offset + limit]
+        ids = [found["id"][place].as_py() for place in places]
+        rows = self.get(ids)
+        return [rows[row_id] for row_id in ids if row_id in rows]
 
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""

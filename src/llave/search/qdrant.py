@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llave.data.door import named
 from llave.errors import UserError
 from llave.files import write_json, write_text
-from llave.search.fields import OWN_FIELDS, check_conditions, new_fields
+from llave.search.fields import OWN_FIELDS, check_conditions, check_sort, in_order, new_fields
 from llave.search.filters import Condition, Filter
 from llave.search.store import FieldType, Known, Row, Settings, StoreStats
 
@@ -111,6 +111,17 @@ class QdrantStore:
         )
         return [(_row(point), float(point.score)) for point in found.points]
 
+    def browse(
+        self, *, conditions: Filter = (), sort: str | None = None, descending: bool = False, limit: int, offset: int = 0
+    ) -> list[Row]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        field = check_sort(sort, self.fields())
+        found = self._columns(list({"id", "key", field}), self._checked(conditions))
+        places = in_order(found[field], found["key"], descending)[offset : offset + limit]
+        ids = [found["id"][place] for place in places]
+        rows = self.get(ids)
+        return [rows[row_id] for row_id in ids if row_id in rows]
+
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""
         points = self._client.retrieve(
@@ -141,9 +152,12 @@ class QdrantStore:
 
     def column(self, names: Sequence[str]) -> Mapping[str, list[Any]]:
         """See :class:`~llave.search.store.VectorStore`."""
+        return self._columns(names, None)
+
+    def _columns(self, names: Sequence[str], condition: models.Filter | None) -> Mapping[str, list[Any]]:
         columns: dict[str, list[Any]] = {name: [] for name in names}
         keys = [name if name in TEXTS else _path(name) for name in names if name != "id"]
-        for point in self._scroll(None, keys):
+        for point in self._scroll(condition, keys):
             for name in names:
                 value = point.payload.get(name) if name in TEXTS else point.payload.get("fields", {}).get(name)
                 columns[name].append(_row_id(point.id) if name == "id" else value)

@@ -109,6 +109,19 @@ class VectorStore(Protocol):
             UserError: a condition on a field that is not there, or of another type.
         """
 
+    def browse(
+        self, *, conditions: Filter = (), sort: str | None = None, descending: bool = False, limit: int, offset: int = 0
+    ) -> list[Row]:
+        """Rows in the order of a field, those without it last, without their vectors; of equals, by their keys.
+
+        Args:
+            sort: a field, or None for the order of the keys.
+            offset: leave out so many of the first.
+
+        Raises:
+            UserError: no such field, or as :meth:`nearest`.
+        """
+
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """The rows of these ids; unknown ids are left out."""
 
