@@ -5,8 +5,7 @@ hits = index.search("a red umbrella", filter="year >= 2000")
 """
 
 import os
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from llave.search.hits import Hits, hit
 from llave.search.info import INFO, LANCE, IndexInfo, info_exists, read_info, write_info
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
+from llave.search.samples import Samples
 from llave.search.store import VectorStore
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ __all__ = ["Index"]
 
 MANY = 10_000
 """From so many hits on, comparing all items is not slower."""
-HISTOGRAMS = 4
-"""Samples of vectors that are kept, one per filter."""
 
 
 class Index:
@@ -48,8 +46,7 @@ class Index:
         self.path = path
         self.info = info
         self.store = store
-        self._lock = threading.Lock()
-        self._samples: OrderedDict[Filter, tuple[int, NDArray[np.float32]]] = OrderedDict()
+        self._samples = Samples(store)
         self._model: SentenceTransformer | None = None
 
     @classmethod
@@ -265,18 +262,8 @@ class Index:
         sample: int = 20_000,
     ) -> NDArray[np.float32]:
         """Cosines of the query with every item, or with a fixed sample of so many, for a histogram."""
-        query_D = self._unit(query_D)
-        filter = _parsed(filter)
-        rows = self.store.count(filter)
-        with self._lock:
-            known = self._samples.get(filter)
-        if known is None or known[0] != rows:
-            known = (rows, self.store.vectors(limit=sample, conditions=filter)[1])
-            with self._lock:
-                self._samples[filter] = known
-                while len(self._samples) > HISTOGRAMS:
-                    self._samples.popitem(last=False)
-        scores_N: NDArray[np.float32] = known[1] @ query_D if len(known[1]) else np.zeros(0, np.float32)
+        vector_ND = self._samples.get(self.version(), _parsed(filter), sample)
+        scores_N: NDArray[np.float32] = vector_ND @ self._unit(query_D) if len(vector_ND) else np.zeros(0, np.float32)
         return scores_N
 
     def get(self, ids: Sequence[str]) -> Hits:

@@ -100,6 +100,8 @@ def create_app(
             stack.callback(service.media.close)
             if options.remote is not None:
                 stack.push_async_callback(options.remote.close)
+            if service.catalogue is not None:
+                await stack.enter_async_context(service.catalogue.open())
             loading = asyncio.create_task(_load(service, load, thread, stack, on_ready, on_failure))
             yield
             loading.cancel()

@@ -35,7 +35,8 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether requests are taken."""
-        return self.engine is not None and not self.draining
+        searches = self.catalogue is None or self.catalogue.is_there
+        return self.engine is not None and searches and not self.draining
 
     def model(self) -> tuple[Engine, Batcher]:
         """The model and its queue.
