@@ -12,15 +12,18 @@ const WORDS: Record<Field["type"], [up: string, down: string]> = {
   boolean: ["no first", "yes first"],
 };
 
+/** What an index calls the path or the row's name; every item has one. */
+const KEY = "key";
+
 export function Sort({ info }: { info: IndexInfo }) {
   const { sort } = query.value;
   const down = sort?.startsWith("-") ?? false;
-  const name = sort?.replace(/^-/, "") ?? "path";
-  const names = ["path", ...info.fields.map((field) => field.name)];
+  const name = sort?.replace(/^-/, "") ?? KEY;
+  const names = [KEY, ...info.fields.map((field) => field.name)];
   const type = info.fields.find((field) => field.name === name)?.type ?? "string";
   const [up, reverse] = WORDS[type];
   const by = (field: string, last: boolean): void => {
-    ask({ sort: field === "path" && !last ? null : `${last ? "-" : ""}${field}` });
+    ask({ sort: field === KEY && !last ? null : `${last ? "-" : ""}${field}` });
   };
   return (
     <div class="sort">
@@ -35,7 +38,7 @@ export function Sort({ info }: { info: IndexInfo }) {
         >
           {(names.includes(name) ? names : [...names, name]).map((field) => (
             <option key={field} value={field}>
-              {field}
+              {field === KEY ? "path" : field}
             </option>
           ))}
         </select>
