@@ -24,8 +24,10 @@ from llave.serving.errors import add_error_handlers
 from llave.serving.exchange import ClientGone
 from llave.serving.gates.auth import KeyGate, Keys
 from llave.serving.gates.body import BodyGate
+from llave.serving.gates.head import HeadGate
 from llave.serving.gates.host import HostGate
 from llave.serving.gates.log import GONE, LogGate
+from llave.serving.gates.root import RootGate
 from llave.serving.limits import Limits
 from llave.serving.media import Media
 from llave.serving.metrics import Metrics
@@ -54,6 +56,7 @@ class AppOptions:
         gallery: the HTML file of ``llave analyze``.
         keys: that are asked for; none are if there are none.
         hosts: names that the server goes by; None allows all.
+        root_path: under which a proxy shows the server, e.g. ``/llave``.
         cors_origins: pages of other servers that may read answers in a browser.
         remote: fetches addresses; None refuses them.
     """
@@ -64,6 +67,7 @@ class AppOptions:
     gallery: Path | None = None
     keys: Keys = field(default_factory=lambda: Keys(()))
     hosts: Sequence[str] | None = None
+    root_path: str = ""
     cors_origins: Sequence[str] = ()
     remote: Remote | None = None
 
@@ -108,7 +112,15 @@ def create_app(
             with contextlib.suppress(asyncio.CancelledError):
                 await loading
 
-    app = FastAPI(title="llave", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
+    app = FastAPI(
+        title="llave",
+        version=__version__,
+        servers=[{"url": options.root_path or "/"}],
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # to where the Host header says, and past the root path
+        lifespan=life,
+    )
     app.state.service = service
     add_error_handlers(app)
 
@@ -169,17 +181,22 @@ def _watch(service: Service) -> None:
 
 def _add_gates(app: FastAPI, service: Service, options: AppOptions) -> None:
     """From the innermost to the outermost."""
+    app.add_middleware(HeadGate)
     app.add_middleware(BodyGate, limits=options.limits)
     if options.keys:
         app.add_middleware(KeyGate, keys=options.keys, open_paths=status.OPEN | {"/", *page_files()})
     app.add_middleware(PageHeaders)
-    if options.cors_origins:
+    if options.hosts is not None:
+        app.add_middleware(HostGate, allowed=options.hosts, open_paths=status.OPEN)
+    app.add_middleware(LogGate, service=service)
+    if options.root_path:
+        app.add_middleware(RootGate, root=options.root_path)
+    if options.cors_origins:  # around the log, so that a script may read its errors too
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(options.cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type"],
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],  # x-stainless-… of OpenAI's client, our own, and those of tracers
+            allow_private_network=True,  # the server of a user's own network, asked by a page that the user named
+            expose_headers=["x-request-id", "retry-after"],
         )
-    if options.hosts is not None:
-        app.add_middleware(HostGate, allowed=options.hosts)
-    app.add_middleware(LogGate, service=service)

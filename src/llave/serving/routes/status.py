@@ -13,7 +13,7 @@ __all__ = ["OPEN", "router"]
 
 router = APIRouter()
 OPEN = frozenset({"/health/live", "/health/ready"})
-"""Paths that need no key: a load balancer asks them."""
+"""Paths that need no key, and no name of ours in the Host header: a load balancer asks them."""
 
 
 class Health(BaseModel):
