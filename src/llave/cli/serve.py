@@ -55,6 +55,7 @@ class ServeConfig:
         no_key: listen on other addresses than this machine's without a key.
         allowed_hosts: names that the server goes by, besides localhost; needed behind a proxy.
         cors_origins: pages of other servers whose scripts may read answers, e.g. https://example.org.
+        allow_sources: folders whose files are given out, beside those that you indexed here yourself.
         allow_remote_from: hosts whose pictures and videos are fetched by address, https only.
         timeout: seconds for a request, from its head to its answer.
         max_items: of one request.
@@ -82,6 +83,7 @@ class ServeConfig:
     no_key: bool = False
     allowed_hosts: list[str] = field(default_factory=list)
     cors_origins: list[str] = field(default_factory=list)
+    allow_sources: list[str] = field(default_factory=list)
     allow_remote_from: list[str] = field(default_factory=list)
     timeout: float = 60.0
     max_items: int = 2048
@@ -220,7 +222,7 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
     if config.index is not None:
         from llave.search.index import Index
 
-        index = Index.open(config.index)
+        index = Index.open(config.index, allow_sources=config.allow_sources)
     allowed = parse_allowed(config.allow_remote_from)
     guarded = _is_loopback(config.host) or bool(config.allowed_hosts)
     return AppOptions(

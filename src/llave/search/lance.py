@@ -86,6 +86,11 @@ class LanceStore:
             with self._writing():
                 self._table.delete(_one_of("id", ids[start : start + IDS_AT_ONCE]))
 
+    def relocate(self, old: str, new: str) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with self._writing():
+            self._table.update(where=f"source = {_sql(old)}", values={"source": new})
+
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
         found = self._scan(["id", "stamp", "content", "digest"], f"source = {_sql(source)}")

@@ -84,6 +84,12 @@ class QdrantStore:
             self._client.delete(self._collection, models.PointIdsList(points=[_point(i) for i in ids]), wait=True)
             self._changed()
 
+    def relocate(self, old: str, new: str) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        rows = models.Filter(must=[_condition(Condition("source", "=", old))])
+        self._client.set_payload(self._collection, {"source": new}, points=rows, wait=True)
+        self._changed()
+
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
         condition = _filter((Condition("source", "=", source),))

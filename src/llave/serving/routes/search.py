@@ -141,7 +141,13 @@ async def content(request: Request, item_id: str) -> Response:
 
 
 def _picture_file(catalogue: Catalogue, item_id: str) -> tuple[Path, str] | None:
-    path = catalogue.index.file(item_id)
+    from llave.search.trust import Withheld
+
+    try:
+        path = catalogue.index.file(item_id)
+    except Withheld:
+        message = "files of this source are not given out; whoever runs this server can say --allow_sources"
+        raise ApiError(403, message, code="source_not_allowed") from None
     if path is None:
         return None
     try:
