@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from llave.cli.main import main
+from llave.models.nano_build import build_nano
 
 Captured = pytest.CaptureFixture[str]
 Draw = Callable[[int], Image.Image]
@@ -79,3 +80,24 @@ def test_a_renamed_folder_is_taken_over(folder: Path, capsys: Captured) -> None:
     captured = capsys.readouterr()
     assert "the.index: 2 items" in captured.out
     assert "no longer there; 2 of its items are here now" in captured.err
+
+
+def test_upgrade(folder: Path, capsys: Captured) -> None:
+    build_nano(device="cpu", seed=1).save_pretrained("model")
+    (folder / "bad.png").write_bytes(b"no picture")
+    assert update(folder) == 1
+    (folder / "a.txt").unlink()
+    words = ("upgrade", "the.index", "--model", "model", "--map", "false", "--device", "cpu")
+    capsys.readouterr()
+    assert llave(*words) == 0
+    captured = capsys.readouterr()
+    assert "the.index: 1 items of" in captured.out
+    assert "1 embedded" in captured.out
+    assert f"{folder}: 1 items are gone, and left the index" in captured.err
+    assert "all 1 errors, 1 of them known" in captured.err
+    assert llave(*words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["embedded"] == 0
+    assert main(["search", "square", "--index", "the.index", "--json", "--device", "cpu"]) == 0
+    assert [hit["path"] for hit in json.loads(capsys.readouterr().out)] == ["b.txt"]
+    assert update(folder) == 2
+    assert "other weights" in capsys.readouterr().err

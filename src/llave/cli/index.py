@@ -5,9 +5,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llave.cli import index_sources
+from llave.cli import index_sources, index_upgrade
 from llave.cli.defaults import INDEX, find_index
-from llave.cli.leftovers import CHUNKS, cut_lines, left_out_lines
+from llave.cli.leftovers import CHUNKS, cut_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
@@ -114,7 +114,7 @@ def run(argv: list[str]) -> int:
     from llave.search.index import Index
     from llave.search.info import read_info
     from llave.search.options import BuildOptions
-    from llave.terminal import printable, quiet_libraries
+    from llave.terminal import quiet_libraries
 
     quiet_libraries()
     asked = eval_dtype(config.dtype, config.device)
@@ -141,19 +141,14 @@ def run(argv: list[str]) -> int:
         sys.stdout.write(json.dumps(vars(report)) + "\n")
     else:
         sys.stdout.write(f"{config.index}: {index.count():,} items; {report}\n")
-    fresh = {key: reason for key, reason in report.errors.items() if key not in set(report.known)}
-    for key, reason in list(fresh.items())[:10]:
-        sys.stderr.write(f"llave: left out {printable(key)}: {printable(reason)}\n")
     for line in (
+        *error_lines(report.errors, report.known, config.index / "errors.jsonl"),
         *report.notes,
         *left_out_lines(report.left_out),
         *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS),
     ):
         sys.stderr.write(f"llave: {line}\n")
-    if report.errors:
-        known = f", {len(report.known):,} of them known" if report.known else ""
-        sys.stderr.write(f"llave: all {len(report.errors):,} errors{known}: {config.index / 'errors.jsonl'}\n")
-    return 1 if fresh or (report.errors and config.strict) else 0
+    return int(len(report.errors) > (0 if config.strict else len(report.known)))
 
 
 def _check(argv: list[str]) -> int:
@@ -206,5 +201,6 @@ COMMANDS = {
     "sources": index_sources.sources,
     "move": index_sources.move,
     "remove": index_sources.remove,
+    "upgrade": index_upgrade.upgrade,
 }
 """Words in the place of the model."""

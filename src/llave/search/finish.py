@@ -9,21 +9,31 @@ from llave.search.index import Index
 from llave.search.options import BuildOptions
 from llave.search.projection import project, write_map
 
-__all__ = ["finish_index"]
+__all__ = ["draw", "finish_index", "tune"]
 
 
 def finish_index(index: Index, work: Work, options: BuildOptions) -> None:
     """Compact it, find the settings of approximate search, and draw the map, as far as rows have changed."""
+    before = index.info
+    tune(index, work, options)
+    if index.info != before:
+        index.save()
+    draw(index, work, options)
+
+
+def tune(index: Index, work: Work, options: BuildOptions) -> None:
+    """Compact it, and find the settings of approximate search; they are not saved."""
     work.stage("compact")
     index.store.optimize(exact_below=options.exact_below, settings=index.info.settings)
     stats = index.store.stats()
     if stats.approximate and stats.rows:
         work.stage("measure recall")
-        info = dataclasses.replace(index.info, settings=find_settings(index, seed=options.seed))
-        index.store.use(info.settings)
-        if info != index.info:
-            index.info = info
-            index.save()
+        index.info = dataclasses.replace(index.info, settings=find_settings(index, seed=options.seed))
+        index.store.use(index.info.settings)
+
+
+def draw(index: Index, work: Work, options: BuildOptions) -> None:
+    """The map, if it is wanted and not of these vectors."""
     if not options.make_map:
         return
     old, state = index.map(), _state(index)

@@ -49,6 +49,7 @@ class IndexInfo:
         chunk_tokens: of a text at most; longer ones are several items.
         settings: of approximate search, found by measuring.
         generation: how often the index was made anew by another model; each has its own table.
+        retired: generations whose tables are still there, for readers that have them open.
     """
 
     model: str
@@ -62,12 +63,18 @@ class IndexInfo:
     chunk_tokens: int | None = None
     settings: Settings = field(default_factory=Settings)
     generation: int = 0
+    retired: tuple[int, ...] = ()
 
     @property
     def table(self) -> str:
         """Name of the table or collection that holds the rows."""
         name = "items" if self.store == LANCE else self.collection
         return f"{name}-{self.generation}" if self.generation else name
+
+    @property
+    def fields_file(self) -> str:
+        """Name of the file that keeps the types of the fields, where the store does not."""
+        return f"fields-{self.generation}.json" if self.generation else "fields.json"
 
 
 def index_info(
@@ -116,18 +123,22 @@ def info_exists(folder: Path) -> bool:
     return (folder / INFO).is_file()
 
 
-def read_info(folder: Path) -> IndexInfo:
+def read_info(folder: Path, name: str = INFO) -> IndexInfo:
     """What the index in a folder remembers.
+
+    Args:
+        name: of the file.
 
     Raises:
         UserError: none there, or it cannot be read.
     """
-    file = folder / INFO
+    file = folder / name
     if not file.is_file():
         raise UserError(f"{folder}: no index here; make one with: llave index MODEL FOLDER --index {folder}")
     try:
         loaded = json.loads(file.read_text("utf-8"))
-        info = IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"])})
+        retired = tuple(loaded.get("retired", ()))
+        info = IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"]), "retired": retired})
         _check(info)
         return info
     except Exception as error:  # whatever stands in it
@@ -145,7 +156,7 @@ def _check(info: IndexInfo) -> None:
     numbers = {**vars(info), **dataclasses.asdict(info.settings)}
     if info.chunk_tokens is None:
         del numbers["chunk_tokens"]
-    for values, kind in (([numbers[name] for name in RANGES if name in numbers], int), (texts, str)):
+    for values, kind in (([*(numbers[name] for name in RANGES if name in numbers), *info.retired], int), (texts, str)):
         for value in values:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise TypeError(f"{value!r:.60} where a {kind.__name__} belongs")
@@ -157,6 +168,6 @@ def _check(info: IndexInfo) -> None:
             raise ValueError(f"{name} is {getattr(info, name)!r:.60}")
 
 
-def write_info(folder: Path, info: IndexInfo) -> None:
+def write_info(folder: Path, info: IndexInfo, name: str = INFO) -> None:
     """Whole or not at all."""
-    write_json(folder / INFO, dataclasses.asdict(info))
+    write_json(folder / name, dataclasses.asdict(info))

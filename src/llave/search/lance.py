@@ -23,7 +23,7 @@ try:
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
-__all__ = ["LanceStore"]
+__all__ = ["LanceStore", "drop_table"]
 
 TABLE = "items"
 TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
@@ -210,6 +210,14 @@ class LanceStore:
     def _where(self, conditions: Filter) -> str | None:
         """SQL. Names of fields are columns and values are quoted, so that nothing of a filter is read as SQL."""
         return " AND ".join(map(_condition, check_conditions(conditions, self.fields()))) or None
+
+
+def drop_table(uri: str | Path, name: str) -> None:
+    """Remove a table, if it is there."""
+    with named(f"{uri}, table {name}", "cannot remove"):
+        database = lancedb.connect(str(uri))
+        if name in database.list_tables().tables:
+            database.drop_table(name)
 
 
 def _row(found: Mapping[str, Any], fields: Iterable[str]) -> Row:

@@ -82,8 +82,8 @@ class Takeover:
             if rows:
                 names = shlex.join([str(self._index.path), path])
                 gone += (
-                    f"; {len(rows):,} of its items stay in the index; say where it is now (llave index move {names} NEW)"
-                    f", or take them out (llave index remove {names})"
+                    f"; {len(rows):,} of its items stay in the index; say where it is (llave index move {names} NEW) "
+                    f"or take them out (llave index remove {names})"
                 )
             else:
                 del sources[path]

@@ -1,6 +1,7 @@
 """One process at a time writes to an index; whoever does first ends what another one left when it was killed."""
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,10 +10,15 @@ from filelock import FileLock, Timeout
 from llave.errors import UserError
 from llave.files import remove_leftovers
 from llave.search.index import Index
+from llave.search.info import INFO
 from llave.search.known_errors import move_errors
+from llave.search.open_store import drop_store
 from llave.search.sources import read_sources, write_sources
 
 __all__ = ["end_moves", "writing"]
+
+KEEP_SECONDS = 600
+"""So long a table stays that no index.json names any more."""
 
 
 @contextmanager
@@ -26,9 +32,19 @@ def writing(index: Index) -> Iterator[None]:
         with FileLock(index.path / "write.lock", timeout=0):
             remove_leftovers(index.path)
             end_moves(index)
+            drop_retired(index)
             yield
     except Timeout:
         raise UserError(f"{index.path}: another process writes to this index; wait until it is done") from None
+
+
+def drop_retired(index: Index) -> None:
+    """Tables of the models before, when whoever had them open has had the time to notice."""
+    if index.info.retired and time.time() - (index.path / INFO).stat().st_mtime > KEEP_SECONDS:
+        for generation in index.info.retired:
+            drop_store(index.path, index.info, generation)
+        index.info = dataclasses.replace(index.info, retired=())
+        index.save()
 
 
 def end_moves(index: Index) -> None:
