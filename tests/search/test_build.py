@@ -18,18 +18,16 @@ import pytest
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.collection.open import open_collection
 from llave.data.images import load_image
 from llave.errors import UserError
 from llave.models.nano_build import build_nano
 from llave.search.filters import parse_filter
 from llave.search.index import Index
 from llave.search.info import IndexInfo, index_info
-from llave.search.options import BuildOptions, BuildReport
 from llave.search.query import combine, embed_query
 from llave.search.store import Settings
-from llave.search.update import update_index
 from tests.data.films import frames
+from tests.search.things import build, counts
 
 Draw = Callable[[int], Image.Image]
 
@@ -49,14 +47,6 @@ def folder(tmp_path: Path, picture: Draw) -> Path:
 @pytest.fixture
 def index(tmp_path: Path, nano_untouched: SentenceTransformer) -> Index:
     return Index.create(tmp_path / "index", index_info(nano_untouched, "nano"))
-
-
-def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
-    return update_index(index, model, open_collection(source), source, BuildOptions(progress=False, **options))
-
-
-def counts(report: BuildReport) -> tuple[int, ...]:
-    return report.added, report.changed, report.refreshed, report.unchanged, report.removed
 
 
 def test_an_index_follows_its_folder(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,20 @@ def test_items_and_their_pictures(server: Running, ids: dict[str, str], folder: 
     assert (whole.headers["content-type"], whole.headers["x-content-type-options"]) == ("image/jpeg", "nosniff")
     for path in (ids["t"] + "/content", ids["t"] + "/thumbnail", "unknown", "unknown/content", "unknown/thumbnail"):
         assert server.client.get(f"/v1/items/{path}").status_code == 404
+
+
+def test_files_that_nobody_here_has_indexed_are_withheld(
+    nano_untouched: SentenceTransformer, index: Index, ids: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    """As of a foreign index, whose rows could name any folder; thumbnails are its own."""
+    foreign = shutil.copytree(index.path, tmp_path / "foreign")
+    for allowed, status in (((), 403), ((folder,), 200)):
+        opened = Index.open(foreign, allow_sources=allowed)
+        with running(nano_untouched, AppOptions(index=opened)) as found:
+            response = found.client.get(f"/v1/items/{ids['c']}/content")
+            assert response.status_code == status
+            assert str(folder) not in response.text if status == 403 else response.content
+            assert found.client.get(f"/v1/items/{ids['c']}/thumbnail").status_code == 200
 
 
 def test_a_name_that_is_html_stays_text(server: Running, ids: dict[str, str]) -> None:

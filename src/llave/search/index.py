@@ -4,7 +4,6 @@ index, _ = build_index("photos.index", "runs/quickstart/models/hardness", "photo
 hits = index.search("a red umbrella", filter="year >= 2000")
 """
 
-import os
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -15,17 +14,18 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from llave.data.door import named
-from llave.data.pages import split_page
 from llave.errors import UserError
 from llave.models.about import dtype_of
 from llave.search.fields import Field, describe
 from llave.search.filters import Filter, parse_filter
 from llave.search.hits import Hits, hit
 from llave.search.info import INFO, LANCE, IndexInfo, info_exists, read_info, write_info
+from llave.search.open_store import open_store
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
 from llave.search.samples import Samples
 from llave.search.store import VectorStore
+from llave.search.trust import check_address, file_of, named_roots
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -42,19 +42,23 @@ MANY = 10_000
 class Index:
     """Search by vector. Safe to call from several threads."""
 
-    def __init__(self, path: Path, info: IndexInfo, store: VectorStore) -> None:
+    def __init__(self, path: Path, info: IndexInfo, store: VectorStore, allow_sources: Sequence[Path] = ()) -> None:
         self.path = path
+        self._allowed = [source.resolve() for source in allow_sources]
         self.info = info
         self.store = store
         self._samples = Samples(store)
         self._model: SentenceTransformer | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> "Index":
+    def open(cls, path: str | Path, *, allow_sources: Sequence[str | Path] = ()) -> "Index":
         """The index in a folder.
 
+        Args:
+            allow_sources: folders whose files may be given out, beside those that were indexed on this machine.
+
         Raises:
-            UserError: none there, or its store cannot be reached.
+            UserError: none there, or its store cannot be reached, or is at an address that the user has not named.
         """
         path = Path(path)
         info = read_info(path)
@@ -62,7 +66,9 @@ class Index:
             raise UserError(
                 f"{path / LANCE}: gone, so that nothing of the index is left; remove {path}, and index again"
             )
-        index = cls(path, info, _open_store(path, info))
+        if info.store != LANCE:
+            check_address(info.store, index=path)
+        index = cls(path, info, open_store(path, info), [Path(source) for source in allow_sources])
         index.store.use(info.settings)
         return index
 
@@ -78,7 +84,7 @@ class Index:
         with FileLock(path / "create.lock"):
             if cls.exists(path):
                 raise UserError(f"{path}: another process has begun an index there; wait until it is done")
-            index = cls(path, info, _open_store(path, info))
+            index = cls(path, info, open_store(path, info))
             if rows := index.count():
                 where = path / LANCE if info.store == LANCE else f"{info.store}, collection {info.collection!r}"
                 raise UserError(
@@ -107,17 +113,20 @@ class Index:
             made, drawn = self.path / INFO, self.path / MAP
             return self.store.version(), _mark(made), _mark(drawn) if drawn.is_file() else None
 
-    def refreshed(self) -> "Index":
+    def refreshed(self, *, anew: bool = False) -> "Index":
         """This index, or another one where its model or settings are others by now; an opened model goes along, if it
         is still the one.
+
+        Args:
+            anew: another one in any case, since its files are others.
 
         Raises:
             UserError: the index is gone.
         """
         info = read_info(self.path)
-        if info == self.info:
+        if info == self.info and not anew:
             return self
-        index = Index.open(self.path)
+        index = Index.open(self.path, allow_sources=self._allowed)
         if info.fingerprint == self.info.fingerprint:
             index._model = self._model
         return index
@@ -290,15 +299,14 @@ class Index:
         return None if row is None else row.thumbnail or None
 
     def file(self, row_id: str) -> Path | None:
-        """The item's file, if it still lies below the folder that was indexed; links are followed first."""
+        """The item's file, if it still lies below the folder that was indexed; links are followed first.
+
+        Raises:
+            Withheld: below no folder that this user has indexed here, or allowed.
+        """
         row = self.store.get([row_id]).get(row_id)
-        if row is None or not row.file:
-            return None
-        source = Path(row.source)
-        root = (source if source.is_dir() else source.parent).resolve()
-        path, _ = split_page(root / row.file)
-        path = path.resolve()
-        return path if path.is_relative_to(root) and path.is_file() else None
+        allowed = [*named_roots(self.path).values(), *self._allowed]
+        return None if row is None else file_of(row, allowed)
 
     def fields(self) -> list[Field]:
         """What can be filtered by."""
@@ -332,19 +340,3 @@ def _mark(file: Path) -> tuple[int, int]:
     """Another one when the file has been replaced."""
     stat = file.stat()
     return stat.st_ino, stat.st_mtime_ns
-
-
-def _open_store(path: Path, info: IndexInfo) -> VectorStore:
-    if info.store == LANCE:
-        from llave.search.lance import LanceStore
-
-        return LanceStore(path / LANCE, info.dimension, info.table)
-    from llave.search.qdrant import QdrantStore
-
-    return QdrantStore(
-        info.store,
-        info.table,
-        info.dimension,
-        path / f"fields{f'-{info.generation}' if info.generation else ''}.json",
-        api_key=os.environ.get("QDRANT_API_KEY"),
-    )

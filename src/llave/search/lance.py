@@ -23,7 +23,7 @@ try:
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
-__all__ = ["LanceStore"]
+__all__ = ["LanceStore", "drop_table"]
 
 TABLE = "items"
 TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
@@ -85,6 +85,11 @@ class LanceStore:
         for start in range(0, len(ids), IDS_AT_ONCE):
             with self._writing():
                 self._table.delete(_one_of("id", ids[start : start + IDS_AT_ONCE]))
+
+    def relocate(self, old: str, new: str) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with self._writing():
+            self._table.update(where=f"source = {_sql(old)}", values={"source": new})
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -219,6 +224,14 @@ class LanceStore:
     def _where(self, conditions: Filter) -> str | None:
         """SQL. Names of fields are columns and values are quoted, so that nothing of a filter is read as SQL."""
         return " AND ".join(map(_condition, check_conditions(conditions, self.fields()))) or None
+
+
+def drop_table(uri: str | Path, name: str) -> None:
+    """Remove a table, if it is there."""
+    with named(f"{uri}, table {name}", "cannot remove"):
+        database = lancedb.connect(str(uri))
+        if name in database.list_tables().tables:
+            database.drop_table(name)
 
 
 def _row(found: Mapping[str, Any], fields: Iterable[str]) -> Row:

@@ -4,6 +4,7 @@ import base64
 import json
 import uuid
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ try:
 except ImportError:
     raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
 
-__all__ = ["QdrantStore"]
+__all__ = ["QdrantStore", "drop_collection"]
 
 TEXTS = ("source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 SCHEMA: dict[FieldType, Any] = {
@@ -83,6 +84,12 @@ class QdrantStore:
         if ids:
             self._client.delete(self._collection, models.PointIdsList(points=[_point(i) for i in ids]), wait=True)
             self._changed()
+
+    def relocate(self, old: str, new: str) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        rows = models.Filter(must=[_condition(Condition("source", "=", old))])
+        self._client.set_payload(self._collection, {"source": new}, points=rows, wait=True)
+        self._changed()
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -240,6 +247,15 @@ class QdrantStore:
             yield from points
             if offset is None:
                 return
+
+
+def drop_collection(url: str | Path, collection: str, types: Path, *, api_key: str | None = None) -> None:
+    """Remove a collection, if it is there, and what is kept of it here. See :class:`QdrantStore`."""
+    client = QdrantClient(path=str(url)) if "://" not in str(url) else QdrantClient(url=str(url), api_key=api_key)
+    with closing(client), named(f"the Qdrant collection {collection!r}", "cannot remove"):
+        client.delete_collection(collection)
+    for file in (types, types.with_suffix(".changes")):
+        file.unlink(missing_ok=True)
 
 
 def _path(field: str) -> str:

@@ -91,6 +91,9 @@ class VectorStore(Protocol):
     def delete(self, ids: Sequence[str]) -> None:
         """Remove rows; unknown ids are ignored."""
 
+    def relocate(self, old: str, new: str) -> None:
+        """Every row of a source says another path of it from now on, all at once."""
+
     def known(self, source: str) -> dict[str, Known]:
         """Every row of a source, by id."""
 

@@ -66,14 +66,12 @@ class Watched:
 
     def look(self) -> None:
         """See what the index is now."""
-        from llave.search.index import Index
-
         with self._looking:
             path = self._index.path
             try:
                 identity = _identity(path)
                 known = identity == self._identity and self.is_there
-                index = self._index if known else Index.open(path)
+                index = self._index.refreshed(anew=not known)
                 version = _digest(index)
                 items = 0 if self.is_there else index.count()
             except Exception as error:  # a store that reads what is being removed raises what it likes

@@ -155,7 +155,13 @@ def _row(index: "Index", item_id: str) -> "Row | None":
 
 def _picture_file(index: "Index", item_id: str, v: str | None) -> tuple[Path, str, os.stat_result, bool] | None:
     """The file, its type and state, and whether it is the one that was indexed and whose address has this ``v``."""
-    path, row = index.file(item_id), _row(index, item_id)
+    from llave.search.trust import Withheld
+
+    try:
+        path, row = index.file(item_id), _row(index, item_id)
+    except Withheld:
+        message = "files of this source are not given out; whoever runs this server can say --allow_sources"
+        raise ApiError(403, message, code="source_not_allowed") from None
     if path is None or row is None:
         return None
     try:
