@@ -148,7 +148,7 @@ async def _load(
     try:
         engine = await loop.run_in_executor(thread, load)
         if service.catalogue is not None:
-            await loop.run_in_executor(thread, service.catalogue.index.check_model, engine.model)
+            await loop.run_in_executor(thread, service.catalogue.watched.check_model, engine.model)
     except Exception as error:
         on_failure(error)
         return

@@ -41,7 +41,7 @@ class Catalogue:
     """
 
     def __init__(self, index: "Index", *, gallery: bool) -> None:
-        self._watched = Watched(index)
+        self.watched = Watched(index)
         self._gallery = gallery
         self._searching = ThreadPoolExecutor(THREADS, "index")
         self._making = ThreadPoolExecutor(1, "index-whole")  # what reads all items: once, whoever else waits for it
@@ -50,7 +50,7 @@ class Catalogue:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Follow the index until the end of the block."""
-        watching = asyncio.create_task(self._watched.watch(), name="watch the index")
+        watching = asyncio.create_task(self.watched.watch(), name="watch the index")
         try:
             yield
         finally:
@@ -59,20 +59,6 @@ class Catalogue:
                 await watching
             for threads in (self._searching, self._making):
                 threads.shutdown(wait=False, cancel_futures=True)
-
-    @property
-    def index(self) -> "Index":
-        """The index as it is now.
-
-        Raises:
-            ApiError: 503, it is gone.
-        """
-        return self._watched.index
-
-    @property
-    def is_there(self) -> bool:
-        """Whether it can be searched."""
-        return self._watched.is_there
 
     async def run(self, work: Callable[["Index"], Result]) -> Result:
         """Run what blocks in a thread, a few at a time.
@@ -100,16 +86,18 @@ class Catalogue:
         Raises:
             ApiError: a filter that cannot be read, or a filter or an order by a field that is not there.
         """
+        from llave.search.fields import check_conditions, check_sort
         from llave.search.filters import filter_from_json
 
-        version = self._watched.version
-        spread = None
+        version, fields = self.watched.version, index.store.fields()
         with _param("filter", "invalid_filter"):
             conditions = filter_from_json(wanted.filter)
-            count = index.count(conditions)
+            check_conditions(conditions, fields)
+        with _param("sort", "invalid_sort"):
+            check_sort(wanted.order and wanted.order.removeprefix("-"), fields)
+        count, spread = index.count(conditions), None
         if query_D is None:
-            with _param("sort", "invalid_sort"):
-                hits = index.browse(filter=conditions, sort=wanted.order, limit=wanted.limit, offset=wanted.offset)
+            hits = index.browse(filter=conditions, sort=wanted.order, limit=wanted.limit, offset=wanted.offset)
         else:
             exclude = [wanted.id] if wanted.id else []
             hits = index.search(query_D, filter=conditions, exclude=exclude, limit=wanted.limit, offset=wanted.offset)
@@ -124,28 +112,28 @@ class Catalogue:
         }
 
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[["Index"], Result]) -> Result:
-        loop, index = asyncio.get_running_loop(), self.index
+        loop, index = asyncio.get_running_loop(), self.watched.index
         try:
             return await loop.run_in_executor(threads, work, index)
         except ApiError:
             raise
         except Exception:  # maybe the index has gone since the last look, or is another one
-            await asyncio.to_thread(self._watched.look)
-            if self.index is index:
+            await asyncio.to_thread(self.watched.look)
+            if self.watched.index is index:
                 raise
-        return await loop.run_in_executor(threads, work, self.index)
+        return await loop.run_in_executor(threads, work, self.watched.index)
 
     async def _whole(self, name: str, make: Callable[["Index"], dict[str, Any]]) -> Kept[bytes]:
         """What was made of the index as it is now; whoever comes meanwhile waits for the same."""
 
         def work(index: "Index") -> Kept[bytes]:
-            known, version = self._kept.get(name), self._watched.version
+            known, version = self._kept.get(name), self.watched.version
             if known is None or not known.serves(version):
                 known = self._kept[name] = keep(version, lambda: to_json({**make(index), "version": version}))
             return known
 
         known = self._kept.get(name)
-        if self.is_there and known is not None and known.serves(self._watched.version):
+        if self.watched.is_there and known is not None and known.serves(self.watched.version):
             return known
         return await self._run(self._making, work)
 

@@ -35,7 +35,7 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether requests are taken."""
-        searches = self.catalogue is None or self.catalogue.is_there
+        searches = self.catalogue is None or self.catalogue.watched.is_there
         return self.engine is not None and searches and not self.draining
 
     def model(self) -> tuple[Engine, Batcher]:

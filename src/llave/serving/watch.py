@@ -13,6 +13,8 @@ from llave.search.info import INFO, LANCE
 from llave.serving.errors import ApiError
 
 if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
     from llave.search.index import Index
 
 __all__ = ["Watched"]
@@ -57,6 +59,14 @@ class Watched:
     def is_there(self) -> bool:
         """Whether it can be searched."""
         return not self._lacks
+
+    def check_model(self, model: "SentenceTransformer") -> None:
+        """Refuse a model whose vectors do not belong with the index's, which may be gone meanwhile.
+
+        Raises:
+            UserError: another model, or the same one retrained.
+        """
+        self._index.check_model(model)
 
     async def watch(self) -> None:
         """Look again and again, in a thread."""

@@ -185,7 +185,7 @@ async def _query(service: Service, catalogue: Catalogue, wanted: SearchRequest) 
         if found is None:
             raise _no_item("id")
         return found
-    prompt = catalogue.index.info.prompts.get("query") if wanted.instruction is None else wanted.instruction
+    prompt = catalogue.watched.index.info.prompts.get("query") if wanted.instruction is None else wanted.instruction
     text, weight = wanted.text or "", wanted.weight
     if weight is None:
         return (await embed(service, [Entry("query", text, wanted.image, prompt=prompt)])).vectors[0]
