@@ -2,14 +2,13 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from llave.collection.collection import Collection
-from llave.collection.entry import BadEntry, Entry, Scalar, chunks
+from llave.collection.entry import BadEntry, Entry, chunks
 from llave.collection.long_texts import in_parts
 from llave.data.pages import split_page
 from llave.encode.encoder import Encoder
@@ -19,11 +18,10 @@ from llave.errors import UserError
 from llave.files import remove_leftovers, write_jsonl
 from llave.progress import Work, show_progress
 from llave.search.check import find_settings
-from llave.search.fields import OWN_FIELDS, new_fields
-from llave.search.filters import field_name
 from llave.search.index import Index
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.projection import project, write_map
+from llave.search.schema import SCHEMA, Schema
 from llave.search.store import Known, Row, row_id
 
 if TYPE_CHECKING:
@@ -35,7 +33,6 @@ CHUNK = 256
 """Items between two commits: what a kill costs at most."""
 TEXT_LIMIT = 10_000
 """Characters of an item's text that are kept to be shown; the vector is of the whole."""
-TAKEN = {"id", "text", "file", "stamp", "content", "digest", "thumbnail", "vector", *OWN_FIELDS}
 
 
 def update_index(
@@ -82,7 +79,7 @@ class _Run:
         self.check_content = check_content
         self.work = work
         self.known = index.store.known(self.source)
-        self.fields = dict(index.store.fields())
+        self.schema = Schema(index.path / SCHEMA, index.store, self.source)
         self.report = BuildReport()
         self.seen: set[str] = set()
         self.hidden = False
@@ -101,7 +98,7 @@ class _Run:
         self.index.store.delete(gone)
         self.report.removed = len(gone)
         self.report.left_out = dict(collection.left_out)
-        self.report.notes = list(collection.notes)
+        self.report.notes = [*collection.notes, *self.schema.settle(complete=not self.hidden)]
         self.report.cut = self.encoder.cut
         return self.report
 
@@ -116,12 +113,7 @@ class _Run:
             if identity in self.seen:
                 self.report.errors[f"{entry.key} (again)"] = "a second item of this id; ids must be unique"
                 continue
-            try:
-                entry = dataclasses.replace(entry, fields=_clean(entry.fields))
-                self.fields |= new_fields(self.fields, [entry.fields])
-            except UserError as error:
-                self.report.errors[entry.key] = str(error)
-                continue
+            self.schema.see(entry.fields)
             self.seen.add(identity)
             if self._is_as_before(entry, self.known.get(identity)):
                 self.report.unchanged += 1
@@ -249,22 +241,3 @@ def _write_errors(path: Path, errors: dict[str, str]) -> None:
         path.unlink(missing_ok=True)
         return
     write_jsonl(path, ({"key": key, "error": reason} for key, reason in errors.items()))
-
-
-def _clean(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Fields under names that are columns; those that an index has itself get a ``_``.
-
-    Raises:
-        UserError: two of one name.
-    """
-    names: dict[str, str] = {}
-    for name in fields:
-        column = field_name(name)
-        column = f"{column}_" if column.lower() in TAKEN else column
-        if column in names:
-            raise UserError(
-                f"fields {names[column]!r} and {name!r} would both be {column!r}; rename one, or leave it out "
-                "(--columns.fields)"
-            )
-        names[column] = name
-    return {column: fields[name] for column, name in names.items()}
