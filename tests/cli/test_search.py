@@ -66,7 +66,7 @@ def test_browse(index: Path, tmp_path: Path, capsys: Captured) -> None:
     assert [hit["fields"]["artist"] for hit in json.loads(capsys.readouterr().out)] == ["me"] * 4 + ["you"] * 4 + [None]
     html = tmp_path / "items.html"
     assert main(["search", "--filter", "kind = image", "--html", str(html), "--index", str(index)]) == 0
-    assert "nan" not in html.read_text("utf-8")
+    assert "<b>nan" not in html.read_text("utf-8")
     assert main(["search", "circle", "--sort", "artist", *common]) == 1
     assert "--sort lists items without a search" in capsys.readouterr().err
 

@@ -78,14 +78,14 @@ def find_settings(index: "Index", *, queries: int = 50, seed: int = 0) -> Settin
 
 
 def _measure(
-    index: "Index", query_QD: NDArray[np.float32], k: int, conditions: Condition | None, share: float
+    index: "Index", query_QD: NDArray[np.float32], k: int, condition: Condition | None, share: float
 ) -> Measurement:
-    _search(index, query_QD[:5], k, conditions)  # warm up
-    truth, exact = _search(index, query_QD, k, conditions, exact=True)
-    found, seconds = _search(index, query_QD, k, conditions)
+    _search(index, query_QD[:5], k, condition)  # warm up
+    truth, exact = _search(index, query_QD, k, condition, exact=True)
+    found, seconds = _search(index, query_QD, k, condition)
     recall = _recall(found, truth)
     return Measurement(
-        filter=conditions,
+        filter=condition,
         share=share,
         recall=float(recall.mean()),
         worst=float(recall.min()),
@@ -96,13 +96,13 @@ def _measure(
 
 
 def _search(
-    index: "Index", query_QD: NDArray[np.float32], k: int, conditions: Condition | None, *, exact: bool = False
+    index: "Index", query_QD: NDArray[np.float32], k: int, condition: Condition | None, *, exact: bool = False
 ) -> tuple[list[list[tuple[str, float]]], list[float]]:
     """Per query (id, cosine) of the hits, and the seconds that they took."""
     found, seconds = [], []
     for query_D in query_QD:
         start = time.perf_counter()
-        hits = index.search(query_D, limit=k, filter=conditions or EVERYTHING, exact=exact)
+        hits = index.search(query_D, limit=k, filter=condition or EVERYTHING, exact=exact)
         seconds.append(time.perf_counter() - start)
         found.append([(hit.id, hit.score) for hit in hits])
     return found, seconds
