@@ -17,13 +17,17 @@ import pytest
 from llave.collection.types import Date, Scalar
 from llave.errors import UserError
 from llave.search.filters import parse_filter
+from llave.search.index import Index
+from llave.search.info import IndexInfo
 from llave.search.lance import TEXTS, LanceStore
 from llave.search.near import suggest
 from llave.search.qdrant import QdrantStore
 from llave.search.schema import Schema
+from llave.search.sources import Source, read_sources
 from llave.search.store import Row, VectorStore, row_id
 
 D = 4
+INFO = IndexInfo(model="m", fingerprint="f", dimension=D)
 BIG = 2**53
 
 
@@ -178,7 +182,9 @@ def test_a_type_widens_with_its_values(store: VectorStore) -> None:
 
 def test_the_schema_follows_its_sources(store: VectorStore, tmp_path: Path) -> None:
     def update(source: str, *years: Scalar, complete: bool = True) -> list[str]:
-        schema = Schema(tmp_path / "schema.json", store, source)
+        index = Index(tmp_path, INFO, store)
+        sources = read_sources(index)
+        schema = Schema(index, sources.get(source) or Source(path=source, name=source))
         rows = [row(str(n), source=source, year=year) for n, year in enumerate(years)]
         for each in rows:
             schema.see(each.fields)
@@ -224,7 +230,7 @@ def test_a_table_of_the_version_before(tmp_path: Path) -> None:
     fields = {"year": pa.string(), "size": pa.float64(), "good": pa.bool_(), "a_b": pa.string(), "id_": pa.string()}
     own = {**dict.fromkeys(TEXTS, pa.string()), "thumbnail": pa.binary(), "vector": pa.list_(pa.float32(), D)}
     schema = pa.schema([pa.field(name, kind) for name, kind in {**own, **fields}.items()])
-    made = [
+    made: list[dict[str, Any]] = [
         {**dict.fromkeys(TEXTS, ""), "id": row_id("s", key), "source": "s", "key": key, "vector": [1.0, 0, 0, 0]}
         | {"year": year, "size": size, "good": None, "a_b": "x", "id_": key, "thumbnail": b""}
         for key, year, size in (("a", "1999", 1.0), ("b", "2001", 2.0), ("c", "", None))
@@ -235,7 +241,8 @@ def test_a_table_of_the_version_before(tmp_path: Path) -> None:
     assert found(store, "year = 1999 and size = 1 and a_b = x") == "a"
     assert found(store, "size >= 2") == "b"
     assert len(store.nearest(np.array([1, 0, 0, 0], np.float32), limit=5)) == 3
-    new = Schema(tmp_path / "schema.json", store, "s")
+    index = Index(tmp_path, INFO, store)
+    new = Schema(index, read_sources(index)["s"])
     rows = [named(key, {"year": n, "size": n, "a b": "x", "id": key}) for n, key in enumerate("abc", 1999)]
     for each in rows:
         new.see(each.fields)

@@ -1,6 +1,6 @@
 """An index in a LanceDB database: a folder on this machine, or an address that LanceDB opens (``s3://…``)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from llave.collection.types import FieldType, cast
-from llave.data.door import reason_of
+from llave.data.door import named, reason_of
 from llave.errors import UserError
 from llave.search.fields import changed_types, check_filter, check_sort, in_order
 from llave.search.filters import EVERYTHING, Filter
@@ -25,7 +25,7 @@ try:
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
-__all__ = ["LanceStore"]
+__all__ = ["LanceStore", "drop_table"]
 
 TABLE = "items"
 TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
@@ -66,9 +66,10 @@ class LanceStore:
     Args:
         uri: of the database.
         dimension: of the vectors; creates the table if there is none.
+        name: of the table.
     """
 
-    def __init__(self, uri: str | Path, dimension: int) -> None:
+    def __init__(self, uri: str | Path, dimension: int, name: str = TABLE) -> None:
         self._uri = uri
         self._dimension = dimension
         self._settings = Settings()
@@ -77,8 +78,8 @@ class LanceStore:
             [pa.field(name, pa.string()) for name in TEXTS]
             + [pa.field("thumbnail", pa.binary()), pa.field("vector", pa.list_(pa.float32(), dimension))]
         )
-        there = TABLE in database.list_tables().tables
-        self._table: Any = database.open_table(TABLE) if there else database.create_table(TABLE, schema=schema)
+        there = name in database.list_tables().tables
+        self._table: Any = database.open_table(name) if there else database.create_table(name, schema=schema)
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -99,6 +100,11 @@ class LanceStore:
         for start in range(0, len(ids), IDS_AT_ONCE):
             with self._writing():
                 self._table.delete(one_of("id", ids[start : start + IDS_AT_ONCE]))
+
+    def relocate(self, old: str, new: str) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with self._writing():
+            self._table.update(where=f"source = {literal(old)}", values={"source": new})
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -206,6 +212,12 @@ class LanceStore:
         stats = self._table.index_stats("vector_idx")
         return StoreStats(rows, stats is not None, rows if stats is None else stats.num_unindexed_rows)
 
+    def version(self) -> Hashable:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with named(str(self._uri), "gone"):
+            self._table.checkout_latest()
+            return int(self._table.version)
+
     def use(self, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         self._settings = settings
@@ -284,6 +296,14 @@ class LanceStore:
 
 def _is_field(column: str) -> bool:
     return column not in OWN and not column.endswith(NEW)
+
+
+def drop_table(uri: str | Path, name: str) -> None:
+    """Remove a table, if it is there."""
+    with named(f"{uri}, table {name}", "cannot remove"):
+        database = lancedb.connect(str(uri))
+        if name in database.list_tables().tables:
+            database.drop_table(name)
 
 
 def _row(found: Mapping[str, Any]) -> Row:

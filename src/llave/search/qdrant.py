@@ -3,7 +3,8 @@
 import base64
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llave.collection.types import FieldType, Scalar, cast
+from llave.data.door import named
 from llave.errors import UserError
-from llave.files import write_json
+from llave.files import write_json, write_text
 from llave.search.fields import changed_types, check_filter, check_sort, in_order
 from llave.search.filters import EVERYTHING, Condition, Filter, Not
 from llave.search.names import OWN_FIELDS, column_of, field_of
@@ -25,7 +27,7 @@ try:
 except ImportError:
     raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
 
-__all__ = ["QdrantStore"]
+__all__ = ["QdrantStore", "drop_collection"]
 
 TEXTS = ("source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 SCHEMA: dict[FieldType, Any] = {
@@ -81,11 +83,19 @@ class QdrantStore:
                 for row in rows[start : start + ROWS_AT_ONCE]
             ]
             self._client.upsert(self._collection, points, wait=True)
+        self._changed()
 
     def delete(self, ids: Sequence[str]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         if ids:
             self._client.delete(self._collection, models.PointIdsList(points=[_point(i) for i in ids]), wait=True)
+            self._changed()
+
+    def relocate(self, old: str, new: str) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        rows = as_qdrant(Condition("source", "=", old)) or []
+        self._client.set_payload(self._collection, {"source": new}, points=rows, wait=True)
+        self._changed()
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -190,6 +200,13 @@ class QdrantStore:
         indexed = int(self._client.get_collection(self._collection).indexed_vectors_count or 0)
         return StoreStats(rows, indexed > 0, max(0, rows - indexed))
 
+    def version(self) -> Hashable:
+        """See :class:`~llave.search.store.VectorStore`. Qdrant counts no changes; the writers of this folder do."""
+        changes = self._types.with_suffix(".changes")
+        with named(f"the Qdrant collection {self._collection!r}", "gone"):
+            rows = self._client.count(self._collection, exact=True).count
+            return rows, changes.read_text("utf-8") if changes.is_file() else ""
+
     def use(self, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         self._settings = settings
@@ -234,6 +251,7 @@ class QdrantStore:
             if found is not None:
                 known = {**known, name: found}
                 write_json(self._types, known)
+            self._changed()
 
     def _convert(self, column: str, kind: FieldType | None) -> FieldType | None:
         """Give all values another type, or remove them; the type that they have in the end."""
@@ -265,6 +283,9 @@ class QdrantStore:
         self.retype(changed_types(self.fields(), [row.fields for row in rows]))
         return self.fields()
 
+    def _changed(self) -> None:
+        write_text(self._types.with_suffix(".changes"), uuid.uuid4().hex)
+
     def _checked(self, conditions: Filter) -> models.Filter | None:
         return as_qdrant(check_filter(conditions, self.fields()))
 
@@ -281,6 +302,15 @@ class QdrantStore:
             yield from points
             if offset is None:
                 return
+
+
+def drop_collection(url: str | Path, collection: str, types: Path, *, api_key: str | None = None) -> None:
+    """Remove a collection, if it is there, and what is kept of it here. See :class:`QdrantStore`."""
+    client = QdrantClient(path=str(url)) if "://" not in str(url) else QdrantClient(url=str(url), api_key=api_key)
+    with closing(client), named(f"the Qdrant collection {collection!r}", "cannot remove"):
+        client.delete_collection(collection)
+    for file in (types, types.with_suffix(".changes")):
+        file.unlink(missing_ok=True)
 
 
 def _point(row_id: str) -> str:

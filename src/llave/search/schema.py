@@ -1,30 +1,28 @@
 """The types of an index's fields follow its sources: what a source has now counts, not what it once had."""
 
-import json
+import dataclasses
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llave.collection.types import FieldType, Scalar, join, kept_as_text, type_of
-from llave.files import write_json
-from llave.search.store import VectorStore
+from llave.search.sources import Source, read_sources, write_sources
 
-__all__ = ["SCHEMA", "Schema"]
+if TYPE_CHECKING:
+    from llave.search.index import Index
 
-SCHEMA = "schema.json"
-"""Name of the file in an index's folder: the types of fields by source."""
+__all__ = ["Schema"]
 
 
 class Schema:
     """What the entries of one source have in their fields, and in the end the store's fields by that.
 
     Args:
-        file: where the types of each source are kept.
         source: which is brought up to date; all its entries are to be seen.
     """
 
-    def __init__(self, file: Path, store: VectorStore, source: str) -> None:
-        self._file, self._store, self._source = file, store, source
-        self._before = store.fields()
+    def __init__(self, index: "Index", source: Source) -> None:
+        self._index, self._store, self._source = index, index.store, source
+        self._before = index.store.fields()
         self._types: dict[str, FieldType] = {}
         self._mixed: dict[str, set[FieldType]] = {}
 
@@ -46,19 +44,28 @@ class Schema:
         Args:
             complete: all entries of the source were seen.
         """
-        kept = self._kept()
+        sources = read_sources(self._index)
         if not complete:
-            self._types = _joined([self._types, kept.get(self._source, {})])
-        sources = sorted(set(self._store.column(["source"])["source"]) | {self._source})
-        by_source = {source: kept.get(source, self._before) for source in sources}  # one of before this file was kept
-        by_source[self._source] = self._types
+            self._types = _joined([self._types, self._source.types or {}])
+        by_source = {path: self._of(path, sources.get(path)) for path in set(self._store.column(["source"])["source"])}
+        by_source[self._source.path] = self._types
         wanted = _joined(by_source.values())
         now = self._store.fields()
         gone = [name for name in now if name not in wanted]
         changed = {name: kind for name, kind in wanted.items() if name in now and now[name] != kind}
         self._store.retype({**dict.fromkeys(gone), **changed})
-        write_json(self._file, by_source)
+        own = dataclasses.replace(sources.get(self._source.path, self._source), types=self._types)
+        write_sources(self._index, {**sources, own.path: own})
         return [line for name in wanted if (line := self._note(name, wanted[name], by_source))]
+
+    def _of(self, path: str, source: Source | None) -> Mapping[str, FieldType]:
+        """The types of a source; of one whose are not kept, those of the store that its rows have values of."""
+        if source is not None and source.types is not None:
+            return source.types
+        names = [name for name in self._before if name != "source"]
+        columns = self._store.column(["source"], names)
+        rows = [place for place, found in enumerate(columns["source"]) if found == path]
+        return {name: self._before[name] for name in names if any(columns[name][row] is not None for row in rows)}
 
     def _note(self, name: str, wanted: FieldType, by_source: Mapping[str, Mapping[str, FieldType]]) -> str | None:
         kinds = {types[name] for types in by_source.values() if name in types} | self._mixed.get(name, set())
@@ -68,13 +75,6 @@ class Schema:
         if found != wanted:
             return f"field {name!r}: not every value is of type {wanted}, so that all of them are kept as texts"
         return None if found == before else f"field {name!r}: its type was {before}, and is {found} now"
-
-    def _kept(self) -> dict[str, dict[str, FieldType]]:
-        try:
-            found: dict[str, dict[str, FieldType]] = json.loads(self._file.read_text("utf-8"))
-        except (FileNotFoundError, ValueError):  # of an index that is older, or damaged: as if it had none
-            return {}
-        return found if isinstance(found, dict) and all(isinstance(types, dict) for types in found.values()) else {}
 
 
 def _joined(of_all: Iterable[Mapping[str, FieldType]]) -> dict[str, FieldType]:

@@ -1,7 +1,7 @@
 """What an index asks of a vector database; LanceDB and Qdrant stand behind it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -90,6 +90,9 @@ class VectorStore(Protocol):
     def delete(self, ids: Sequence[str]) -> None:
         """Remove rows; unknown ids are ignored."""
 
+    def relocate(self, old: str, new: str) -> None:
+        """Every row of a source says another path of it from now on, all at once."""
+
     def known(self, source: str) -> dict[str, Known]:
         """Every row of a source, by id."""
 
@@ -148,6 +151,14 @@ class VectorStore(Protocol):
 
     def stats(self) -> StoreStats:
         """Size and state."""
+
+    def version(self) -> Hashable:
+        """Another one after every change of rows or fields, also by another process. Cheap; what is read from now on
+        is of this version or a later one.
+
+        Raises:
+            UserError: the rows are gone.
+        """
 
     def use(self, settings: Settings) -> None:
         """Search with these settings from now on."""
