@@ -11,6 +11,7 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from llave.errors import UserError
+from llave.search import trust
 from llave.search.index import Index
 from llave.search.info import IndexInfo, index_info, write_info
 from llave.search.manage import move_source, remove_source
@@ -93,13 +94,15 @@ def test_a_home_that_takes_nothing(
     assert "--allow_sources" in line
 
 
-def test_what_is_remembered_is_of_indexes_that_are_there(index: Index, tmp_path: Path) -> None:
+def test_what_is_remembered(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an index that is not there as long as there is room: its disk may be away."""
     kept = state_directory() / "named.json"
-    assert list(json.loads(kept.read_text())) == [str(index.path)]
     shutil.rmtree(index.path)
-    (tmp_path / "other").mkdir()
-    remember(tmp_path / "other", "lance", {})
-    assert list(json.loads(kept.read_text())) == [str(tmp_path / "other")]
+    for most, wanted in ((9, [index.path, tmp_path / "other"]), (2, [tmp_path / "other"])):
+        monkeypatch.setattr(trust, "MOST", most)
+        (tmp_path / "other").mkdir(exist_ok=True)
+        remember(tmp_path / "other", f"https://qdrant:{most}", {})
+        assert json.loads(kept.read_text()).keys() == set(map(str, wanted))
     kept.write_text("[")
     with pytest.raises(UserError, match=r"named\.json: damaged"):
         check_address("http://x", index=tmp_path)

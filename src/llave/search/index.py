@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from llave.data.door import named
 from llave.errors import UserError
-from llave.models.about import dtype_of
 from llave.search.fields import Field, describe
 from llave.search.filters import Filter, parse_filter
 from llave.search.hits import Hits, hit
-from llave.search.info import INFO, LANCE, IndexInfo, info_exists, read_info, write_info
+from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, read_info, write_info
 from llave.search.open_store import open_store
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
@@ -114,7 +113,7 @@ class Index:
         """
         with named(str(self.path), "gone"):
             made, drawn = self.path / INFO, self.path / MAP
-            return self.store.version(), _mark(made), _mark(drawn) if drawn.is_file() else None
+            return self.store.version(), mark(made), mark(drawn) if drawn.is_file() else None
 
     def refreshed(self) -> "Index":
         """This index, or another one where its model or settings are others by now; an opened model goes along, if it
@@ -137,24 +136,7 @@ class Index:
         Raises:
             UserError: another model, or the same one retrained.
         """
-        from llave.encode.cache import model_fingerprint
-
-        dimension = model.get_embedding_dimension()
-        if dimension != self.info.dimension:
-            raise UserError(
-                f"{self.path}: has vectors of {self.info.dimension} dimensions, made by {self.info.model}, and this "
-                f"model makes {dimension}; use that model, or another --index"
-            )
-        if dtype_of(model) != self.info.dtype:
-            raise UserError(
-                f"{self.path}: was made with weights in {self.info.dtype}, and this model's are in {dtype_of(model)}; "
-                f"say --dtype {self.info.dtype}"
-            )
-        if model_fingerprint(model) != self.info.fingerprint:
-            raise UserError(
-                f"{self.path}: was made by {self.info.model} with other weights, settings or library versions than "
-                "this model has, so that scores would mean nothing; use that model, or index anew into another folder"
-            )
+        check_model(self.path, self.info, model)
 
     def use_model(
         self,
@@ -323,9 +305,3 @@ class Index:
 
 def _parsed(filter: Filter | str) -> Filter:
     return parse_filter(filter) if isinstance(filter, str) else filter
-
-
-def _mark(file: Path) -> tuple[int, int]:
-    """Another one when the file has been replaced."""
-    stat = file.stat()
-    return stat.st_ino, stat.st_mtime_ns

@@ -26,6 +26,8 @@ from llave.search.store import Row
 __all__ = ["Withheld", "check_address", "file_of", "named_roots", "qdrant_key", "remember", "state_directory"]
 
 FILE = "named.json"
+MOST = 1000
+"""Indexes that are remembered, before those whose folder is gone are forgotten."""
 ADDRESSES = ("LLAVE_QDRANT", "QDRANT_URL")
 """Variables by which a user names a server."""
 
@@ -53,7 +55,9 @@ def remember(index: Path, store: str, roots: Mapping[str, Path]) -> str | None:
         file = state_directory() / FILE
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):
-            kept = {path: about for path, about in _read().items() if Path(path).is_dir()}
+            kept = _read()
+            if len(kept) >= MOST:  # a disk may only be away
+                kept = {path: about for path, about in kept.items() if Path(path).is_dir()}
             now = {"store": store, "sources": {path: str(root) for path, root in roots.items()}}
             if kept.get(_name(index)) != now:
                 write_json(file, {**kept, _name(index): now})
