@@ -24,7 +24,7 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/mypy --strict src/llave
 
 test: lint ## lint and all tests (GPU tests skip themselves where there is none)
-	sh tests/install_browser.sh
+	sh tests/install_packages.sh
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
 
 format: $(STAMP) ## apply ruff's fixes and format

@@ -1,5 +1,6 @@
 """Opening a model: pooled as its family was made for, by directory and hub id alike, and never by code of its own."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from llave import load_model
@@ -60,13 +63,75 @@ def test_an_unknown_family_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         load_model(place, device="cpu")
 
 
+def own_code(place: Path, ran: Path) -> None:
+    (place / "own.py").write_text(f"open({str(ran)!r}, 'w')\n")
+
+
 def test_code_of_a_model_is_not_run(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')\n")
+    own_code(tmp_path, tmp_path / "RAN")
     config = {"model_type": "own", "architectures": ["M"], "auto_map": {"AutoConfig": "own.C", "AutoModel": "own.M"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="brings Python code of its own, which llave does not run"):
+    with pytest.raises(UserError, match=r"of its own, which llave does not run \(config.json: auto_map own.C, own.M\)"):
+        load_model(tmp_path)
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "own.Module"}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UserError, match=r"of its own, which llave does not run \(modules.json: type own.Module\)"):
         load_model(tmp_path)
     assert not (tmp_path / "RAN").exists()
+
+
+CLASSES = {
+    "config.json": {"AutoConfig": "own.C", "AutoModel": "own.M"},
+    "tokenizer_config.json": {"AutoTokenizer": ["own.T", "own.T"]},
+    "preprocessor_config.json": {"AutoImageProcessor": "own.I", "AutoProcessor": "own.P"},
+    "processor_config.json": {"AutoProcessor": "own.P"},
+    "video_preprocessor_config.json": {"AutoVideoProcessor": "own.V"},
+}
+
+
+@pytest.mark.parametrize("file", CLASSES)
+@pytest.mark.parametrize("known", [True, False])
+def test_no_file_of_a_model_names_code_that_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, known: bool
+) -> None:
+    """A class of transformers' own is taken in its place, or the model is refused; nobody is asked."""
+    place = build("qwen2_vl", tmp_path / "model")
+    own_code(place, tmp_path / "RAN")
+    config = json.loads((place / file).read_text()) if (place / file).is_file() else {}
+    for key in () if known else ("model_type", "tokenizer_class", "processor_class", "image_processor_type"):
+        config.pop(key, None)
+    (place / file).write_text(json.dumps({**config, "auto_map": CLASSES[file]}))
+    monkeypatch.setattr("builtins.input", lambda text="": pytest.fail(text))
+    with contextlib.suppress(UserError):
+        load_model(place, device="cpu")
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_a_model_does_not_unpickle_what_its_settings_allow(tmp_path: Path) -> None:
+    place = bert(tmp_path)
+    weights = load_file(place / "model.safetensors")
+    (place / "model.safetensors").unlink()
+    torch.save({**weights, "own": Pickled(tmp_path / "RAN")}, place / "pytorch_model.bin")
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "dtype": None}))  # so that it is looked up in the weights
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+    (place / "modules.json").write_text(json.dumps(modules))
+    settings = {"model_kwargs": {"weights_only": False, "dtype": "auto", "allow_all_kernels": True}}
+    (place / "sentence_bert_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="cannot be opened as a model"):
+        load_model(place, device="cpu")
+    assert not (tmp_path / "RAN").exists()
+
+
+class Pickled:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return Path.touch, (self.path,)
 
 
 def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:

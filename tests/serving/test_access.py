@@ -12,11 +12,12 @@ from starlette.routing import Mount
 from llave.cli.main import main
 from llave.errors import UserError
 from llave.serving.app import AppOptions
-from llave.serving.gates.auth import Keys, read_keys
+from llave.serving.gates.auth import Keys, others_may, read_keys
 from llave.serving.gates.host import LOOPBACK
+from llave.serving.gates.root import clean_root
 from llave.serving.pages import page_files
 from llave.serving.routes.status import OPEN
-from tests.serving.running import Running, running
+from tests.serving.running import Running, connect, receive_all, running
 
 KEY = "a-key-that-is-long-enough"
 
@@ -97,15 +98,42 @@ def test_policies(locked: Running) -> None:
     assert "script" not in gallery.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::2]"])
+OTHERS = ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", ".", "localhost..", "[::2]"]
+
+
+@pytest.mark.parametrize("host", OTHERS)
 def test_other_names_are_refused(locked: Running, host: str) -> None:
-    response = locked.client.get("/health/live", headers={"host": host})
-    assert (response.status_code, response.json()["error"]["code"]) == (400, "host_not_allowed")
+    for path in ("/", "/v1/models", "/metrics", "/nothing", "/health/", "/health/live/"):
+        response = locked.client.get(path, headers={"host": host, "authorization": f"Bearer {KEY}"})
+        assert (response.status_code, response.json()["error"]["code"]) == (400, "host_not_allowed"), path
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:80", "[::1]:8000", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "localhost.:80", "127.0.0.1:80", "[::1]:8000", "[::1]"])
 def test_names_of_this_machine(locked: Running, host: str) -> None:
-    assert locked.client.get("/health/live", headers={"host": host}).status_code == 200
+    assert locked.client.get("/", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_health_answers_under_any_name(locked: Running, path: str) -> None:
+    """A load balancer asks a pod by its address, and the oldest ones name nobody."""
+    for host in [*OTHERS, "10.1.2.3:8000", "[fd00::1]:80"]:
+        assert locked.client.get(path, headers={"host": host}).status_code == 200
+    with connect(locked.port) as connection:
+        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        assert receive_all(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_head_is_get_without_the_body(locked: Running) -> None:
+    key = {"authorization": f"Bearer {KEY}"}
+    for path in [*OPEN, "/", *page_files(), "/v1/models", "/v1/models/nano", "/metrics", "/openapi.json", "/gallery"]:
+        whole, head = (locked.client.request(method, path, headers=key) for method in ("GET", "HEAD"))
+        assert (whole.status_code, head.status_code, head.content) == (200, 200, b""), path
+        assert {"content-type", "x-request-id"} <= head.headers.keys()
+        if path != "/metrics":  # which counts these
+            assert head.headers["content-length"] == str(len(whole.content))
+    assert locked.client.head("/v1/embeddings", headers=key).status_code == 405
+    assert locked.client.head("/nothing", headers=key).status_code == 404
+    assert locked.client.head("/v1/models").status_code == 401
 
 
 def test_no_page_of_another_server_may_read(locked: Running) -> None:
@@ -114,14 +142,57 @@ def test_no_page_of_another_server_may_read(locked: Running) -> None:
     assert "access-control-allow-origin" not in locked.client.options("/v1/embeddings", headers=headers).headers
 
 
+STAINLESS = "arch,lang,os,package-version,retry-count,runtime,runtime-version,timeout"
+
+
 def test_pages_that_are_allowed_to(nano_untouched: SentenceTransformer) -> None:
     friend = "https://friend.example"
     with running(nano_untouched, AppOptions(cors_origins=[friend], keys=Keys([KEY]))) as server:
-        asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
-        found = server.client.options("/v1/embeddings", headers={"origin": friend, **asked})
-        assert (found.status_code, found.headers["access-control-allow-origin"]) == (200, friend)
-        refused = server.client.options("/v1/embeddings", headers={"origin": "https://evil.example", **asked})
-        assert "access-control-allow-origin" not in refused.headers
+        for wanted in (
+            "authorization",
+            "authorization,content-type," + ",".join(f"x-stainless-{name}" for name in STAINLESS.split(",")),
+            "content-type,x-request-id,x-request-timeout,traceparent",
+        ):
+            asked = {"access-control-request-method": "POST", "access-control-request-headers": wanted}
+            found = server.client.options("/v1/embeddings", headers={"origin": friend, **asked})
+            assert (found.status_code, found.headers["access-control-allow-origin"]) == (200, friend), wanted
+            refused = server.client.options("/v1/embeddings", headers={"origin": "https://evil.example", **asked})
+            assert "access-control-allow-origin" not in refused.headers
+        for path, status in (("/v1/models", 401), ("/health/live", 200)):
+            answer = server.client.get(path, headers={"origin": friend})
+            shown = answer.headers["access-control-expose-headers"].split(", ")
+            assert (answer.status_code, set(shown)) == (status, {"x-request-id", "retry-after"})
+        server.app.state.service.draining = True
+        stopping = server.client.get("/v1/models", headers={"origin": friend})
+        assert (stopping.status_code, stopping.headers["access-control-allow-origin"]) == (503, friend)
+
+
+def test_under_a_path_of_its_host(nano_untouched: SentenceTransformer) -> None:
+    """A proxy takes the path off, or leaves it on; what a request says of it counts for nothing."""
+    with running(nano_untouched, AppOptions(root_path="/llave", keys=Keys([KEY]), hosts=LOOPBACK)) as server:
+        key = {"authorization": f"Bearer {KEY}"}
+        for root in ("", "/llave"):
+            assert server.client.get(f"{root}/", headers=key).status_code == 200
+            assert server.client.get(f"{root}/health/ready", headers={"host": "10.0.0.1"}).status_code == 200
+            assert server.client.get(f"{root}/v1/models").status_code == 401
+            assert server.client.get(f"{root}/v1/models", headers=key).json()["data"][0]["id"] == "nano"
+            found = server.client.get(f"{root}/openapi.json", headers={**key, "x-forwarded-prefix": "/evil"})
+            assert found.json()["servers"] == [{"url": "/llave"}]
+        bare = server.client.get("/llave")
+        assert (bare.status_code, bare.headers["location"]) == (308, "/llave/")
+        for path in ("/llavex/v1/models", "/other/v1/models", "/llave/llave/v1/models"):
+            assert server.client.get(path, headers=key).status_code == 404, path
+
+
+@pytest.mark.parametrize(("given", "root"), [("", ""), ("/", ""), ("/llave", "/llave"), ("/a/b-c/", "/a/b-c")])
+def test_root_paths(given: str, root: str) -> None:
+    assert clean_root(given) == root
+
+
+@pytest.mark.parametrize("given", ["llave", "//evil.example", "/a//b", "/../x", "/a b", "/a?b", "https://a/b", "/é"])
+def test_what_is_no_root_path(given: str) -> None:
+    with pytest.raises(UserError, match="root_path"):
+        clean_root(given)
 
 
 def test_reading_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +213,23 @@ def test_reading_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_keys(file)
     monkeypatch.delenv("LLAVE_API_KEY")
     assert not read_keys(None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [(0o600, ""), (0o400, ""), (0o640, "read"), (0o604, "read"), (0o620, "write"), (0o666, "read and write")],
+)
+def test_a_file_of_keys_that_others_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int, words: str
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{KEY}\n")
+    file.chmod(mode)
+    assert others_may(file) == words
+    assert main(["serve", "nano", "--api_keys_file", str(file), "--port", "99999"]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    expected = f"llave serve: warning: others may {words} {file}; chmod 600 {file}"
+    assert said == ([expected] if words else [])
 
 
 def test_open_to_others_only_with_a_key(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

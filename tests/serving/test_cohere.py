@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from llave.serving.schema import CohereRequest
 from tests.serving.running import Running, encoded
 
 
@@ -45,6 +46,13 @@ def test_images_and_mixed_inputs(server: Running) -> None:
     mixed = ask(server, inputs=[{"content": content}, {"content": content[1:]}], input_type="search_query")
     wanted = server.vectors([{"image": image, "text": "a drawing"}, "a drawing"], input_type="query")
     np.testing.assert_allclose(mixed["embeddings"]["float"], wanted, atol=1e-6)
+
+
+def test_null_is_a_fields_default(server: Running) -> None:
+    optional = {name for name, field in CohereRequest.model_fields.items() if not field.is_required()} - {"texts"}
+    plain, nulls = ask(server, texts=["rain"]), ask(server, texts=["rain"], **dict.fromkeys(optional))
+    assert nulls["embeddings"] == plain["embeddings"]
+    assert len(optional) >= 7
 
 
 def test_shorter_vectors(server: Running) -> None:

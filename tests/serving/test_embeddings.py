@@ -17,7 +17,9 @@ from PIL import Image
 from llave.data.images import load_image
 from llave.data.video import load_video
 from llave.models.prompts import stack_frames
+from llave.serving.schema import EmbeddingRequest
 from tests.data.films import frames, write_film
+from tests.data.test_inline import FORMS
 from tests.serving.running import Running, encoded
 
 Picture = Callable[[int], Image.Image]
@@ -90,6 +92,13 @@ def test_pictures_fused_and_alone(server: Running, picture: Picture) -> None:
     close(server.vectors([data_uri(first), items[3]["image"]], modality="image"), wanted[[0, 3]])
 
 
+def test_base64_as_tools_write_it(server: Running) -> None:
+    wanted = server.vectors([{"image": FORMS["plain"]}])
+    close(server.vectors([{"image": form} for form in FORMS.values()]), np.repeat(wanted, len(FORMS), axis=0))
+    part = {"type": "image_base64", "image_base64": FORMS["lines"]}
+    close(server.vectors([{"content": [part]}]), wanted)
+
+
 def test_a_video(server: Running, tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4", frames(12))
     pictures = stack_frames(load_video(film, num_frames=8))
@@ -125,6 +134,19 @@ def test_an_upload_needs_no_base64(server: Running, picture: Picture) -> None:
     ):
         found = server.client.post("/v1/embeddings", data=fields, files=files)
         assert (found.status_code, found.json()["error"]["param"]) == (400, param)
+
+
+def test_null_is_a_fields_default(server: Running, picture: Picture) -> None:
+    """Clients and gateways write null for what they leave open, at any depth."""
+    fields = set(EmbeddingRequest.model_fields) - {"input"}
+    assert server.vectors("rain", **dict.fromkeys(fields)) == server.vectors("rain")
+    address = data_uri(encoded(picture(1)))
+    part = {"type": "image_url", "image_url": {"url": address, "detail": None}}
+    given = [{"text": None, "image": address, "video": None}, {"content": [part]}]
+    close(server.vectors(given), np.repeat(server.vectors([{"image": address}]), 2, axis=0))
+    messages = [{"role": "user", "content": "rain"}]
+    response = server.client.post("/v1/embeddings", json={"messages": messages, "input": None})
+    close([response.json()["data"][0]["embedding"]], server.vectors("rain"))
 
 
 def test_prompts_and_instructions(server: Running) -> None:

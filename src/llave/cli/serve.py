@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +54,7 @@ class ServeConfig:
         api_keys_file: keys, one a line; requests need one of them, or that of LLAVE_API_KEY.
         no_key: listen on other addresses than this machine's without a key.
         allowed_hosts: names that the server goes by, besides localhost; needed behind a proxy.
+        root_path: under which a proxy shows the server, e.g. /llave; the proxy may take it off or leave it on.
         cors_origins: pages of other servers whose scripts may read answers, e.g. https://example.org.
         allow_sources: folders whose files are given out, beside those that you indexed here yourself.
         allow_remote_from: hosts whose pictures and videos are fetched by address, https only.
@@ -82,13 +83,14 @@ class ServeConfig:
     api_keys_file: Path | None = None
     no_key: bool = False
     allowed_hosts: list[str] = field(default_factory=list)
+    root_path: str = ""
     cors_origins: list[str] = field(default_factory=list)
     allow_sources: list[str] = field(default_factory=list)
     allow_remote_from: list[str] = field(default_factory=list)
     timeout: float = 60.0
     max_items: int = 2048
     max_body_mb: int = 32
-    max_megapixels: float = 20.0
+    max_megapixels: float = 100.0
     queue_items: int = 4096
     batch_items: int = 64
     batch_tokens: int | None = None
@@ -106,13 +108,15 @@ def run(argv: list[str]) -> int:
     except ImportError as error:
         raise UserError(f"llave serve needs {error.name}: pip install 'llave[serve]'") from None
     from llave.serving.allocator import keep_freed_memory
-    from llave.serving.gates.auth import read_keys
+    from llave.serving.gates.auth import others_may, read_keys
     from llave.serving.run import listen
 
     _check(config)
     keep_freed_memory()  # before LanceDB and torch start threads
     config = with_defaults(config)
     keys = read_keys(config.api_keys_file)
+    if config.api_keys_file is not None and (allowed := others_may(config.api_keys_file)):
+        _say(f"warning: others may {allowed} {config.api_keys_file}; chmod 600 {config.api_keys_file}")
     if not _is_loopback(config.host) and not keys and not config.no_key:
         raise UserError(
             f"{config.host} is open to others: set LLAVE_API_KEY or --api_keys_file, or say --no_key if that is meant"
@@ -137,7 +141,8 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
         failures.append(error)
         server.should_exit = True
 
-    def ready(engine: "Engine") -> None:
+    def ready(engines: "Sequence[Engine]") -> None:
+        engine = engines[0]
         gc.collect()
         gc.freeze()  # the model and the libraries stay: no later collection has to look through them
         searched = "no index" if options.index is None else f"index {config.index} ({options.index.count()} items)"
@@ -147,7 +152,7 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
             f"{', '.join(engine.modalities)} · {searched} · {key}"
         )
 
-    app = create_app(lambda: _load(config), options, on_ready=ready, on_failure=failed)
+    app = create_app(lambda: [_load(config)], options, on_ready=ready, on_failure=failed)
     server = make_server(app, options.limits, grace=config.drain_seconds)
     server.run(sockets=[port])
     gc.unfreeze()  # or libraries count what the end of the process does not free, and say so
@@ -216,6 +221,7 @@ def _limits(config: ServeConfig) -> "Limits":
 def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions":
     from llave.serving.app import AppOptions
     from llave.serving.gates.host import LOOPBACK
+    from llave.serving.gates.root import clean_root
     from llave.serving.remote import Remote, parse_allowed
 
     index = None
@@ -232,6 +238,7 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
         gallery=config.gallery,
         keys=keys,
         hosts=[*LOOPBACK, config.host, *config.allowed_hosts] if guarded else None,
+        root_path=clean_root(config.root_path),
         cors_origins=config.cors_origins,
         remote=Remote(allowed, seconds=limits.remote_seconds) if allowed else None,
     )
@@ -280,6 +287,8 @@ def _say(text: str) -> None:
 
 def _check(config: ServeConfig) -> None:
     """What can be said before the model is loaded."""
+    from llave.serving.schema import MAX_ITEMS
+
     counts = {
         "frames": config.frames,
         "timeout": config.timeout,
@@ -294,6 +303,8 @@ def _check(config: ServeConfig) -> None:
     for name, value in counts.items():
         if value <= 0:
             raise UserError(f"{name} must be more than 0, not {value}")
+    if config.max_items > MAX_ITEMS:
+        raise UserError(f"max_items: at most {MAX_ITEMS:,}, not {config.max_items:,}")
     if config.drain_seconds < 0:
         raise UserError(f"drain_seconds must not be negative, but is {config.drain_seconds}")
     if config.gallery is not None and not config.gallery.is_file():

@@ -173,7 +173,7 @@ def _vision_facts(source: Path, original: Mapping[str, Any], file: Path | None) 
 
 def _tokenizer(source: Path) -> PreTrainedTokenizerBase:
     try:
-        tokenizer = Qwen2Tokenizer.from_pretrained(source)
+        tokenizer = Qwen2Tokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{source}: no tokenizer (tokenizer.json, or vocab.json and merges.txt): {error}") from None
     tokenizer.add_special_tokens(

@@ -17,6 +17,8 @@ __all__ = ["PIL", "load_model", "save_model"]
 
 PIL = {"use_fast": False}
 """Opens PIL's image processor. The newer word, "backend", reaches the video processor too, and PIL has none."""
+SAFE = {"weights_only": True, "allow_all_kernels": False}
+"""Said aloud, for a model's own ``sentence_bert_config.json`` may say otherwise: no pickles, and no hub's kernels."""
 
 
 def load_model(
@@ -46,17 +48,37 @@ def load_model(
             raise UserError(f"{path}: no model here (neither config.json nor modules.json)")
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"{name}: no such directory")
-    model_kwargs: dict[str, Any] = {} if dtype is None else {"torch_dtype": dtype}
+    model_kwargs: dict[str, Any] = SAFE if dtype is None else {**SAFE, "torch_dtype": dtype}
     try:
         model = EmbeddingModel(name, device=device, model_kwargs=model_kwargs, trust_remote_code=False)
     except UserError:
         raise
     except Exception as error:  # of transformers, sentence-transformers, safetensors, or a config.json of any form
         if "trust_remote_code" in str(error):
-            raise UserError(f"{name}: this model brings Python code of its own, which llave does not run") from None
+            where = _own_code(path)
+            raise UserError(
+                f"{name}: this model brings Python code of its own, which llave does not run{where}"
+            ) from None
         raise UserError(f"{name}: cannot be opened as a model ({reason_of(error)})") from None
     model.source = str(path.resolve()) if path.exists() else name
     return model
+
+
+def _own_code(path: Path) -> str:
+    """Which of a directory's files names code that comes with it, in brackets; "" if none is found."""
+    for file in sorted(path.glob("*.json")):
+        try:
+            said = json.loads(file.read_text("utf-8"))
+        except ValueError:
+            continue
+        names = said.get("auto_map") if isinstance(said, dict) else None
+        if file.name == "modules.json" and isinstance(said, list):
+            names = [str(one.get("type")) for one in said if isinstance(one, dict)]
+            names = [one for one in names if not one.startswith("sentence_transformers.")]
+        if names:
+            words = ", ".join(map(str, names.values() if isinstance(names, dict) else names))
+            return f" ({file.name}: {'auto_map' if isinstance(said, dict) else 'type'} {words[:100]})"
+    return ""
 
 
 def save_model(model: SentenceTransformer, directory: Path) -> None:

@@ -1,7 +1,5 @@
 """A picture in any form, as the model sees it. Without sentence-transformers: the nano model's processor uses it."""
 
-import base64
-import binascii
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from PIL import Image
 
 from llave.data.door import named
 from llave.data.images import load_image, to_rgb, upright
-from llave.errors import DataError
+from llave.data.inline import inline_bytes
 
 __all__ = ["each_part", "fit_picture", "fit_pictures_of"]
 
@@ -24,13 +22,9 @@ def fit_picture(picture: Any) -> Any:
     if isinstance(picture, Image.Image):
         with named(f"a picture of {picture.size[0]}x{picture.size[1]}"):  # Pillow opens it before it decodes it
             return to_rgb(upright(picture))
-    if isinstance(picture, str) and picture.startswith("data:"):
-        try:
-            return load_image(base64.b64decode(picture.partition(",")[2]))
-        except binascii.Error as error:
-            raise DataError(f"{picture[:40]}…: not base64 ({error})") from None
     if isinstance(picture, (bytes, Path)) or (isinstance(picture, str) and not picture.startswith("http")):
-        return load_image(picture)
+        inline = inline_bytes(picture) if isinstance(picture, str) else None
+        return load_image(picture if inline is None else inline)
     return picture
 
 

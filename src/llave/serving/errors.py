@@ -37,6 +37,7 @@ CODES = {
     503: "unavailable",
     504: "deadline_exceeded",
 }
+LONGEST_PLACE = 200
 log = logging.getLogger("llave.serving")
 
 
@@ -109,11 +110,9 @@ def error_response(
 
 
 def first_problem(error: ValidationError) -> ApiError:
-    """The first problem of a body as a 400 that names its place; the value itself is not repeated."""
+    """The first problem of a form as a 400 that names its place; the value itself is not repeated."""
     found = _deepest(error.errors(include_url=False, include_context=False, include_input=False))
     place = _place(found["loc"])
-    if found["type"] == "json_invalid":
-        return bad_request("the body is not JSON: " + found["msg"].removeprefix("Invalid JSON: "), code="invalid_json")
     message = found["msg"].removeprefix("Value error, ")
     return bad_request(f"{place}: {message}" if place else message, place or None)
 
@@ -124,14 +123,17 @@ def _deepest(errors: list[ErrorDetails]) -> ErrorDetails:
 
 
 def _place(loc: tuple[int | str, ...]) -> str:
-    """``("input", "<items>", 3, "image")`` is ``input[3].image``; names in <> are ours, for forms of a value."""
+    """``("input", "<items>", 3, "image")`` is ``input[3].image``; names in <> are ours, for forms of a value.
+
+    Names of fields that there are not are the client's, of any length.
+    """
     place = ""
     for part in loc:
         if isinstance(part, int):
             place += f"[{part}]"
         elif not part.startswith("<"):
             place += f".{part}" if place else part
-    return place
+    return place if len(place) <= LONGEST_PLACE else place[:LONGEST_PLACE] + "…"
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 from starlette.types import Receive
 
-from llave.serving.errors import ApiError, ErrorBody, first_problem
+from llave.serving.errors import ApiError, ErrorBody
 from llave.serving.gates.log import DEADLINE
+from llave.serving.json_body import parse_json
 from llave.serving.service import Service
 
 __all__ = ["ERRORS", "ClientGone", "answer", "json_body", "read_json", "service_of", "within"]
@@ -62,23 +63,19 @@ def json_body(model: type[BaseModel], *more: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def read_json(request: Request, model: type[Body]) -> Body:
-    """The body as a model.
+async def read_json(request: Request, model: type[Body], make: Callable[[Body], Result]) -> Result:
+    """What ``make`` makes of the body, which is read and made in a thread if it is large.
 
     Raises:
-        ApiError: not JSON, or not of that form.
+        ApiError: not JSON, not of that form, or of too many values; or what ``make`` raises.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ApiError(415, f"send application/json, not {kind[:60]}", code="unsupported_media_type")
-    raw = await request.body()
-    try:
-        if len(raw) < LARGE:
-            return model.model_validate_json(raw)
-        service = service_of(request)
-        return await service.media.in_thread(lambda: model.model_validate_json(raw))
-    except ValidationError as error:
-        raise first_problem(error) from None
+    raw = b"".join([part async for part in request.stream()])  # which the request does not keep
+    if len(raw) < LARGE:
+        return make(parse_json(raw, model))
+    return await service_of(request).in_thread(lambda: make(parse_json(raw, model)))
 
 
 async def within(request: Request, work: Coroutine[Any, Any, Result]) -> Result:

@@ -23,7 +23,24 @@ __all__ = ["AllowedHost", "Remote", "is_public", "parse_allowed", "resolve"]
 MAX_URL = 2048
 _CLEAN = re.compile(r"[!-~]+")  # visible ASCII: no white space, no control characters, no look-alikes
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that the internet routes to single machines: NAT64, unique local, site-local, discard-only, IPv4 within
+IPv6 and what comes to be reserved later lie outside."""
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "192.0.0.0/24",  # protocol assignments
+            "192.88.99.0/24",  # 6to4's relays
+            "2001::/23",  # protocol assignments: Teredo, ORCHID, benchmarking
+            "2001:db8::/32",  # documentation
+            "2002::/16",  # 6to4: an IPv4 address of any kind
+            "3ffe::/16",  # 6bone, given back
+            "3fff::/20",  # documentation
+        ),
+    )
+)
+"""Of IANA's special-purpose registries, where Python's own word depends on its version."""
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -70,10 +87,12 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.scope_id is not None or parsed.sixtofour or parsed.teredo or parsed in _NAT64:
-            return False
-        if parsed.ipv4_mapped is not None:
+        if parsed.ipv4_mapped is not None and parsed.scope_id is None:
             parsed = parsed.ipv4_mapped
+        elif parsed.scope_id is not None or parsed not in _GLOBAL_UNICAST:
+            return False
+    if any(parsed in network for network in _SPECIAL if network.version == parsed.version):
+        return False
     return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
 
 

@@ -2,9 +2,12 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictInt, StrictStr, Tag, model_validator
+from pydantic import Discriminator, Field, StrictInt, StrictStr, Tag, model_validator
+
+from llave.serving.form import Form
 
 __all__ = [
+    "MAX_ITEMS",
     "CohereRequest",
     "ContentObject",
     "EmbeddingRequest",
@@ -19,19 +22,20 @@ __all__ = [
 ]
 
 MAX_DIMENSION = 1 << 16
+MAX_ITEMS = 1 << 16
+"""What no server takes in one request, whatever its own limit is."""
+MAX_TOKENS = 1 << 18
+"""Of one text; longer ones have more characters than any server takes."""
+MAX_PARTS = 1000
+"""Parts of a content, and messages of a chat."""
+Name = Annotated[StrictStr, Field(max_length=4096)]
 
 
-class _Strict(BaseModel):
-    """A misspelt field is an error, not something that silently has no effect."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-class Url(_Strict):
+class Url(Form):
     """An address: ``data:image/png;base64,…``, or https where the server allows its host."""
 
     url: StrictStr
-    detail: str | None = None
+    detail: Name | None = None
 
 
 def _kind_of_address(value: Any) -> str:
@@ -43,35 +47,35 @@ Address = Annotated[
 ]
 
 
-class TextPart(_Strict):
+class TextPart(Form):
     """A text."""
 
     type: Literal["text"]
     text: StrictStr
 
 
-class ImageUrlPart(_Strict):
+class ImageUrlPart(Form):
     """A picture by its address."""
 
     type: Literal["image_url"]
     image_url: Address
 
 
-class ImageBase64Part(_Strict):
+class ImageBase64Part(Form):
     """A picture's file in base64."""
 
     type: Literal["image_base64"]
     image_base64: StrictStr
 
 
-class VideoUrlPart(_Strict):
+class VideoUrlPart(Form):
     """A video by its address."""
 
     type: Literal["video_url"]
     video_url: Address
 
 
-class VideoBase64Part(_Strict):
+class VideoBase64Part(Form):
     """A video's file in base64."""
 
     type: Literal["video_base64"]
@@ -101,13 +105,14 @@ def _kind_of_content(value: Any) -> str:
     return "<string>" if isinstance(value, str) else "<parts>"
 
 
+Parts = Annotated[list[Part], Field(max_length=MAX_PARTS, fail_fast=True)]
 PartOrText = Annotated[
-    Annotated[StrictStr, Tag("<string>")] | Annotated[list[Part], Field(max_length=1000), Tag("<parts>")],
+    Annotated[StrictStr, Tag("<string>")] | Annotated[Parts, Tag("<parts>")],
     Discriminator(_kind_of_content),
 ]
 
 
-class ObjectInput(_Strict):
+class ObjectInput(Form):
     """A text, a picture or a video, or a text with one of them: one vector."""
 
     text: StrictStr | None = None
@@ -122,13 +127,13 @@ class ObjectInput(_Strict):
         return self
 
 
-class ContentObject(_Strict):
+class ContentObject(Form):
     """Parts that become one vector."""
 
     content: PartOrText
 
 
-class Message(_Strict):
+class Message(Form):
     """A chat message; all messages of a request become one vector, and a system message is its instruction."""
 
     role: Literal["system", "developer", "user"]
@@ -150,24 +155,24 @@ def _kind_of_input(value: Any) -> str:
     return "<tokens>" if value and isinstance(value[0], int) else "<items>"
 
 
-Tokens = Annotated[list[Annotated[StrictInt, Field(ge=0)]], Field(min_length=1)]
+Tokens = Annotated[list[Annotated[StrictInt, Field(ge=0)]], Field(min_length=1, max_length=MAX_TOKENS, fail_fast=True)]
 _Text = Annotated[StrictStr, Tag("<text>")]
 _Tokens = Annotated[Tokens, Tag("<tokens>")]
 _Object = Annotated[ObjectInput, Tag("<object>")]
 _Content = Annotated[ContentObject, Tag("<content>")]
 InputItem = Annotated[_Text | _Tokens | _Object | _Content, Discriminator(_kind_of_item)]
-_Items = Annotated[list[InputItem], Field(min_length=1), Tag("<items>")]
+_Items = Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True), Tag("<items>")]
 Input = Annotated[_Text | _Tokens | _Object | _Content | _Items, Discriminator(_kind_of_input)]
 
 
-class EmbeddingRequest(_Strict):
+class EmbeddingRequest(Form):
     """OpenAI's request, with pictures and videos."""
 
     input: Input | None = None
     """A string, token ids, an object, or a list of these; each becomes one vector."""
-    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_PARTS, fail_fast=True)] | None = None
     """vLLM's form, instead of ``input``: all messages become one vector."""
-    model: str | None = None
+    model: Name | None = None
     encoding_format: Literal["float", "base64"] = "float"
     """base64 is of little-endian float32; OpenAI's client asks for it by itself."""
     dimensions: Annotated[StrictInt, Field(ge=1, le=MAX_DIMENSION)] | None = None
@@ -182,7 +187,7 @@ class EmbeddingRequest(_Strict):
     """Whether a shortened vector is normalised again; whole ones always are."""
     truncate: bool = True
     """Whether a text that is too long loses its end, or is an error."""
-    user: str | None = None
+    user: Name | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -191,23 +196,24 @@ class EmbeddingRequest(_Strict):
         return self
 
 
-class CohereContent(_Strict):
+class CohereContent(Form):
     """One of Cohere's mixed inputs: its parts become one vector."""
 
-    content: Annotated[list[Part], Field(min_length=1, max_length=1000)]
+    content: Annotated[Parts, Field(min_length=1)]
 
 
-class CohereRequest(_Strict):
+class CohereRequest(Form):
     """Cohere's v2 request: ``texts``, ``images`` or ``inputs``, one vector each."""
 
-    model: str
+    model: Name
     input_type: Literal["search_document", "search_query", "classification", "clustering", "image"]
-    texts: Annotated[list[StrictStr], Field(min_length=1, max_length=96)] | None = None
-    images: Annotated[list[StrictStr], Field(min_length=1, max_length=96)] | None = None
-    inputs: Annotated[list[CohereContent], Field(min_length=1, max_length=96)] | None = None
+    texts: Annotated[list[StrictStr], Field(min_length=1, max_length=96, fail_fast=True)] | None = None
+    images: Annotated[list[StrictStr], Field(min_length=1, max_length=96, fail_fast=True)] | None = None
+    inputs: Annotated[list[CohereContent], Field(min_length=1, max_length=96, fail_fast=True)] | None = None
     embedding_types: Annotated[
-        list[Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]], Field(min_length=1)
-    ] = ["float"]
+        list[Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]],
+        Field(min_length=1, max_length=96, fail_fast=True),
+    ] = Field(default=["float"])
     output_dimension: Annotated[StrictInt, Field(ge=1, le=MAX_DIMENSION)] | None = None
     truncate: Literal["NONE", "END"] = "END"
     """START is not offered: the model cuts at the end."""

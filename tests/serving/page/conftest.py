@@ -95,7 +95,7 @@ def browser() -> Iterator[Browser]:
     """Debian's Chromium. It ends with these tests: Playwright keeps an event loop running in this thread meanwhile."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("chromium is not installed: sh tests/install_browser.sh")
+        pytest.skip("chromium is not installed: sh tests/install_packages.sh")
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield found

@@ -1,6 +1,7 @@
 /** One way to the server: every error becomes an ApiError with one line, and a 401 asks for the key once. */
 import { signal } from "@preact/signals";
 
+import { stored, store } from "../state/storage";
 import type { IndexInfo, Item, MapData, ModelInfo, SearchAnswer, SearchRequest } from "./types";
 
 export class ApiError extends Error {
@@ -15,7 +16,10 @@ export class ApiError extends Error {
 const STORE = "llave-key";
 
 /** Kept for this tab alone: a key in localStorage would outlive the visit. */
-export const apiKey = signal(sessionStorage.getItem(STORE));
+export const apiKey = signal(stored("sessionStorage", STORE));
+
+/** Where a path of the server's is, which may lie under a path of its host, as this page does. */
+export const at = (path: string): string => new URL(path.replace(/^\/+/, ""), document.baseURI).href;
 
 /** Set while the page waits for a key; the prompt resolves it with null if the user gives up. */
 export const keyRequest = signal<{ again: boolean; answer: (key: string | null) => void } | null>(null);
@@ -30,7 +34,7 @@ function askForKey(again: boolean): Promise<string | null> {
     keyRequest.value = null;
     waiting = null;
     if (key !== null) {
-      sessionStorage.setItem(STORE, key);
+      store("sessionStorage", STORE, key);
       apiKey.value = key;
     }
     return key;
@@ -73,7 +77,7 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
     if (key !== null) headers.set("Authorization", `Bearer ${key}`);
     let response: Response;
     try {
-      response = await fetch(path, { ...init, headers });
+      response = await fetch(at(path), { ...init, headers });
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") throw error;
       throw new ApiError(navigator.onLine ? "The server does not answer." : "This device is offline.", 0);

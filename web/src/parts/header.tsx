@@ -1,4 +1,4 @@
-import { apiKey, send } from "../api/client";
+import { apiKey, at, send } from "../api/client";
 import { ask, query, type View } from "../state/query";
 import { indexInfo } from "../state/index-info";
 import { theme, toggleTheme } from "../state/theme";
@@ -42,7 +42,7 @@ function GalleryLink() {
   return (
     <a
       class="tab"
-      href="/gallery"
+      href={at("/gallery")}
       target="_blank"
       rel="noopener"
       title="The gallery of hardest negatives"

@@ -1,7 +1,7 @@
 /** An item's picture, a text's first words, or a sign for what has neither. */
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { apiKey, send } from "../api/client";
+import { apiKey, at, send } from "../api/client";
 import type { Item } from "../api/types";
 import { altOf } from "./format";
 import { Icon } from "./icons";
@@ -34,7 +34,7 @@ interface PictureProps {
 }
 
 function PlainPicture({ src, alt, onError }: PictureProps) {
-  return <img src={src} alt={alt} loading="lazy" decoding="async" onError={onError} />;
+  return <img src={at(src)} alt={alt} loading="lazy" decoding="async" onError={onError} />;
 }
 
 /** An <img> cannot send the API key, so the picture is fetched with it, once it comes near the viewport. */

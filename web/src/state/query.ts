@@ -94,14 +94,19 @@ function parseFilter(json: string | null): Filter {
   }
 }
 
-/** The picture goes into the entry's state, where back and reload find it. */
+/**
+ * The picture goes into the entry's state, where back and reload find it. A browser bounds an entry's state, and how
+ * many entries a page may write in a while: the search goes on without them.
+ */
 function remember(next: Query, replace: boolean): void {
   const url = location.pathname + location.search + toHash(next);
   const write = replace ? history.replaceState.bind(history) : history.pushState.bind(history);
-  try {
-    write({ image: next.image }, "", url);
-  } catch {
-    write(null, "", url); // a browser's limit for the state of an entry
+  for (const state of next.image === null ? [null] : [{ image: next.image }, null]) {
+    try {
+      return write(state, "", url);
+    } catch {
+      // The next one is smaller; after the last, the address stays as it is.
+    }
   }
 }
 

@@ -1,13 +1,15 @@
 /** Light and dark: the system's choice until the user makes one. */
 import { effect, signal } from "@preact/signals";
 
+import { store, stored } from "./storage";
+
 type Theme = "light" | "dark";
 
 const STORE = "llave-theme";
 const system = matchMedia("(prefers-color-scheme: dark)");
-const stored = localStorage.getItem(STORE);
+const before = stored("localStorage", STORE);
 
-const chosen = signal<Theme | null>(stored === "light" || stored === "dark" ? stored : null);
+const chosen = signal<Theme | null>(before === "light" || before === "dark" ? before : null);
 const preferred = signal<Theme>(system.matches ? "dark" : "light");
 
 export const theme = (): Theme => chosen.value ?? preferred.value;
@@ -15,7 +17,7 @@ export const theme = (): Theme => chosen.value ?? preferred.value;
 export function toggleTheme(): void {
   const next = theme() === "dark" ? "light" : "dark";
   chosen.value = next;
-  localStorage.setItem(STORE, next);
+  store("localStorage", STORE, next);
 }
 
 export function startTheme(): void {

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from llave.errors import UserError
 from llave.serving.errors import ApiError
 
-__all__ = ["KeyGate", "Keys", "read_keys"]
+__all__ = ["KeyGate", "Keys", "others_may", "read_keys"]
 
 ENVIRONMENT = "LLAVE_API_KEY"
 MIN_LENGTH = 16
@@ -54,6 +55,19 @@ def read_keys(file: Path | None) -> Keys:
     if any(len(key) < MIN_LENGTH or not key.isascii() or not key.isprintable() for key in keys):
         raise UserError(f"an API key needs at least {MIN_LENGTH} characters of ASCII; make one: openssl rand -hex 32")
     return Keys(keys)
+
+
+def others_may(file: Path) -> str:
+    """What other users of this machine may do with a file of keys, ``"read and write"`` say; ``""``: nothing, or it
+    cannot be told."""
+    if os.name != "posix":
+        return ""
+    mode = file.stat().st_mode
+    return " and ".join(
+        word
+        for word, bits in (("read", stat.S_IRGRP | stat.S_IROTH), ("write", stat.S_IWGRP | stat.S_IWOTH))
+        if mode & bits
+    )
 
 
 class KeyGate:

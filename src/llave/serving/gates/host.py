@@ -1,4 +1,7 @@
-"""Only requests that name this server: a page of a stranger whose name was pointed at us names itself instead."""
+"""Only requests that name this server: a page of a stranger whose name was pointed at us names itself instead.
+
+The health checks are open to any name, and to none: a load balancer asks a pod by its address, and they tell nothing.
+"""
 
 from collections.abc import Iterable
 
@@ -16,14 +19,16 @@ class HostGate:
 
     Args:
         allowed: names without a port.
+        open_paths: are answered under any name.
     """
 
-    def __init__(self, app: ASGIApp, allowed: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, allowed: Iterable[str], open_paths: frozenset[str]) -> None:
         self._app = app
         self._allowed = frozenset(name.lower() for name in allowed)
+        self._open = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"] not in self._open:
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if len(hosts) != 1 or _name(hosts[0]) not in self._allowed:
                 message = "this server does not go by that name; see llave serve --allowed_hosts"
@@ -33,8 +38,8 @@ class HostGate:
 
 
 def _name(host: bytes) -> str:
-    """The name without its port; ``[::1]:8000`` is ``[::1]``."""
+    """The name without its port and without the dot of the root; ``[::1]:8000`` is ``[::1]``."""
     text = host.decode("latin-1").strip().lower()
     if text.startswith("["):
         return text.partition("]")[0] + "]"
-    return text.partition(":")[0]
+    return text.partition(":")[0].removesuffix(".")
