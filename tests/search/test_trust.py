@@ -55,8 +55,10 @@ def test_files_of_a_foreign_index_are_withheld(index: Index, folder: Path, tmp_p
     assert copied.thumbnail(item(copied))
     with pytest.raises(Withheld, match="--allow_sources"):
         copied.file(item(copied))
+    assert (index.withheld(), copied.withheld()) == ([], [str(folder)])
     allowed = Index.open(copied.path, allow_sources=[folder])
     assert allowed.file(item(allowed)) == folder / "p0.png"
+    assert allowed.withheld() == []
     assert Index.open(copied.path, allow_sources=[tmp_path]).file(item(copied)) == folder / "p0.png"
 
 
@@ -113,6 +115,8 @@ def test_an_address_that_only_the_index_names(tmp_path: Path, monkeypatch: pytes
     write_info(tmp_path, info)
     with pytest.raises(UserError, match="not named on this machine"):
         Index.open(tmp_path)
+    with pytest.raises(UserError, match="no Qdrant server that answers"):
+        Index.open(tmp_path, qdrant="http://127.0.0.1:9")
     monkeypatch.setenv("LLAVE_QDRANT", "http://127.0.0.1:9/")
     with pytest.raises(UserError, match="no Qdrant server that answers"):
         Index.open(tmp_path)

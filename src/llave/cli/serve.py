@@ -229,6 +229,8 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
         from llave.search.index import Index
 
         index = Index.open(config.index, allow_sources=config.allow_sources)
+        for path in index.withheld():
+            _say(f"warning: {path}: not indexed by you here, so that its files are not given out; --allow_sources does")
     allowed = parse_allowed(config.allow_remote_from)
     guarded = _is_loopback(config.host) or bool(config.allowed_hosts)
     return AppOptions(

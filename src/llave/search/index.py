@@ -23,6 +23,7 @@ from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, 
 from llave.search.open_store import open_store
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
+from llave.search.sources import read_sources, root_of
 from llave.search.store import VectorStore
 from llave.search.trust import check_address, file_of, named_roots
 
@@ -53,10 +54,11 @@ class Index:
         self._model: SentenceTransformer | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *, allow_sources: Sequence[str | Path] = ()) -> "Index":
+    def open(cls, path: str | Path, *, qdrant: str | None = None, allow_sources: Sequence[str | Path] = ()) -> "Index":
         """The index in a folder.
 
         Args:
+            qdrant: address of its server, if the user names it; else he must have done so before.
             allow_sources: folders whose files may be given out, beside those that were indexed on this machine.
 
         Raises:
@@ -69,7 +71,7 @@ class Index:
                 f"{path / LANCE}: gone, so that nothing of the index is left; remove {path}, and index again"
             )
         if info.store != LANCE:
-            check_address(info.store, index=path)
+            check_address(info.store, index=path, name=qdrant)
         index = cls(path, info, open_store(path, info), [Path(source) for source in allow_sources])
         index.store.use(info.settings)
         return index
@@ -276,8 +278,15 @@ class Index:
             Withheld: below no folder that this user has indexed here, or allowed.
         """
         row = self.store.get([row_id]).get(row_id)
-        allowed = [*named_roots(self.path).values(), *self._allowed]
-        return None if row is None else file_of(row, allowed)
+        return None if row is None else file_of(row, self._given_out())
+
+    def withheld(self) -> list[str]:
+        """Sources whose files are not given out: this user has neither indexed them here nor allowed them."""
+        allowed = self._given_out()
+        return [path for path in read_sources(self) if not any(root_of(path).is_relative_to(each) for each in allowed)]
+
+    def _given_out(self) -> list[Path]:
+        return [*named_roots(self.path).values(), *self._allowed]
 
     def fields(self) -> list[Field]:
         """What can be filtered by."""

@@ -95,15 +95,20 @@ def file_of(row: Row, allowed: Iterable[Path]) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_address(address: str, *, index: Path) -> None:
+def check_address(address: str, *, index: Path, name: str | None = None) -> None:
     """Refuse to speak to a server that only the index names.
+
+    Args:
+        address: of the server.
+        index: folder of the index, for the message.
+        name: what the user says.
 
     Raises:
         UserError: the user has not named it.
     """
-    by_index = (about.get("store", "") for about in _read().values())
-    by_user = {name.rstrip("/") for name in (*by_index, *(os.environ.get(each, "") for each in ADDRESSES)) if name}
-    if address.rstrip("/") not in by_user:
+    by_index = [about.get("store") for about in _read().values()]
+    by_user = [name, *by_index, *(os.environ.get(each) for each in ADDRESSES)]
+    if address.rstrip("/") not in {str(each).rstrip("/") for each in by_user if each}:
         raise UserError(
             f"{index}: says that its vectors are at {address!r:.200}, which you have not named on this machine, so "
             f"nothing is sent there; if you trust that server, set {ADDRESSES[0]}={address!r:.200}"
