@@ -43,8 +43,8 @@ class ServeConfig:
     Args:
         model: a model directory, a hub id, or "nano"; null is the one that made the index. Several: llave serve A B, or
             NAME=A OTHER=B; requests name theirs, and those that name none go to the first.
-        index: an index that `llave index` made with one of these models; it brings search and the page's gallery. Without
-            a model and an index, it is "index" here, else the quickstart's.
+        index: an index that `llave index` made with one of these models; it brings search and the page's gallery.
+            Without a model and an index, it is "index" here, else the quickstart's.
         gallery: the HTML file of `llave analyze`, shown at /gallery; null with the quickstart's index is its report.
         host: address to listen on; 0.0.0.0 is all of this machine's, and asks for a key.
         port: to listen on; 0 chooses a free one.
@@ -256,6 +256,8 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
         from llave.search.index import Index
 
         index = Index.open(config.index, allow_sources=config.allow_sources)
+        for path in index.withheld():
+            _say(f"warning: {path}: not indexed by you here, so that its files are not given out; --allow_sources does")
     allowed = parse_allowed(config.allow_remote_from)
     guarded = _is_loopback(config.host) or bool(config.allowed_hosts)
     return AppOptions(
