@@ -53,3 +53,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     del os.environ["LLAVE_CACHE"]
     if before is not None:
         os.environ["LLAVE_CACHE"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests index is not what the user has indexed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLAVE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield

@@ -18,17 +18,16 @@ import pytest
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.collection.open import open_collection
 from llave.data.images import load_image
 from llave.errors import UserError
 from llave.models.nano_build import build_nano
 from llave.search.filters import parse_filter
 from llave.search.index import Index
 from llave.search.info import IndexInfo, index_info
-from llave.search.options import BuildOptions, BuildReport
 from llave.search.query import combine, embed_query
-from llave.search.update import update_index
+from llave.search.store import Settings
 from tests.data.films import frames
+from tests.search.things import build, counts
 
 Draw = Callable[[int], Image.Image]
 
@@ -48,14 +47,6 @@ def folder(tmp_path: Path, picture: Draw) -> Path:
 @pytest.fixture
 def index(tmp_path: Path, nano_untouched: SentenceTransformer) -> Index:
     return Index.create(tmp_path / "index", index_info(nano_untouched, "nano"))
-
-
-def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
-    return update_index(index, model, open_collection(source), source, BuildOptions(progress=False, **options))
-
-
-def counts(report: BuildReport) -> tuple[int, ...]:
-    return report.added, report.changed, report.refreshed, report.unchanged, report.removed
 
 
 def test_an_index_follows_its_folder(
@@ -229,6 +220,42 @@ def test_names_of_fields(index: Index, nano_untouched: SentenceTransformer, tmp_
     table.write_text('{"id": 1, "text": "a", "a b": 1, "a-b": 2}\n{"id": 2, "text": "b"}\n')
     report = build(index, nano_untouched, table, allow_empty=True)
     assert "'a b' and 'a-b' would both be 'a_b'" in report.errors["1"]
+
+
+def test_a_version_changes_with_the_index(
+    index: Index, nano_untouched: SentenceTransformer, folder: Path, picture: Draw
+) -> None:
+    """As a reader sees it that has opened the index once."""
+    reader = Index.open(index.path)
+    seen = [reader.version()]
+
+    def changed() -> bool:
+        seen.append(reader.version())
+        return seen[-1] != seen[-2]
+
+    assert not changed()
+    build(index, nano_untouched, folder, make_map=False)
+    assert changed()
+    assert reader.count() == 8
+    assert not changed()
+    build(index, nano_untouched, folder)
+    assert changed()  # the map
+    picture(9).save(folder / "p0.png")  # as many as before
+    build(index, nano_untouched, folder, make_map=False)
+    assert changed()
+    (folder / "metadata.csv").write_text("file_name,artist\np0.png,me\n")
+    build(index, nano_untouched, folder, make_map=False)
+    assert changed()
+    assert reader.refreshed() is reader
+    Index(index.path, dataclasses.replace(index.info, settings=Settings(10, 4)), index.store).save()
+    assert changed()
+    assert reader.refreshed().info.settings == Settings(10, 4)
+    shutil.rmtree(index.path / "lance")
+    with pytest.raises(UserError, match="gone"):
+        reader.version()
+    shutil.rmtree(index.path)
+    with pytest.raises(UserError, match="gone"):
+        reader.version()
 
 
 def test_more_hits_than_there_are(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:

@@ -32,9 +32,20 @@ def test_it_comes_back(tmp_path: Path) -> None:
         {"num_frames": 8.5},
         {"chunk_tokens": "x"},
         {"unknown": 1},
+        {"dimension": 0},
+        {"dimension": 10**12},
+        {"num_frames": -1},
+        {"chunk_tokens": 0},
+        {"generation": -1},
+        {"settings": {"probes": 0, "refine": 1}},
+        {"settings": {"probes": 1, "refine": 10**400}},
+        {"dtype": "../x"},
+        {"store": ""},
+        {"collection": "../other"},
+        {"model": ""},
     ],
 )
-def test_a_value_of_another_type_is_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_value_that_cannot_be_is_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
     write_info(tmp_path, INFO)
     file = tmp_path / "index.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))

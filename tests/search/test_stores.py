@@ -14,8 +14,8 @@ import pytest
 
 from llave.errors import UserError
 from llave.search.filters import Condition, parse_filter
-from llave.search.lance import LanceStore
-from llave.search.qdrant import QdrantStore
+from llave.search.lance import LanceStore, drop_table
+from llave.search.qdrant import QdrantStore, drop_collection
 from llave.search.store import Row, Settings, VectorStore, row_id
 
 D = 16
@@ -58,6 +58,47 @@ def rows() -> list[Row]:
         row(n, vector_ND[n], number=float(n), even=n % 2 == 0, part=None if n % 5 == 4 else f"part {n % 5}'s")
         for n in range(60)
     ]
+
+
+def test_a_version_changes_with_the_rows(store: VectorStore, rows: list[Row]) -> None:
+    versions = [store.version(), store.version()]
+    assert versions[0] == versions[1]
+    store.upsert(rows)
+    versions.append(store.version())
+    store.upsert([dataclasses.replace(rows[0], text="changed")])
+    versions.append(store.version())
+    store.delete([rows[0].id])
+    versions.append(store.version())
+    assert len(set(versions)) == 4
+
+
+def test_a_source_gets_another_path(store: VectorStore, rows: list[Row]) -> None:
+    store.upsert(rows[:3])
+    store.upsert([dataclasses.replace(rows[3], source="other")])
+    store.relocate("s", 'it\'s "new"')
+    assert store.known("s") == {}
+    assert store.known('it\'s "new"').keys() == {each.id for each in rows[:3]}
+    assert store.known("other").keys() == {rows[3].id}
+    assert store.get([rows[0].id], vectors=True)[rows[0].id].vector_D == pytest.approx(rows[0].vector_D, abs=1e-6)
+
+
+def test_tables_lie_side_by_side_and_are_dropped(tmp_path: Path, rows: list[Row]) -> None:
+    """Twice, since a kill may come after the first time."""
+    old, new = LanceStore(tmp_path / "db", D), LanceStore(tmp_path / "db", D // 2, "items-1")
+    old.upsert(rows)
+    assert (old.count(), new.count()) == (60, 0)
+    for _ in range(2):
+        drop_table(tmp_path / "db", "items")
+    assert new.count() == 0
+    assert LanceStore(tmp_path / "db", D // 2).count() == 0
+    types = tmp_path / "fields.json"
+    with closing(QdrantStore(tmp_path / "qdrant", "items", D, types)) as opened:
+        opened.upsert(rows)
+    for _ in range(2):
+        drop_collection(tmp_path / "qdrant", "items", types)
+    assert not list(tmp_path.glob("fields*"))
+    with closing(QdrantStore(tmp_path / "qdrant", "items", D // 2, types)) as opened:
+        assert opened.count() == 0
 
 
 @pytest.mark.filterwarnings("ignore:Local mode performs exact")
@@ -205,3 +246,20 @@ def _later(number: int, vector_D: np.ndarray) -> Row:
         fields={"number": float(number % 10)},
         vector_D=vector_D,
     )
+
+
+def test_browse_sorts_and_pages(store: VectorStore, rows: list[Row]) -> None:
+    store.upsert(rows)
+    browse = store.browse
+    assert [each.key for each in browse(sort="number", descending=True, limit=3)] == ["59", "58", "57"]
+    assert [each.key for each in browse(sort="number", limit=3, offset=2)] == ["2", "3", "4"]
+    assert [each.key for each in browse(limit=60)] == sorted(str(n) for n in range(60))
+    parts = [each.fields["part"] for each in browse(sort="part", descending=True, limit=60)]
+    assert parts[0] == "part 3's"
+    assert parts[48:] == [None] * 12
+    few = browse(conditions=parse_filter("even = true"), sort="number", limit=100)
+    assert [each.key for each in few] == [str(n) for n in range(0, 60, 2)]
+    assert few[0].vector_D is None
+    assert browse(limit=5, offset=100) == []
+    with pytest.raises(UserError, match="sort: no field 'colour'"):
+        browse(sort="colour", limit=1)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,20 @@ def test_items_and_their_pictures(server: Running, ids: dict[str, str], folder: 
         assert server.client.get(f"/v1/items/{path}").status_code == 404
 
 
+def test_files_that_nobody_here_has_indexed_are_withheld(
+    nano_untouched: SentenceTransformer, index: Index, ids: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    """As of a foreign index, whose rows could name any folder; thumbnails are its own."""
+    foreign = shutil.copytree(index.path, tmp_path / "foreign")
+    for allowed, status in (((), 403), ((folder,), 200)):
+        opened = Index.open(foreign, allow_sources=allowed)
+        with running(nano_untouched, AppOptions(index=opened)) as found:
+            response = found.client.get(f"/v1/items/{ids['c']}/content")
+            assert response.status_code == status
+            assert str(folder) not in response.text if status == 403 else response.content
+            assert found.client.get(f"/v1/items/{ids['c']}/thumbnail").status_code == 200
+
+
 def test_a_name_that_is_html_stays_text(server: Running, ids: dict[str, str]) -> None:
     response = server.client.get(f"/v1/items/{ids['evil']}")
     assert response.headers["content-type"] == "application/json"
@@ -209,18 +224,64 @@ def test_the_index_and_its_map(server: Running, index: Index, folder: Path) -> N
     assert [drawn["kinds"][code] for code in drawn["kind"]].count("text") == 1
 
 
+def test_without_a_query_items_are_listed(server: Running, ids: dict[str, str]) -> None:
+    whole = ask(server)
+    assert (len(whole["results"]), whole["count"], whole["histogram"]) == (5, 5, None)
+    assert {hit["score"] for hit in whole["results"]} == {None}
+    for filter in ("artist = ann", {"artist": ["ann"]}, {"artist": "ann"}):
+        assert {hit["id"] for hit in ask(server, filter=filter, histogram=True)["results"]} == {ids["a"], ids["evil"]}
+    nulls = dict.fromkeys(("text", "image", "id", "weight", "filter", "sort", "limit", "offset", "histogram"))
+    assert ask(server, **nulls)["results"] == whole["results"]
+    assert ask(server, text=" ")["results"] == whole["results"]
+
+
+def test_items_are_ordered_by_a_field_and_paged(server: Running) -> None:
+    years = [1990, 2001, 2005, 2010, 2020]
+
+    def listed(**body: Any) -> list[float]:
+        return [hit["fields"]["year"] for hit in ask(server, **body)["results"]]
+
+    assert listed(sort="year") == listed(sort={"field": "year"}) == years
+    assert listed(sort="-year") == listed(sort={"field": "year", "order": "desc"}) == years[::-1]
+    assert listed(sort="-year", filter="year >= 2001", limit=2, offset=1) == [2010, 2005]
+    pages = [listed(sort="year", limit=2, offset=offset) for offset in (0, 2, 4, 6, 2**31)]
+    assert pages == [years[:2], years[2:4], years[4:], [], []]
+    in_place = [hit["id"] for hit in ask(server)["results"]]
+    assert in_place == [hit["id"] for hit in ask(server, sort="key")["results"]]
+    assert in_place[::-1] == [hit["id"] for hit in ask(server, sort="-key")["results"]]
+
+
 def test_what_a_search_cannot_be(server: Running) -> None:
+    deep: Any = "a"
+    for _ in range(50):
+        deep = {"not": deep}
     for body, param in (
-        ({}, None),
-        ({"text": " "}, None),
         ({"text": "a", "id": "b"}, None),
         ({"text": "a", "weight": 0.5}, None),
+        ({"weight": 0.5}, None),
         ({"text": "a", "limit": 0}, "limit"),
         ({"text": "a", "limit": 1000}, "limit"),
         ({"text": "a", "image": "not base64!"}, "query"),
+        ({"text": "a", "sort": "year"}, None),
+        ({"text": "a", "offset": 10_001}, None),
+        ({"offset": -1}, "offset"),
+        ({"sort": "size"}, "sort"),
+        ({"sort": ["year"]}, "sort"),
+        ({"sort": {"field": "year", "order": "up"}}, "sort.order"),
+        ({"sort": "y" * 201}, "sort"),
+        ({"id": "x" * 201}, "id"),
+        ({"text": "x" * 200_001}, "text"),
+        ({"filter": "x" * 20_001}, "filter"),
+        ({"filter": {"artist": ["x"] * 2001}}, "filter"),
+        ({"filter": {"artist": ["x" * 1000] * 21}}, "filter"),
+        ({"filter": deep}, "filter"),
+        ({"filter": 7}, "filter"),
     ):
         response = server.client.post("/v1/search", json=body)
-        assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+        assert (response.status_code, response.json()["error"]["param"]) == (400, param), body
+    unknown = server.client.post("/v1/search", json={"sort": "-size"}).json()["error"]["message"]
+    assert "year" in unknown
+    assert "artist" in unknown
     too_many = server.client.post("/v1/items", json={"ids": ["x"] * 1001})
     assert too_many.status_code == 400
 

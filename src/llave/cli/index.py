@@ -1,12 +1,13 @@
-"""``llave index MODEL FOLDER`` and ``llave index check``."""
+"""``llave index MODEL FOLDER``, and what else is done with an index: ``llave index check | sources | …``."""
 
 import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llave.cli import index_sources, index_upgrade
 from llave.cli.defaults import INDEX, find_index
-from llave.cli.leftovers import CHUNKS, cut_lines, left_out_lines
+from llave.cli.leftovers import CHUNKS, cut_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
@@ -37,8 +38,9 @@ class IndexConfig:
         tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
         exact_below: with fewer items, a search compares all of them.
         map: compute the two-dimensional map.
-        check_content: read files again whose size and time are as before.
+        check_content: read files again whose size and time are as before, and those that could not be embedded.
         allow_empty: remove everything if the folder has nothing any more.
+        strict: end with 1 for known errors, too.
         seed: of the map and of the queries that measure recall.
         device: e.g. cpu or cuda; null is the best there is.
         dtype: of the weights, e.g. bfloat16; null is as when the index was made; for a new one, bfloat16 on a GPU
@@ -63,6 +65,7 @@ class IndexConfig:
     map: bool = True
     check_content: bool = False
     allow_empty: bool = False
+    strict: bool = False
     seed: int = 0
     device: str | None = None
     dtype: str | None = None
@@ -89,9 +92,9 @@ class CheckConfig:
 
 
 def run(argv: list[str]) -> int:
-    """Bring the index up to date; 1 if an item could not be embedded."""
-    if argv[:1] == ["check"]:
-        return _check(argv[1:])
+    """Bring the index up to date; 1 if an item could not be embedded, unless that was known."""
+    if argv and argv[0] in COMMANDS:
+        return COMMANDS[argv[0]](argv[1:])
     config = parse(
         IndexConfig,
         argv,
@@ -99,7 +102,8 @@ def run(argv: list[str]) -> int:
         description="Make a folder or table searchable, or bring its index up to date: only what is new or has "
         "changed is embedded, and what is gone is removed. Example: llave index runs/quickstart/models/hardness photos "
         "--index photos.index. Killed, the same command goes on. `llave index check photos.index` measures recall "
-        "and speed.",
+        "and speed; `llave index sources`, `move`, `remove` and `upgrade` (each with --help) are about where its items "
+        "come from and which model embeds them. A model directory of such a name is written ./sources.",
         positional=("model", "input"),
     )
     if (config.frames is not None and config.frames < 1) or config.seed < 0:
@@ -110,7 +114,7 @@ def run(argv: list[str]) -> int:
     from llave.search.index import Index
     from llave.search.info import read_info
     from llave.search.options import BuildOptions
-    from llave.terminal import printable, quiet_libraries
+    from llave.terminal import quiet_libraries
 
     quiet_libraries()
     asked = eval_dtype(config.dtype, config.device)
@@ -137,17 +141,14 @@ def run(argv: list[str]) -> int:
         sys.stdout.write(json.dumps(vars(report)) + "\n")
     else:
         sys.stdout.write(f"{config.index}: {index.count():,} items; {report}\n")
-    for key, reason in list(report.errors.items())[:10]:
-        sys.stderr.write(f"llave: left out {printable(key)}: {printable(reason)}\n")
     for line in (
+        *error_lines(report.errors, report.known, config.index / "errors.jsonl"),
         *report.notes,
         *left_out_lines(report.left_out),
         *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS),
     ):
         sys.stderr.write(f"llave: {line}\n")
-    if report.errors:
-        sys.stderr.write(f"llave: all {len(report.errors):,} errors: {config.index / 'errors.jsonl'}\n")
-    return 1 if report.errors else 0
+    return int(len(report.errors) > (0 if config.strict else len(report.known)))
 
 
 def _check(argv: list[str]) -> int:
@@ -193,3 +194,13 @@ def _check(argv: list[str]) -> int:
             "--exact_below\n"
         )
     return 1 if low else 0
+
+
+COMMANDS = {
+    "check": _check,
+    "sources": index_sources.sources,
+    "move": index_sources.move,
+    "remove": index_sources.remove,
+    "upgrade": index_upgrade.upgrade,
+}
+"""Words in the place of the model."""

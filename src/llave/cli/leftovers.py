@@ -1,12 +1,29 @@
 """What a command did not use, in words: never silence."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from llave.terminal import printable
 
-__all__ = ["CHUNKS", "cut_lines", "left_out_lines"]
+__all__ = ["CHUNKS", "cut_lines", "error_lines", "left_out_lines"]
 
+FIRST = 10
 CHUNKS = "--chunk_tokens makes several items of a text"
+
+
+def error_lines(errors: Mapping[str, str], known: Collection[str], file: Path) -> list[str]:
+    """The first new ones, and how many there are.
+
+    Args:
+        errors: by key.
+        known: keys of those that are no news.
+        file: where all of them stand.
+    """
+    if not errors:
+        return []
+    fresh = [f"left out {printable(key)}: {printable(why)}" for key, why in errors.items() if key not in set(known)]
+    among = f", {len(known):,} of them known" if known else ""
+    return [*fresh[:FIRST], f"all {len(errors):,} errors{among}: {file}"]
 
 
 def left_out_lines(left_out: Mapping[str, int]) -> list[str]:

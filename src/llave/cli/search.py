@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class SearchConfig:
         like: the path, key or id of an item whose neighbours are wanted.
         filter: e.g. "artist = noto and year >= 2000 and group in (animals, 'food & drink')".
         index: folder of the index; null is "index" here, else the quickstart's.
+        sort: without anything to look for, list the items that pass the filter in the order of this field; "-year" has
+            the highest first.
         limit: how many hits.
         offset: leave out so many of the best.
         exact: compare all items, whatever index there is.
@@ -48,6 +51,7 @@ class SearchConfig:
     weight: float | None = None
     like: str | None = None
     filter: str = ""
+    sort: str | None = None
     index: Path | None = None
     limit: int = 10
     offset: int = 0
@@ -78,26 +82,32 @@ def run(argv: list[str]) -> int:
 
     conditions = parse_filter(config.filter)
     index = Index.open(find_index(config.index))
-    if config.like is None:
-        quiet_libraries()
-        index.use_model(config.model, device=config.device, dtype=config.dtype)
-    elif config.text or config.image or config.weight is not None:
+    asked = bool(config.text or config.image or config.weight is not None)
+    if config.like is not None and asked:
         raise UserError("--like stands alone: an item's neighbours, without a text or picture")
-    hits = index.search(
-        config.text if config.like is None else None,
-        image=config.image,
-        weight=config.weight,
-        like=config.like,
-        limit=config.limit,
-        offset=config.offset,
-        filter=conditions,
-        exact=config.exact,
-    )
+    if config.sort is not None and (asked or config.like is not None):
+        raise UserError("--sort lists items without a search; hits are in the order of their scores")
+    if config.sort is not None or (config.filter and not asked and config.like is None):
+        hits = index.browse(filter=conditions, sort=config.sort, limit=config.limit, offset=config.offset)
+    else:
+        if config.like is None:
+            quiet_libraries()
+            index.use_model(config.model, device=config.device, dtype=config.dtype)
+        hits = index.search(
+            config.text if config.like is None else None,
+            image=config.image,
+            weight=config.weight,
+            like=config.like,
+            limit=config.limit,
+            offset=config.offset,
+            filter=conditions,
+            exact=config.exact,
+        )
     if config.html is not None:
         like = None if config.like is None else index.find(config.like)
         _write_html(config, index, hits, conditions, like)
     if config.json:
-        found = [dataclasses.asdict(hit) for hit in hits]
+        found = [{**dataclasses.asdict(hit), "score": None if math.isnan(hit.score) else hit.score} for hit in hits]
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     elif config.html is None:
         _print(config, hits)
@@ -119,7 +129,9 @@ def _print(config: SearchConfig, hits: "list[Hit]") -> None:
     for name in ("item", "about"):
         table.add_column(name, overflow="fold")
     for place, hit in enumerate(hits, start=config.offset + 1):
-        table.add_row(str(place), f"{hit.score:.3f}", _plain(hit.path), _plain(_about(hit)))
+        table.add_row(
+            str(place), "" if math.isnan(hit.score) else f"{hit.score:.3f}", _plain(hit.path), _plain(_about(hit))
+        )
     Console().print(table)
 
 

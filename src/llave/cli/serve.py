@@ -56,6 +56,7 @@ class ServeConfig:
         allowed_hosts: names that the server goes by, besides localhost; needed behind a proxy.
         root_path: under which a proxy shows the server, e.g. /llave; the proxy may take it off or leave it on.
         cors_origins: pages of other servers whose scripts may read answers, e.g. https://example.org.
+        allow_sources: folders whose files are given out, beside those that you indexed here yourself.
         allow_remote_from: hosts whose pictures and videos are fetched by address, https only.
         timeout: seconds for a request, from its head to its answer.
         max_items: of one request.
@@ -84,6 +85,7 @@ class ServeConfig:
     allowed_hosts: list[str] = field(default_factory=list)
     root_path: str = ""
     cors_origins: list[str] = field(default_factory=list)
+    allow_sources: list[str] = field(default_factory=list)
     allow_remote_from: list[str] = field(default_factory=list)
     timeout: float = 60.0
     max_items: int = 2048
@@ -226,7 +228,7 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
     if config.index is not None:
         from llave.search.index import Index
 
-        index = Index.open(config.index)
+        index = Index.open(config.index, allow_sources=config.allow_sources)
     allowed = parse_allowed(config.allow_remote_from)
     guarded = _is_loopback(config.host) or bool(config.allowed_hosts)
     return AppOptions(

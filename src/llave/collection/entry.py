@@ -30,11 +30,13 @@ class BadEntry:
 
     Args:
         hides: more than itself, such as all files of a folder; nobody can say that those are gone.
+        stamp: as an entry's.
     """
 
     key: str
     message: str
     hides: bool = False
+    stamp: str = ""
 
     def __post_init__(self) -> None:
         """Names in archives may hold anything; a message is a line."""

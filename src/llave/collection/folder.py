@@ -54,7 +54,10 @@ class FolderCollection:
             except FileNotFoundError:
                 yield BadEntry(name, f"{self.root / name}: went away meanwhile")
             except Exception as error:  # of one file, whatever its reader makes of it
-                yield BadEntry(name, str(error), hides=name.endswith("/"))
+                hides = name.endswith("/")
+                yield BadEntry(
+                    name, str(error), hides=hides, stamp="" if hides else state_of([(name, self.root / name)])
+                )
 
     def state(self) -> str:
         """Of every file that is read, and of the tables of fields."""

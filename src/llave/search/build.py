@@ -56,7 +56,7 @@ def build_index(
             chunk_tokens=options.chunk_tokens,
         )
         index = Index.create(path, info)
-    return index, update_index(index, model, collection, Path(source), options)
+    return index, update_index(index, model, collection, Path(source), options, columns or Columns())
 
 
 def _refuse_other_settings(index: Index, options: BuildOptions) -> None:

@@ -11,7 +11,7 @@ from llave.errors import UserError
 from llave.search.filters import Condition, Filter
 from llave.search.store import FieldType
 
-__all__ = ["OWN_FIELDS", "Field", "check_conditions", "describe", "new_fields"]
+__all__ = ["OWN_FIELDS", "Field", "check_conditions", "check_sort", "describe", "in_order", "new_fields"]
 
 OWN_FIELDS: Mapping[str, FieldType] = {"kind": "string", "path": "string", "key": "string", "source": "string"}
 """Of every row; conditions may use them."""
@@ -71,6 +71,25 @@ def check_conditions(conditions: Filter, fields: Mapping[str, FieldType]) -> Fil
                 raise UserError(f"filter: {condition.field} is a {kind}, and {value!r:.80} is none")
         checked.append(Condition(condition.field, condition.op, values if condition.op == "in" else values[0]))
     return tuple(checked)
+
+
+def check_sort(sort: str | None, fields: Mapping[str, FieldType]) -> str:
+    """The field to sort by; None is the key.
+
+    Raises:
+        UserError: no such field.
+    """
+    if sort is not None and sort not in {**fields, **OWN_FIELDS}:
+        raise UserError(f"sort: no field {sort!r}; there are: {', '.join(sorted({**fields, **OWN_FIELDS}))}")
+    return sort or "key"
+
+
+def in_order(values: Sequence[Any], keys: Sequence[str], descending: bool) -> list[int]:
+    """Places by value, those without one last; equal ones by key."""
+    places = sorted(range(len(values)), key=keys.__getitem__)
+    there = [place for place in places if values[place] is not None]
+    there.sort(key=values.__getitem__, reverse=descending)  # stable, in reverse too
+    return there + [place for place in places if values[place] is None]
 
 
 def _as_text(value: Any) -> Any:

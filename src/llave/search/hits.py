@@ -15,7 +15,7 @@ __all__ = ["Hit", "Hits", "hit"]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An item, and its cosine with the query (nan where there was none)."""
+    """An item, its cosine with the query (nan where there was none), and the hash of what the model saw of it."""
 
     id: str
     score: float
@@ -23,6 +23,7 @@ class Hit:
     text: str
     path: str
     fields: dict[str, Scalar]
+    content: str = ""
 
 
 class Hits(list[Hit]):
@@ -47,7 +48,7 @@ class Hits(list[Hit]):
 
 def hit(row: Row, score: float) -> Hit:
     """A row of a store as a hit."""
-    return Hit(row.id, score, row.kind, row.text, row.path or row.key, dict(row.fields))
+    return Hit(row.id, score, row.kind, row.text, row.path or row.key, dict(row.fields), row.content)
 
 
 def _column(values: Sequence[Scalar]) -> Any:

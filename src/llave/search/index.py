@@ -4,10 +4,8 @@ index, _ = build_index("photos.index", "runs/quickstart/models/hardness", "photo
 hits = index.search("a red umbrella", filter="year >= 2000")
 """
 
-import os
-import threading
-from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +13,19 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from llave.data.pages import split_page
+from llave.data.door import named
 from llave.errors import UserError
 from llave.models.about import dtype_of
 from llave.search.fields import Field, describe
 from llave.search.filters import Filter, parse_filter
 from llave.search.hits import Hits, hit
-from llave.search.info import LANCE, IndexInfo, info_exists, read_info, write_info
+from llave.search.info import INFO, LANCE, IndexInfo, info_exists, read_info, write_info
+from llave.search.open_store import open_store
+from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
+from llave.search.samples import Samples
 from llave.search.store import VectorStore
+from llave.search.trust import check_address, file_of, named_roots
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,27 +37,28 @@ __all__ = ["Index"]
 
 MANY = 10_000
 """From so many hits on, comparing all items is not slower."""
-HISTOGRAMS = 4
-"""Samples of vectors that are kept, one per filter."""
 
 
 class Index:
     """Search by vector. Safe to call from several threads."""
 
-    def __init__(self, path: Path, info: IndexInfo, store: VectorStore) -> None:
+    def __init__(self, path: Path, info: IndexInfo, store: VectorStore, allow_sources: Sequence[Path] = ()) -> None:
         self.path = path
+        self._allowed = [source.resolve() for source in allow_sources]
         self.info = info
         self.store = store
-        self._lock = threading.Lock()
-        self._samples: OrderedDict[Filter, tuple[int, NDArray[np.float32]]] = OrderedDict()
+        self._samples = Samples(store)
         self._model: SentenceTransformer | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> "Index":
+    def open(cls, path: str | Path, *, allow_sources: Sequence[str | Path] = ()) -> "Index":
         """The index in a folder.
 
+        Args:
+            allow_sources: folders whose files may be given out, beside those that were indexed on this machine.
+
         Raises:
-            UserError: none there, or its store cannot be reached.
+            UserError: none there, or its store cannot be reached, or is at an address that the user has not named.
         """
         path = Path(path)
         info = read_info(path)
@@ -63,7 +66,9 @@ class Index:
             raise UserError(
                 f"{path / LANCE}: gone, so that nothing of the index is left; remove {path}, and index again"
             )
-        index = cls(path, info, _open_store(path, info))
+        if info.store != LANCE:
+            check_address(info.store, index=path)
+        index = cls(path, info, open_store(path, info), [Path(source) for source in allow_sources])
         index.store.use(info.settings)
         return index
 
@@ -79,7 +84,7 @@ class Index:
         with FileLock(path / "create.lock"):
             if cls.exists(path):
                 raise UserError(f"{path}: another process has begun an index there; wait until it is done")
-            index = cls(path, info, _open_store(path, info))
+            index = cls(path, info, open_store(path, info))
             if rows := index.count():
                 where = path / LANCE if info.store == LANCE else f"{info.store}, collection {info.collection!r}"
                 raise UserError(
@@ -97,6 +102,34 @@ class Index:
     def save(self) -> None:
         """Write what is known of the index, whole or not at all."""
         write_info(self.path, self.info)
+
+    def version(self) -> Hashable:
+        """Another one whenever rows, fields, map, settings or model have changed, also by another process. Cheap.
+
+        Raises:
+            UserError: the index is gone.
+        """
+        with named(str(self.path), "gone"):
+            made, drawn = self.path / INFO, self.path / MAP
+            return self.store.version(), _mark(made), _mark(drawn) if drawn.is_file() else None
+
+    def refreshed(self, *, anew: bool = False) -> "Index":
+        """This index, or another one where its model or settings are others by now; an opened model goes along, if it
+        is still the one.
+
+        Args:
+            anew: another one in any case, since its files are others.
+
+        Raises:
+            UserError: the index is gone.
+        """
+        info = read_info(self.path)
+        if info == self.info and not anew:
+            return self
+        index = Index.open(self.path, allow_sources=self._allowed)
+        if info.fingerprint == self.info.fingerprint:
+            index._model = self._model
+        return index
 
     def check_model(self, model: "SentenceTransformer") -> None:
         """Refuse a model whose vectors do not belong with the index's.
@@ -202,6 +235,27 @@ class Index:
         hits = [hit(row, score) for row, score in found if row.id not in exclude]
         return Hits(hits[offset : offset + limit])
 
+    def browse(self, *, filter: Filter | str = (), sort: str | None = None, limit: int = 24, offset: int = 0) -> Hits:
+        """Items without a query, in the order of a field; their score is nan.
+
+        Args:
+            filter: as of :meth:`search`.
+            sort: a field, such as ``"year"``, or ``"-year"`` for the highest first; items without it come last. None
+                is the order of their keys.
+            offset: leave out so many of the first.
+
+        Raises:
+            UserError: a filter or an order by a field that is not there.
+        """
+        rows = self.store.browse(
+            conditions=_parsed(filter),
+            sort=sort.removeprefix("-") if sort else None,
+            descending=bool(sort) and str(sort).startswith("-"),
+            limit=limit,
+            offset=offset,
+        )
+        return Hits(hit(row, float("nan")) for row in rows)
+
     def _neighbour(self, like: str) -> tuple[NDArray[np.float32], str]:
         item = self.find(like)
         vector_D = None if item is None else self.vector(item)
@@ -217,18 +271,8 @@ class Index:
         sample: int = 20_000,
     ) -> NDArray[np.float32]:
         """Cosines of the query with every item, or with a fixed sample of so many, for a histogram."""
-        query_D = self._unit(query_D)
-        filter = _parsed(filter)
-        rows = self.store.count(filter)
-        with self._lock:
-            known = self._samples.get(filter)
-        if known is None or known[0] != rows:
-            known = (rows, self.store.vectors(limit=sample, conditions=filter)[1])
-            with self._lock:
-                self._samples[filter] = known
-                while len(self._samples) > HISTOGRAMS:
-                    self._samples.popitem(last=False)
-        scores_N: NDArray[np.float32] = known[1] @ query_D if len(known[1]) else np.zeros(0, np.float32)
+        vector_ND = self._samples.get(self.version(), _parsed(filter), sample)
+        scores_N: NDArray[np.float32] = vector_ND @ self._unit(query_D) if len(vector_ND) else np.zeros(0, np.float32)
         return scores_N
 
     def get(self, ids: Sequence[str]) -> Hits:
@@ -255,15 +299,14 @@ class Index:
         return None if row is None else row.thumbnail or None
 
     def file(self, row_id: str) -> Path | None:
-        """The item's file, if it still lies below the folder that was indexed; links are followed first."""
+        """The item's file, if it still lies below the folder that was indexed; links are followed first.
+
+        Raises:
+            Withheld: below no folder that this user has indexed here, or allowed.
+        """
         row = self.store.get([row_id]).get(row_id)
-        if row is None or not row.file:
-            return None
-        source = Path(row.source)
-        root = (source if source.is_dir() else source.parent).resolve()
-        path, _ = split_page(root / row.file)
-        path = path.resolve()
-        return path if path.is_relative_to(root) and path.is_file() else None
+        allowed = [*named_roots(self.path).values(), *self._allowed]
+        return None if row is None else file_of(row, allowed)
 
     def fields(self) -> list[Field]:
         """What can be filtered by."""
@@ -293,17 +336,7 @@ def _parsed(filter: Filter | str) -> Filter:
     return parse_filter(filter) if isinstance(filter, str) else filter
 
 
-def _open_store(path: Path, info: IndexInfo) -> VectorStore:
-    if info.store == LANCE:
-        from llave.search.lance import LanceStore
-
-        return LanceStore(path / LANCE, info.dimension)
-    from llave.search.qdrant import QdrantStore
-
-    return QdrantStore(
-        info.store,
-        info.collection,
-        info.dimension,
-        path / "fields.json",
-        api_key=os.environ.get("QDRANT_API_KEY"),
-    )
+def _mark(file: Path) -> tuple[int, int]:
+    """Another one when the file has been replaced."""
+    stat = file.stat()
+    return stat.st_ino, stat.st_mtime_ns

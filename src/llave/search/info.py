@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,21 @@ from llave.search.store import Settings
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["LANCE", "IndexInfo", "index_info", "info_exists", "read_info", "write_info"]
+__all__ = ["INFO", "LANCE", "IndexInfo", "index_info", "info_exists", "read_info", "write_info"]
 
 INFO = "index.json"
 PROMPTS = ("item", "query")
 LANCE = "lance"
 """Name of that store, and of its folder."""
+RANGES = {
+    "dimension": (1, 65_536),
+    "num_frames": (1, 10_000),
+    "chunk_tokens": (1, 10**9),
+    "generation": (0, 10**6),
+    "probes": (1, 10**6),
+    "refine": (1, 10**6),
+}
+FORMS = {"model": r"[^\0]+", "dtype": r"\w{1,32}", "store": r"[^\0]+", "collection": r"[^\0/\\]{1,255}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +48,8 @@ class IndexInfo:
         collection: its name there.
         chunk_tokens: of a text at most; longer ones are several items.
         settings: of approximate search, found by measuring.
+        generation: how often the index was made anew by another model; each has its own table.
+        retired: generations whose tables are still there, for readers that have them open.
     """
 
     model: str
@@ -50,6 +62,19 @@ class IndexInfo:
     collection: str = "items"
     chunk_tokens: int | None = None
     settings: Settings = field(default_factory=Settings)
+    generation: int = 0
+    retired: tuple[int, ...] = ()
+
+    @property
+    def table(self) -> str:
+        """Name of the table or collection that holds the rows."""
+        name = "items" if self.store == LANCE else self.collection
+        return f"{name}-{self.generation}" if self.generation else name
+
+    @property
+    def fields_file(self) -> str:
+        """Name of the file that keeps the types of the fields, where the store does not."""
+        return f"fields-{self.generation}.json" if self.generation else "fields.json"
 
 
 def index_info(
@@ -98,18 +123,22 @@ def info_exists(folder: Path) -> bool:
     return (folder / INFO).is_file()
 
 
-def read_info(folder: Path) -> IndexInfo:
+def read_info(folder: Path, name: str = INFO) -> IndexInfo:
     """What the index in a folder remembers.
+
+    Args:
+        name: of the file.
 
     Raises:
         UserError: none there, or it cannot be read.
     """
-    file = folder / INFO
+    file = folder / name
     if not file.is_file():
         raise UserError(f"{folder}: no index here; make one with: llave index MODEL FOLDER --index {folder}")
     try:
         loaded = json.loads(file.read_text("utf-8"))
-        info = IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"])})
+        retired = tuple(loaded.get("retired", ()))
+        info = IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"]), "retired": retired})
         _check(info)
         return info
     except Exception as error:  # whatever stands in it
@@ -117,20 +146,28 @@ def read_info(folder: Path) -> IndexInfo:
 
 
 def _check(info: IndexInfo) -> None:
-    """Types, which a dataclass does not look at: the file may be anybody's.
+    """Types and ranges, which a dataclass does not look at: the file may be anybody's.
 
     Raises:
         TypeError: of a value that is of another type.
+        ValueError: of one that cannot be.
     """
-    numbers = (info.dimension, info.num_frames, info.settings.probes, info.settings.refine)
-    texts = (info.model, info.fingerprint, info.dtype, info.store, info.collection, *map(info.prompts.get, PROMPTS))
-    chunk = () if info.chunk_tokens is None else (info.chunk_tokens,)
-    for values, kind in (((*numbers, *chunk), int), (texts, str)):
+    texts = [info.model, info.fingerprint, info.dtype, info.store, info.collection, *map(info.prompts.get, PROMPTS)]
+    numbers = {**vars(info), **dataclasses.asdict(info.settings)}
+    if info.chunk_tokens is None:
+        del numbers["chunk_tokens"]
+    for values, kind in (([*(numbers[name] for name in RANGES if name in numbers), *info.retired], int), (texts, str)):
         for value in values:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise TypeError(f"{value!r:.60} where a {kind.__name__} belongs")
+    for name, (low, high) in RANGES.items():
+        if name in numbers and not low <= numbers[name] <= high:
+            raise ValueError(f"{name} is not from {low:,} to {high:,}")
+    for name, form in FORMS.items():
+        if not re.fullmatch(form, getattr(info, name)):
+            raise ValueError(f"{name} is {getattr(info, name)!r:.60}")
 
 
-def write_info(folder: Path, info: IndexInfo) -> None:
+def write_info(folder: Path, info: IndexInfo, name: str = INFO) -> None:
     """Whole or not at all."""
-    write_json(folder / INFO, dataclasses.asdict(info))
+    write_json(folder / name, dataclasses.asdict(info))

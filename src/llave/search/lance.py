@@ -1,6 +1,6 @@
 """An index in a LanceDB database: a folder on this machine, or an address that LanceDB opens (``s3://…``)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from llave.data.door import reason_of
+from llave.data.door import named, reason_of
 from llave.data.identity import legible
 from llave.errors import UserError
-from llave.search.fields import check_conditions, new_fields
+from llave.search.fields import check_conditions, check_sort, in_order, new_fields
 from llave.search.filters import Condition, Filter
 from llave.search.store import FieldType, Known, Row, Settings, StoreStats
 
@@ -23,7 +23,7 @@ try:
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
-__all__ = ["LanceStore"]
+__all__ = ["LanceStore", "drop_table"]
 
 TABLE = "items"
 TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
@@ -50,9 +50,10 @@ class LanceStore:
     Args:
         uri: of the database.
         dimension: of the vectors; creates the table if there is none.
+        name: of the table.
     """
 
-    def __init__(self, uri: str | Path, dimension: int) -> None:
+    def __init__(self, uri: str | Path, dimension: int, name: str = TABLE) -> None:
         self._uri = uri
         self._dimension = dimension
         self._settings = Settings()
@@ -61,8 +62,8 @@ class LanceStore:
             [pa.field(name, pa.string()) for name in TEXTS]
             + [pa.field("thumbnail", pa.binary()), pa.field("vector", pa.list_(pa.float32(), dimension))]
         )
-        there = TABLE in database.list_tables().tables
-        self._table: Any = database.open_table(TABLE) if there else database.create_table(TABLE, schema=schema)
+        there = name in database.list_tables().tables
+        self._table: Any = database.open_table(name) if there else database.create_table(name, schema=schema)
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -84,6 +85,11 @@ class LanceStore:
         for start in range(0, len(ids), IDS_AT_ONCE):
             with self._writing():
                 self._table.delete(_one_of("id", ids[start : start + IDS_AT_ONCE]))
+
+    def relocate(self, old: str, new: str) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with self._writing():
+            self._table.update(where=f"source = {_sql(old)}", values={"source": new})
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -110,6 +116,20 @@ class LanceStore:
             search = search.where(where, prefilter=True)
         fields = self.fields()
         return [(_row(found, fields), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
+
+    def browse(
+        self, *, conditions: Filter = (), sort: str | None = None, descending: bool = False, limit: int, offset: int = 0
+    ) -> list[Row]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        field = check_sort(sort, self.fields())
+        query = self._table.search().select(list({"id", "key", field}))
+        if where := self._where(conditions):
+            query = query.where(where)
+        found = query.to_arrow()
+        places = in_order(found[field].to_pylist(), found["key"].to_pylist(), descending)[offset : offset + limit]
+        ids = [found["id"][place].as_py() for place in places]
+        rows = self.get(ids)
+        return [rows[row_id] for row_id in ids if row_id in rows]
 
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -169,6 +189,12 @@ class LanceStore:
         stats = self._table.index_stats("vector_idx")
         return StoreStats(rows, stats is not None, rows if stats is None else stats.num_unindexed_rows)
 
+    def version(self) -> Hashable:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with named(str(self._uri), "gone"):
+            self._table.checkout_latest()
+            return int(self._table.version)
+
     def use(self, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         self._settings = settings
@@ -198,6 +224,14 @@ class LanceStore:
     def _where(self, conditions: Filter) -> str | None:
         """SQL. Names of fields are columns and values are quoted, so that nothing of a filter is read as SQL."""
         return " AND ".join(map(_condition, check_conditions(conditions, self.fields()))) or None
+
+
+def drop_table(uri: str | Path, name: str) -> None:
+    """Remove a table, if it is there."""
+    with named(f"{uri}, table {name}", "cannot remove"):
+        database = lancedb.connect(str(uri))
+        if name in database.list_tables().tables:
+            database.drop_table(name)
 
 
 def _row(found: Mapping[str, Any], fields: Iterable[str]) -> Row:

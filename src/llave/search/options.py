@@ -56,6 +56,7 @@ class BuildReport:
 
     Args:
         errors: by key; such an item is not in the index.
+        known: keys of those that failed before, with the same content.
         left_out: what the source holds and no item was made of: how much of it, by what it is.
         notes: how the source was read, where that was not certain.
         cut: texts that are longer than the model reads.
@@ -67,6 +68,7 @@ class BuildReport:
     unchanged: int = 0
     removed: int = 0
     errors: dict[str, str] = field(default_factory=dict)
+    known: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     cut: int = 0
@@ -75,4 +77,5 @@ class BuildReport:
         parts = [
             f"{getattr(self, name):,} {name}" for name in ("added", "changed", "refreshed", "unchanged", "removed")
         ]
-        return ", ".join(parts) + (f", {len(self.errors):,} with errors" if self.errors else "")
+        known = f" ({len(self.known):,} of them known)" if self.known else ""
+        return ", ".join(parts) + (f", {len(self.errors):,} with errors{known}" if self.errors else "")

@@ -3,16 +3,18 @@
 import base64
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llave.data.door import named
 from llave.errors import UserError
-from llave.files import write_json
-from llave.search.fields import OWN_FIELDS, check_conditions, new_fields
+from llave.files import write_json, write_text
+from llave.search.fields import OWN_FIELDS, check_conditions, check_sort, in_order, new_fields
 from llave.search.filters import Condition, Filter
 from llave.search.store import FieldType, Known, Row, Settings, StoreStats
 
@@ -21,7 +23,7 @@ try:
 except ImportError:
     raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
 
-__all__ = ["QdrantStore"]
+__all__ = ["QdrantStore", "drop_collection"]
 
 TEXTS = ("source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 SCHEMA: dict[FieldType, Any] = {
@@ -75,11 +77,19 @@ class QdrantStore:
                 for row in rows[start : start + ROWS_AT_ONCE]
             ]
             self._client.upsert(self._collection, points, wait=True)
+        self._changed()
 
     def delete(self, ids: Sequence[str]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         if ids:
             self._client.delete(self._collection, models.PointIdsList(points=[_point(i) for i in ids]), wait=True)
+            self._changed()
+
+    def relocate(self, old: str, new: str) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        rows = models.Filter(must=[_condition(Condition("source", "=", old))])
+        self._client.set_payload(self._collection, {"source": new}, points=rows, wait=True)
+        self._changed()
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -107,6 +117,17 @@ class QdrantStore:
             with_payload=models.PayloadSelectorExclude(exclude=["thumbnail"]),
         )
         return [(_row(point), float(point.score)) for point in found.points]
+
+    def browse(
+        self, *, conditions: Filter = (), sort: str | None = None, descending: bool = False, limit: int, offset: int = 0
+    ) -> list[Row]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        field = check_sort(sort, self.fields())
+        found = self._columns(list({"id", "key", field}), self._checked(conditions))
+        places = in_order(found[field], found["key"], descending)[offset : offset + limit]
+        ids = [found["id"][place] for place in places]
+        rows = self.get(ids)
+        return [rows[row_id] for row_id in ids if row_id in rows]
 
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -138,9 +159,12 @@ class QdrantStore:
 
     def column(self, names: Sequence[str]) -> Mapping[str, list[Any]]:
         """See :class:`~llave.search.store.VectorStore`."""
+        return self._columns(names, None)
+
+    def _columns(self, names: Sequence[str], condition: models.Filter | None) -> Mapping[str, list[Any]]:
         columns: dict[str, list[Any]] = {name: [] for name in names}
         keys = [name if name in TEXTS else _path(name) for name in names if name != "id"]
-        for point in self._scroll(None, keys):
+        for point in self._scroll(condition, keys):
             for name in names:
                 value = point.payload.get(name) if name in TEXTS else point.payload.get("fields", {}).get(name)
                 columns[name].append(_row_id(point.id) if name == "id" else value)
@@ -160,6 +184,13 @@ class QdrantStore:
         rows = self.count()
         indexed = int(self._client.get_collection(self._collection).indexed_vectors_count or 0)
         return StoreStats(rows, indexed > 0, max(0, rows - indexed))
+
+    def version(self) -> Hashable:
+        """See :class:`~llave.search.store.VectorStore`. Qdrant counts no changes; the writers of this folder do."""
+        changes = self._types.with_suffix(".changes")
+        with named(f"the Qdrant collection {self._collection!r}", "gone"):
+            rows = self._client.count(self._collection, exact=True).count
+            return rows, changes.read_text("utf-8") if changes.is_file() else ""
 
     def use(self, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -197,6 +228,9 @@ class QdrantStore:
                 self._index(_path(name), kind)
             write_json(self._types, {**known, **fresh})
 
+    def _changed(self) -> None:
+        write_text(self._types.with_suffix(".changes"), uuid.uuid4().hex)
+
     def _checked(self, conditions: Filter) -> models.Filter | None:
         return _filter(check_conditions(conditions, self.fields()))
 
@@ -213,6 +247,15 @@ class QdrantStore:
             yield from points
             if offset is None:
                 return
+
+
+def drop_collection(url: str | Path, collection: str, types: Path, *, api_key: str | None = None) -> None:
+    """Remove a collection, if it is there, and what is kept of it here. See :class:`QdrantStore`."""
+    client = QdrantClient(path=str(url)) if "://" not in str(url) else QdrantClient(url=str(url), api_key=api_key)
+    with closing(client), named(f"the Qdrant collection {collection!r}", "cannot remove"):
+        client.delete_collection(collection)
+    for file in (types, types.with_suffix(".changes")):
+        file.unlink(missing_ok=True)
 
 
 def _path(field: str) -> str:

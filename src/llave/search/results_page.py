@@ -37,7 +37,7 @@ def write_results_page(
     write_page(
         path,
         "results.html.j2",
-        title=text or (image.name if image is not None else f"More like {like}"),
+        title=text or (image.name if image is not None else "Items" if like is None else f"More like {like}"),
         text=text,
         query_image=thumbnail(image) if image is not None else _uri(like_image),
         weight=weight,

@@ -1,7 +1,7 @@
 """What an index asks of a vector database; LanceDB and Qdrant stand behind it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -91,6 +91,9 @@ class VectorStore(Protocol):
     def delete(self, ids: Sequence[str]) -> None:
         """Remove rows; unknown ids are ignored."""
 
+    def relocate(self, old: str, new: str) -> None:
+        """Every row of a source says another path of it from now on, all at once."""
+
     def known(self, source: str) -> dict[str, Known]:
         """Every row of a source, by id."""
 
@@ -107,6 +110,19 @@ class VectorStore(Protocol):
 
         Raises:
             UserError: a condition on a field that is not there, or of another type.
+        """
+
+    def browse(
+        self, *, conditions: Filter = (), sort: str | None = None, descending: bool = False, limit: int, offset: int = 0
+    ) -> list[Row]:
+        """Rows in the order of a field, those without it last, without their vectors; of equals, by their keys.
+
+        Args:
+            sort: a field, or None for the order of the keys.
+            offset: leave out so many of the first.
+
+        Raises:
+            UserError: no such field, or as :meth:`nearest`.
         """
 
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
@@ -126,6 +142,14 @@ class VectorStore(Protocol):
 
     def stats(self) -> StoreStats:
         """Size and state."""
+
+    def version(self) -> Hashable:
+        """Another one after every change of rows or fields, also by another process. Cheap; what is read from now on
+        is of this version or a later one.
+
+        Raises:
+            UserError: the rows are gone.
+        """
 
     def use(self, settings: Settings) -> None:
         """Search with these settings from now on."""

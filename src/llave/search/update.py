@@ -1,14 +1,12 @@
 """Bring an index up to date with a collection: only what is new or has changed goes through the model."""
 
 import dataclasses
-import hashlib
+import datetime
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from llave.collection.collection import Collection
+from llave.collection.collection import Collection, Columns
 from llave.collection.entry import BadEntry, Entry, Scalar, chunks
 from llave.collection.long_texts import in_parts
 from llave.data.pages import split_page
@@ -16,20 +14,23 @@ from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
 from llave.encode.item import Measured, Reading
 from llave.errors import UserError
-from llave.files import remove_leftovers, write_jsonl
 from llave.progress import Work, show_progress
-from llave.search.check import find_settings
 from llave.search.fields import OWN_FIELDS, new_fields
 from llave.search.filters import field_name
+from llave.search.finish import finish_index
 from llave.search.index import Index
+from llave.search.known_errors import KnownErrors
 from llave.search.options import BuildOptions, BuildReport
-from llave.search.projection import project, write_map
+from llave.search.sources import Source, fresh_source, full_path, read_sources, root_of, write_sources
 from llave.search.store import Known, Row, row_id
+from llave.search.takeover import Takeover
+from llave.search.trust import named_roots, remember
+from llave.search.writing import writing
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["update_index"]
+__all__ = ["follow_source", "update_index"]
 
 CHUNK = 256
 """Items between two commits: what a kill costs at most."""
@@ -44,44 +45,82 @@ def update_index(
     collection: Collection,
     source: Path,
     options: BuildOptions = BuildOptions(),  # noqa: B008 — frozen
+    columns: Columns = Columns(),  # noqa: B008 — frozen
 ) -> BuildReport:
     """Add, replace and remove items until the index holds the collection. Killed at any moment, it goes on from there.
 
     Args:
         index: of this model.
         collection: what it is to hold.
-        source: the collection's path; items of other sources stay as they are.
+        source: the collection's path; items of other sources stay as they are, but for those that have moved here.
+        columns: that the collection was opened with, for an upgrade to open it again.
 
     Raises:
         UserError: another process writes to this index, the collection is empty, or the model takes no item at all.
     """
-    try:
-        with FileLock(index.path / "write.lock", timeout=0), show_progress(options.progress) as work:
-            remove_leftovers(index.path)
-            encoder = Encoder(
-                model,
-                prompt=index.info.prompts["item"],
-                reading=Reading(num_frames=index.info.num_frames, max_pixels=options.max_pixels),
-                batch_size=options.batch_size,
-                tokens_per_batch=options.tokens_per_batch,
+    with writing(index), show_progress(options.progress) as work:
+        sources, path = read_sources(index), full_path(source)
+        now = dataclasses.replace(sources.get(path) or fresh_source(sources, path, columns), columns=columns)
+        write_sources(index, {**sources, path: now})
+        forgetful = remember(index.path, index.info.store, {**named_roots(index.path), path: root_of(path)})
+        takeover = Takeover(index, now)
+        report = follow_source(index, model, collection, now, options, takeover, work)
+        report.notes += takeover.notes()
+        if forgetful:
+            report.notes.append(
+                f"cannot remember that you indexed {path} ({forgetful}); a server needs --allow_sources"
             )
-            report = _Run(index, encoder, source, options.check_content, work)(collection, options.allow_empty)
-            _write_errors(index.path / "errors.jsonl", report.errors)
-            _finish(index, work, options)
-            return report
-    except Timeout:
-        raise UserError(f"{index.path}: another process writes to this index; wait until it is done") from None
+        time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        write_sources(index, {**read_sources(index), path: dataclasses.replace(now, updated=time)})
+        finish_index(index, work, options)
+        return report
+
+
+def follow_source(
+    index: Index,
+    model: "SentenceTransformer",
+    collection: Collection,
+    source: Source,
+    options: BuildOptions,
+    takeover: Takeover,
+    work: Work,
+) -> BuildReport:
+    """The items of one source as they are on the disk. The index is to be this process's alone (:func:`writing`)."""
+    encoder = Encoder(
+        model,
+        prompt=index.info.prompts["item"],
+        reading=Reading(num_frames=index.info.num_frames, max_pixels=options.max_pixels),
+        batch_size=options.batch_size,
+        tokens_per_batch=options.tokens_per_batch,
+    )
+    errors = KnownErrors(index.path, source.path, f"{index.info.fingerprint} {options.max_pixels}")
+    report = _Run(index, encoder, source, options.check_content, takeover, errors, work)(
+        collection, options.allow_empty
+    )
+    errors.write()
+    return report
 
 
 class _Run:
-    def __init__(self, index: Index, encoder: Encoder, source: Path, check_content: bool, work: Work) -> None:
+    def __init__(
+        self,
+        index: Index,
+        encoder: Encoder,
+        source: Source,
+        check_content: bool,
+        takeover: Takeover,
+        errors: KnownErrors,
+        work: Work,
+    ) -> None:
         self.index = index
         self.encoder = encoder
-        self.source = str(source.resolve())
-        self.root = source.resolve() if source.is_dir() else source.resolve().parent
+        self.source = source
+        self.root = root_of(source.path)
         self.check_content = check_content
+        self.takeover = takeover
+        self.errors = errors
         self.work = work
-        self.known = index.store.known(self.source)
+        self.known = takeover.known
         self.fields = dict(index.store.fields())
         self.report = BuildReport()
         self.seen: set[str] = set()
@@ -95,8 +134,8 @@ class _Run:
         gone = [] if self.hidden else [known for known in self.known if known not in self.seen]
         if gone and not self.seen and not allow_empty:
             raise UserError(
-                f"{self.source}: nothing to embed there, while the index holds {len(gone):,} items of it; if they are "
-                "to go, say --allow_empty"
+                f"{self.source.path}: nothing to embed there, while the index holds {len(gone):,} items of it; if they "
+                "are to go, say --allow_empty"
             )
         self.index.store.delete(gone)
         self.report.removed = len(gone)
@@ -107,50 +146,77 @@ class _Run:
 
     def _chunk(self, chunk: list[Entry | BadEntry]) -> None:
         fresh: list[tuple[str, Entry]] = []
+        unchanged: dict[str, str] = {}
         for entry in chunk:
             if isinstance(entry, BadEntry):
-                self.report.errors[entry.key] = entry.message
+                self._error(entry.key, entry.message, stamp=entry.stamp)
                 self.hidden |= entry.hides
                 continue
-            identity = row_id(self.source, entry.key)
+            identity = row_id(self.source.name, entry.key)
             if identity in self.seen:
-                self.report.errors[f"{entry.key} (again)"] = "a second item of this id; ids must be unique"
+                self._error(f"{entry.key} (again)", "a second item of this id; ids must be unique")
                 continue
             try:
                 entry = dataclasses.replace(entry, fields=_clean(entry.fields))
                 self.fields |= new_fields(self.fields, [entry.fields])
             except UserError as error:
-                self.report.errors[entry.key] = str(error)
+                self._error(entry.key, str(error), stamp=entry.stamp)
+                continue
+            known = self.known.get(identity)
+            if not self.check_content and (reason := self.errors.skip(entry)) is not None:
+                self._error(entry.key, reason, stamp=entry.stamp, lasting=entry)
                 continue
             self.seen.add(identity)
-            if self._is_as_before(entry, self.known.get(identity)):
-                self.report.unchanged += 1
+            if known is not None and self._is_as_before(entry, known):
+                unchanged[entry.key] = known.content
             else:
                 fresh.append((identity, entry))
+        self.report.unchanged += len(unchanged)
+        self.takeover.arrived(unchanged)
         self.work.advance(len(chunk) - len(fresh), worked=0)
         self._write(fresh)
 
-    def _is_as_before(self, entry: Entry, known: Known | None) -> bool:
-        if known is None or self.check_content or not entry.stamp:
+    def _is_as_before(self, entry: Entry, known: Known) -> bool:
+        if self.check_content or not entry.stamp:
             return False
         return known.stamp == entry.stamp and known.digest == entry.digest()
 
     def _write(self, fresh: list[tuple[str, Entry]]) -> None:
+        """Items that may be new: those whose vector is known are written with it, the others are embedded."""
+        contents: dict[str, str] = {}  # by id
+        unchanged: dict[str, str] = {}  # by key
         todo: list[tuple[str, Entry, Measured]] = []
-        same: list[tuple[str, Entry]] = []
         measured = self.encoder.measure([entry.item for _, entry in fresh])
         for (identity, entry), about in zip(fresh, measured, strict=True):
-            known = self.known.get(identity)
             if isinstance(about, Refused):
-                self._failed(identity, entry, about.reason)
-            elif known is None or known.content != about.key.hex():
-                todo.append((identity, entry, about))
-            elif known.digest == entry.digest() and known.stamp == entry.stamp:
-                self.report.unchanged += 1
+                self._refused(identity, entry, about)
+            elif self.known.get(identity) == Known(entry.stamp, about.key.hex(), entry.digest()):
+                unchanged[entry.key] = about.key.hex()
             else:
-                same.append((identity, entry))
-        self._refresh(same)
-        self.work.advance(len(fresh) - len(todo), worked=0)
+                contents[identity] = about.key.hex()
+                todo.append((identity, entry, about))
+        known = self.takeover.rows(contents)
+        rows = []
+        for identity, entry, _ in todo:
+            if identity in known:
+                old = known[identity]
+                row = self._row(identity, entry, old.content)
+                rows.append(dataclasses.replace(row, vector_D=old.vector_D, thumbnail=old.thumbnail))
+        self.work.advance(len(fresh) - len(todo) + len(rows), worked=0)
+        rows += self._embed([job for job in todo if job[0] not in known])
+        self.index.store.upsert(rows)
+        for row in rows:
+            before = self.known.get(row.id)
+            if before is None:
+                self.report.added += 1
+            elif before.content != row.content:
+                self.report.changed += 1
+            else:
+                self.report.refreshed += 1
+        self.report.unchanged += len(unchanged)
+        self.takeover.arrived(unchanged | {row.key: row.content for row in rows})
+
+    def _embed(self, todo: list[tuple[str, Entry, Measured]]) -> list[Row]:
         thumbnails: dict[int, bytes] = {}
         outcomes = self.encoder.encode(
             [entry.item for _, entry, _ in todo],
@@ -161,43 +227,23 @@ class _Run:
         rows = []
         for place, ((identity, entry, about), outcome) in enumerate(zip(todo, outcomes, strict=True)):
             if isinstance(outcome, Refused):
-                self._failed(identity, entry, outcome.reason)
+                self._refused(identity, entry, outcome)
                 continue
-            row = self._row(identity, entry)
-            rows.append(
-                dataclasses.replace(row, content=about.key.hex(), vector_D=outcome, thumbnail=thumbnails[place])
-            )
-        self.index.store.upsert(rows)
-        self.report.changed += sum(row.id in self.known for row in rows)
-        self.report.added += sum(row.id not in self.known for row in rows)
+            row = self._row(identity, entry, about.key.hex())
+            rows.append(dataclasses.replace(row, vector_D=outcome, thumbnail=thumbnails[place]))
+        return rows
 
-    def _refresh(self, same: list[tuple[str, Entry]]) -> None:
-        """Items whose content is as before: the vector stays, the rest is written anew."""
-        old = self.index.store.get([identity for identity, _ in same], vectors=True, thumbnails=True)
-        rows = [
-            dataclasses.replace(
-                self._row(identity, entry),
-                content=old[identity].content,
-                vector_D=old[identity].vector_D,
-                thumbnail=old[identity].thumbnail,
-            )
-            for identity, entry in same
-            if identity in old
-        ]
-        self.index.store.upsert(rows)
-        self.report.refreshed += len(rows)
-
-    def _row(self, identity: str, entry: Entry) -> Row:
+    def _row(self, identity: str, entry: Entry, content: str) -> Row:
         return Row(
             id=identity,
-            source=self.source,
+            source=self.source.path,
             key=entry.key,
             kind=entry.item.kind,
             text=entry.item.text[:TEXT_LIMIT],
             path=entry.name,
             file=self._relative(entry.item.file),
             stamp=entry.stamp,
-            content="",
+            content=content,
             digest=entry.digest(),
             fields=entry.fields,
         )
@@ -209,46 +255,15 @@ class _Run:
         relative = document.resolve().relative_to(self.root).as_posix()
         return relative if page is None else f"{relative}#page={page}"
 
-    def _failed(self, identity: str, entry: Entry, reason: str) -> None:
+    def _refused(self, identity: str, entry: Entry, why: Refused) -> None:
         """It is not in the index any more: what was there is of a file that is no longer there."""
         self.seen.discard(identity)
-        self.report.errors[entry.key] = reason
+        self._error(entry.key, why.reason, stamp=entry.stamp, lasting=None if why.kind == "memory" else entry)
 
-
-def _finish(index: Index, work: Work, options: BuildOptions) -> None:
-    work.stage("compact")
-    index.store.optimize(exact_below=options.exact_below, settings=index.info.settings)
-    stats = index.store.stats()
-    if stats.approximate and stats.rows:
-        work.stage("measure recall")
-        index.info = dataclasses.replace(index.info, settings=find_settings(index, seed=options.seed))
-        index.store.use(index.info.settings)
-        index.save()
-    if not options.make_map:
-        return
-    old, state = index.map(), _state(index)
-    if old is not None and old.state == state:
-        return
-    work.stage("map")
-    ids, vector_ND = index.store.vectors(limit=None)
-    write_map(index.path, ids, project(vector_ND, seed=options.seed), state=state)
-
-
-def _state(index: Index) -> str:
-    """A hash of what the vectors are of. What a run did does not tell whether its map is of now: the run before may
-    have been killed before its map, or have been told to make none."""
-    columns = index.store.column(["id", "content"])
-    digest = hashlib.sha256()
-    for identity, content in sorted(zip(columns["id"], columns["content"], strict=True)):
-        digest.update(f"{identity} {content}\n".encode())
-    return digest.hexdigest()
-
-
-def _write_errors(path: Path, errors: dict[str, str]) -> None:
-    if not errors:
-        path.unlink(missing_ok=True)
-        return
-    write_jsonl(path, ({"key": key, "error": reason} for key, reason in errors.items()))
+    def _error(self, key: str, reason: str, *, stamp: str = "", lasting: Entry | None = None) -> None:
+        self.report.errors[key] = reason
+        if self.errors.note(key, reason, stamp=stamp, lasting=lasting):
+            self.report.known.append(key)
 
 
 def _clean(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:

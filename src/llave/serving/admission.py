@@ -1,7 +1,8 @@
 """How much the server holds at a time.
 
 Items and tokens are claimed before the work, or the request is refused: a client should hear at once that the queue is
-full. A quarter of it is for small requests: two with thousands of items do not shut out those with one. Decoded pictures wait for their memory instead, so that many large pictures in one request pass one by one.
+full. A quarter of it is for small requests: two with thousands of items do not shut out those with one. Decoded
+pictures wait for their memory instead, so that many large pictures in one request pass one by one.
 """
 
 import asyncio

@@ -15,7 +15,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from llave._version import __version__
-from llave.errors import UserError
 from llave.serving.admission import Admission
 from llave.serving.allocator import KEPT, give_back_memory, resident_memory
 from llave.serving.answers import AnswerGate
@@ -107,6 +106,8 @@ def create_app(
             stack.callback(service.threads.shutdown, wait=False, cancel_futures=True)
             if options.remote is not None:
                 stack.push_async_callback(options.remote.close)
+            if service.catalogue is not None:
+                await stack.enter_async_context(service.catalogue.open())
             loading = asyncio.create_task(_load(service, load, thread, stack, on_ready, on_failure))
             yield
             loading.cancel()
@@ -149,8 +150,8 @@ async def _load(
     try:
         engines = await loop.run_in_executor(thread, load)
         if service.catalogue is not None:
-            index = service.catalogue.index
-            service.index_model = await loop.run_in_executor(thread, _made_with, index, engines)
+            by_name = {one.name: one.model for one in engines}
+            await loop.run_in_executor(thread, service.catalogue.watched.use_models, by_name)
     except Exception as error:
         on_failure(error)
         return
@@ -164,19 +165,6 @@ async def _load(
     tidying = asyncio.create_task(_tidy(thread), name="tidy")
     stack.callback(tidying.cancel)
     on_ready(engines)
-
-
-def _made_with(index: "Index", engines: Sequence[Engine]) -> str:
-    """The name of the model that an index was made with."""
-    reasons = []
-    for engine in engines:
-        try:
-            index.check_model(engine.model)
-        except UserError as error:
-            reasons.append(error)
-        else:
-            return engine.name
-    raise reasons[0]
 
 
 async def _tidy(thread: ThreadPoolExecutor, *, seconds: float = TIDY_SECONDS, kept: int = KEPT) -> None:
@@ -207,7 +195,6 @@ def _add_gates(app: FastAPI, service: Service, options: AppOptions) -> None:
     app.add_middleware(PageHeaders)
     if options.hosts is not None:
         app.add_middleware(HostGate, allowed=options.hosts, open_paths=status.OPEN)
-    app.add_middleware(AnswerGate, unread=service.unread)
     app.add_middleware(LogGate, service=service)
     if options.root_path:
         app.add_middleware(RootGate, root=options.root_path)
@@ -220,3 +207,4 @@ def _add_gates(app: FastAPI, service: Service, options: AppOptions) -> None:
             allow_private_network=True,  # the server of a user's own network, asked by a page that the user named
             expose_headers=["x-request-id", "retry-after"],
         )
+    app.add_middleware(AnswerGate, unread=service.unread)

@@ -1,9 +1,11 @@
 """An index as the routes use it: in a few threads, in JSON, and with what takes long kept until the index changes."""
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,14 +14,17 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from llave.errors import UserError
+from llave.search.kept import Kept, keep
 from llave.serving.errors import ApiError, bad_request
+from llave.serving.schema_search import SearchRequest
+from llave.serving.watch import Watched
 
 if TYPE_CHECKING:
     from llave.search.fields import Field
     from llave.search.hits import Hit
     from llave.search.index import Index
 
-__all__ = ["Catalogue"]
+__all__ = ["Catalogue", "item", "version_of"]
 
 THREADS = 4
 BINS = 40
@@ -36,60 +41,103 @@ class Catalogue:
     """
 
     def __init__(self, index: "Index", *, gallery: bool) -> None:
-        self.index = index
+        self.watched = Watched(index)
         self._gallery = gallery
-        self._threads = asyncio.Semaphore(THREADS)
-        self._kept: dict[str, tuple[object, bytes]] = {}
+        self._searching = ThreadPoolExecutor(THREADS, "index")
+        self._making = ThreadPoolExecutor(1, "index-whole")  # what reads all items: once, whoever else waits for it
+        self._kept: dict[str, Kept[bytes]] = {}
 
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """Run what blocks in a thread, a few at a time."""
-        async with self._threads:
-            return await asyncio.to_thread(work)
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Follow the index until the end of the block."""
+        watching = asyncio.create_task(self.watched.watch(), name="watch the index")
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+            for threads in (self._searching, self._making):
+                threads.shutdown(wait=False, cancel_futures=True)
 
-    async def description(self) -> bytes:
+    async def run(self, work: Callable[["Index"], Result]) -> Result:
+        """Run what blocks in a thread, a few at a time.
+
+        Raises:
+            ApiError: 503, the index is gone.
+        """
+        return await self._run(self._searching, work)
+
+    async def description(self) -> Kept[bytes]:
         """``/v1/index``."""
-        return await self.run(lambda: self._keep("index", self._describe))
+        return await self._whole("index", self._describe)
 
-    async def map(self) -> bytes:
+    async def map(self) -> Kept[bytes]:
         """``/v1/map``.
 
         Raises:
             ApiError: 404, there is none.
         """
-        return await self.run(lambda: self._keep("map", self._draw))
+        return await self._whole("map", _draw)
 
-    def search(
-        self, query_D: NDArray[np.float32], filter: Any, *, limit: int, offset: int, exclude: list[str], histogram: bool
-    ) -> dict[str, Any]:
-        """The nearest items.
+    def search(self, index: "Index", wanted: SearchRequest, query_D: NDArray[np.float32] | None) -> dict[str, Any]:
+        """The nearest items, or without a query those that pass the filter.
 
         Raises:
-            ApiError: a filter that cannot be read, or on a field that is not there.
+            ApiError: a filter that cannot be read, or a filter or an order by a field that is not there.
         """
+        from llave.search.fields import check_conditions, check_sort
         from llave.search.filters import filter_from_json
 
-        with _filter_errors():
-            conditions = filter_from_json(filter)
-            hits = self.index.search(query_D, limit=limit, offset=offset, filter=conditions, exclude=exclude)
-            count = self.index.count(conditions)
-            spread = _histogram(self.index.scores(query_D, filter=conditions)) if histogram else None
-        return {"results": [item(hit) for hit in hits], "histogram": spread, "count": count}
+        version, fields = self.watched.version, index.store.fields()
+        with _param("filter", "invalid_filter"):
+            conditions = filter_from_json(wanted.filter)
+            check_conditions(conditions, fields)
+        with _param("sort", "invalid_sort"):
+            check_sort(wanted.order and wanted.order.removeprefix("-"), fields)
+        count, spread = index.count(conditions), None
+        if query_D is None:
+            hits = index.browse(filter=conditions, sort=wanted.order, limit=wanted.limit, offset=wanted.offset)
+        else:
+            exclude = [wanted.id] if wanted.id else []
+            hits = index.search(query_D, filter=conditions, exclude=exclude, limit=wanted.limit, offset=wanted.offset)
+            if wanted.histogram:
+                spread = _histogram(index.scores(query_D, filter=conditions))
+        return {
+            "results": [item(hit) for hit in hits],
+            "histogram": spread,
+            "count": count,
+            "version": version,
+            "hint": None,
+        }
 
-    def _keep(self, name: str, make: Callable[[], dict[str, Any]]) -> bytes:
-        """What was made for the index as it is now."""
-        state = self._state()
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != state:
-            kept = self._kept[name] = (state, to_json(make()))
-        return kept[1]
+    async def _run(self, threads: ThreadPoolExecutor, work: Callable[["Index"], Result]) -> Result:
+        loop, index = asyncio.get_running_loop(), self.watched.index
+        try:
+            return await loop.run_in_executor(threads, work, index)
+        except ApiError:
+            raise
+        except Exception:  # maybe the index has gone since the last look, or is another one
+            await asyncio.to_thread(self.watched.look)
+            if self.watched.index is index:
+                raise
+        return await loop.run_in_executor(threads, work, self.watched.index)
 
-    def _state(self) -> object:
-        """Changes when the index does."""
-        files = [path for path in (self.index.path / "index.json", self.index.path / "map.arrow") if path.is_file()]
-        return self.index.count(), tuple((path.name, path.stat().st_mtime_ns) for path in files)
+    async def _whole(self, name: str, make: Callable[["Index"], dict[str, Any]]) -> Kept[bytes]:
+        """What was made of the index as it is now; whoever comes meanwhile waits for the same."""
 
-    def _describe(self) -> dict[str, Any]:
-        index = self.index
+        def work(index: "Index") -> Kept[bytes]:
+            known, version = self._kept.get(name), self.watched.version
+            if known is None or not known.serves(version):
+                known = self._kept[name] = keep(version, lambda: to_json({**make(index), "version": version}))
+            return known
+
+        known = self._kept.get(name)
+        if self.watched.is_there and known is not None and known.serves(self.watched.version):
+            return known
+        return await self._run(self._making, work)
+
+    def _describe(self, index: "Index") -> dict[str, Any]:
         return {
             "object": "index",
             "model": Path(index.info.model).name,  # not where it lies on this machine
@@ -101,26 +149,27 @@ class Catalogue:
             "gallery": self._gallery,
         }
 
-    def _draw(self) -> dict[str, Any]:
-        found = self.index.map()
-        if found is None:
-            raise ApiError(404, "this index has no map; make one with `llave index --map`", code="no_map")
-        names = [field.name for field in self.index.fields() if field.type == "string"]
-        columns = self.index.store.column(["id", "kind", *names])
-        place = {row_id: number for number, row_id in enumerate(columns["id"])}
-        shown = [number for number, row_id in enumerate(found.ids) if row_id in place]  # the rest was removed since
-        rows = [place[found.ids[number]] for number in shown]
-        xy_N2 = found.xy_N2[shown].astype(float).round(5)
-        kind = _coded([columns["kind"][row] for row in rows])
-        fields = {name: _coded([columns[name][row] for row in rows]) for name in names}
-        return {
-            "ids": [found.ids[number] for number in shown],
-            "x": xy_N2[:, 0].tolist(),
-            "y": xy_N2[:, 1].tolist(),
-            "kinds": kind["values"],
-            "kind": kind["codes"],
-            "fields": {name: coded for name, coded in fields.items() if 0 < len(coded["values"]) <= MAP_VALUES},
-        }
+
+def _draw(index: "Index") -> dict[str, Any]:
+    found = index.map()
+    if found is None:
+        raise ApiError(404, "this index has no map; make one with `llave index --map`", code="no_map")
+    names = [field.name for field in index.fields() if field.type == "string"]
+    columns = index.store.column(["id", "kind", *names])
+    place = {row_id: number for number, row_id in enumerate(columns["id"])}
+    shown = [number for number, row_id in enumerate(found.ids) if row_id in place]  # the rest was removed since
+    rows = [place[found.ids[number]] for number in shown]
+    xy_N2 = found.xy_N2[shown].astype(float).round(5)
+    kind = _coded([columns["kind"][row] for row in rows])
+    fields = {name: _coded([columns[name][row] for row in rows]) for name in names}
+    return {
+        "ids": [found.ids[number] for number in shown],
+        "x": xy_N2[:, 0].tolist(),
+        "y": xy_N2[:, 1].tolist(),
+        "kinds": kind["values"],
+        "kind": kind["codes"],
+        "fields": {name: coded for name, coded in fields.items() if 0 < len(coded["values"]) <= MAP_VALUES},
+    }
 
 
 def item(hit: "Hit") -> dict[str, Any]:
@@ -132,16 +181,26 @@ def item(hit: "Hit") -> dict[str, Any]:
         "text": hit.text,
         "path": hit.path,
         "fields": hit.fields,
-        "thumbnail": None if hit.kind == "text" else f"/v1/items/{hit.id}/thumbnail",
+        "thumbnail": None if hit.kind == "text" else _address(hit, "thumbnail"),
+        "content": _address(hit, "content") if hit.kind == "image" else None,
     }
 
 
+def version_of(content: str) -> str:
+    """The part of a content's hash that is in the addresses of its pictures, so that another content has others."""
+    return content[:16]
+
+
+def _address(hit: "Hit", what: str) -> str:
+    return f"/v1/items/{hit.id}/{what}?v={version_of(hit.content)}"
+
+
 @contextmanager
-def _filter_errors() -> Iterator[None]:
+def _param(name: str, code: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise bad_request(str(error), "filter", "invalid_filter") from None
+        raise bad_request(str(error), name, code) from None
 
 
 def _histogram(score_N: NDArray[np.float32]) -> dict[str, Any] | None:

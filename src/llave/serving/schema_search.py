@@ -2,7 +2,19 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictStr,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
+
+from llave.serving.form import Form
 
 __all__ = [
     "Histogram",
@@ -16,43 +28,103 @@ __all__ = [
 ]
 
 MAX_LIMIT, MAX_OFFSET, MAX_IDS = 200, 10_000, 1000
-Scalar = str | float | bool | None
+MAX_TEXT, MAX_NAME = 200_000, 200
+MAX_FILTER_DEPTH, MAX_FILTER_PARTS, MAX_FILTER_TEXT = 8, 2000, 20_000
+Scalar = str | int | float | bool | None
+Name = Annotated[StrictStr, StringConstraints(max_length=MAX_NAME)]
 
 
-class SearchRequest(BaseModel):
-    """A text, a picture, both, or an item of the index to find more like it."""
+def _small(value: Any) -> Any:
+    """A filter, if it is no larger than anybody means: all of it is looked at before any of it costs something.
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-    text: StrictStr | None = None
+    Raises:
+        ValueError: too deep, too many parts, or too long.
+    """
+    parts, characters, waiting = 0, 0, [(value, 1)]
+    while waiting:
+        part, depth = waiting.pop()
+        parts += 1
+        inner = [*part, *part.values()] if isinstance(part, dict) else part if isinstance(part, list) else []
+        characters += len(part) if isinstance(part, str) else 0
+        if depth > MAX_FILTER_DEPTH or parts + len(waiting) + len(inner) > MAX_FILTER_PARTS:
+            raise ValueError(f"a filter has at most {MAX_FILTER_PARTS} parts, {MAX_FILTER_DEPTH} levels deep")
+        if characters > MAX_FILTER_TEXT:
+            raise ValueError(f"a filter has at most {MAX_FILTER_TEXT:,} characters")
+        waiting += [(one, depth + 1) for one in inner]
+    return value
+
+
+def _form_of(value: Any) -> str:
+    return "<line>" if isinstance(value, str) else "<object>"
+
+
+_Line = Annotated[StrictStr, Tag("<line>")]
+_Object = Annotated[dict[str, Any], Tag("<object>")]
+
+
+class Sort(Form):
+    """An order of items."""
+
+    field: Name
+    order: Literal["asc", "desc"] = "asc"
+
+
+_Name = Annotated[Name, Tag("<line>")]
+_Sort = Annotated[Sort, Tag("<object>")]
+
+
+class SearchRequest(Form):
+    """A text, a picture, both, or an item of the index to find more like it; without any of these, items in order."""
+
+    text: Annotated[StrictStr, StringConstraints(max_length=MAX_TEXT)] | None = None
     image: StrictStr | None = None
     """A ``data:`` address or base64."""
-    id: Annotated[StrictStr, Field(max_length=200)] | None = None
+    id: Name | None = None
     weight: Annotated[float, Field(ge=0, le=1)] | None = None
     """The picture's share beside the text; null lets the model relate the two."""
-    filter: Annotated[StrictStr, Field(max_length=20_000)] | dict[str, Any] | None = None
+    filter: Annotated[_Line | _Object, Discriminator(_form_of), BeforeValidator(_small)] | None = None
     """Conditions, as a line or an object: ``artist = noto``, ``{"artist": ["noto"], "year": {">=": 2000}}``."""
+    sort: Annotated[_Name | _Sort, Discriminator(_form_of)] | None = None
+    """Where there is no query: a field to order by, such as ``year``, or ``-year`` for the highest first; null is
+    by path."""
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 24
-    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
+    offset: Annotated[int, Field(ge=0, le=2**31)] = 0
+    """So many are left out; at most 10,000 where there is a query."""
     histogram: bool = False
     """Also how the scores of all items that pass are spread."""
-    instruction: Annotated[StrictStr, Field(max_length=10_000)] | None = None
+    instruction: Annotated[StrictStr, StringConstraints(max_length=10_000)] | None = None
     """The query's prompt, in place of the index's own."""
 
+    @property
+    def has_query(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.id is not None or self.image is not None or bool((self.text or "").strip())
+
+    @property
+    def order(self) -> str | None:
+        """The order as a line: ``-year``."""
+        if isinstance(self.sort, Sort):
+            return f"-{self.sort.field}" if self.sort.order == "desc" else self.sort.field
+        return self.sort or None
+
     @model_validator(mode="after")
-    def _a_query(self) -> Self:
+    def _makes_sense(self) -> Self:
         has_text = bool((self.text or "").strip())
         if self.id is not None and (has_text or self.image is not None):
             raise ValueError("a search has either an id, or a text and a picture")
-        if self.id is None and not has_text and self.image is None:
-            raise ValueError("a search needs a text, a picture or an id")
         if self.weight is not None and (not has_text or self.image is None):
             raise ValueError("a weight is between a text and a picture; give both, or leave it out")
+        if self.has_query and self.order:
+            raise ValueError("what a query finds is ordered by its score; leave sort out, or the query")
+        if self.has_query and self.offset > MAX_OFFSET:
+            raise ValueError(f"offset: at most {MAX_OFFSET:,} with a query; filter, or leave the query out to page on")
         return self
 
 
 class ItemResponse(BaseModel):
     """An item; the score is null where there was no query."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
     id: str
     score: float | None
     kind: Literal["image", "text", "video", "page"]
@@ -60,6 +132,9 @@ class ItemResponse(BaseModel):
     path: str
     fields: dict[str, Scalar]
     thumbnail: str | None
+    """Address of a small WebP; another one when the item's content is another."""
+    content: str | None
+    """Address of the item's own picture, as long as its file lies where it was."""
 
 
 class Histogram(BaseModel):
@@ -70,20 +145,24 @@ class Histogram(BaseModel):
 
 
 class SearchResponse(BaseModel):
-    """The best first. ``count`` is of all items that pass the filter."""
+    """The best first, or in order. ``count`` is of all items that pass the filter."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
     object: str
     results: list[ItemResponse]
     histogram: Histogram | None
     count: int
+    version: str
+    """Of the index; ``/v1/index`` and ``/v1/map`` say the same one until something has changed."""
+    hint: str | None
+    """Where nothing passes: values near to one of the filter that no item has."""
     took_ms: float
 
 
-class ItemsRequest(BaseModel):
+class ItemsRequest(Form):
     """Ids of items."""
 
-    model_config = ConfigDict(extra="forbid")
-    ids: Annotated[list[Annotated[StrictStr, Field(max_length=200)]], Field(max_length=MAX_IDS)]
+    ids: Annotated[list[Name], Field(max_length=MAX_IDS, fail_fast=True)]
 
 
 class ItemsResponse(BaseModel):
@@ -104,6 +183,7 @@ class IndexResponse(BaseModel):
     fields: list[dict[str, Any]]
     map: bool
     gallery: bool
+    version: str
 
 
 class MapResponse(BaseModel):
@@ -115,3 +195,4 @@ class MapResponse(BaseModel):
     kinds: list[str]
     kind: list[int]
     fields: dict[str, dict[str, Any]]
+    version: str

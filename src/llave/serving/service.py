@@ -34,7 +34,6 @@ class Service:
     """One server.
 
     Args:
-        index_model: the name of the one that the index was made with.
         models: once they are all loaded; the first one answers requests that name none.
         in_flight: requests being answered, by the outermost gate.
         unread: answers on the way.
@@ -47,7 +46,6 @@ class Service:
     media: Media
     catalogue: Catalogue | None = None
     models: Sequence[Served] = ()
-    index_model: str | None = None
     draining: bool = False
     in_flight: int = 0
     unread: Unread = field(init=False)
@@ -63,7 +61,8 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether requests are taken."""
-        return bool(self.models) and not self.draining
+        searches = self.catalogue is None or self.catalogue.watched.is_there
+        return bool(self.models) and searches and not self.draining
 
     def model(self, name: str | None = None) -> Served:
         """The model of that name.
@@ -87,4 +86,4 @@ class Service:
         Raises:
             ApiError: 503, not loaded yet.
         """
-        return self.model(self.index_model)
+        return self.model(None if self.catalogue is None else self.catalogue.watched.model)

@@ -115,7 +115,8 @@ def _at_both(page: Page) -> None:
 
 
 SCENES: dict[str, tuple[str, dict[str, Any], Callable[[Page], None] | None]] = {
-    "welcome": ("", {}, None),
+    "browse": ("", {}, _at_results),
+    "browse dark phone": ("#sort=-size", {**PHONE, "color_scheme": "dark"}, _at_results),
     "light": ("#q=a+red+circle", {}, _at_both),
     "dark": ("#q=a+red+circle", {"color_scheme": "dark"}, _at_both),
     "dialog": ("#q=a+red+circle", {}, _at_dialog),

@@ -33,6 +33,7 @@ class Visitor:
         self.url = url
         self.problems: list[str] = []
         self.searches: list[dict[str, Any]] = []
+        self.listings: list[dict[str, Any]] = []
         page.add_init_script(WATCH_POLICY)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -46,7 +47,7 @@ class Visitor:
         if not url.startswith((self.url + "/", "data:", "blob:" + self.url)):
             self.problems.append(f"a request left the origin: {url}")
         if method == "POST" and url.endswith("/v1/search"):
-            self.searches.append(body)
+            (self.searches if has_query(body) else self.listings).append(body)
 
     def go(self, hash: str = "") -> "Visitor":
         self.page.goto(f"{self.url}/{hash}")
@@ -59,7 +60,7 @@ class Visitor:
 
     @property
     def cards(self) -> Locator:
-        """Results; not what greets before there is a query."""
+        """What the query has found; without a query, the items of the index."""
         return self.page.get_by_role("list", name="Results").locator(".card")
 
     @property
@@ -74,11 +75,18 @@ class Visitor:
         """Type a text and wait for its answer."""
         with self.answer():
             self.box.fill(text)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what is shown is the answer to what is asked."""
+        self.page.locator('.columns[data-busy="false"]').wait_for()
         self.cards.first.wait_for()
 
     def answer(self) -> Any:
-        """A context in which a search is answered."""
-        return self.page.expect_response(lambda answer: answer.url.endswith("/v1/search"))
+        """A context in which a query is answered; items that are listed without one are not waited for."""
+        return self.page.expect_response(
+            lambda answer: answer.url.endswith("/v1/search") and has_query(answer.request.post_data_json)
+        )
 
     def transfer(self, file: Path) -> Any:
         """A DataTransfer that holds the file, as a drop or the clipboard gives it."""
@@ -105,6 +113,11 @@ class Visitor:
     def violations(self) -> list[str]:
         found: list[str] = self.page.evaluate("window.violations ?? []")
         return found
+
+
+def has_query(body: dict[str, Any]) -> bool:
+    """Whether a search compares, and does not list alone."""
+    return not body.keys().isdisjoint({"text", "image", "id"})
 
 
 def found_ids(answer: Response) -> list[str]:

@@ -117,7 +117,6 @@ export const search = (body: SearchRequest, abort?: AbortSignal): Promise<Search
   post("/v1/search", body, abort);
 export const fetchItems = (ids: string[], abort?: AbortSignal): Promise<Item[]> =>
   post<{ data: Item[] }>("/v1/items", { ids }, abort).then(({ data }) => data);
-export const contentPath = (id: string): string => `/v1/items/${encodeURIComponent(id)}/content`;
 
 /** A vector for each text or picture (a data: address). */
 export async function embed(model: string, inputs: { text?: string; image?: string }[]): Promise<number[][]> {

@@ -2,6 +2,8 @@
 
 export type Kind = "image" | "text" | "video" | "page";
 export type Value = string | number | boolean;
+/** A number, or a date in ISO form. */
+export type Bound = number | string;
 
 export interface Item {
   id: string;
@@ -11,15 +13,18 @@ export interface Item {
   text: string;
   path: string;
   fields: Record<string, Value | null>;
+  /** Addresses of its pictures; other ones when what they show is another. */
   thumbnail: string | null;
+  content: string | null;
 }
 
 export interface Field {
   name: string;
-  type: "string" | "number" | "boolean";
+  type: "string" | "integer" | "number" | "date" | "boolean";
   values?: { value: Value; count: number }[] | null;
-  low?: number | null;
-  high?: number | null;
+  /** The range of numbers and dates. */
+  low?: Bound | null;
+  high?: Bound | null;
 }
 
 export interface IndexInfo {
@@ -30,10 +35,12 @@ export interface IndexInfo {
   fields: Field[];
   map: boolean;
   gallery: boolean;
+  /** Another one when anything in the index has changed. */
+  version: string;
 }
 
-/** A list means "one of these"; an object bounds a number. */
-export type Condition = Value[] | { ">="?: number; "<="?: number };
+/** A list means "one of these"; an object bounds a number or a date. */
+export type Condition = Value[] | { ">="?: Bound; "<="?: Bound };
 export type Filter = Record<string, Condition>;
 
 export interface SearchRequest {
@@ -43,6 +50,8 @@ export interface SearchRequest {
   /** The picture's share; null lets the model fuse both. */
   weight?: number | null;
   filter?: Filter;
+  /** A field, or "-field" for the highest first; where there is no query. */
+  sort?: string;
   limit: number;
   offset: number;
   histogram: boolean;
@@ -57,6 +66,9 @@ export interface SearchAnswer {
   results: Item[];
   histogram: Histogram | null;
   count: number;
+  version: string;
+  /** Words near to one of the filter that no item has. */
+  hint: string | null;
   took_ms: number;
 }
 

@@ -7,7 +7,7 @@ import { count, plural } from "../parts/format";
 import { Icon, type IconName } from "../parts/icons";
 import { Notice } from "../parts/notice";
 import { info, loadMap } from "../state/index-info";
-import { selection } from "../state/query";
+import { asks, selection } from "../state/query";
 import { results } from "../state/results";
 import { type Camera, HOME, type Size, toMap, zoomed } from "./camera";
 import type { Mode } from "./gestures";
@@ -19,14 +19,14 @@ import { MARK } from "./renderer";
 export function MapView() {
   const [data, setData] = useState<MapData | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
+  const version = info()?.version;
   const load = (): void => {
     setProblem(null);
-    loadMap().then(setData, (error: unknown) => setProblem(messageOf(error)));
+    loadMap(version ?? "").then(setData, (error: unknown) => setProblem(messageOf(error)));
   };
-  const ready = info() !== null;
   useEffect(() => {
-    if (ready) load();
-  }, [ready]);
+    if (version !== undefined) load();
+  }, [version]);
   return (
     <section class="map" aria-label="Map">
       {problem !== null ? (
@@ -49,7 +49,7 @@ const MODES: { mode: Mode; icon: IconName; label: string }[] = [
 /** What stands out: the selection, else this query's results, else nothing. */
 function marksOf(ids: string[]): Uint8Array<ArrayBuffer> {
   const chosen = selection.value && new Set(selection.value);
-  const found = chosen ? null : new Set(results.value?.items.map(({ id }) => id));
+  const found = chosen || !asks.value ? null : new Set(results.value?.items.map(({ id }) => id));
   if (!chosen && !found?.size) return new Uint8Array(ids.length);
   return Uint8Array.from(ids, (id) =>
     chosen ? (chosen.has(id) ? MARK.chosen : MARK.faded) : found?.has(id) ? MARK.result : MARK.faded,
@@ -57,7 +57,8 @@ function marksOf(ids: string[]): Uint8Array<ArrayBuffer> {
 }
 
 function Loaded({ data }: { data: MapData }) {
-  const [by, setBy] = useState(() => defaultField(data));
+  const [chosen, setBy] = useState(() => defaultField(data));
+  const by = chosen in data.fields ? chosen : "kind"; // the field may have gone since
   const [mode, setMode] = useState<Mode>("pan");
   const [camera, setCamera] = useState<Camera>(HOME);
   const [size, setSize] = useState<Size>({ width: 1, height: 1 });

@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 
-import { contentPath, isAbort, messageOf, search } from "../api/client";
+import { isAbort, messageOf, search } from "../api/client";
 import type { Item } from "../api/types";
 import { askLike } from "../state/query";
 import { count, score as scoreText, titleOf, valueText } from "./format";
@@ -76,9 +76,9 @@ function Open({ item, among }: { item: Item; among: Item[] }) {
 
 /** The original where the server gives it out (pictures), else the thumbnail, else the text. */
 function Original({ item }: { item: Item }) {
-  const [sharp, setSharp] = useState(item.kind === "image");
-  if (!sharp) return <Thumb item={item} />;
-  return <Thumb item={item} src={contentPath(item.id)} onBroken={() => setSharp(false)} />;
+  const [broken, setBroken] = useState(false);
+  if (item.content === null || broken) return <Thumb item={item} />;
+  return <Thumb item={item} src={item.content} onBroken={() => setBroken(true)} />;
 }
 
 function Facts({ item }: { item: Item }) {

@@ -18,6 +18,8 @@ const PATHS = {
   lasso: "M12 4c5 0 8 2.4 8 5.5S17 15 12 15s-8-2.4-8-5.500S7 4 12 4zM8 14.500c-2 .8-2 3 0 3s2.5 2 .5 3",
   rectangle: "M5 6h14v12H5z",
   reset: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
+  ascending: "M7 20V4M3 8l4-4 4 4M14 6h3M14 12h5M14 18h7",
+  descending: "M7 4v16M3 16l4 4 4-4M14 6h7M14 12h5M14 18h3",
   left: "M14.5 6l-6 6 6 6",
   right: "M9.5 6l6 6-6 6",
   warning: "M12 4 3 19.500h18zM12 10v4.500M12 17h.01",

@@ -1,7 +1,7 @@
 /** Filters made from the index's own fields. */
 import { useState } from "preact/hooks";
 
-import type { Condition, Field, IndexInfo, Value } from "../api/types";
+import type { Bound, Condition, Field, IndexInfo, Value } from "../api/types";
 import { groups, isCut } from "../parts/fields";
 import { count, valueText } from "../parts/format";
 import { Icon } from "../parts/icons";
@@ -60,32 +60,45 @@ function Checkboxes({ name, values: listed }: { name: string; values: Counted[] 
   );
 }
 
-function Range({ field: { name, low, high } }: { field: Field }) {
+/** From … to, of numbers or days. */
+function Range({ field: { name, type, low, high } }: { field: Field }) {
   const condition = query.value.filter[name];
   const bounds = condition !== undefined && !Array.isArray(condition) ? condition : {};
-  const change = (side: ">=" | "<=", typed: number): void => {
+  const days = type === "date";
+  const change = (side: ">=" | "<=", { value, valueAsNumber }: HTMLInputElement): void => {
     const { [side]: _old, ...rest } = bounds;
-    const next: Condition = Number.isNaN(typed) ? rest : { ...rest, [side]: typed };
+    const next: Condition = value === "" ? rest : { ...rest, [side]: days ? value : valueAsNumber };
     setCondition(name, Object.keys(next).length > 0 ? next : null);
   };
-  const input = (side: ">=" | "<=", bound: number | null | undefined, label: string) => (
+  const input = (side: ">=" | "<=", bound: Bound | null | undefined, label: string) => (
     <input
-      type="number"
-      step="any"
+      type={days ? "date" : "number"}
+      step={days ? undefined : type === "integer" ? 1 : "any"}
       aria-label={`${name}, ${label}`}
       placeholder={bound == null ? label : String(bound)}
       value={bounds[side] ?? ""}
-      onChange={(event) => change(side, event.currentTarget.valueAsNumber)}
+      onChange={(event) => change(side, event.currentTarget)}
     />
   );
   return (
-    <div class="filter-range">
-      {input(">=", low, "at least")}
+    <div class={days ? "filter-range filter-days" : "filter-range"}>
+      {input(">=", low, days ? "from" : "at least")}
       <span aria-hidden="true">–</span>
-      {input("<=", high, "at most")}
+      {input("<=", high, days ? "to" : "at most")}
+      {days && low != null && high != null && (
+        <p class="quiet">
+          {day(low)} to {day(high)}
+        </p>
+      )}
     </div>
   );
 }
+
+/** A time's day. */
+const day = (bound: Bound): string => String(bound).slice(0, 10);
+
+/** Of these, ranges are chosen; of all else, values. */
+const RANGES = new Set<Field["type"]>(["integer", "number", "date"]);
 
 function Group({ name, open, children }: { name: string; open: boolean; children: preact.ComponentChildren }) {
   const active = name in query.value.filter;
@@ -131,7 +144,7 @@ export function Filters({ info }: { info: IndexInfo }) {
         )}
         {fields.map((field, at) => (
           <Group key={field.name} name={field.name} open={field.type !== "string" || (at < 3 && groups(field))}>
-            {field.type === "number" ? (
+            {RANGES.has(field.type) ? (
               <Range field={field} />
             ) : (
               <Checkboxes

@@ -1,4 +1,5 @@
-/** Filters beside results; before anything is asked, a page that teaches how. */
+/** Filters beside results; before anything is asked, all items in order, under a few words that teach how. */
+import type { IndexInfo } from "../api/types";
 import { Notice } from "../parts/notice";
 import { count, plural, score } from "../parts/format";
 import { info } from "../state/index-info";
@@ -8,6 +9,7 @@ import { Chips } from "./chips";
 import { Filters } from "./filters";
 import { Gallery, Skeleton } from "./gallery";
 import { Histogram } from "./histogram";
+import { Sort } from "./sort";
 import { pictureProblem } from "./take-picture";
 import { Weight } from "./weight";
 import { Welcome } from "./welcome";
@@ -29,7 +31,12 @@ function Outcome() {
   if (failure.value !== null && found === null) return <Notice message={failure.value} retry={retry} />;
   if (!found) return <Skeleton count={PAGE / 2} />;
   if (found.items.length === 0) {
-    return <p class="empty">Nothing in the index passes these filters. Remove one of them above.</p>;
+    if (!filtered()) return <p class="empty">Nothing is in the index yet.</p>;
+    return (
+      <p class="empty">
+        Nothing in the index passes these filters. Remove one of them above.{found.hint !== null && ` ${found.hint}`}
+      </p>
+    );
   }
   return (
     <>
@@ -44,7 +51,10 @@ function Outcome() {
   );
 }
 
-function ResultsHead() {
+const idle = (): boolean => !asks.value && selection.value === null;
+const filtered = (): boolean => Object.keys(query.value.filter).length > 0;
+
+function ResultsHead({ index }: { index: IndexInfo | null }) {
   const found = results.value;
   const both = query.value.text.trim() !== "" && query.value.image !== null && selection.value === null;
   return (
@@ -54,11 +64,12 @@ function ResultsHead() {
         {both && <Weight />}
         <p class="head-status" role="status">
           {statusText()}
-          {found?.tookMs != null && !slow.value && loading.value !== "first" && (
+          {found?.tookMs != null && !idle() && !slow.value && loading.value !== "first" && (
             <span class="quiet"> in {Math.max(1, Math.round(found.tookMs))} ms</span>
           )}
         </p>
       </div>
+      {index && idle() && <Sort info={index} />}
       {found?.histogram && found.histogram.counts.length > 0 && (
         <Histogram data={found.histogram} items={found.items} />
       )}
@@ -68,14 +79,15 @@ function ResultsHead() {
 
 export function SearchView() {
   const index = info();
-  const idle = !asks.value && selection.value === null;
+  const sample = loading.value === "first" ? null : (results.value?.items ?? null);
   return (
     <div class="columns" data-busy={loading.value === "first"}>
       {index && <Filters info={index} />}
       <section class="results" aria-label="Results">
         {pictureProblem.value !== null && <Notice message={pictureProblem.value} />}
-        <ResultsHead />
-        {!index ? <Skeleton count={PAGE / 2} /> : idle ? <Welcome info={index} /> : <Outcome />}
+        {index && idle() && !filtered() && <Welcome info={index} sample={sample} />}
+        <ResultsHead index={index} />
+        <Outcome />
       </section>
     </div>
   );

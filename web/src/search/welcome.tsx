@@ -1,14 +1,11 @@
-/** Before the first query: what is here, and queries that are known to find something. */
+/** Above the items before anything is asked: what is here, and queries that are known to find something. */
 import { useEffect, useState } from "preact/hooks";
 
 import type { IndexInfo, Item } from "../api/types";
 import { groups } from "../parts/fields";
 import { fileName, plural, titleOf } from "../parts/format";
-import { sampleItems } from "../state/index-info";
-import { ask, query } from "../state/query";
-import { Gallery } from "./gallery";
+import { ask } from "../state/query";
 
-const SAMPLE = 18;
 const EXAMPLES = 7;
 
 const shortEnough = (text: string): boolean => text.length >= 3 && text.length <= 32;
@@ -21,8 +18,8 @@ function examplesFrom(info: IndexInfo, sample: Item[]): string[] {
     .map(({ values }) => values ?? [])
     .sort((a, b) => b.length - a.length)
     .flatMap((counted) => counted.slice(0, 2).map(({ value }) => String(value)));
-  const found = [...new Set([...texts.filter(shortEnough).slice(0, EXAMPLES - 2), ...values.filter(shortEnough)])];
-  return found.slice(0, EXAMPLES);
+  const names = [...new Set(texts.filter(shortEnough))].slice(0, EXAMPLES - 2);
+  return [...new Set([...names, ...values.filter(shortEnough)])].slice(0, EXAMPLES);
 }
 
 const NAMES = { image: ["picture"], text: ["text"], video: ["video"], page: ["page"] } as const;
@@ -35,22 +32,22 @@ function contents({ kinds }: IndexInfo): string {
   return new Intl.ListFormat("en-GB").format(parts);
 }
 
-export function Welcome({ info }: { info: IndexInfo }) {
-  // null until it is known: examples that were shown before would change under the pointer.
-  const [sample, setSample] = useState<Item[] | null>(null);
+interface Props {
+  info: IndexInfo;
+  /** The first items; null until they are known. */
+  sample: Item[] | null;
+}
+
+export function Welcome({ info, sample }: Props) {
+  // Chosen once: examples must not change under the pointer when the order does.
+  const [examples, setExamples] = useState<string[]>([]);
   useEffect(() => {
-    // Without it there is less to look at, and nothing is broken.
-    sampleItems(SAMPLE, examplesFrom(info, [])[0] ?? "a picture").then(setSample, () => setSample([]));
-  }, [info]);
-  const examples = sample === null ? [] : examplesFrom(info, sample);
-  const filtered = Object.keys(query.value.filter).length > 0;
+    if (sample !== null && examples.length === 0) setExamples(examplesFrom(info, sample));
+  }, [sample]);
   return (
     <div class="welcome">
       <h2>Search {contents(info)} by meaning</h2>
-      <p class="quiet">
-        Type what you look for, drop or paste a picture, or use both at once.
-        {filtered && " The filters apply as soon as there is something to look for."}
-      </p>
+      <p class="quiet">Type what you look for, drop or paste a picture, or use both at once.</p>
       {examples.length > 0 && (
         <ul class="examples" aria-label="Examples">
           {examples.map((text) => (
@@ -61,12 +58,6 @@ export function Welcome({ info }: { info: IndexInfo }) {
             </li>
           ))}
         </ul>
-      )}
-      {sample !== null && sample.length > 0 && (
-        <>
-          <h3 class="section">From the index</h3>
-          <Gallery items={sample} label="From the index" />
-        </>
       )}
     </div>
   );

@@ -1,8 +1,8 @@
 /** What the server has: an index, none, or no answer yet. */
 import { signal } from "@preact/signals";
 
-import { ApiError, fetchIndex, fetchItems, fetchMap, messageOf, search } from "../api/client";
-import type { IndexInfo, Item, MapData } from "../api/types";
+import { ApiError, fetchIndex, fetchMap, messageOf } from "../api/client";
+import type { IndexInfo, MapData } from "../api/types";
 
 export type IndexState =
   | { state: "loading" }
@@ -24,28 +24,23 @@ export async function loadIndex(): Promise<void> {
   }
 }
 
-let map: Promise<MapData> | null = null;
+/** Whoever answers says of which version of the index: what is shown of it follows, without a sign of loading. */
+export async function follow(version: string): Promise<void> {
+  if (info() === null || info()?.version === version) return;
+  try {
+    indexInfo.value = { state: "ready", info: await fetchIndex() };
+  } catch {
+    // What is shown is a little older; the next answer tries again.
+  }
+}
 
-/** The map once; a failed attempt may be repeated. */
-export function loadMap(): Promise<MapData> {
-  map ??= fetchMap().catch((error: unknown) => {
+let map: { version: string; data: Promise<MapData> } | null = null;
+
+/** The map of a version once; a failed attempt may be repeated. */
+export function loadMap(version: string): Promise<MapData> {
+  if (map?.version !== version) map = { version, data: fetchMap() };
+  return map.data.catch((error: unknown) => {
     map = null;
     throw error;
   });
-  return map;
-}
-
-/** The map of more items is too much to load before anyone has asked for it. */
-const SMALL = 20_000;
-
-/** A few items from all over the index, for a page on which nothing has been asked yet; else what answers `hint`. */
-export async function sampleItems(count: number, hint: string): Promise<Item[]> {
-  const index = info();
-  if (index?.map !== true || index.count > SMALL) {
-    return (await search({ text: hint, limit: count, offset: 0, histogram: false })).results;
-  }
-  const { ids } = await loadMap();
-  // A fixed stride instead of chance: the same index greets with the same pictures.
-  const stride = Math.max(1, Math.floor(ids.length / count));
-  return fetchItems(ids.filter((_, at) => at % stride === 0).slice(0, count));
 }

@@ -14,10 +14,12 @@ export interface Query {
   /** The picture's share where there is a text too; null lets the model fuse them. */
   weight: number | null;
   filter: Filter;
+  /** The order where there is nothing to rank by: a field, or "-field" for the highest first; null is by path. */
+  sort: string | null;
   view: View;
 }
 
-export const EMPTY: Query = { text: "", image: null, like: null, weight: null, filter: {}, view: "search" };
+export const EMPTY: Query = { text: "", image: null, like: null, weight: null, filter: {}, sort: null, view: "search" };
 
 export const query = signal<Query>(EMPTY);
 
@@ -56,13 +58,14 @@ export function setCondition(name: string, condition: Filter[string] | null): vo
 }
 
 /** "#q=red+umbrella&f=…": everything but the picture, which no address can hold. */
-export function toHash({ text, like, weight, filter, view }: Query): string {
+export function toHash({ text, like, weight, filter, sort, view }: Query): string {
   const parts = new URLSearchParams();
   if (view !== "search") parts.set("view", view);
   if (text !== "") parts.set("q", text);
   if (like !== null) parts.set("like", like);
   if (weight !== null) parts.set("w", String(weight));
   if (Object.keys(filter).length > 0) parts.set("f", JSON.stringify(filter));
+  if (sort !== null) parts.set("sort", sort);
   const hash = parts.toString();
   return hash === "" ? "" : `#${hash}`;
 }
@@ -77,6 +80,7 @@ export function fromHash(hash: string): Query {
     like: parts.get("like"),
     weight: Number.isNaN(weight) ? null : Math.min(1, Math.max(0, weight)),
     filter: parseFilter(parts.get("f")),
+    sort: parts.get("sort"),
     view: view === "map" || view === "compare" ? view : "search",
   };
 }

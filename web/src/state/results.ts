@@ -3,7 +3,7 @@ import { effect, signal } from "@preact/signals";
 
 import { fetchItems, isAbort, messageOf, search } from "../api/client";
 import type { Histogram, Item, SearchRequest } from "../api/types";
-import { indexInfo } from "./index-info";
+import { follow, indexInfo } from "./index-info";
 import { asks, query, selection, type Query } from "./query";
 
 export const PAGE = 24;
@@ -17,6 +17,7 @@ export interface Results {
   /** Where the next page begins; not the number of items, for a selected one may be gone from the index. */
   next: number;
   histogram: Histogram | null;
+  hint: string | null;
   tookMs: number | null;
 }
 
@@ -29,7 +30,7 @@ let abort: AbortController | null = null;
 let timer = 0;
 
 export function requestOf(asked: Query, offset: number): SearchRequest {
-  const body: SearchRequest = { limit: PAGE, offset, histogram: offset === 0 };
+  const body: SearchRequest = { limit: PAGE, offset, histogram: offset === 0 && asks.peek() };
   if (asked.like !== null) body.id = asked.like;
   else {
     if (asked.text.trim() !== "") body.text = asked.text.trim();
@@ -37,6 +38,7 @@ export function requestOf(asked: Query, offset: number): SearchRequest {
     if (body.text && body.image) body.weight = asked.weight;
   }
   if (Object.keys(asked.filter).length > 0) body.filter = asked.filter;
+  if (asked.sort !== null && !asks.peek()) body.sort = asked.sort;
   return body;
 }
 
@@ -49,7 +51,9 @@ async function load(offset: number): Promise<void> {
   const patience = setTimeout(() => (slow.value = true), SLOW_MS);
   try {
     const page = await fetchPage(offset, mine.signal);
-    const before = offset === 0 ? [] : (results.peek()?.items ?? []);
+    // An item that has moved on while the index changed is not shown twice.
+    const fresh = new Set(page.items.map(({ id }) => id));
+    const before = offset === 0 ? [] : (results.peek()?.items ?? []).filter(({ id }) => !fresh.has(id));
     // The histogram of the first page holds for the pages after it.
     const kept = offset === 0 ? page.histogram : (results.peek()?.histogram ?? null);
     if (!mine.signal.aborted) results.value = { ...page, items: [...before, ...page.items], histogram: kept };
@@ -70,16 +74,18 @@ async function fetchPage(offset: number, abort: AbortSignal): Promise<Results> {
   const chosen = selection.peek();
   if (chosen !== null) {
     const items = await fetchItems(chosen.slice(offset, offset + PAGE), abort);
-    return { items, count: chosen.length, next: offset + PAGE, histogram: null, tookMs: null };
+    return { items, count: chosen.length, next: offset + PAGE, histogram: null, hint: null, tookMs: null };
   }
-  const { results: items, count, histogram, took_ms } = await search(requestOf(query.peek(), offset), abort);
-  return { items, count, next: offset + PAGE, histogram, tookMs: took_ms };
+  const found = await search(requestOf(query.peek(), offset), abort);
+  void follow(found.version);
+  const { results: items, count, histogram, hint } = found;
+  return { items, count, next: offset + PAGE, histogram, hint, tookMs: found.took_ms };
 }
 
 export const loadMore = (): void => void load(results.peek()?.next ?? 0);
 export const retry = (): void => void load(0);
 
-/** Nothing to rank by: what is on its way is of no use any more. */
+/** Nothing to show: what is on its way is of no use any more. */
 function clear(): void {
   abort?.abort();
   abort = null;
@@ -94,15 +100,16 @@ export function startSearch(): void {
   let last = "";
   let before = query.peek();
   effect(() => {
-    const { view: _view, ...asked } = query.value;
+    const { view, ...asked } = query.value;
     const chosen = selection.value;
-    const ready = indexInfo.value.state === "ready";
+    // Pictures and texts are compared without the index; elsewhere it is browsed as long as nothing is asked.
+    const ready = indexInfo.value.state === "ready" && (view !== "compare" || chosen !== null || asks.value);
     // A change of view alone asks for nothing new.
     const key = JSON.stringify([asked, chosen, ready]);
     if (key === last) return;
     last = key;
     clearTimeout(timer);
-    if (!ready || (chosen === null && !asks.value)) return clear();
+    if (!ready) return clear();
     // Typing and sliding go on; a click is one decision.
     const typed = asked.text !== before.text && asked.text !== "";
     const slid = asked.weight !== null && before.weight !== null && asked.weight !== before.weight;

@@ -1,9 +1,10 @@
 """``/v1/search`` and what the page shows of an index."""
 
 import hashlib
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from starlette.responses import FileResponse, Response
 
 from llave.errors import UserError
-from llave.serving.catalogue import Catalogue, item
+from llave.search.kept import Kept
+from llave.serving.catalogue import Catalogue, item, version_of
 from llave.serving.embed import embed
 from llave.serving.entries import Entry
 from llave.serving.errors import ApiError, bad_request
@@ -27,12 +29,16 @@ from llave.serving.schema_search import (
 )
 from llave.serving.service import Service
 
+if TYPE_CHECKING:
+    from llave.search.index import Index
+    from llave.search.store import Row
+
 __all__ = ["router"]
 
 router = APIRouter()
 MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
 """How the files begin that a browser shows as pictures and cannot run; WebP has its own rule."""
-DAY = "private, max-age=86400, immutable"
+FOR_GOOD = "private, max-age=31536000, immutable"
 
 
 def catalogue_of(request: Request) -> Catalogue:
@@ -50,40 +56,31 @@ def catalogue_of(request: Request) -> Catalogue:
 @router.get("/v1/index", summary="What can be searched", response_model=IndexResponse, responses=ERRORS)
 async def describe_index(request: Request) -> Response:
     """Numbers of items and the fields to filter by."""
-    return Response(await within(request, catalogue_of(request).description()), media_type="application/json")
+    return _whole(request, await within(request, catalogue_of(request).description()))
 
 
 @router.get("/v1/map", summary="Every item's place on a map", response_model=MapResponse, responses=ERRORS)
 async def show_map(request: Request) -> Response:
     """Columns of places, kinds and the values of fields that have few."""
-    return Response(await within(request, catalogue_of(request).map()), media_type="application/json")
+    return _whole(request, await within(request, catalogue_of(request).map()))
 
 
 @router.post(
     "/v1/search",
-    summary="Search by text, picture, both, or an item",
+    summary="Search by text, picture, both, or an item; or browse without any",
     response_model=SearchResponse,
     responses=ERRORS,
     openapi_extra=json_body(SearchRequest),
 )
 async def search(request: Request) -> Response:
-    """The nearest items, best first."""
+    """The nearest items, best first; without a query those that pass the filter, in order."""
     start = time.monotonic()
     catalogue = catalogue_of(request)
     wanted = await read_json(request, SearchRequest, lambda body: body)
 
     async def work() -> dict[str, Any]:
-        query_D = await _query(service_of(request), catalogue, wanted)
-        return await catalogue.run(
-            lambda: catalogue.search(
-                query_D,
-                wanted.filter,
-                limit=wanted.limit,
-                offset=wanted.offset,
-                exclude=[wanted.id] if wanted.id else [],
-                histogram=wanted.histogram,
-            )
-        )
+        query_D = await _query(service_of(request), catalogue, wanted) if wanted.has_query else None
+        return await catalogue.run(lambda index: catalogue.search(index, wanted, query_D))
 
     found = await within(request, work())
     return answer({"object": "search", **found, "took_ms": round((time.monotonic() - start) * 1000, 1)})
@@ -100,7 +97,7 @@ async def items(request: Request) -> Response:
     """Up to 1000 items; unknown ids are left out."""
     catalogue = catalogue_of(request)
     wanted = await read_json(request, ItemsRequest, lambda body: body)
-    found = await within(request, catalogue.run(lambda: catalogue.index.get(wanted.ids)))
+    found = await within(request, catalogue.run(lambda index: index.get(wanted.ids)))
     return answer({"object": "list", "data": [item(hit) for hit in found]})
 
 
@@ -108,7 +105,7 @@ async def items(request: Request) -> Response:
 async def one_item(request: Request, item_id: str) -> Response:
     """The item without a score."""
     catalogue = catalogue_of(request)
-    found = await within(request, catalogue.run(lambda: catalogue.index.get([item_id])))
+    found = await within(request, catalogue.run(lambda index: index.get([item_id])))
     if not found:
         raise _no_item()
     return answer(item(found[0]))
@@ -117,41 +114,65 @@ async def one_item(request: Request, item_id: str) -> Response:
 @router.get(
     "/v1/items/{item_id}/thumbnail", summary="A small WebP of an item", response_class=Response, responses=ERRORS
 )
-async def thumbnail(request: Request, item_id: str) -> Response:
-    """At most 256 pixels a side; its ETag is the hash of its content."""
-    catalogue = catalogue_of(request)
-    data = await within(request, catalogue.run(lambda: catalogue.index.thumbnail(item_id)))
-    if data is None:
+async def thumbnail(request: Request, item_id: str, v: str | None = None) -> Response:
+    """At most 256 pixels a side. Under the item's own address, with its ``v``, it may be kept for good."""
+    row = await within(request, catalogue_of(request).run(lambda index: _row(index, item_id)))
+    if row is None or not row.thumbnail:
         raise _no_item()
-    headers = {"cache-control": DAY, "etag": f'"{hashlib.sha256(data).hexdigest()[:32]}"'}
-    if headers["etag"] in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    return Response(data, media_type="image/webp", headers=headers)
+    headers = _caching(hashlib.sha256(row.thumbnail).hexdigest()[:32], is_current=v == version_of(row.content))
+    return _unchanged(request, headers) or Response(row.thumbnail, media_type="image/webp", headers=headers)
 
 
 @router.get("/v1/items/{item_id}/content", summary="An item's own picture", response_class=Response, responses=ERRORS)
-async def content(request: Request, item_id: str) -> Response:
+async def content(request: Request, item_id: str, v: str | None = None) -> Response:
     """The file, if it is a JPEG, PNG, WebP or GIF that still lies in the folder that was indexed."""
-    catalogue = catalogue_of(request)
-    found = await within(request, catalogue.run(lambda: _picture_file(catalogue, item_id)))
+    found = await within(request, catalogue_of(request).run(lambda index: _picture_file(index, item_id, v)))
     if found is None:
         raise _no_item()
-    path, kind = found
-    return FileResponse(path, media_type=kind, headers={"cache-control": "private, max-age=3600"})
+    path, kind, stat, is_current = found
+    headers = _caching(f"{stat.st_size:x}-{stat.st_mtime_ns:x}", is_current=is_current)
+    return _unchanged(request, headers) or FileResponse(path, stat_result=stat, media_type=kind, headers=headers)
 
 
-def _picture_file(catalogue: Catalogue, item_id: str) -> tuple[Path, str] | None:
-    path = catalogue.index.file(item_id)
-    if path is None:
+def _whole(request: Request, made: Kept[bytes]) -> Response:
+    headers = _caching(str(made.version), is_current=False)
+    return _unchanged(request, headers) or Response(made.value, media_type="application/json", headers=headers)
+
+
+def _caching(tag: str, *, is_current: bool) -> dict[str, str]:
+    """What is current has an address of its own; under any other one the content may be another tomorrow."""
+    return {"cache-control": FOR_GOOD if is_current else "private, no-cache", "etag": f'"{tag}"'}
+
+
+def _unchanged(request: Request, headers: dict[str, str]) -> Response | None:
+    known = headers["etag"] in request.headers.get("if-none-match", "")
+    return Response(status_code=304, headers=headers) if known else None
+
+
+def _row(index: "Index", item_id: str) -> "Row | None":
+    return index.store.get([item_id], thumbnails=True).get(item_id)
+
+
+def _picture_file(index: "Index", item_id: str, v: str | None) -> tuple[Path, str, os.stat_result, bool] | None:
+    """The file, its type and state, and whether it is the one that was indexed and whose address has this ``v``."""
+    from llave.search.trust import Withheld
+
+    try:
+        path, row = index.file(item_id), _row(index, item_id)
+    except Withheld:
+        message = "files of this source are not given out; whoever runs this server can say --allow_sources"
+        raise ApiError(403, message, code="source_not_allowed") from None
+    if path is None or row is None:
         return None
     try:
         with path.open("rb") as file:
-            head = file.read(16)
+            head, stat = file.read(16), os.fstat(file.fileno())
     except OSError:
         return None
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return path, "image/webp"
-    return next(((path, kind) for magic, kind in MAGIC.items() if head.startswith(magic)), None)
+    webp = "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
+    kind = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), webp)
+    as_indexed = row.stamp.startswith(f"{stat.st_size}:{stat.st_mtime_ns}:")
+    return None if kind is None else (path, kind, stat, as_indexed and v == version_of(row.content))
 
 
 async def _query(service: Service, catalogue: Catalogue, wanted: SearchRequest) -> NDArray[np.float32]:
@@ -160,11 +181,11 @@ async def _query(service: Service, catalogue: Catalogue, wanted: SearchRequest) 
 
     if wanted.id is not None:
         item_id = wanted.id
-        found = await catalogue.run(lambda: catalogue.index.vector(item_id))
+        found = await catalogue.run(lambda index: index.vector(item_id))
         if found is None:
             raise _no_item("id")
         return found
-    prompt = catalogue.index.info.prompts.get("query") if wanted.instruction is None else wanted.instruction
+    prompt = catalogue.watched.index.info.prompts.get("query") if wanted.instruction is None else wanted.instruction
     text, weight = wanted.text or "", wanted.weight
     model = service.searching()
     if weight is None:

@@ -1,0 +1,45 @@
+"""Where the rows of an index are."""
+
+import dataclasses
+from pathlib import Path
+
+from llave.search.info import LANCE, IndexInfo
+from llave.search.store import VectorStore
+from llave.search.trust import qdrant_key
+
+__all__ = ["drop_store", "open_store"]
+
+
+def open_store(path: Path, info: IndexInfo) -> VectorStore:
+    """The table that an index's ``index.json`` names; it is made if it is not there.
+
+    Args:
+        path: folder of the index.
+
+    Raises:
+        UserError: its package is not installed, or no server answers.
+    """
+    if info.store == LANCE:
+        from llave.search.lance import LanceStore
+
+        return LanceStore(path / LANCE, info.dimension, info.table)
+    from llave.search.qdrant import QdrantStore
+
+    key = qdrant_key(info.store)
+    return QdrantStore(info.store, info.table, info.dimension, path / info.fields_file, api_key=key)
+
+
+def drop_store(path: Path, info: IndexInfo, generation: int) -> None:
+    """Remove the table of a generation of an index, if it is there.
+
+    Raises:
+        UserError: no server answers, or the disk does not let it go.
+    """
+    info = dataclasses.replace(info, generation=generation)
+    if info.store == LANCE:
+        from llave.search.lance import drop_table
+
+        return drop_table(path / LANCE, info.table)
+    from llave.search.qdrant import drop_collection
+
+    return drop_collection(info.store, info.table, path / info.fields_file, api_key=qdrant_key(info.store))

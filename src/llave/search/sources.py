@@ -1,0 +1,111 @@
+"""The sources of an index: the folders, tables and archives that its items come from, in ``sources.json``.
+
+An item's id is made of its source's *name* and its key there. The name is the path at which the source was first
+indexed, and stays when the source moves; so ids stay, too.
+"""
+
+import dataclasses
+import glob
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llave.collection.collection import Columns
+from llave.errors import UserError
+from llave.files import write_json
+
+if TYPE_CHECKING:
+    from llave.search.index import Index
+
+__all__ = ["Source", "find_source", "fresh_source", "full_path", "read_sources", "root_of", "write_sources"]
+
+FILE = "sources.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where items come from.
+
+    Args:
+        path: of the folder or table, or the glob of archives; absolute.
+        name: that ids are made of.
+        columns: as the table was read the last time.
+        updated: when a run last came to its end, in UTC; empty if none has.
+        moved_from: the path that rows still have which a move has not reached, or empty.
+    """
+
+    path: str
+    name: str
+    columns: Columns = field(default_factory=Columns)
+    updated: str = ""
+    moved_from: str = ""
+
+    @property
+    def there(self) -> bool:
+        """Whether it is on the disk."""
+        return Path(self.path).exists() or (self.path.endswith(".tar") and bool(glob.glob(self.path, recursive=True)))
+
+
+def full_path(path: str | Path) -> str:
+    """As sources are known by."""
+    return str(Path(path).resolve())
+
+
+def root_of(source: str) -> Path:
+    """The folder that a source's files are in, links followed."""
+    path = Path(source)
+    return (path if path.is_dir() else path.parent).resolve()
+
+
+def read_sources(index: "Index") -> dict[str, Source]:
+    """By path, in the order in which they were first indexed. An index of before has none written down: those of its
+    rows.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    file = index.path / FILE
+    if not file.is_file():
+        return {path: Source(path=path, name=path) for path in dict.fromkeys(index.store.column(["source"])["source"])}
+    try:
+        loaded = json.loads(file.read_text("utf-8"))
+        return {path: _source(path, about) for path, about in loaded.items()}
+    except Exception as error:  # whatever stands in it
+        raise UserError(f"{file}: damaged, or of another version of llave ({error})") from None
+
+
+def write_sources(index: "Index", sources: Mapping[str, Source]) -> None:
+    """Whole or not at all."""
+    write_json(index.path / FILE, {path: dataclasses.asdict(source) for path, source in sources.items()})
+
+
+def find_source(index: "Index", sources: Mapping[str, Source], path: str | Path) -> Source:
+    """The source of a path, written in full or not.
+
+    Raises:
+        UserError: there is none; the message lists those there are.
+    """
+    source = sources.get(full_path(path)) or sources.get(str(path))
+    if source is None:
+        there = ", ".join(sources) or "none"
+        raise UserError(f"{index.path}: has no items of {full_path(path)}; its sources are: {there}")
+    return source
+
+
+def fresh_source(sources: Mapping[str, Source], path: str, columns: Columns) -> Source:
+    """One that is not there yet; where another one was first indexed at its path and has moved, under another name."""
+    taken = {source.name for source in sources.values()}
+    names = (path if number == 1 else f"{path}#{number}" for number in range(1, len(taken) + 2))
+    return Source(path=path, name=next(name for name in names if name not in taken), columns=columns)
+
+
+def _source(path: str, about: Mapping[str, Any]) -> Source:
+    """Checked, because the file may be anybody's."""
+    source = Source(**{**about, "columns": Columns(**about["columns"])})
+    texts = (source.path, source.name, source.updated, source.moved_from)
+    columns = [value for value in dataclasses.astuple(source.columns) if value is not None]
+    if source.path != path or not all(isinstance(text, str) for text in (*texts, *columns)):
+        raise TypeError(f"{path!r:.80} is not described as a source is")
+    return source

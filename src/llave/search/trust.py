@@ -1,0 +1,140 @@
+"""What this user has named: the addresses that get his key, and the folders whose files are given out.
+
+An index says itself where its vectors and its files are, and may be anybody's. So llave goes by it only where the user
+has named the place: ``llave index`` remembers, in ``named.json`` of his own folder of state and by the index's path,
+which sources he indexed and at which address of a Qdrant server. A copied or foreign index can be searched; its files
+are not given out, and its server is not spoken to, before the user has said so.
+"""
+
+import ipaddress
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from llave.data.door import named, reason_of
+from llave.data.pages import split_page
+from llave.errors import UserError
+from llave.files import write_json
+from llave.search.sources import root_of
+from llave.search.store import Row
+
+__all__ = ["Withheld", "check_address", "file_of", "named_roots", "qdrant_key", "remember", "state_directory"]
+
+FILE = "named.json"
+ADDRESSES = ("LLAVE_QDRANT", "QDRANT_URL")
+"""Variables by which a user names a server."""
+
+
+class Withheld(UserError):
+    """A file of a source that this user has not named."""
+
+
+def state_directory() -> Path:
+    """``$LLAVE_HOME``, else ``$XDG_STATE_HOME/llave``, else ``~/.local/state/llave``."""
+    if home := os.environ.get("LLAVE_HOME"):
+        return Path(home)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "llave"
+
+
+def remember(index: Path, store: str, roots: Mapping[str, Path]) -> str | None:
+    """The user has named these for an index; None, or why it cannot be remembered.
+
+    Args:
+        index: its folder.
+        store: where its vectors are.
+        roots: folder of the files of each source, by the source's path; takes the place of those before.
+    """
+    try:
+        file = state_directory() / FILE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):
+            kept = {path: about for path, about in _read().items() if Path(path).is_dir()}
+            now = {"store": store, "sources": {path: str(root) for path, root in roots.items()}}
+            if kept.get(_name(index)) != now:
+                write_json(file, {**kept, _name(index): now})
+    except (OSError, RuntimeError) as error:  # a read-only disk, no home
+        return reason_of(error)
+    return None
+
+
+def named_roots(index: Path) -> dict[str, Path]:
+    """Folders below which the user has indexed files into this index, by source."""
+    sources = _read().get(_name(index), {}).get("sources", {})
+    return {path: Path(root) for path, root in sources.items()}
+
+
+def file_of(row: Row, allowed: Iterable[Path]) -> Path | None:
+    """The file of an item; None where there is none below its source, links followed.
+
+    Args:
+        allowed: folders whose files may be given out.
+
+    Raises:
+        Withheld: it lies in none of them.
+    """
+    if not row.file:
+        return None
+    root = root_of(row.source)
+    path = split_page(root / row.file)[0].resolve()
+    if not path.is_relative_to(root):
+        return None
+    if not any(path.is_relative_to(each) for each in allowed):
+        raise Withheld(
+            f"{row.source}: you have not indexed it into this index on this machine, so that its files are not given "
+            "out; say --allow_sources if they may be (in Python, allow_sources=)"
+        )
+    return path if path.is_file() else None
+
+
+def check_address(address: str, *, index: Path) -> None:
+    """Refuse to speak to a server that only the index names.
+
+    Raises:
+        UserError: the user has not named it.
+    """
+    by_index = (about.get("store", "") for about in _read().values())
+    by_user = {name.rstrip("/") for name in (*by_index, *(os.environ.get(each, "") for each in ADDRESSES)) if name}
+    if address.rstrip("/") not in by_user:
+        raise UserError(
+            f"{index}: says that its vectors are at {address!r:.200}, which you have not named on this machine, so "
+            f"nothing is sent there; if you trust that server, set {ADDRESSES[0]}={address!r:.200}"
+        )
+
+
+def qdrant_key(address: str) -> str | None:
+    """``$QDRANT_API_KEY``, for an address that the user has named.
+
+    Raises:
+        UserError: everybody on the way could read it.
+    """
+    key = os.environ.get("QDRANT_API_KEY") or None
+    if key is not None and urlsplit(address).scheme == "http" and not _is_loopback(urlsplit(address).hostname or ""):
+        raise UserError(
+            f"{address}: QDRANT_API_KEY would travel in clear text; use https, or unset it if that server needs none"
+        )
+    return key
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _name(index: Path) -> str:
+    return str(index.resolve())
+
+
+def _read() -> dict[str, dict[str, Any]]:
+    file = state_directory() / FILE
+    if not file.is_file():
+        return {}
+    with named(str(file), "damaged; remove it, and index again"):
+        loaded: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8"))
+        return {str(path): {**about} for path, about in loaded.items()}

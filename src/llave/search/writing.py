@@ -1,0 +1,58 @@
+"""One process at a time writes to an index; whoever does first ends what another one left when it was killed."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from llave.errors import UserError
+from llave.files import remove_leftovers
+from llave.search.index import Index
+from llave.search.info import INFO
+from llave.search.known_errors import move_errors
+from llave.search.open_store import drop_store
+from llave.search.sources import read_sources, write_sources
+
+__all__ = ["end_moves", "writing"]
+
+KEEP_SECONDS = 600
+"""So long a table stays that no index.json names any more."""
+
+
+@contextmanager
+def writing(index: Index) -> Iterator[None]:
+    """The index is this process's alone.
+
+    Raises:
+        UserError: it is another one's.
+    """
+    try:
+        with FileLock(index.path / "write.lock", timeout=0):
+            remove_leftovers(index.path)
+            end_moves(index)
+            drop_retired(index)
+            yield
+    except Timeout:
+        raise UserError(f"{index.path}: another process writes to this index; wait until it is done") from None
+
+
+def drop_retired(index: Index) -> None:
+    """Tables of the models before, when whoever had them open has had the time to notice."""
+    if index.info.retired and time.time() - (index.path / INFO).stat().st_mtime > KEEP_SECONDS:
+        for generation in index.info.retired:
+            drop_store(index.path, index.info, generation)
+        index.info = dataclasses.replace(index.info, retired=())
+        index.save()
+
+
+def end_moves(index: Index) -> None:
+    """Every row and error says the path that its source has by now."""
+    sources = read_sources(index)
+    for path, source in sources.items():
+        if source.moved_from:
+            index.store.relocate(source.moved_from, path)
+            move_errors(index.path, source.moved_from, path)
+            sources[path] = dataclasses.replace(source, moved_from="")
+            write_sources(index, sources)

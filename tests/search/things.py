@@ -1,0 +1,42 @@
+"""What the tests of an index share: it is brought up to date, and looked at whole."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from llave.collection.open import open_collection
+from llave.search.index import Index
+from llave.search.options import BuildOptions, BuildReport
+from llave.search.store import Row
+from llave.search.update import update_index
+
+
+def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
+    return update_index(index, model, open_collection(source), source, BuildOptions(progress=False, **options))
+
+
+def counts(report: BuildReport) -> tuple[int, ...]:
+    return report.added, report.changed, report.refreshed, report.unchanged, report.removed
+
+
+def rows(index: Index) -> dict[str, Row]:
+    """Everything, by id."""
+    return index.store.get(index.store.column(["id"])["id"], vectors=True, thumbnails=True)
+
+
+def about(row: Row) -> tuple[Any, ...]:
+    """All of a row but its id, source and vector, which may be compared by other rules."""
+    fields = {name: value for name, value in row.fields.items() if value is not None}
+    return row.key, row.kind, row.text, row.path, row.file, row.content, row.digest, row.thumbnail, fields
+
+
+def check_equal(found: dict[str, Row], wanted: dict[str, Row]) -> None:
+    """The same rows by the same ids, vectors within rounding."""
+    assert found.keys() == wanted.keys()
+    for identity, row in found.items():
+        assert about(row) == about(wanted[identity])
+        assert row.vector_D is not None
+        assert wanted[identity].vector_D is not None
+        np.testing.assert_allclose(row.vector_D, wanted[identity].vector_D, atol=1e-5)
