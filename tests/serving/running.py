@@ -30,7 +30,7 @@ class Running:
 
     @property
     def engine(self) -> Engine:
-        engine: Engine = self.app.state.service.engine
+        engine: Engine = self.app.state.service.models[0].engine
         return engine
 
     def embed(self, given: object, **options: object) -> httpx.Response:
@@ -44,12 +44,18 @@ class Running:
 
 @contextmanager
 def running(
-    model: SentenceTransformer | Engine, options: AppOptions | None = None, *, grace: float = 0.0, wait: bool = True
+    model: SentenceTransformer | Engine | list[Engine],
+    options: AppOptions | None = None,
+    *,
+    grace: float = 0.0,
+    wait: bool = True,
 ) -> Iterator[Running]:
     """A server until the end of the block."""
     options = options or AppOptions()
-    engine = model if isinstance(model, Engine) else Engine(model, name="nano", aliases=["also/nano"])
-    app = create_app(lambda: engine, options)
+    if isinstance(model, Engine):
+        model = [model]
+    engines = model if isinstance(model, list) else [Engine(model, name="nano", aliases=["also/nano"])]
+    app = create_app(lambda: engines, options)
     server = make_server(app, options.limits, grace=grace)
     with listen("127.0.0.1", 0) as port:
         number = port.getsockname()[1]

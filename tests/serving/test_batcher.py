@@ -18,7 +18,7 @@ from llave.encode.forward import Outcome, Refused
 from llave.encode.item import Modality
 from llave.models.prompts import ModelInput
 from llave.serving.admission import Admission, Memory
-from llave.serving.batcher import Batcher, BatchPlan, Prepared, choose
+from llave.serving.batcher import Batcher, BatchPlan, Line, Prepared, choose
 from llave.serving.engine import Engine
 from llave.serving.errors import ApiError
 from llave.serving.limits import Limits
@@ -92,9 +92,9 @@ async def started(slow: Slow, batches: int) -> None:
 
 def test_equal_items_are_encoded_once() -> None:
     async def work(batcher: Batcher, slow: Slow) -> None:
-        first = asyncio.create_task(batcher.vectors([item("a"), item("a"), item("bb")]))
+        first = asyncio.create_task(batcher.vectors([item("a"), item("a"), item("bb")], Line()))
         await started(slow, 1)
-        second = asyncio.create_task(batcher.vectors([item("a"), item("ccc")]))  # "a" is in the model now
+        second = asyncio.create_task(batcher.vectors([item("a"), item("ccc")], Line()))  # "a" is in the model now
         await asyncio.sleep(0.02)
         slow.go.set()
         assert [float(vector[0]) for vector in await first] == [1, 1, 2]  # type: ignore[index]
@@ -106,10 +106,10 @@ def test_equal_items_are_encoded_once() -> None:
 
 def test_who_goes_away_leaves_the_queue() -> None:
     async def work(batcher: Batcher, slow: Slow) -> None:
-        busy = asyncio.create_task(batcher.vectors([item("busy")]))
+        busy = asyncio.create_task(batcher.vectors([item("busy")], Line()))
         await started(slow, 1)
-        gone = asyncio.create_task(batcher.vectors([item("gone"), item("shared")]))
-        stays = asyncio.create_task(batcher.vectors([item("shared"), item("stays")]))
+        gone = asyncio.create_task(batcher.vectors([item("gone"), item("shared")], Line()))
+        stays = asyncio.create_task(batcher.vectors([item("shared"), item("stays")], Line()))
         await asyncio.sleep(0.02)
         assert batcher.waiting == 3
         gone.cancel()
@@ -123,11 +123,29 @@ def test_who_goes_away_leaves_the_queue() -> None:
     run(work)
 
 
+def test_requests_take_turns() -> None:
+    """A lone item does not wait for a request of many, which goes on where it was; nor do the later ones of two."""
+
+    async def work(batcher: Batcher, slow: Slow) -> None:
+        many = asyncio.create_task(batcher.vectors([item(f"m{n:02}", 50) for n in range(20)], Line()))
+        await started(slow, 1)
+        lone = asyncio.create_task(batcher.vectors([item("lone", 50)], Line()))
+        two = asyncio.create_task(batcher.vectors([item("two 1", 50), item("two 2", 50)], Line()))
+        await asyncio.sleep(0.02)
+        slow.go.set()
+        await asyncio.gather(many, lone, two)
+        order = [entry for batch in slow.batches for entry in batch]
+        assert max(order.index(entry) for entry in ("lone", "two 1", "two 2")) < 10
+        assert [entry for entry in order if str(entry)[0] == "m"] == [f"m{n:02}" for n in range(20)]
+
+    run(work)
+
+
 def test_one_failed_batch_is_not_the_end() -> None:
     async def work(batcher: Batcher, slow: Slow) -> None:
         slow.go.set()
-        assert await batcher.vectors([item("fail")]) == [None]
-        (vector,) = await batcher.vectors([item("after")])
+        assert await batcher.vectors([item("fail")], Line()) == [None]
+        (vector,) = await batcher.vectors([item("after")], Line())
         assert isinstance(vector, np.ndarray)
 
     run(work)

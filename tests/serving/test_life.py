@@ -20,6 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sentence_transformers import SentenceTransformer
 
+from llave import load_model
 from llave.cli.main import main
 from llave.errors import UserError
 from llave.serving.app import AppOptions, create_app
@@ -49,8 +50,8 @@ def held(nano_untouched: SentenceTransformer) -> Held:
     return Held(nano_untouched)
 
 
-def wait_for(condition: Any) -> None:
-    end = time.monotonic() + 20
+def wait_for(condition: Any, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -95,7 +96,7 @@ def test_a_client_that_goes_away(held: Held) -> None:
             b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\n\r\n" % len(body) + body
         )
-        batcher = server.app.state.service.batcher
+        batcher = server.app.state.service.models[0].batcher
         wait_for(lambda: batcher.waiting == 1)
         connection.close()
         wait_for(lambda: batcher.waiting == 0)
@@ -112,7 +113,7 @@ def test_an_error_of_ours_says_nothing(held: Held, caplog: pytest.LogCaptureFixt
         assert (response.status_code, response.json()["error"]["type"]) == (500, "server_error")
         assert "secret" not in response.text
         assert "secret of the machine" in caplog.text
-        server.app.state.service.engine.check_name = None  # the route itself breaks
+        server.app.state.service.models[0].engine.check_dimensions = None  # the route itself breaks
         response = server.client.post("/v1/embeddings", json={"input": "x"}, headers={"x-request-id": "my-id-1"})
         assert (response.status_code, response.headers["x-request-id"]) == (500, "my-id-1")
         assert "my-id-1" in response.json()["error"]["message"]
@@ -123,13 +124,13 @@ def test_an_error_of_ours_says_nothing(held: Held, caplog: pytest.LogCaptureFixt
 def test_loading_and_ready(nano_untouched: SentenceTransformer) -> None:
     go, told = threading.Event(), list[str]()
 
-    def load() -> Engine:
+    def load() -> list[Engine]:
         go.wait(20)
-        return Engine(nano_untouched, name="nano")
+        return [Engine(nano_untouched, name="nano")]
 
     from starlette.testclient import TestClient
 
-    app = create_app(load, AppOptions(), on_ready=lambda engine: told.append(engine.name))
+    app = create_app(load, AppOptions(), on_ready=lambda engines: told.extend(engine.name for engine in engines))
     with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/health/live").status_code == 200
         for response in (client.get("/health/ready"), client.post("/v1/embeddings", json={"input": "x"})):
@@ -170,6 +171,47 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproce
         finally:
             started.kill()
             started.wait()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_each_signal_ends_it_whatever_is_in_work(tmp_path: Path, sent: signal.Signals) -> None:
+    """A client that sends no more of its body, and one that reads nothing of its answer."""
+    with (tmp_path / "log").open("w") as file:
+        command = [sys.executable, "-m", "llave.cli.main", "serve", "nano", "--port", "0", "--timeout", "3"]
+        started = subprocess.Popen([*command, "--drain_seconds", "0"], stderr=file, text=True)
+    try:
+        wait_for(lambda: "ready: " in (tmp_path / "log").read_text() or started.poll() is not None, 120)
+        port = int((tmp_path / "log").read_text().split("ready: http://127.0.0.1:")[1].split()[0])
+        with connect(port) as waits, connect(port) as reads_nothing:
+            body = json.dumps({"input": [f"word {number}" for number in range(2048)]}).encode()
+            head = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            head += b"content-length: %d\r\n\r\n" % len(body)
+            waits.sendall(head + body[:9])
+            reads_nothing.sendall(head + body)
+            metrics = f"http://127.0.0.1:{port}/metrics"
+            wait_for(lambda: "llave_requests_in_flight 3.0" in httpx.get(metrics, trust_env=False).text)
+            started.send_signal(sent)
+            assert started.wait(60) == 0
+    finally:
+        started.kill()
+        started.wait()
+
+
+def test_several_models(nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+    other = load_model("nano")
+    other.truncate_dim = 64
+    engines = [Engine(nano_untouched, name="one"), Engine(other, name="two", aliases=["a/two"])]
+    with running(engines) as server:
+        cards = server.client.get("/v1/models").json()["data"]
+        assert [(card["id"], card["dimension"]) for card in cards] == [("one", 384), ("two", 64)]
+        assert server.client.get("/v1/models/a/two").json()["id"] == "two"
+        for name, length in ((None, 384), ("one", 384), ("two", 64), ("a/two", 64)):
+            response = server.embed(["a", "b"], **({"model": name} if name else {}))
+            assert {len(row["embedding"]) for row in response.json()["data"]} == {length}
+            assert response.json()["model"] == ("one" if length == 384 else "two")
+        refused = server.embed("a", model="three")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+        assert "'one', 'two'" in refused.json()["error"]["message"]
 
 
 def wait_for_process(url: str, process: subprocess.Popen[str]) -> None:

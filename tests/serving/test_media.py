@@ -67,11 +67,11 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png_bomb(width: int, height: int) -> bytes:
-    """A PNG of one colour: kilobytes that become hundreds of megabytes."""
+    """A PNG of one colour: kilobytes that become gigabytes."""
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     packer = zlib.compressobj(9)
-    row = bytes(1 + 3 * width)
-    packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    part = bytes(1 << 20)
+    packed = b"".join(packer.compress(part) for _ in range((1 + 3 * width) * height // len(part))) + packer.flush()
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
@@ -83,10 +83,10 @@ def gif_bomb(side: int) -> bytes:
 
 
 def webp_bomb(side: int) -> bytes:
-    return encoded(Image.new("RGB", (side, side)), "WEBP", lossless=True)
+    return encoded(Image.new("RGB", (side, side)), "WEBP", lossless=True, method=0)
 
 
-@pytest.mark.parametrize("make", [lambda: png_bomb(9400, 9400), lambda: gif_bomb(60_000), lambda: webp_bomb(5000)])
+@pytest.mark.parametrize("make", [lambda: png_bomb(16_000, 9400), lambda: gif_bomb(60_000), lambda: webp_bomb(10_001)])
 def test_bombs_are_not_decoded(server: Running, make: Callable[[], bytes]) -> None:
     data = make()
     server.vectors("warm")
@@ -94,6 +94,17 @@ def test_bombs_are_not_decoded(server: Running, make: Callable[[], bytes]) -> No
         error = refused(server, {"image": uri(data)})
     assert error["code"] == "image_too_large"
     assert peak.grown < 40 * MIB
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_photo_of_50_megapixels_is_reduced(server: Running, form: str) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
+    data = encoded(Image.fromarray(grey).resize((8160, 6120)).convert("RGB"), form, quality=80)
+    whole = server.engine.model.encode([load_image(data)], normalize_embeddings=True)[0]
+    with Peak() as peak:
+        vector = server.vectors([{"image": uri(data)}])[0]
+    assert np.allclose(vector, whole, atol=1e-5)
+    assert peak.grown < 450 * MIB
 
 
 def test_many_large_pictures_wait_for_memory(server: Running) -> None:

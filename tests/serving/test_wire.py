@@ -1,7 +1,7 @@
 """What arrives is not always a request: too much, too slow, too deep, too many, or no HTTP at all."""
 
+import gzip
 import json
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -88,6 +88,37 @@ def test_all_bodies_together(nano_untouched: SentenceTransformer) -> None:
             assert first.recv(12).endswith(b"200")
 
 
+def test_a_body_in_crumbs(server: Running) -> None:
+    """Chunks of a byte cost a thousand times what they bring. Few small ones, and many large ones, are in order."""
+    chunked = HEAD + b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    status, error = raw(server, chunked, b"1\r\nx\r\n" * 20_000)
+    assert (status, error["code"]) == (400, "invalid_http")
+    assert "send larger ones" in error["message"]
+    for size, text in ((1, "x" * 500), (80, "y" * 900_000)):
+        body = json.dumps({"input": "a", "user": None, "instruction": text[:9000]}).encode().ljust(len(text))
+        parts = [body[start : start + size] for start in range(0, len(body), size)]
+        with connect(server.port) as connection:
+            connection.sendall(chunked + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n")
+            assert receive_all(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_a_packed_body_is_refused(server: Running) -> None:
+    body = gzip.compress(json.dumps({"input": "a"}).encode())
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    response = server.client.post("/v1/embeddings", content=body, headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_media_type")
+    assert server.client.get("/health/live", headers={"content-encoding": "identity"}).status_code == 200
+
+
+def test_the_time_of_a_request_begins_with_its_first_byte(nano_untouched: SentenceTransformer) -> None:
+    limits = Limits(request_seconds=1.0, body_seconds=20.0, header_seconds=20.0)
+    with running(nano_untouched, AppOptions(limits=limits)) as server, connect(server.port) as connection:
+        connection.sendall(HEAD[:10])
+        time.sleep(0.6)
+        connection.sendall(HEAD[10:] + b"content-length: 100\r\n\r\n{")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408")
+
+
 def test_a_body_that_does_not_come(server: Running) -> None:
     status, error = raw(server, HEAD + b"content-length: 100\r\nconnection: close\r\n\r\n{")
     assert (status, error["code"]) == (408, "request_timeout")
@@ -162,12 +193,17 @@ def test_an_answer_before_its_body(server: Running) -> None:
 
 
 def test_too_many_connections(server: Running) -> None:
-    kept: list[socket.socket] = []
+    """Those that are idle make room; who is in the middle of a request keeps its place, and then there is none."""
+    kept = [connect(server.port) for _ in range(30)]
     try:
+        assert server.vectors("one more finds room")
         answers = []
-        for _ in range(30):
-            connection = connect(server.port)
-            kept.append(connection)
+        for _ in range(LIMITS.connections):
+            kept.append(connect(server.port))
+            kept[-1].sendall(HEAD + b"content-length: 9\r\n\r\n")
+        while server.app.state.service.in_flight < LIMITS.connections:
+            time.sleep(0.01)
+        kept += [connect(server.port) for _ in range(5)]
         for connection in kept:
             connection.settimeout(0.3)
             try:

@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +90,7 @@ class ServeConfig:
     timeout: float = 60.0
     max_items: int = 2048
     max_body_mb: int = 32
-    max_megapixels: float = 20.0
+    max_megapixels: float = 100.0
     queue_items: int = 4096
     batch_items: int = 64
     batch_tokens: int | None = None
@@ -141,7 +141,8 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
         failures.append(error)
         server.should_exit = True
 
-    def ready(engine: "Engine") -> None:
+    def ready(engines: "Sequence[Engine]") -> None:
+        engine = engines[0]
         gc.collect()
         gc.freeze()  # the model and the libraries stay: no later collection has to look through them
         searched = "no index" if options.index is None else f"index {config.index} ({options.index.count()} items)"
@@ -151,7 +152,7 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
             f"{', '.join(engine.modalities)} · {searched} · {key}"
         )
 
-    app = create_app(lambda: _load(config), options, on_ready=ready, on_failure=failed)
+    app = create_app(lambda: [_load(config)], options, on_ready=ready, on_failure=failed)
     server = make_server(app, options.limits, grace=config.drain_seconds)
     server.run(sockets=[port])
     gc.unfreeze()  # or libraries count what the end of the process does not free, and say so

@@ -10,7 +10,7 @@ from typing import Literal
 from PIL import Image
 
 from llave.data.identity import content_digest, normal_text
-from llave.data.images import MAX_PIXELS, load_image, picture_size
+from llave.data.images import MAX_PIXELS, SECONDS, load_image, picture_size
 from llave.data.media import media_bytes
 from llave.data.mmeb import strip_placeholder
 from llave.data.pages import split_page
@@ -33,11 +33,13 @@ class Reading:
     Args:
         num_frames: of a video.
         max_pixels: of a picture; one with more is refused before it is decoded.
+        seconds: to decode a picture that is large or may be slow.
         videos: limits of one video.
     """
 
     num_frames: int = NUM_FRAMES
     max_pixels: int = MAX_PIXELS
+    seconds: float = SECONDS
     videos: VideoLimits = VIDEO_LIMITS
 
 
@@ -125,7 +127,7 @@ class Item:
         elif isinstance(self.image, Image.Image):
             image = fit_picture(self.image)
         else:
-            image = load_image(self.image, max_pixels=reading.max_pixels)
+            image = load_image(self.image, max_pixels=reading.max_pixels, seconds=reading.seconds)
         video = None if self.video is None else _load_video(self.video, reading)
         return model_input(self.words, image, video=video, verbatim=True)
 

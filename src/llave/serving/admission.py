@@ -1,7 +1,8 @@
 """How much the server holds at a time.
 
 Items and tokens are claimed before the work, or the request is refused: a client should hear at once that the queue is
-full. Decoded pictures wait for their memory instead, so that many large pictures in one request pass one by one.
+full. A quarter of it is for small requests: two with thousands of items do not shut out those with one. Decoded
+pictures wait for their memory instead, so that many large pictures in one request pass one by one.
 """
 
 import asyncio
@@ -14,7 +15,11 @@ from contextlib import asynccontextmanager, contextmanager
 from llave.serving.errors import ApiError
 from llave.serving.limits import Limits
 
-__all__ = ["Admission", "Claim", "Memory"]
+__all__ = ["SMALL", "Admission", "Claim", "Memory"]
+
+SMALL = 16
+"""Items of a request that the reserve is for."""
+RESERVE = 0.25
 
 
 class Admission:
@@ -33,18 +38,18 @@ class Admission:
         Raises:
             ApiError: 429, there is none.
         """
-        claim = Claim(self)
+        claim = Claim(self, 1.0 if items <= SMALL else 1 - RESERVE)
         try:
             claim.add("items", items)
             yield claim
         finally:
             claim.release()
 
-    def take(self, what: str, amount: int, own: int) -> None:
-        """Count an amount beside what the request holds already."""
+    def take(self, what: str, amount: int, own: int, share: float) -> None:
+        """Count an amount beside what the request holds already, within a share of the queue."""
         if own + amount > self._most[what]:
             raise ApiError(413, f"more {what} in one request than the server holds ({self._most[what]:,}); send less")
-        if self.held[what] + amount > self._most[what]:
+        if self.held[what] > own and self.held[what] + amount > share * self._most[what]:
             raise ApiError(429, f"the server is full ({what}); try again later", retry_after=self._wait())
         self.held[what] += amount
 
@@ -65,8 +70,9 @@ class Admission:
 class Claim:
     """What one request holds."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, share: float) -> None:
         self._admission = admission
+        self._share = share
         self._held = {"items": 0, "tokens": 0}
 
     def add(self, what: str, amount: int) -> None:
@@ -75,7 +81,7 @@ class Claim:
         Raises:
             ApiError: 429, the server is full; 413, it can never hold that much.
         """
-        self._admission.take(what, amount, self._held[what])
+        self._admission.take(what, amount, self._held[what], self._share)
         self._held[what] += amount
 
     def release(self) -> None:

@@ -15,8 +15,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from llave._version import __version__
+from llave.errors import UserError
 from llave.serving.admission import Admission
 from llave.serving.allocator import KEPT, give_back_memory, resident_memory
+from llave.serving.answers import AnswerGate
 from llave.serving.batcher import Batcher
 from llave.serving.catalogue import Catalogue
 from llave.serving.engine import Engine
@@ -35,7 +37,8 @@ from llave.serving.openapi import describe
 from llave.serving.pages import PageHeaders, add_pages, page_files
 from llave.serving.remote import Remote
 from llave.serving.routes import cohere, embeddings, search, status
-from llave.serving.service import Service
+from llave.serving.service import Served, Service
+from llave.serving.watch import Watched
 
 if TYPE_CHECKING:
     from llave.search.index import Index
@@ -73,16 +76,16 @@ class AppOptions:
 
 
 def create_app(
-    load: Callable[[], Engine],
+    load: Callable[[], Sequence[Engine]],
     options: AppOptions,
     *,
-    on_ready: Callable[[Engine], None] = lambda engine: None,
+    on_ready: Callable[[Sequence[Engine]], None] = lambda engines: None,
     on_failure: Callable[[BaseException], None] = lambda error: None,
 ) -> FastAPI:
     """The application.
 
     Args:
-        load: opens the model; runs in the model's thread while the server already answers its health checks.
+        load: opens the models; runs in their thread while the server already answers its health checks.
         on_ready: called when requests are taken.
         on_failure: called if the model does not load.
     """
@@ -102,6 +105,7 @@ def create_app(
             thread = ThreadPoolExecutor(1, thread_name_prefix="model")
             stack.callback(thread.shutdown, wait=True, cancel_futures=True)
             stack.callback(service.media.close)
+            stack.callback(service.threads.shutdown, wait=False, cancel_futures=True)
             if options.remote is not None:
                 stack.push_async_callback(options.remote.close)
             if service.catalogue is not None:
@@ -138,27 +142,44 @@ def create_app(
 
 async def _load(
     service: Service,
-    load: Callable[[], Engine],
+    load: Callable[[], Sequence[Engine]],
     thread: ThreadPoolExecutor,
     stack: AsyncExitStack,
-    on_ready: Callable[[Engine], None],
+    on_ready: Callable[[Sequence[Engine]], None],
     on_failure: Callable[[BaseException], None],
 ) -> None:
     loop = asyncio.get_running_loop()
     try:
-        engine = await loop.run_in_executor(thread, load)
+        engines = await loop.run_in_executor(thread, load)
         if service.catalogue is not None:
-            await loop.run_in_executor(thread, service.catalogue.watched.check_model, engine.model)
+            index = service.catalogue.watched
+            service.index_model = await loop.run_in_executor(thread, _made_with, index, engines)
     except Exception as error:
         on_failure(error)
         return
-    batcher = Batcher(engine.encode, engine.plan(service.limits), thread, service.metrics)
-    await stack.enter_async_context(batcher.running())
-    service.metrics.watch("llave_queue_items", "Items that wait for the model.", lambda: batcher.waiting)
-    service.engine, service.batcher = engine, batcher
+    models = [Served(one, Batcher(one.encode, one.plan(service.limits), thread, service.metrics)) for one in engines]
+    for model in models:
+        await stack.enter_async_context(model.batcher.running())
+    service.metrics.watch(
+        "llave_queue_items", "Items that wait for a model.", lambda: sum(model.batcher.waiting for model in models)
+    )
+    service.models = models
     tidying = asyncio.create_task(_tidy(thread), name="tidy")
     stack.callback(tidying.cancel)
-    on_ready(engine)
+    on_ready(engines)
+
+
+def _made_with(index: Watched, engines: Sequence[Engine]) -> str:
+    """The name of the model that an index was made with."""
+    reasons = []
+    for engine in engines:
+        try:
+            index.check_model(engine.model)
+        except UserError as error:
+            reasons.append(error)
+        else:
+            return engine.name
+    raise reasons[0]
 
 
 async def _tidy(thread: ThreadPoolExecutor, *, seconds: float = TIDY_SECONDS, kept: int = KEPT) -> None:
@@ -175,6 +196,7 @@ def _watch(service: Service) -> None:
     metrics.watch("llave_admitted_items", "Items of all requests, waiting or in work.", lambda: held["items"])
     metrics.watch("llave_admitted_tokens", "Their tokens, estimated.", lambda: held["tokens"])
     metrics.watch("llave_decoded_bytes", "Decoded pictures and frames.", lambda: service.media.memory.held)
+    metrics.watch("llave_unread_bytes", "Answers on their way.", lambda: service.unread.held)
     metrics.watch("llave_requests_in_flight", "Requests being answered.", lambda: service.in_flight)
     metrics.watch("llave_ready", "1 if requests are taken.", lambda: float(service.is_ready))
 
@@ -200,3 +222,4 @@ def _add_gates(app: FastAPI, service: Service, options: AppOptions) -> None:
             allow_private_network=True,  # the server of a user's own network, asked by a page that the user named
             expose_headers=["x-request-id", "retry-after"],
         )
+    app.add_middleware(AnswerGate, unread=service.unread)

@@ -1,8 +1,9 @@
 """Items of all requests in one queue, and batches of like length for the one thread that runs the model.
 
 There is no timer: a batch starts as soon as the model is free, with what is there. A lone request never waits, and
-while the model works the queue fills by itself. The oldest item is always in the next batch; beside it stand those
-nearest to its length, since a batch costs its items times its longest.
+while the model works the queue fills by itself. The next batch has the item whose turn it is, and beside it those
+nearest to its length, since a batch costs its items times its longest. Requests take turns by the tokens that they had
+(start-time fair queueing, Goyal et al. 1996), so that a short one does not wait for a long one to end.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from llave.encode.item import Modality
 from llave.models.prompts import ModelInput
 from llave.serving.metrics import Metrics
 
-__all__ = ["BatchPlan", "Batcher", "Prepared", "choose"]
+__all__ = ["BatchPlan", "Batcher", "Line", "Prepared", "choose"]
 
 log = logging.getLogger("llave.serving")
 
@@ -44,10 +45,22 @@ class Prepared:
     num_bytes: int = 0
 
 
+@dataclass(slots=True)
+class Line:
+    """The items of one request, in the order in which they queue.
+
+    Args:
+        end: the turn of the last one, in tokens of the queue's clock.
+    """
+
+    end: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     item: Prepared
     done: "asyncio.Future[Outcome | None]"
+    turn: int
     waiting: int = 0
     started: bool = False
     since: float = field(default_factory=time.monotonic)
@@ -73,7 +86,7 @@ class BatchPlan:
 
 
 def choose(items: Sequence[Prepared], plan: BatchPlan) -> list[int]:
-    """The places of the next batch. The first item is the oldest and always in it."""
+    """The places of the next batch. The first item's turn it is, and it is always in it."""
     first = items[0]
     alike = [
         place for place, item in enumerate(items) if (item.modality, item.prompt) == (first.modality, first.prompt)
@@ -119,6 +132,7 @@ class Batcher:
         self._metrics = metrics
         self._jobs: dict[Hashable, _Job] = {}
         self._queue: dict[_Job, None] = {}
+        self._clock = 0
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -138,12 +152,12 @@ class Batcher:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def vectors(self, items: Sequence[Prepared]) -> list[Outcome | None]:
+    async def vectors(self, items: Sequence[Prepared], line: Line) -> list[Outcome | None]:
         """A vector, a refusal, or None (the model failed) for each item; equal ones are encoded once.
 
         A caller that is cancelled leaves the queue, and what no one waits for is not encoded.
         """
-        jobs = [self._join(item) for item in items]
+        jobs = [self._join(item, line) for item in items]
         try:
             pending = {job.done for job in jobs if not job.done.done()}
             if pending:
@@ -153,13 +167,16 @@ class Batcher:
             for job in jobs:
                 self._leave(job)
 
-    def _join(self, item: Prepared) -> _Job:
+    def _join(self, item: Prepared, line: Line) -> _Job:
+        turn = max(self._clock, line.end)
+        line.end = turn + item.tokens
         job = self._jobs.get(item.key)
         if job is None:
-            job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future())
+            job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future(), turn)
             self._queue[job] = None
             self._work.set()
         else:
+            job.turn = min(job.turn, turn)
             self._metrics.deduplicated.inc()
         job.waiting += 1
         return job
@@ -194,7 +211,8 @@ class Batcher:
                 job.done.set_result(vector)
 
     def _next(self) -> list[_Job]:
-        queue = list(self._queue)
+        queue = sorted(self._queue, key=lambda job: job.turn)
+        self._clock = max(self._clock, queue[0].turn)
         batch = [queue[place] for place in choose([job.item for job in queue], self._plan)]
         now = time.monotonic()
         for job in batch:

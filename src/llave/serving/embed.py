@@ -1,24 +1,26 @@
 """From entries to vectors: media decoded, items queued, errors named by their place in the request."""
 
 import asyncio
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from llave.encode.forward import Outcome, Refused, Vector
 from llave.encode.item import Item, Measured
 from llave.models.prompts import ModelInput
 from llave.serving.admission import Claim
-from llave.serving.batcher import Prepared
+from llave.serving.batcher import Line, Prepared
 from llave.serving.engine import Engine
 from llave.serving.entries import Entry
 from llave.serving.errors import ApiError, bad_request
-from llave.serving.service import Service
+from llave.serving.service import Served, Service
 
 __all__ = ["Embedded", "embed"]
 
 LONG_TEXTS = 20_000
 """Characters in a request from which its tokens are counted in a thread."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +31,18 @@ class Embedded:
     tokens: int
 
 
-async def embed(service: Service, entries: Sequence[Entry], *, truncate: bool = True) -> Embedded:
+async def embed(service: Service, model: Served, entries: Sequence[Entry], *, truncate: bool = True) -> Embedded:
     """A vector for every entry.
 
     Raises:
         ApiError: an entry that has none, named; or no room.
     """
-    engine, _ = service.model()
+    engine = model.engine
     if len(entries) > service.limits.items:
         raise bad_request(f"{len(entries):,} items, and at most {service.limits.items:,} in a request", "input")
     for entry in entries:
         _check(entry, engine, service.limits.text_characters)
-    work = _Request(service, engine, truncate)
+    work = _Request(service, model, truncate)
     with service.admission.claim(len(entries)) as claim:
         vectors = await work.run(entries, claim)
     service.metrics.tokens.inc(work.tokens)
@@ -60,9 +62,12 @@ def _check(entry: Entry, engine: Engine, most: int) -> None:
 class _Request:
     """The items of one request on their way."""
 
-    def __init__(self, service: Service, engine: Engine, truncate: bool) -> None:
+    def __init__(self, service: Service, model: Served, truncate: bool) -> None:
         self._service = service
-        self._engine = engine
+        self._engine = model.engine
+        self._batcher = model.batcher
+        self._line = Line()
+        self._turns = asyncio.Semaphore(service.limits.media_at_once)
         self._truncate = truncate
         self.tokens = 0
 
@@ -94,13 +99,13 @@ class _Request:
         return [found[number] for number in range(len(entries))]
 
     async def _media(self, entry: Entry, claim: Claim) -> Vector:
-        async with self._service.media.decoded(entry) as (item, about, loaded):
+        async with self._service.media.decoded(entry, self._turns) as (item, about, loaded):
             prepared = await self._prepare(entry, item, about, loaded, claim)
             return (await self._vectors([entry], [prepared]))[0]
 
     async def _prepare(self, entry: Entry, item: Item, about: Measured, loaded: ModelInput, claim: Claim) -> Prepared:
         height, width, frames = _extent(loaded)
-        words = (await self._count([item.words], entry.prompt))[0]
+        [words] = await self._beside(len(item.words), lambda: self._count([item.words], entry.prompt))
         media = self._engine.tokens.media(item.modality, (height, width))
         tokens = self._shown(words + media, entry)
         claim.add("tokens", tokens)
@@ -108,24 +113,33 @@ class _Request:
         return Prepared(key, item.modality, loaded, tokens, entry.prompt, 3 * height * width * frames)
 
     async def _texts(self, entries: Sequence[Entry], claim: Claim) -> list[Prepared]:
-        given = [self._service.media.text(entry) for entry in entries]
-        prompt = entries[0].prompt if entries else None
-        found = await self._count([item.words for item, _ in given], prompt)
-        counts = [self._shown(count, entry) for count, entry in zip(found, entries, strict=True)]
-        claim.add("tokens", sum(counts))
-        return [
-            Prepared(("text", prompt, item.words), "text", loaded, count, prompt)
-            for (item, loaded), count in zip(given, counts, strict=True)
-        ]
+        if not entries:
+            return []
+        prompt = entries[0].prompt  # a request has one for all its items
 
-    async def _count(self, texts: list[str], prompt: str | None) -> list[int]:
-        """Tokens of texts with their prompt; a request has one for all its items."""
-        given = [prompt or "", *texts]
-        count = self._engine.tokens.one_by_one
-        if sum(map(len, given)) < LONG_TEXTS:
-            before, *each = count(given)
-        else:
-            before, *each = await self._service.media.in_thread(lambda: count(given))
+        def prepare() -> list[Prepared]:
+            given = [self._service.media.text(self._cut(entry)) for entry in entries]
+            found = self._count([item.words for item, _ in given], prompt)
+            return [
+                Prepared(("text", prompt, item.words), "text", loaded, self._shown(count, entry), prompt)
+                for (item, loaded), count, entry in zip(given, found, entries, strict=True)
+            ]
+
+        items = await self._beside(sum(len(entry.text) for entry in entries), prepare)
+        claim.add("tokens", sum(item.tokens for item in items))
+        return items
+
+    async def _beside(self, characters: int, work: Callable[[], Result]) -> Result:
+        """Work on texts, in a thread if they are long."""
+        return work() if characters < LONG_TEXTS else await self._service.in_thread(work)
+
+    def _cut(self, entry: Entry) -> Entry:
+        text = self._engine.tokens.beginning(entry.text)
+        return entry if text is entry.text else dataclasses.replace(entry, text=text)
+
+    def _count(self, texts: list[str], prompt: str | None) -> list[int]:
+        """Tokens of texts with their prompt."""
+        before, *each = self._engine.tokens.one_by_one([prompt or "", *texts])
         return [before + own for own in each]
 
     def _shown(self, tokens: int, entry: Entry) -> int:
@@ -134,7 +148,7 @@ class _Request:
         room = None if engine.longest is None else engine.longest - engine.special
         if room is not None and tokens > room and not self._truncate:
             raise bad_request(
-                f"about {tokens:,} tokens, and the model takes {room:,}; shorten it or leave it to `truncate`",
+                f"{tokens:,} tokens or more, and the model takes {room:,}; shorten it or leave it to `truncate`",
                 entry.place,
                 "context_length_exceeded",
             )
@@ -143,8 +157,7 @@ class _Request:
         return shown
 
     async def _vectors(self, entries: Sequence[Entry], items: Sequence[Prepared]) -> list[Vector]:
-        _, batcher = self._service.model()
-        found = await batcher.vectors(items)
+        found = await self._batcher.vectors(items, self._line)
         return [self._good(entry, item, found) for entry, item, found in zip(entries, items, found, strict=True)]
 
     def _good(self, entry: Entry, item: Prepared, found: Outcome | None) -> Vector:

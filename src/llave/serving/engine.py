@@ -14,7 +14,7 @@ from llave.encode.tokens import Tokens
 from llave.errors import DataError, UserError
 from llave.models.prompts import ModelInput
 from llave.serving.batcher import BatchPlan
-from llave.serving.errors import ApiError, bad_request
+from llave.serving.errors import bad_request
 from llave.serving.limits import Limits
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Engine:
     ) -> None:
         self.model = model.eval()
         self.name = name
-        self._names = {name, *aliases}
+        self.names = frozenset({name, *aliases})
         whole = model.get_embedding_dimension()
         if whole is None:
             raise UserError(f"{name}: a model that does not say how long its vectors are cannot be served")
@@ -76,17 +76,6 @@ class Engine:
         self.num_frames = num_frames
         self.tokens = Tokens(model, num_frames)
         self._forwards: dict[Modality, Forward] = {}
-
-    def check_name(self, name: str | None) -> None:
-        """Refuse another model's name.
-
-        Raises:
-            ApiError: 404.
-        """
-        if name is not None and name not in self._names:
-            shown = name[:100] + ("…" if len(name) > 100 else "")
-            message = f"the model {shown!r} is not here, only {self.name!r}"
-            raise ApiError(404, message, param="model", code="model_not_found")
 
     def check_dimensions(self, wanted: int | None, param: str) -> int:
         """The length of the vectors.

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -63,19 +63,19 @@ def json_body(model: type[BaseModel], *more: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def read_json(request: Request, model: type[Body]) -> Body:
-    """The body as a model.
+async def read_json(request: Request, model: type[Body], make: Callable[[Body], Result]) -> Result:
+    """What ``make`` makes of the body, which is read and made in a thread if it is large.
 
     Raises:
-        ApiError: not JSON, or not of that form.
+        ApiError: not JSON, not of that form, or of too many values; or what ``make`` raises.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ApiError(415, f"send application/json, not {kind[:60]}", code="unsupported_media_type")
-    raw = await request.body()
+    raw = b"".join([part async for part in request.stream()])  # which the request does not keep
     if len(raw) < LARGE:
-        return parse_json(raw, model)
-    return await service_of(request).media.in_thread(lambda: parse_json(raw, model))
+        return make(parse_json(raw, model))
+    return await service_of(request).in_thread(lambda: make(parse_json(raw, model)))
 
 
 async def within(request: Request, work: Coroutine[Any, Any, Result]) -> Result:

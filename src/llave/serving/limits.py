@@ -21,12 +21,15 @@ class Limits:
         bodies_bytes: of all requests that are being read or answered.
         body_seconds: to receive a request's body.
         header_seconds: to receive a request's head.
-        request_seconds: from a request's head to its answer; a client may ask for less.
+        request_seconds: from a request's first byte to its answer; a client may ask for less.
+        unread_seconds: for a client to take what was written to it, before more is.
+        unread_bytes: of all answers that are not read yet.
         connections: open at a time.
         items: of one embeddings request.
         text_characters: of one item.
         media_bytes: of one picture, encoded.
-        pixels: of one picture.
+        pixels: of one picture; a large one is decoded reduced.
+        picture_seconds: to decode one that is large or may be slow.
         videos: limits of one video.
         remote_seconds: to fetch one picture or video, where that is allowed.
         queue_items: admitted at a time, waiting or in work.
@@ -35,7 +38,8 @@ class Limits:
         batch_items: of one forward pass.
         batch_pictures: of one forward pass that has pictures; None fits the device.
         batch_tokens: of one forward pass, padding included; None fits the device.
-        decoders: pictures and videos decoded at a time.
+        decoders: pictures decoded at a time, and as many that may be slow besides, and videos.
+        media_at_once: pictures and videos of one request that are read at a time, so that others have their turn.
     """
 
     body_bytes: int = 32 * MIB
@@ -43,11 +47,14 @@ class Limits:
     body_seconds: float = 30.0
     header_seconds: float = 10.0
     request_seconds: float = 60.0
+    unread_seconds: float = 30.0
+    unread_bytes: int = 128 * MIB
     connections: int = 1000
     items: int = 2048
     text_characters: int = 200_000
     media_bytes: int = 20 * MIB
-    pixels: int = 20_000_000
+    pixels: int = 100_000_000
+    picture_seconds: float = 10.0
     videos: VideoLimits = VIDEOS
     remote_seconds: float = 10.0
     queue_items: int = 4096
@@ -57,3 +64,4 @@ class Limits:
     batch_pictures: int | None = None
     batch_tokens: int | None = None
     decoders: int = 2
+    media_at_once: int = 4

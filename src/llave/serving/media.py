@@ -1,19 +1,21 @@
 """Pictures and videos from clients that are not trusted: read, checked and decoded within bounds.
 
 A file has to be JPEG, PNG, WebP or GIF (or a film), its pixels are counted before they are decoded, and decoding runs
-in a few threads. What a library says of a bad file stays in the log: it may name addresses in memory.
+in a few threads: some for what is quick, others for what is large or may be slow, so that the one does not wait for the
+other. What a library says of a bad file stays in the log: it may name addresses in memory.
 """
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from llave.data.bounded import end_workers
+from llave.data.decode import checked, decoded_size
 from llave.data.formats.read import read_structure
-from llave.data.formats.structure import Structure
+from llave.data.formats.structure import Structure, Unreadable
 from llave.data.inline import read_inline
 from llave.encode.item import Item, Measured, Reading
 from llave.errors import DataError
@@ -27,6 +29,8 @@ from llave.serving.remote import Remote
 __all__ = ["FORMATS", "Media"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+QUICK = 4_000_000
+"""Pixels, times the passes over them, that a decoder does in some 50 ms."""
 SMALL = 1 << 16
 """Base64 of at most so many characters, and the head of a file of so many bytes, are read at once, not in a thread."""
 _ADDRESS = re.compile(r"(?!data:)[a-z][a-z0-9+.-]{0,20}:", re.ASCII | re.IGNORECASE)
@@ -44,18 +48,18 @@ class Media:
     def __init__(self, limits: Limits, remote: Remote | None, num_frames: int) -> None:
         self._limits = limits
         self._remote = remote
-        self._reading = Reading(num_frames=num_frames, max_pixels=limits.pixels, videos=limits.videos)
+        self._reading = Reading(
+            num_frames=num_frames, max_pixels=limits.pixels, seconds=limits.picture_seconds, videos=limits.videos
+        )
         self.memory = Memory(limits.queue_bytes)
-        self._pool = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode")
+        self._quick = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode")
+        self._slow = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode-slow")
 
     def close(self) -> None:
         """End the threads, and the decoders that they may be waiting for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._quick, self._slow):
+            pool.shutdown(wait=False, cancel_futures=True)
         end_workers()
-
-    async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run in one of the few threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def read(self, reference: Reference, place: str, *, most: int) -> bytes:
         """The bytes behind an address, of base64, or as they were sent.
@@ -77,7 +81,7 @@ class Media:
         elif len(reference) <= SMALL:
             data = _inline(reference, place)
         else:
-            data = await self.in_thread(lambda: _inline(reference, place))
+            data = await _run(self._quick, lambda: _inline(reference, place))
         if not data:
             raise bad_request("an empty file", place, "invalid_media")
         if len(data) > most:
@@ -94,27 +98,38 @@ class Media:
         return item, self._load(item, entry.place)
 
     @asynccontextmanager
-    async def decoded(self, entry: Entry) -> AsyncIterator[tuple[Item, Measured, ModelInput]]:
+    async def decoded(self, entry: Entry, turns: asyncio.Semaphore) -> AsyncIterator[tuple[Item, Measured, ModelInput]]:
         """The item of an entry with a picture or video, decoded; its memory is counted until the end of the block.
+
+        Args:
+            turns: of its request, taken until the item is decoded.
 
         Raises:
             ApiError: not a picture of an allowed format and size, or not a whole video within the limits.
         """
+        async with AsyncExitStack() as held:
+            async with turns:
+                item, pool, pixels = await self._read(entry)
+                await held.enter_async_context(self.memory.hold(pixels * 3))
+                found = await _run(pool, lambda: (item, item.measure(self._reading), self._load(item, entry.place)))
+            yield found
+
+    async def _read(self, entry: Entry) -> tuple[Item, ThreadPoolExecutor, int]:
+        """The item, where it is decoded, and how many pixels that keeps."""
         limits = self._limits
-        if entry.image is not None:
-            data = await self.read(entry.image, entry.place, most=limits.media_bytes)
-            item = Item(entry.text, data, prompt=entry.prompt)
-            if len(data) <= SMALL:
-                pixels = self._measure(data, entry.place)
-            else:
-                pixels = await self.in_thread(lambda: self._measure(data, entry.place))
-        else:
+        if entry.image is None:
             assert entry.video is not None
             data = await self.read(entry.video, entry.place, most=limits.videos.num_bytes)
-            item = Item(entry.text, video=data, prompt=entry.prompt)
             pixels = self._reading.num_frames * limits.videos.kept_pixels
-        async with self.memory.hold(pixels * 3):
-            yield await self.in_thread(lambda: (item, item.measure(self._reading), self._load(item, entry.place)))
+            return Item(entry.text, video=data, prompt=entry.prompt), self._slow, pixels
+        data = await self.read(entry.image, entry.place, most=limits.media_bytes)
+        if len(data) <= SMALL:
+            structure = self._measure(data, entry.place)
+        else:
+            structure = await _run(self._quick, lambda: self._measure(data, entry.place))
+        height, width = decoded_size(structure)
+        pool = self._quick if structure.pixels * structure.passes <= QUICK else self._slow
+        return Item(entry.text, data, prompt=entry.prompt), pool, height * width
 
     def _load(self, item: Item, place: str) -> ModelInput:
         """What the model takes. What a library says of a bad file is not for strangers."""
@@ -127,19 +142,23 @@ class Media:
                 raise bad_request(_public_reason(str(error), item.num_bytes), place, "invalid_video") from None
             raise bad_request("an empty text, and no picture or video", place, "empty_item") from None
 
-    def _measure(self, data: bytes, place: str) -> int:
-        """Pixels, read without decoding."""
+    def _measure(self, data: bytes, place: str) -> Structure:
+        """What can be read of a picture without decoding it."""
         try:
             structure: Structure | None = read_structure(data)
         except Exception:  # whatever the head of a file leads to
             structure = None
         if structure is None or structure.format not in FORMATS:
             raise bad_request("not a picture in JPEG, PNG, WebP or GIF, or a broken one", place, "invalid_image")
-        if structure.pixels > self._limits.pixels:
-            size = f"{structure.width}x{structure.height}"
-            message = f"{size} pixels, more than the limit of {self._limits.pixels:,} pixels; shrink the picture"
-            raise bad_request(message, place, "image_too_large")
-        return structure.pixels
+        try:
+            return checked(structure, self._limits.pixels)
+        except Unreadable as error:
+            message = str(error).replace(" (--max_pixels)", "")
+            raise bad_request(message, place, "image_too_large") from None
+
+
+async def _run(pool: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
+    return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 def _inline(text: str, place: str) -> bytes:

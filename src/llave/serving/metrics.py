@@ -20,7 +20,7 @@ class Metrics:
             "llave_requests_total", "Requests answered.", ["route", "method", "status"], registry=self.registry
         )
         self.seconds = Histogram(
-            "llave_request_seconds", "From a request's head to its answer.", ["route"],
+            "llave_request_seconds", "From a request's first byte to its answer.", ["route"],
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self.items = Counter("llave_items_total", "Items asked for.", ["kind", "outcome"], registry=self.registry)

@@ -1,13 +1,18 @@
 """The process: a port, uvicorn, and an end that loses no request.
 
-On SIGTERM or SIGINT the readiness check turns to 503 and new requests are refused with 503, while those being answered
-go on. The port stays open for a grace period, so that a load balancer sees it; then the process ends with 0.
+On SIGTERM, SIGINT or SIGHUP the readiness check turns to 503 and new requests are refused with 503, while those being
+answered go on. The port stays open for a grace period, so that a load balancer sees it; then the process ends with 0.
+It ends in time whatever is in work: what is not done by then ends with it, and the exit code is 1.
 """
 
+import contextlib
 import logging
+import os
 import signal
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
@@ -20,6 +25,8 @@ from llave.serving.service import Service
 
 __all__ = ["Server", "listen", "make_server"]
 
+CLOSING = 5.0
+"""Seconds to close connections and threads after the last answer."""
 log = logging.getLogger("llave.serving")
 
 
@@ -52,6 +59,24 @@ class Server(uvicorn.Server):
         self._grace = grace
         self._longest = longest
         self._since: float | None = None
+        self._last: threading.Timer | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's, and SIGHUP, which a closed terminal sends; under nohup it stays ignored."""
+        hangup = getattr(signal, "SIGHUP", None)
+        if hangup is None or threading.current_thread() is not threading.main_thread():
+            with super().capture_signals():
+                yield
+            return
+        before = signal.getsignal(hangup)
+        if before is not signal.SIG_IGN:
+            signal.signal(hangup, self.handle_exit)
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            signal.signal(hangup, before)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain; a second Ctrl-C ends at once. The signal is not raised again: this end was asked for, and is 0."""
@@ -64,6 +89,17 @@ class Server(uvicorn.Server):
         if self._since is None:
             self._since = time.monotonic()
             self._service.draining = True
+            self._last = threading.Timer(self._longest + CLOSING, _end_now)
+            self._last.daemon = True
+            self._last.start()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop."""
+        try:
+            super().run(sockets)
+        finally:
+            if self._last is not None:
+                self._last.cancel()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether the loop ends."""
@@ -88,8 +124,14 @@ def make_server(app: FastAPI, limits: Limits, *, grace: float) -> Server:
         proxy_headers=False,
         h11_max_incomplete_event_size=MAX_HEAD,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=int(CLOSING),
         backlog=512,
     )
     service: Service = app.state.service
     return Server(config, service, grace=grace, longest=limits.request_seconds + grace)
+
+
+def _end_now() -> None:
+    """Nothing else ends a thread that is in a library."""
+    log.error("not everything ended in time; ended")
+    os._exit(1)

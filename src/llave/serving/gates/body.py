@@ -6,6 +6,7 @@ import contextlib
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llave.serving.errors import ApiError
+from llave.serving.gates.log import DEADLINE
 from llave.serving.limits import Limits
 
 __all__ = ["BodyGate"]
@@ -27,13 +28,14 @@ class BodyGate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(self, receive, self._limits)
+        body = _Body(self, receive, self._limits, scope[DEADLINE])
         body.refused = _length(scope) > self._limits.body_bytes
 
         async def answer(message: Message) -> None:
             if body.refused:
                 body.refused = False
                 await _discard(receive)
+            body.release()  # the route is done with it, however long its answer is on the way
             await send(message)
 
         try:
@@ -42,7 +44,7 @@ class BodyGate:
             else:
                 await self._app(scope, body.receive, answer)
         finally:
-            self._held -= body.counted
+            body.release()
 
     def count(self, number: int) -> None:
         """More bytes are held.
@@ -54,18 +56,22 @@ class BodyGate:
             raise ApiError(429, "the server is full (bodies of requests); try again later", retry_after=1)
         self._held += number
 
+    def give(self, number: int) -> None:
+        """They are not held any more."""
+        self._held -= number
+
 
 class _Body:
     """The body of one request."""
 
-    def __init__(self, gate: BodyGate, receive: Receive, limits: Limits) -> None:
+    def __init__(self, gate: BodyGate, receive: Receive, limits: Limits, deadline: float) -> None:
         self._gate = gate
         self._receive = receive
         self._limits = limits
         self._whole = False
-        self._deadline = asyncio.get_running_loop().time() + limits.body_seconds
+        self._deadline = min(deadline, asyncio.get_running_loop().time() + limits.body_seconds)
         self._received = 0
-        self.counted = 0
+        self._counted = 0
         self.refused = False
 
     async def receive(self) -> Message:
@@ -75,7 +81,7 @@ class _Body:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise ApiError(408, f"the body did not arrive within {self._limits.body_seconds:g} s") from None
+            raise ApiError(408, "the body did not arrive in time; send it faster, or less") from None
         if message["type"] == "http.request":
             number = len(message.get("body", b""))
             self._received += number
@@ -84,9 +90,13 @@ class _Body:
             if self._received > self._limits.body_bytes:
                 raise self.too_large()
             self._gate.count(number)
-            self.counted += number
+            self._counted += number
             self.refused = False
         return message
+
+    def release(self) -> None:
+        self._gate.give(self._counted)
+        self._counted = 0
 
     def too_large(self) -> ApiError:
         return ApiError(413, f"a body of more than {self._limits.body_bytes:,} bytes, the limit; send less at a time")

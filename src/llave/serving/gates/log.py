@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llave.serving.errors import ApiError, error_response
 from llave.serving.limits import MAX_HEAD
+from llave.serving.protocol import BEGAN
 from llave.serving.service import Service
 
 __all__ = ["DEADLINE", "LogGate", "access_log", "route_of"]
@@ -40,7 +41,7 @@ class LogGate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        service, start = self._service, time.monotonic()
+        service, start = self._service, scope.get(BEGAN, time.monotonic())
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         request_id = given.decode() if _ID.fullmatch(given) else f"{random.getrandbits(96):024x}"
@@ -91,10 +92,14 @@ class LogGate:
 
 
 def _head_problem(scope: Scope) -> ApiError | None:
-    """What a parser lets pass: a head that arrived whole but is long, and a body with two lengths (smuggling)."""
+    """What a parser lets pass: a long head that arrived whole, a packed body, one with two lengths (smuggling)."""
     size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(n) + len(v) + 4 for n, v in scope["headers"])
     if size > MAX_HEAD:
         return ApiError(431, f"a head of more than {MAX_HEAD:,} bytes", code="head_too_large")
+    encoding = dict(scope["headers"]).get(b"content-encoding", b"identity").strip().lower()
+    if encoding not in {b"", b"identity"}:
+        message = "a compressed body is not taken; send it as it is, without a content-encoding"
+        return ApiError(415, message, code="unsupported_media_type")
     if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
         return ApiError(400, "a body has either a content-length or a transfer-encoding", code="invalid_http")
     return None

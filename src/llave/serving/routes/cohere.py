@@ -40,12 +40,11 @@ class CohereResponse(BaseModel):
 async def cohere_embed(request: Request) -> Response:
     """One vector for each of ``texts``, ``images`` or ``inputs``, in each of the types asked for."""
     service = service_of(request)
-    engine, _ = service.model()
-    wanted = await read_json(request, CohereRequest)
-    engine.check_name(wanted.model)
-    dimensions = engine.check_dimensions(wanted.output_dimension, "output_dimension")
-    entries = of_cohere(wanted, engine.prompt(INPUT_TYPES.get(wanted.input_type), None))
-    found = await within(request, embed(service, entries, truncate=wanted.truncate != "NONE"))
+    wanted = await read_json(request, CohereRequest, lambda body: body)
+    model = service.model(wanted.model)
+    dimensions = model.engine.check_dimensions(wanted.output_dimension, "output_dimension")
+    entries = of_cohere(wanted, model.engine.prompt(INPUT_TYPES.get(wanted.input_type), None))
+    found = await within(request, embed(service, model, entries, truncate=wanted.truncate != "NONE"))
     shortened = [shorten(vector_D, dimensions) for vector_D in found.vectors]
     content = {
         "id": uuid.uuid4().hex,

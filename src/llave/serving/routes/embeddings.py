@@ -1,27 +1,29 @@
 """``POST /v1/embeddings``: OpenAI's request with pictures and videos, as JSON or as an upload."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Request
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
+from llave.encode.forward import Vector
+from llave.serving.answers import ListAnswer
 from llave.serving.embed import embed
 from llave.serving.entries import Entry, of_openai
 from llave.serving.errors import bad_request, first_problem
-from llave.serving.exchange import ERRORS, answer, json_body, read_json, service_of, within
+from llave.serving.exchange import ERRORS, json_body, read_json, service_of, within
 from llave.serving.schema import EmbeddingRequest
-from llave.serving.service import Service
+from llave.serving.service import Served, Service
 from llave.serving.vectors import base64_of, shorten
 
 __all__ = ["EmbeddingResponse", "UploadRequest", "router"]
 
 router = APIRouter()
+NUMBER_BYTES = 20
+"""Of a number in JSON."""
 
 
 class EmbeddingData(BaseModel):
@@ -68,36 +70,40 @@ class UploadRequest(BaseModel):
 async def embeddings(request: Request) -> Response:
     """One vector for each item of ``input``, in their order."""
     service = service_of(request)
-    engine, _ = service.model()
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         wanted, entries = await _read_upload(request, service)
+        model = service.model(wanted.model)
     else:
-        wanted = await read_json(request, EmbeddingRequest)
-        entries = of_openai(wanted, engine.tokens, engine.prompt(wanted.input_type, wanted.instruction))
-    engine.check_name(wanted.model)
-    dimensions = engine.check_dimensions(wanted.dimensions, "dimensions")
-    found = await within(request, embed(service, entries, truncate=wanted.truncate))
-    data = _data(found.vectors, dimensions, wanted)
+
+        def make(wanted: EmbeddingRequest) -> tuple[EmbeddingRequest, Served, list[Entry]]:
+            model = service.model(wanted.model)
+            prompt = model.engine.prompt(wanted.input_type, wanted.instruction)
+            return wanted, model, of_openai(wanted, model.engine.tokens, prompt)
+
+        wanted, model, entries = await read_json(request, EmbeddingRequest, make)
+    dimensions = model.engine.check_dimensions(wanted.dimensions, "dimensions")
+    found = await within(request, embed(service, model, entries, truncate=wanted.truncate))
     usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
-    return answer({"object": "list", "data": data, "model": engine.name, "usage": usage})
+    return ListAnswer(
+        {"object": "list", "model": model.engine.name, "usage": usage},
+        "data",
+        _data(found.vectors, dimensions, wanted),
+        count=len(found.vectors),
+        row_bytes=NUMBER_BYTES * dimensions,
+        held=sum(vector_D.nbytes for vector_D in found.vectors),
+        unread=service.unread,
+    )
 
 
-def _data(vectors: Sequence[NDArray[np.float32]], dimensions: int, wanted: EmbeddingRequest) -> list[dict[str, Any]]:
-    shortened = [shorten(vector_D, dimensions, normalize=wanted.normalize) for vector_D in vectors]
-    as_text = wanted.encoding_format == "base64"
-    return [
-        {
-            "object": "embedding",
-            "index": index,
-            "embedding": base64_of(vector_D) if as_text else vector_D.tolist(),
-        }
-        for index, vector_D in enumerate(shortened)
-    ]
+def _data(vectors: Sequence[Vector], dimensions: int, wanted: EmbeddingRequest) -> Iterator[dict[str, Any]]:
+    for index, vector_D in enumerate(vectors):
+        shortened = shorten(vector_D, dimensions, normalize=wanted.normalize)
+        numbers = base64_of(shortened) if wanted.encoding_format == "base64" else shortened.tolist()
+        yield {"object": "embedding", "index": index, "embedding": numbers}
 
 
 async def _read_upload(request: Request, service: Service) -> tuple[EmbeddingRequest, list[Entry]]:
     """The options of a form, and its one entry."""
-    engine, _ = service.model()
     files: dict[str, bytes] = {}
     fields: dict[str, Any] = {}
     most = 4 * service.limits.text_characters
@@ -126,6 +132,6 @@ async def _read_upload(request: Request, service: Service) -> tuple[EmbeddingReq
         wanted = EmbeddingRequest(input=text or "-", **fields)
     except (ValidationError, TypeError) as error:
         raise first_problem(error) if isinstance(error, ValidationError) else bad_request("bad form") from None
-    prompt = engine.prompt(wanted.input_type, wanted.instruction)
+    prompt = service.model(wanted.model).engine.prompt(wanted.input_type, wanted.instruction)
     place = next(iter(files), "text")
     return wanted, [Entry(place, text, files.get("image"), files.get("video"), prompt)]

@@ -76,7 +76,7 @@ async def search(request: Request) -> Response:
     """The nearest items, best first; without a query those that pass the filter, in order."""
     start = time.monotonic()
     catalogue = catalogue_of(request)
-    wanted = await read_json(request, SearchRequest)
+    wanted = await read_json(request, SearchRequest, lambda body: body)
 
     async def work() -> dict[str, Any]:
         query_D = await _query(service_of(request), catalogue, wanted) if wanted.has_query else None
@@ -96,7 +96,7 @@ async def search(request: Request) -> Response:
 async def items(request: Request) -> Response:
     """Up to 1000 items; unknown ids are left out."""
     catalogue = catalogue_of(request)
-    wanted = await read_json(request, ItemsRequest)
+    wanted = await read_json(request, ItemsRequest, lambda body: body)
     found = await within(request, catalogue.run(lambda index: index.get(wanted.ids)))
     return answer({"object": "list", "data": [item(hit) for hit in found]})
 
@@ -187,10 +187,11 @@ async def _query(service: Service, catalogue: Catalogue, wanted: SearchRequest) 
         return found
     prompt = catalogue.watched.index.info.prompts.get("query") if wanted.instruction is None else wanted.instruction
     text, weight = wanted.text or "", wanted.weight
+    model = service.searching()
     if weight is None:
-        return (await embed(service, [Entry("query", text, wanted.image, prompt=prompt)])).vectors[0]
+        return (await embed(service, model, [Entry("query", text, wanted.image, prompt=prompt)])).vectors[0]
     entries = [Entry("text", text, prompt=prompt), Entry("image", image=wanted.image, prompt=prompt)]
-    text_D, image_D = (await embed(service, entries)).vectors
+    text_D, image_D = (await embed(service, model, entries)).vectors
     try:
         return combine(text_D, image_D, weight)
     except UserError as error:

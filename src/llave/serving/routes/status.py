@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from llave.serving.engine import Engine
 from llave.serving.errors import ApiError
 from llave.serving.exchange import ERRORS, answer, service_of
 
@@ -62,16 +63,16 @@ async def ready(request: Request) -> Response:
 
 @router.get("/v1/models", summary="What is served", response_model=ModelList, responses=ERRORS)
 async def models(request: Request) -> Response:
-    """The one model, with what it takes."""
-    return answer({"object": "list", "data": [_card(request)]})
+    """The models, with what they take; the first one answers requests that name none."""
+    service = service_of(request)
+    service.model()
+    return answer({"object": "list", "data": [_card(model.engine) for model in service.models]})
 
 
 @router.get("/v1/models/{name:path}", summary="One model", response_model=ModelCard, responses=ERRORS)
 async def model(request: Request, name: str) -> Response:
     """The model, by its name."""
-    engine, _ = service_of(request).model()
-    engine.check_name(name)
-    return answer(_card(request))
+    return answer(_card(service_of(request).model(name).engine))
 
 
 @router.get("/metrics", summary="Counters for Prometheus", response_class=Response, responses=ERRORS)
@@ -81,8 +82,7 @@ async def metrics(request: Request) -> Response:
     return Response(page, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-def _card(request: Request) -> dict[str, Any]:
-    engine, _ = service_of(request).model()
+def _card(engine: Engine) -> dict[str, Any]:
     return {
         "id": engine.name,
         "object": "model",

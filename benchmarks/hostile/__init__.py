@@ -1,0 +1,1 @@
+"""A server under attack: what it does to its other clients, and whether it gets over it."""
