@@ -16,30 +16,30 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.hostile.attacks import ATTACKS
-from benchmarks.hostile.siege import Siege, serving
+from benchmarks.hostile.siege import INDEX_GOES, besieged
 from benchmarks.provenance import provenance
-from llave import load_model
 from llave.terminal import quiet_libraries
+
+NAMES = [*ATTACKS, INDEX_GOES]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="nano")
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--only", nargs="+", choices=list(ATTACKS), default=list(ATTACKS))
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     quiet_libraries()
-    model, outcomes = load_model(options.model), []
-    with tempfile.TemporaryDirectory() as folder, serving(options.model, log=Path(folder) / "log") as (port, server):
-        siege = Siege(port, server, model)
+    outcomes = []
+    with tempfile.TemporaryDirectory() as folder, besieged(Path(folder), options.model) as siege:
         for name in options.only:
             outcomes.append(siege.attack(name, options.seconds))
             sys.stderr.write(f"{outcomes[-1]}\n")
         start = time.monotonic()
-        server.send_signal(signal.SIGTERM)
+        siege.server.send_signal(signal.SIGTERM)
         try:
-            code: int | None = server.wait(70)
+            code: int | None = siege.server.wait(70)
         except subprocess.TimeoutExpired:
             code = None
         ended = round(time.monotonic() - start, 1)

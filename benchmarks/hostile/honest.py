@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmarks.hostile.bombs import encoded
 from llave.data.images import load_image
+from llave.search.index import Index
 
 __all__ = ["Honest", "Seen", "Watch"]
 
@@ -39,14 +40,16 @@ class Seen:
 
 
 class Honest:
-    """Four clients that ask one thing after the other and compare the answers with ``model.encode``.
+    """Four clients that ask one thing after the other and compare the answers with ``model.encode``, and searches with
+    the index's own.
 
     Args:
         model: the one that is served.
         port: of the server.
+        index: that is served, if there is one.
     """
 
-    def __init__(self, model: Any, port: int) -> None:
+    def __init__(self, model: Any, port: int, index: Index | None = None) -> None:
         draw = np.random.default_rng(0)
         self._port = port
         words = random.Random(0)
@@ -60,8 +63,13 @@ class Honest:
         images = [load_image(data) for data in pictures]
         loaded: list[Any] = [*texts, *images]
         loaded += [{"image": image, "text": text} for image, text in zip(images, texts, strict=False)]
-        self._items = items
-        self._wanted = model.encode(loaded, normalize_embeddings=True, show_progress_bar=False)
+        wanted = model.encode(loaded, normalize_embeddings=True, show_progress_bar=False)
+        self._asked = [
+            ("/v1/embeddings", {"input": [item]}, vector_D) for item, vector_D in zip(items, wanted, strict=True)
+        ]
+        for text in texts if index is not None else []:
+            scores = [hit.score for hit in index.search(text, limit=5)]
+            self._asked.append(("/v1/search", {"text": text, "limit": 5}, np.asarray(scores)))
 
     @contextlib.contextmanager
     def asking(self, clients: int = 4) -> Iterator[Seen]:
@@ -81,10 +89,10 @@ class Honest:
         draw = random.Random(number)
         with httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=PATIENCE, trust_env=False) as client:
             while not stop.is_set():
-                place = draw.randrange(len(self._items))
+                path, body, wanted = draw.choice(self._asked)
                 start = time.monotonic()
                 try:
-                    response = self._post(client, {"input": [self._items[place]]}, stop)
+                    response = self._post(client, path, body)
                 except httpx.HTTPError as error:
                     seen.lost.append(repr(error))
                     continue
@@ -92,20 +100,27 @@ class Honest:
                     seen.lost.append(f"{response.status_code} {response.text[:100]}")
                     continue
                 seen.seconds.append(time.monotonic() - start)
-                if not np.allclose(response.json()["data"][0]["embedding"], self._wanted[place], atol=NEAR):
-                    seen.wrong.append(f"item {place}")
+                answer = response.json()
+                found = (
+                    answer["data"][0]["embedding"] if "data" in answer else [hit["score"] for hit in answer["results"]]
+                )
+                if len(found) != len(wanted) or not np.allclose(found, wanted, atol=NEAR):
+                    seen.wrong.append(f"{path}: {str(body)[:100]}")
 
-    def _post(self, client: httpx.Client, body: dict[str, Any], stop: threading.Event) -> httpx.Response:
+    def _post(self, client: httpx.Client, path: str, body: dict[str, Any]) -> httpx.Response:
         """As a client's library does: a connection that was idle and is closed, and a full server, are tried again."""
+        end = time.monotonic() + PATIENCE
         while True:
             try:
-                response = client.post("/v1/embeddings", json=body)
+                response = client.post(path, json=body)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.ConnectError):
-                if stop.wait(0.05):
-                    return client.post("/v1/embeddings", json=body)
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
                 continue
-            if response.status_code not in (429, 503) or stop.wait(float(response.headers.get("retry-after", 1))):
+            if response.status_code not in (429, 503) or time.monotonic() > end:
                 return response
+            time.sleep(float(response.headers.get("retry-after", 1)))
 
 
 class Watch:

@@ -1,9 +1,11 @@
 """A server, honest clients, and one attack after the other."""
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,11 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+from PIL import Image
 
 from benchmarks.hostile.honest import Honest, Seen, Watch
+from llave import load_model
+from llave.search.build import build_index
+from llave.search.index import Index
+from llave.search.options import BuildOptions
 
-__all__ = ["Outcome", "Siege", "serving"]
+__all__ = ["INDEX_GOES", "Outcome", "Siege", "besieged"]
 
+INDEX_GOES = "an_index_that_goes"
 REST = 1.3
 """Memory returns to so many times that before the attacks."""
 RECOVERY = 90.0
@@ -52,12 +61,14 @@ class Siege:
 
     Args:
         model: the one that is served, for the answers that are right.
+        index: the one that is served.
     """
 
-    def __init__(self, port: int, server: "subprocess.Popen[bytes]", model: Any) -> None:
+    def __init__(self, port: int, server: "subprocess.Popen[bytes]", model: Any, index: Index) -> None:
         self.port = port
         self.server = server
-        self._honest = Honest(model, port)
+        self.index = index
+        self._honest = Honest(model, port, index)
         self.quiet(4.0)  # warm
         self.base = Watch(port, server.pid).memory()
 
@@ -67,12 +78,13 @@ class Siege:
             time.sleep(seconds)
         return seen
 
-    def attack(self, name: str, seconds: float, attacker: Attacker | None = None) -> Outcome:
+    def attack(self, name: str, seconds: float) -> Outcome:
         """Honest clients during an attack, and the server afterwards."""
+        attacker = self._index_that_goes if name == INDEX_GOES else self._process(name)
         self._settle()
         before = self.quiet(seconds / 2)
         watch = Watch(self.port, self.server.pid)
-        with (attacker or self._process(name))(seconds), watch, self._honest.asking() as seen:
+        with attacker(seconds), watch, self._honest.asking() as seen:
             time.sleep(seconds)
         return Outcome(
             attack=name,
@@ -87,6 +99,26 @@ class Siege:
             lost=before.lost + seen.lost,
             wrong=before.wrong + seen.wrong,
         )
+
+    @contextlib.contextmanager
+    def _index_that_goes(self, seconds: float) -> Iterator[None]:
+        """The index's folder is moved away and back, and a copy put into its place."""
+        path, away, stop = self.index.path, self.index.path.with_name("away"), threading.Event()
+
+        def loop() -> None:
+            while not stop.wait(1.5):
+                path.rename(away)
+                stop.wait(1.5)
+                shutil.copytree(away, path)
+                shutil.rmtree(away)
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def _settle(self) -> None:
         """Wait until nothing is left of the attack before."""
@@ -122,12 +154,20 @@ class Siege:
 
 
 @contextlib.contextmanager
-def serving(model: str, *options: str, log: Path) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
-    """``llave serve`` as a process: its port, once it is ready."""
-    command = [sys.executable, "-m", "llave.cli.main", "serve", model, "--port", "0", "--access_log", "false", *options]
+def besieged(folder: Path, model: str = "nano") -> Iterator[Siege]:
+    """``llave serve`` with an index as a process, once it is ready; all its files in a folder."""
+    pictures, draw = folder / "pictures", np.random.default_rng(1)
+    pictures.mkdir()
+    for number in range(40):
+        Image.fromarray(draw.integers(0, 256, (64, 64, 3), np.uint8)).save(pictures / f"{number}.png")
+    opened = load_model(model)
+    index, _ = build_index(folder / "index", opened, pictures, options=BuildOptions(make_map=False, progress=False))
+    words = ["--port", "0", "--access_log", "false", "--index", str(index.path)]
+    command = [sys.executable, "-m", "llave.cli.main", "serve", model, *words]
+    log = folder / "log"
     with log.open("wb") as said, subprocess.Popen(command, stderr=said) as server:
         try:
-            yield _port(server, log), server
+            yield Siege(_port(server, log), server, opened, index)
         finally:
             server.send_signal(signal.SIGKILL)
 

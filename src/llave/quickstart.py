@@ -35,6 +35,7 @@ def quickstart(
     *,
     seeds: Sequence[int],
     data_seed: int = 0,
+    scale: float = 1.0,
     limit: int | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -48,13 +49,14 @@ def quickstart(
         out: run directory.
         seeds: one pair of models each.
         data_seed: of the sample data set.
+        scale: share of its concepts and scenes.
         limit: only the first rows of each evaluation data set.
     """
     console = console or Console(stderr=True)
     quiet_libraries()
     data = out / "data"
     console.print(f"1/5 sample data → {data}")
-    build_sample(data, seed=data_seed)
+    build_sample(data, seed=data_seed, scale=scale)
     benchmark = get_benchmark(str(data))
     features = out / "cache" / "vision.safetensors"
     results: dict[str, list[EvalResult]] = {"infonce": [], "hardness": []}

@@ -317,8 +317,8 @@ def test_ctrl_c_is_not_a_crash(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_quickstart_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two steps of training on the full sample, first rows evaluated: every file, and a second run does nothing."""
-    argv = ["quickstart", "--out", str(tmp_path / "run"), "--max_steps", "2", "--limit", "6"]
+    """Two steps of training on a small sample, first rows evaluated: every file, and a second run does nothing."""
+    argv = ["quickstart", "--out", str(tmp_path / "run"), "--max_steps", "2", "--limit", "6", "--scale", "0.1"]
     assert main(argv) == 0
     text = capsys.readouterr().out
     assert "report.html" in text

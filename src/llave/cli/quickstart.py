@@ -46,6 +46,7 @@ class QuickstartConfig:
         seeds: how many pairs of models to train; two or more give intervals and a paired test.
         first_seed: the seeds are this one and those that follow.
         data_seed: seed of the sample data set.
+        scale: share of the sample's concepts and scenes: 0.1 is a first look in two minutes, with scores of its own.
         alpha: hardness of the hardness-weighted model; the other model's is 0.
         temperature: tau of both models.
         batch_size: pairs per step.
@@ -58,6 +59,7 @@ class QuickstartConfig:
     seeds: int = 1
     first_seed: int = 0
     data_seed: int = 0
+    scale: float = 1.0
     alpha: float = NANO_RECIPE.loss.alpha
     temperature: float = NANO_RECIPE.loss.temperature
     batch_size: int = NANO_RECIPE.batch_size
@@ -75,6 +77,8 @@ def run(argv: list[str]) -> int:
         description="Sample data → InfoNCE and hardness-weighted training → evaluation → report → index. "
         "Minutes on two CPU cores; the second run skips what is done.",
     )
+    if not 0.05 <= config.scale <= 1:
+        raise UserError(f"scale: from 0.05 to 1, not {config.scale}")
     if config.seeds < 1:
         raise UserError(f"seeds must be at least 1, got {config.seeds}")
     from llave.quickstart import quickstart
@@ -87,7 +91,9 @@ def run(argv: list[str]) -> int:
         max_steps=config.max_steps,
     )
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    quickstart(recipe, config.out, seeds=list(seeds), data_seed=config.data_seed, limit=config.limit)
+    quickstart(
+        recipe, config.out, seeds=list(seeds), data_seed=config.data_seed, scale=config.scale, limit=config.limit
+    )
     sys.stdout.write(_what_next(config.out, _program()))
     return 0
 
