@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 import schemathesis
+from PIL import Image
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -14,6 +15,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from sentence_transformers import SentenceTransformer
 
+from llave import build_index
+from llave.search.options import BuildOptions
 from llave.serving.app import AppOptions
 from llave.serving.limits import Limits
 from tests.serving.running import Running, running
@@ -27,7 +30,22 @@ def server(nano_untouched: SentenceTransformer) -> Iterator[Running]:
         yield found
 
 
-def test_no_request_breaks_it(server: Running) -> None:
+@pytest.fixture(scope="module")
+def searched(nano_untouched: SentenceTransformer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same with an index."""
+    folder = tmp_path_factory.mktemp("described") / "things"
+    folder.mkdir()
+    for colour in ("red", "green"):
+        Image.new("RGB", (50, 40), colour).save(folder / f"{colour}.png")
+    (folder / "metadata.csv").write_text("file_name,colour,year\nred.png,red,1990\ngreen.png,green,2001\n")
+    index, _ = build_index(folder.parent / "index", nano_untouched, folder, options=BuildOptions(progress=False))
+    with running(nano_untouched, AppOptions(limits=Limits(items=16), index=index)) as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", ["server", "searched"])
+def test_no_request_breaks_it(request: pytest.FixtureRequest, name: str) -> None:
+    server: Running = request.getfixturevalue(name)
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     tried: dict[str, set[int]] = {}
     for found in schema.get_all_operations():
@@ -47,6 +65,7 @@ def test_no_request_breaks_it(server: Running) -> None:
         try_it()
     assert len(tried) >= 13
     assert 200 in tried["POST /v1/embeddings"]
+    assert (200 in tried["POST /v1/search"]) == (name == "searched")
     assert server.vectors("still here")
 
 
