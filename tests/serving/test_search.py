@@ -117,7 +117,7 @@ def test_filters_pages_and_histogram(server: Running, ids: dict[str, str]) -> No
     whole = [hit["id"] for hit in ask(server, text="red")["results"]]
     assert [hit["id"] for hit in ask(server, text="red", limit=2, offset=1)["results"]] == whole[1:3]
     assert ask(server, text="red", filter="artist = nobody", histogram=True)["results"] == []
-    assert ask(server, text="red", filter="artist = annn or artist = 'Ann '")["hint"].startswith('artist has no "annn"; near: ')
+    assert ask(server, text="red", filter="artist = annn")["hint"].startswith('artist has no "annn"; near: ')
 
 
 @pytest.mark.parametrize(
