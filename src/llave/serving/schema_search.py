@@ -29,7 +29,7 @@ __all__ = [
 
 MAX_LIMIT, MAX_OFFSET, MAX_IDS = 200, 10_000, 1000
 MAX_TEXT, MAX_NAME = 200_000, 200
-MAX_FILTER_DEPTH, MAX_FILTER_PARTS, MAX_FILTER_TEXT = 8, 2000, 20_000
+MAX_FILTER_DEPTH, MAX_FILTER_PARTS, MAX_FILTER_TEXT = 32, 5000, 20_000
 Scalar = str | int | float | bool | None
 Name = Annotated[StrictStr, StringConstraints(max_length=MAX_NAME)]
 

@@ -39,8 +39,8 @@ export interface IndexInfo {
   version: string;
 }
 
-/** A list means "one of these"; an object bounds a number or a date. */
-export type Condition = Value[] | { ">="?: Bound; "<="?: Bound };
+/** A list means "one of these"; an object bounds a number or a date, or says what a text is like ("%harbour%"). */
+export type Condition = Value[] | { ">="?: Bound; "<="?: Bound; ilike?: string };
 export type Filter = Record<string, Condition>;
 
 export interface SearchRequest {

@@ -103,7 +103,7 @@ function Loaded({ data }: { data: MapData }) {
             <Icon name="reset" />
           </button>
         </div>
-        <label class="map-by">
+        <label class="pick">
           Colour by
           <select value={by} onChange={(event) => setBy(event.currentTarget.value)}>
             <option value="kind">kind</option>

@@ -27,8 +27,13 @@ export const altOf = (item: Item): string => item.text.trim() || named(item) || 
 export const valueText = (value: Value | null): string =>
   value === null ? "–" : typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
 
+/** Between the words and the pattern that texts match which contain them. */
+export const containing = (words: string): string => `%${words}%`;
+export const containedIn = (pattern: string): string => pattern.replace(/^%|%$/g, "");
+
 export function conditionText(name: string, condition: Condition): string {
   if (Array.isArray(condition)) return `${name}: ${condition.map(valueText).join(", ")}`;
+  if (condition.ilike !== undefined) return `${name} contains “${containedIn(condition.ilike)}”`;
   const { ">=": low, "<=": high } = condition;
   if (low !== undefined && high !== undefined) return `${name}: ${low}–${high}`;
   return low !== undefined ? `${name} ≥ ${low}` : `${name} ≤ ${high ?? "…"}`;

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 
 import type { Bound, Condition, Field, IndexInfo, Value } from "../api/types";
 import { groups, isCut } from "../parts/fields";
-import { count, valueText } from "../parts/format";
+import { containedIn, containing, count, valueText } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { query, setCondition } from "../state/query";
 
@@ -16,6 +16,7 @@ function Checkboxes({ name, values: listed }: { name: string; values: Counted[] 
   const [find, setFind] = useState("");
   const condition = query.value.filter[name];
   const chosen = Array.isArray(condition) ? condition : [];
+  const pattern = condition !== undefined && !Array.isArray(condition) ? condition.ilike : undefined;
   const toggle = (value: Value): void => {
     const next = chosen.includes(value) ? chosen.filter((other) => other !== value) : [...chosen, value];
     setCondition(name, next.length > 0 ? next : null);
@@ -45,6 +46,28 @@ function Checkboxes({ name, values: listed }: { name: string; values: Counted[] 
         />
       )}
       <ul class="filter-values">
+        {pattern !== undefined && (
+          <li>
+            <label>
+              <input type="checkbox" checked onChange={() => setCondition(name, null)} />
+              <span class="filter-value">contains “{containedIn(pattern)}”</span>
+            </label>
+          </li>
+        )}
+        {wanted !== "" && (
+          <li>
+            <button
+              type="button"
+              class="link"
+              onClick={() => {
+                setCondition(name, { ilike: containing(find.trim()) });
+                setFind("");
+              }}
+            >
+              All that contain “{find.trim()}”
+            </button>
+          </li>
+        )}
         {shown.map(({ value, count: n }) => (
           <li key={String(value)}>
             <label>

@@ -27,7 +27,7 @@ export function Sort({ info }: { info: IndexInfo }) {
   };
   return (
     <div class="sort">
-      <label>
+      <label class="pick">
         Sort by
         {/* A change of field begins with what people mostly want: the newest, and names from A. */}
         <select
