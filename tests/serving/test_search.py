@@ -117,11 +117,12 @@ def test_filters_pages_and_histogram(server: Running, ids: dict[str, str]) -> No
     whole = [hit["id"] for hit in ask(server, text="red")["results"]]
     assert [hit["id"] for hit in ask(server, text="red", limit=2, offset=1)["results"]] == whole[1:3]
     assert ask(server, text="red", filter="artist = nobody", histogram=True)["results"] == []
+    assert ask(server, text="red", filter="artist = annn")["hint"].startswith('artist has no "annn"; near: ')
 
 
 @pytest.mark.parametrize(
     "given",
-    ["artist = 'ann' or 1 = 1", "artist = ann'; DROP TABLE items; --", {"no such": 1}, {"artist": {"like": "%"}}, "("],
+    ["artist = 'ann' or 1 = 1", "artist = ann'; DROP TABLE items; --", {"no such": 1}, {"artist": {"near": "%"}}, "("],
 )
 def test_a_filter_is_no_way_in(server: Running, given: Any) -> None:
     response = server.client.post("/v1/search", json={"text": "red", "filter": given})

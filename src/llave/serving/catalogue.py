@@ -212,7 +212,7 @@ def _histogram(score_N: NDArray[np.float32]) -> dict[str, Any] | None:
 
 
 def _field(field: "Field") -> dict[str, Any]:
-    if field.type == "number":
+    if field.type in ("integer", "number", "date"):
         return {"name": field.name, "type": field.type, "low": field.low, "high": field.high}
     values = [{"value": value, "count": count} for value, count in field.values]
     return {"name": field.name, "type": field.type, "values": values}
