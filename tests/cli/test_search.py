@@ -52,6 +52,23 @@ def test_search(index: Path, tmp_path: Path, capsys: Captured) -> None:
     assert "<b>[red]circle</b>" in capsys.readouterr().out  # no markup
     assert main(["search", "circle", "--filter", "artist = nobody", *common]) == 0
     assert "no hits pass the filter" in capsys.readouterr().out
+    assert main(["search", "circle", "--filter", "artist = yuo", *common]) == 0
+    assert capsys.readouterr().err == 'artist has no "yuo"; near: you\n'
+
+
+def test_browse(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    common = ["--index", str(index), "--json"]
+    some = ["--sort", "-path", "--limit", "2", "--offset", "1"]
+    assert main(["search", "--filter", "artist = you", *some, *common]) == 0
+    hits = json.loads(capsys.readouterr().out)
+    assert [(hit["path"], hit["score"]) for hit in hits] == [("p4.png", None), ("p2.png", None)]
+    assert main(["search", "--sort", "artist", "--limit", "9", *common]) == 0
+    assert [hit["fields"]["artist"] for hit in json.loads(capsys.readouterr().out)] == ["me"] * 4 + ["you"] * 4 + [None]
+    html = tmp_path / "items.html"
+    assert main(["search", "--filter", "kind = image", "--html", str(html), "--index", str(index)]) == 0
+    assert "<b>nan" not in html.read_text("utf-8")
+    assert main(["search", "circle", "--sort", "artist", *common]) == 1
+    assert "--sort lists items without a search" in capsys.readouterr().err
 
 
 def test_errors_are_one_line(index: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -127,9 +127,36 @@ def test_ids_are_unique_and_fields_of_one_type(
     rows = [{"id": 1, "text": "a", "size": 5}, {"id": 1, "text": "b", "size": 6}, {"id": 2, "text": "c", "size": "big"}]
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     report = build(index, nano_untouched, table)
-    assert counts(report) == (1, 0, 0, 0, 0)
+    assert counts(report) == (2, 0, 0, 0, 0)
     assert "unique" in report.errors["1 (again)"]
-    assert "a string, but a number" in report.errors["2"]
+    assert "field 'size': string and integer in different rows, so that all of them are kept as texts" in report.notes
+    assert index.store.fields() == {"size": "string"}
+    assert index.count("size = 5 or size = big") == 2
+    table.write_text("".join(json.dumps({**row, "size": 5}) + "\n" for row in rows[1:]))
+    assert build(index, nano_untouched, table).notes[1:] == ["field 'size': its type was string, and is integer now"]
+    assert index.count("size >= 5") == 2
+
+
+def test_a_csv_has_types(index: Index, nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    lines = ["id,text,zip,version,year,big,day,public,note", "1,a,01234,1.10,1999,9007199254740993,2024-05-01,True,x"]
+    table.write_text("\n".join([*lines, "2,b,90210,2.0,2010,1,2024-06-01T10:00,False,"]) + "\n")
+    build(index, nano_untouched, table)
+    texts = dict.fromkeys(["zip", "version", "note"], "string")
+    assert index.store.fields() == {**texts, "year": "integer", "big": "integer", "day": "date", "public": "boolean"}
+    conditions = [
+        "zip = 01234",
+        "version = 1.10",
+        "year < 2000",
+        "big > 9007199254740992",
+        "day < 2024-06",
+        "public = True",
+    ]
+    assert [index.count(condition) for condition in [*conditions, "note is null"]] == [1] * 7
+    hits = index.browse(sort="-year")
+    assert [hit.fields["day"] for hit in hits] == ["2024-06-01T10:00", "2024-05-01"]
+    assert [hit.fields["big"] for hit in index.browse(sort="big", offset=1)] == [9007199254740993]
+    assert all(np.isnan(hit.score) for hit in hits)
 
 
 def test_a_map_that_was_not_made_is_made_later(
@@ -215,11 +242,12 @@ def test_names_of_fields(index: Index, nano_untouched: SentenceTransformer, tmp_
     rows = [{"id": 1, "text": "a", "год": 2000, "имя": "x", "Path": "p"}, {"id": 2, "text": "b", "год": 1990}]
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert counts(build(index, nano_untouched, table)) == (2, 0, 0, 0, 0)
-    assert [field.name for field in index.fields()] == ["год", "имя", "Path_"]
-    assert index.count(parse_filter("год >= 1995 and имя = x and Path_ = p")) == 1
+    assert [field.name for field in index.fields()] == ["год", "имя", "Path"]
+    assert index.count(parse_filter("год >= 1995 and имя = x and Path = p")) == 1
     table.write_text('{"id": 1, "text": "a", "a b": 1, "a-b": 2}\n{"id": 2, "text": "b"}\n')
-    report = build(index, nano_untouched, table, allow_empty=True)
-    assert "'a b' and 'a-b' would both be 'a_b'" in report.errors["1"]
+    assert build(index, nano_untouched, table).errors == {}
+    assert [field.name for field in index.fields()] == ["a b", "a-b"]
+    assert index.count('"a b" = 1 and `a-b` = 2') == 1
 
 
 def test_a_version_changes_with_the_index(

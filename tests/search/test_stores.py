@@ -148,7 +148,7 @@ def test_writing_again_changes_nothing(store: VectorStore, rows: list[Row]) -> N
 
 def test_a_field_in_another_script(store: VectorStore, rows: list[Row]) -> None:
     store.upsert([dataclasses.replace(each, fields={"год": float(place)}) for place, each in enumerate(rows)])
-    assert store.count((Condition("год", ">=", 50.0),)) == 10
+    assert store.count(Condition("год", ">=", 50.0)) == 10
     assert store.column(["год"])["год"].count(7.0) == 1
 
 
@@ -183,8 +183,6 @@ def test_what_does_not_fit_is_refused(store: VectorStore, rows: list[Row]) -> No
     store.upsert(rows)
     with pytest.raises(UserError, match="no field 'colour'"):
         store.count(parse_filter("colour = red"))
-    with pytest.raises(UserError, match="field 'number'"):
-        store.upsert([row(99, rows[0].vector_D, number="many")])  # type: ignore[arg-type]
     assert store.count() == 60
 
 

@@ -183,7 +183,7 @@ def _check(argv: list[str]) -> int:
         for name in ("filter", "items", f"recall@{config.k}", "worst", "p50 ms", "p95 ms", "exact p50 ms"):
             table.add_column(name, justify="left" if name == "filter" else "right")
         for each in found:
-            condition = ", ".join(f"{c.field} {c.op} {c.value}" for c in each.filter) or "none"
+            condition = "none" if each.filter is None else f"{each.filter.field} {each.filter.op} {each.filter.value}"
             numbers = [f"{each.p50_ms:.1f}", f"{each.p95_ms:.1f}", f"{each.exact_ms:.1f}"]
             table.add_row(condition, f"{each.share:.1%}", f"{each.recall:.4f}", f"{each.worst:.1f}", *numbers)
         Console().print(table)

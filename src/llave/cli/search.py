@@ -32,7 +32,8 @@ class SearchConfig:
         image: a picture to look for; with a text, the model relates the two ("this, but in red").
         weight: share of the picture in a query between text and picture, from 0 to 1; null lets the model fuse them.
         like: the path, key or id of an item whose neighbours are wanted.
-        filter: e.g. "artist = noto and year >= 2000 and group in (animals, 'food & drink')".
+        filter: e.g. "artist = noto and year >= 2000 and not (group in (animals, 'food & drink') or day < 2024-05)";
+            also like, starts, between, is null.
         index: folder of the index; null is "index" here, else the quickstart's.
         sort: without anything to look for, list the items that pass the filter in the order of this field; "-year" has
             the highest first.
@@ -67,7 +68,7 @@ def run(argv: list[str]) -> int:
     """Print the hits."""
     config = parse(
         SearchConfig,
-        argv,
+        _with_order(argv),
         command="search",
         description="Search an index that `llave index` made. Examples: llave search 'red umbrella' --index "
         "photos.index; llave search --image cat.jpg; llave search 'in the snow' --image cat.jpg --weight 0.3; "
@@ -78,6 +79,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"limit {config.limit}, offset {config.offset}: at least 1 hit, from 0 on")
     from llave.search.filters import parse_filter
     from llave.search.index import Index
+    from llave.search.near import suggest
     from llave.terminal import quiet_libraries
 
     conditions = parse_filter(config.filter)
@@ -103,6 +105,8 @@ def run(argv: list[str]) -> int:
             filter=conditions,
             exact=config.exact,
         )
+    if not hits:
+        sys.stderr.writelines(f"{line}\n" for line in suggest(index.store, conditions))
     if config.html is not None:
         like = None if config.like is None else index.find(config.like)
         _write_html(config, index, hits, conditions, like)
@@ -114,6 +118,17 @@ def run(argv: list[str]) -> int:
     else:
         sys.stdout.write(f"{config.html}\n")
     return 0
+
+
+def _with_order(argv: list[str]) -> list[str]:
+    """``--sort -year`` in one word, since what begins with ``-`` is taken for an option."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] == "--sort":
+            joined[-1] = f"--sort={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _print(config: SearchConfig, hits: "list[Hit]") -> None:

@@ -1,14 +1,17 @@
 """Which column of a table holds what: as the user says, by the usual names, or by what stands in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 from llave.collection.collection import Columns
+from llave.collection.types import FieldTypes, infer_types
+from llave.data.parquet import dates_of_parquet
 from llave.data.suffixes import FILMS
+from llave.data.tables import read_table
 from llave.errors import UserError
 
-__all__ = ["Chosen", "choose_columns"]
+__all__ = ["Chosen", "choose_columns", "field_types"]
 
 USUAL = {
     "id": ("id", "key", "_id"),
@@ -63,6 +66,19 @@ def choose_columns(path: Path, rows: Sequence[Mapping[str, Any]], columns: Colum
     if not {"text", "image", "video"} & chosen.keys():
         raise UserError(f"{path}: which column is what? --columns.text or --columns.image; there are: {', '.join(row)}")
     return Chosen(chosen, _fields(path, row, columns, chosen))
+
+
+def field_types(path: Path, names: Sequence[str], rows: Iterable[Any] | None = None) -> FieldTypes:
+    """The types of a table's fields: parquet's own, of others by all their values.
+
+    Args:
+        rows: of the table; None reads it.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return FieldTypes(names, dict.fromkeys(dates_of_parquet(path) & set(names), "date"))
+    rows = (read_table(path) if names else ()) if rows is None else rows
+    return infer_types(rows, names, written=suffix in (".csv", ".tsv"))
 
 
 def _files_in(folder: Path, values: Sequence[Any]) -> str | None:

@@ -1,23 +1,19 @@
 """An item in a collection: its name there, and what is kept beside its vector."""
 
-import datetime
-import decimal
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from llave.collection.types import Scalar
 from llave.data.identity import legible
 from llave.encode.item import Item
 from llave.errors import DataError
 from llave.terminal import printable
 
-__all__ = ["BadEntry", "Entry", "Scalar", "chunks", "scalar", "stamp_of", "state_of"]
+__all__ = ["BadEntry", "Entry", "chunks", "stamp_of", "state_of"]
 
-Scalar = str | float | bool | None
 SHOWN = 400
 """Characters of the beginning and of the end of a long message."""
 CHUNK_BYTES = 256 * 1024**2
@@ -107,20 +103,3 @@ def stamp_of(file: Path, text: str) -> str:
     """Size and time of a file, and a hash of the text beside it."""
     stat = file.stat()
     return f"{stat.st_size}:{stat.st_mtime_ns}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-
-
-def scalar(value: Any) -> Scalar:
-    """A field as it is kept: text, finite number, truth value or nothing; a time in ISO form, anything else as JSON."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return legible(value)
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, int | float | decimal.Decimal):
-        try:
-            number = float(value)
-        except OverflowError:
-            return str(value)
-        return number if math.isfinite(number) else None
-    return legible(json.dumps(value, ensure_ascii=False, default=str))

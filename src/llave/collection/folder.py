@@ -81,6 +81,7 @@ class FolderCollection:
         for table, names in self._metadata.unmatched().items():
             left_out[f"rows of {table} that match no file (first: {names[0]})"] = len(names)
         self.left_out = left_out
+        self.notes = self._metadata.notes()
 
     def _names(self, folder: Path, left_out: Counter[str]) -> Iterator[str]:
         """Paths below the folder; of a folder that cannot be read, its own with a ``/`` at the end."""

@@ -8,15 +8,17 @@ path of a file relative to the table. It is found whatever the composition of it
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from llave.collection.entry import Scalar, scalar
+from llave.collection.columns import field_types
+from llave.collection.types import Scalar, scalar
 from llave.data.tables import read_table
 from llave.errors import DataError, UserError
 
 __all__ = ["METADATA", "Metadata"]
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-FILE_NAME = "file_name"
+FILE_NAME, TEXT = "file_name", "text"
 
 
 class Metadata:
@@ -45,6 +47,10 @@ class Metadata:
         """The tables that were found, by their paths below the folder."""
         return [table.path.relative_to(self._root).as_posix() for table in self._tables.values() if table is not None]
 
+    def notes(self) -> list[str]:
+        """How their columns were read, where that was not certain."""
+        return [note for table in self._tables.values() if table is not None for note in table.notes]
+
     def unmatched(self) -> dict[str, list[str]]:
         """Names by table of which no file has been asked for."""
         tables = {table.path: table for table in self._tables.values() if table is not None}
@@ -62,7 +68,7 @@ class Metadata:
 class _Table:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rows: dict[str, dict[str, Scalar]] = {}
+        rows: dict[str, Mapping[str, Any]] = {}
         self._names: dict[str, str] = {}
         for number, row in enumerate(read_table(path), start=1):
             if isinstance(row, DataError):
@@ -70,8 +76,13 @@ class _Table:
             if not isinstance(row, Mapping) or not row.get(FILE_NAME):
                 raise UserError(f"{path} row {number}: no {FILE_NAME}, the column that names the file")
             name = str(row[FILE_NAME])
-            self._rows[_plain(name)] = {key: scalar(value) for key, value in row.items() if key != FILE_NAME}
+            rows[_plain(name)] = row
             self._names[_plain(name)] = name
+        names = dict.fromkeys(key for row in rows.values() for key in row if key not in (FILE_NAME, TEXT))
+        types = field_types(path, list(names), rows.values())
+        self.notes = types.notes
+        captions = {plain: {TEXT: scalar(row[TEXT])} if TEXT in row else {} for plain, row in rows.items()}
+        self._rows: dict[str, dict[str, Scalar]] = {p: {**captions[p], **types.of(row)} for p, row in rows.items()}
         folded: dict[str, list[str]] = {}
         for plain in self._rows:
             folded.setdefault(plain.casefold(), []).append(plain)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from llave.collection.collection import Columns, Part
-from llave.collection.columns import choose_columns
-from llave.collection.entry import BadEntry, Entry, scalar, stamp_of, state_of
+from llave.collection.columns import choose_columns, field_types
+from llave.collection.entry import BadEntry, Entry, stamp_of, state_of
+from llave.collection.types import scalar
 from llave.data.inline import inline_bytes
 from llave.data.pages import split_page
 from llave.data.tables import as_text, count_rows, parts, quoted, read_part, read_table
@@ -39,7 +40,8 @@ class TableCollection:
             bad = next((str(row) for row in found if isinstance(row, DataError)), None)
             raise UserError(bad or f"{path}: {'rows are not objects with columns' if found else 'no rows'}")
         self.chosen = choose_columns(path, rows, columns)
-        self.notes: Sequence[str] = [str(self.chosen)]
+        self._types = field_types(path, self.chosen.fields)
+        self.notes: Sequence[str] = [str(self.chosen), *self._types.notes]
 
     def parts(self, size: int) -> Iterator[Part]:
         """``size`` rows each, by their places from 0; of a JSONL file also by where they begin, so that a part is
@@ -82,17 +84,16 @@ class TableCollection:
         video = self._path(value["video"]) if value.get("video") else None
         if not text and image is None and video is None:
             raise DataError("no text, picture or video")
-        fields = {name: scalar(row.get(name)) for name in self.chosen.fields}
         key = value.get("id")
         if key is None or key == "":
-            key = _content_key(text, image, video, fields)
+            key = _content_key(text, image, video, {name: scalar(row.get(name)) for name in self.chosen.fields})
         file = video or (split_page(image)[0] if isinstance(image, Path) else None)
         return Entry(
             key=str(key),
             item=Item(text, image, video),
             name=str(value["video"]) if video else name,
             stamp="" if file is None or not file.is_file() else stamp_of(file, text),
-            fields=fields,
+            fields=self._types.of(row),
         )
 
     def _picture(self, value: Any) -> tuple[Path | bytes | None, str]:
@@ -127,7 +128,9 @@ def _present(value: Any) -> Any:
 
 
 def _content_key(text: str, image: Path | bytes | None, video: Path | None, fields: Mapping[str, Any]) -> str:
-    """A name for a row without one: rows that are equal in all that is used are one."""
+    """A name for a row without one: rows that are equal in all that is used are one. The values are
+    those of the table, and small integers as they were before a field could have such, so that a row keeps its name."""
     media = image if isinstance(image, bytes) else str(video or image or "").encode()
-    used = json.dumps([text, *([sorted(fields.items())] if fields else [])])
+    small = {n: float(v) if type(v) is int and abs(v) <= 2**53 else v for n, v in fields.items()}
+    used = json.dumps([text, *([sorted(small.items())] if fields else [])])
     return hashlib.sha256(used.encode() + b"|" + media).hexdigest()[:32]

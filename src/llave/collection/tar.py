@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llave.collection.collection import Part
-from llave.collection.entry import BadEntry, Entry, scalar, state_of
+from llave.collection.entry import BadEntry, Entry, state_of
+from llave.collection.types import scalar
 from llave.data.door import reason_of
 from llave.data.encodings import decode_text
 from llave.data.identity import legible

@@ -8,7 +8,7 @@ from typing import Any
 
 from llave.errors import DataError
 
-__all__ = ["count_parquet", "read_parquet"]
+__all__ = ["count_parquet", "dates_of_parquet", "read_parquet"]
 
 BATCH_BYTES = 4 << 20
 """Of rows in memory at a time, as Arrow counts them; a single row may have more."""
@@ -24,6 +24,15 @@ def count_parquet(path: Path) -> int:
     import pyarrow.parquet as pq
 
     return int(pq.read_metadata(path).num_rows)
+
+
+def dates_of_parquet(path: Path) -> set[str]:
+    """The columns of dates and of dates with times, by the footer alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    return {column.name for column in schema if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)}
 
 
 def read_parquet(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Any]:

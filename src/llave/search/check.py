@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.search.filters import Condition, Filter
+from llave.search.filters import EVERYTHING, Condition
 from llave.search.store import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Measurement:
         p50_ms: median time of a search; p95_ms: of the slower ones; exact_ms: median of exact search.
     """
 
-    filter: Filter
+    filter: Condition | None
     share: float
     recall: float
     worst: float
@@ -77,13 +77,15 @@ def find_settings(index: "Index", *, queries: int = 50, seed: int = 0) -> Settin
     return LADDER[-1]
 
 
-def _measure(index: "Index", query_QD: NDArray[np.float32], k: int, conditions: Filter, share: float) -> Measurement:
-    _search(index, query_QD[:5], k, conditions)  # warm up
-    truth, exact = _search(index, query_QD, k, conditions, exact=True)
-    found, seconds = _search(index, query_QD, k, conditions)
+def _measure(
+    index: "Index", query_QD: NDArray[np.float32], k: int, condition: Condition | None, share: float
+) -> Measurement:
+    _search(index, query_QD[:5], k, condition)  # warm up
+    truth, exact = _search(index, query_QD, k, condition, exact=True)
+    found, seconds = _search(index, query_QD, k, condition)
     recall = _recall(found, truth)
     return Measurement(
-        filter=conditions,
+        filter=condition,
         share=share,
         recall=float(recall.mean()),
         worst=float(recall.min()),
@@ -94,13 +96,13 @@ def _measure(index: "Index", query_QD: NDArray[np.float32], k: int, conditions: 
 
 
 def _search(
-    index: "Index", query_QD: NDArray[np.float32], k: int, conditions: Filter, *, exact: bool = False
+    index: "Index", query_QD: NDArray[np.float32], k: int, condition: Condition | None, *, exact: bool = False
 ) -> tuple[list[list[tuple[str, float]]], list[float]]:
     """Per query (id, cosine) of the hits, and the seconds that they took."""
     found, seconds = [], []
     for query_D in query_QD:
         start = time.perf_counter()
-        hits = index.search(query_D, limit=k, filter=conditions, exact=exact)
+        hits = index.search(query_D, limit=k, filter=condition or EVERYTHING, exact=exact)
         seconds.append(time.perf_counter() - start)
         found.append([(hit.id, hit.score) for hit in hits])
     return found, seconds
@@ -128,12 +130,12 @@ def _queries(index: "Index", count: int, seed: int) -> NDArray[np.float32]:
     return query_QD
 
 
-def _filters(index: "Index") -> list[tuple[Filter, float]]:
+def _filters(index: "Index") -> list[tuple[Condition | None, float]]:
     """No filter, and the value of a field whose share is nearest to a tenth."""
     total = max(index.count(), 1)
-    shares: Mapping[Filter, float] = {
-        (Condition(field.name, "=", value),): count / total for field in index.fields() for value, count in field.values
+    shares: Mapping[Condition, float] = {
+        Condition(field.name, "=", value): count / total for field in index.fields() for value, count in field.values
     }
     near = [conditions for conditions, share in shares.items() if 0.02 <= share <= 0.3]
     best = min(near, key=lambda conditions: abs(shares[conditions] - FILTER_SHARE), default=None)
-    return [((), 1.0)] + ([] if best is None else [(best, shares[best])])
+    return [(None, 1.0)] + ([] if best is None else [(best, shares[best])])

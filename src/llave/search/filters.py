@@ -1,155 +1,187 @@
-"""Conditions on an index's fields: read from a line or from JSON, never handed to a database as written."""
+"""Conditions on an index's fields, as a tree: never handed to a database as written.
 
-import re
-import sys
+A value is the word that the user wrote; what it means, the field's type says (:mod:`llave.search.fields`).
+"""
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 from llave.errors import UserError
 
-__all__ = ["Condition", "Filter", "field_name", "filter_from_json", "parse_filter"]
+__all__ = [
+    "EVERYTHING",
+    "And",
+    "Bounds",
+    "Condition",
+    "Filter",
+    "Not",
+    "Or",
+    "Value",
+    "filter_from_json",
+    "parse_filter",
+]
 
-Op = Literal["=", "!=", "<", "<=", ">", ">=", "in"]
-OPS: tuple[str, ...] = get_args(Op)
-Value = str | float | bool
-_TOKEN = re.compile(r"""\s*(?:(<=|>=|!=|==|=|<|>|\(|\)|,)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s()<>=!,"']+))""")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-MAX_CONDITIONS = 32
+Op = Literal["=", "<", "<=", ">", ">=", "in", "like", "ilike", "starts", "null"]
+OPS = get_args(Op)
+NEGATED = {"!=": "=", "not in": "in", "not like": "like", "not ilike": "ilike", "not starts": "starts"}
+Value = str | int | float | bool | datetime
+MAX_TEXT = 20_000
+MAX_CONDITIONS = 100
+MAX_DEPTH = 12
 MAX_VALUES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A field, an operator and a value; a tuple of values for ``in``."""
+    """A field, an operator and a value; a tuple of values for ``in``, None for ``null``: no value is there.
+
+    Of an item without the field, only ``null`` is true.
+    """
 
     field: str
     op: Op
-    value: Value | tuple[Value, ...]
+    value: Value | tuple[Value, ...] | None = None
 
 
-Filter = tuple[Condition, ...]
-"""All must hold; empty lets everything pass."""
+@dataclass(frozen=True, slots=True)
+class Not:
+    """What does not pass, so that items without the field do."""
+
+    part: "Filter"
 
 
-def field_name(name: str) -> str:
-    """A metadata name as a column of an index: letters of any script, digits and ``_``."""
-    clean = re.sub(r"\W", "_", name)
-    return f"_{clean}" if clean[:1].isdigit() or not clean else clean
+@dataclass(frozen=True, slots=True)
+class And:
+    """All must hold; without parts everything passes."""
+
+    parts: tuple["Filter", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One must hold; without parts nothing passes."""
+
+    parts: tuple["Filter", ...] = ()
+
+
+Filter = Condition | Not | And | Or
+EVERYTHING = And()
+
+
+class Bounds:
+    """Makes conditions of one filter, until there are too many or they stand too deep.
+
+    Args:
+        shown: of the filter, for messages.
+    """
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+        self._count = 0
+
+    def condition(self, field: str, op: str, value: Any) -> Filter:
+        """A condition; one that an operator negates is a :class:`Not`.
+
+        Raises:
+            UserError: no such operator, no value that it takes, or one condition too many.
+        """
+        self._count += 1
+        if self._count > MAX_CONDITIONS:
+            raise self.bad(f"more than {MAX_CONDITIONS} conditions")
+        if value is None and op in ("=", "!="):
+            missing = Condition(field, "null")
+            return missing if op == "=" else Not(missing)
+        if op in NEGATED:
+            return Not(self._plain(field, NEGATED[op], value))
+        return self._plain(field, op, value)
+
+    def deeper(self, depth: int) -> int:
+        """One level more.
+
+        Raises:
+            UserError: too many.
+        """
+        if depth >= MAX_DEPTH:
+            raise self.bad(f"more than {MAX_DEPTH} brackets or `not` within one another")
+        return depth + 1
+
+    def bad(self, why: str) -> UserError:
+        """An error about this filter."""
+        return UserError(f"filter {self._shown[:80]!r}: {why}")
+
+    def _plain(self, field: str, op: str, value: Any) -> Condition:
+        if op not in OPS or op == "null":
+            raise self.bad(f"no operator {op!r} for {field!r}; there are: {', '.join((*OPS[:-1], *NEGATED))}")
+        values = value if op == "in" else [value]
+        if not isinstance(values, list) or not 1 <= len(values) <= MAX_VALUES:
+            raise self.bad(f"{field!r} {op} takes {'a list of 1 to 1,000 values' if op == 'in' else 'a value'}")
+        words = tuple(self._word(field, each) for each in values)
+        return Condition(field, op, words if op == "in" else words[0])  # type: ignore[arg-type]
+
+    def _word(self, field: str, value: Any) -> str:
+        """A value as a user writes it."""
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, int | float):
+            if not abs(value) < 2**64 and (isinstance(value, int) or not math.isfinite(value)):
+                digits = "a number of many digits" if isinstance(value, int) else str(value)
+                raise self.bad(f"{field!r} is compared with {digits}, which is no finite number of 64 bits")
+            return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
+        raise self.bad(f"{field!r} is compared with {value!r:.40}; a text, number, truth value or null can be")
 
 
 def parse_filter(text: str) -> Filter:
-    """Conditions of a line such as ``artist = noto and year >= 2000 and group in (animals, "food & drink")``.
-
-    A value in quotes is a text; one without is a number or truth value if it looks like one.
+    """The conditions of a line; see :mod:`llave.search.filter_line`.
 
     Raises:
-        UserError: anything else; ``or`` and brackets around conditions are not supported, ``in`` often serves.
+        UserError: it cannot be read.
     """
-    tokens = _tokens(text)
-    conditions: list[Condition] = []
-    while tokens:
-        if conditions and tokens.pop(0).lower() != "and":
-            raise _bad(text, "conditions are joined by `and`; for one of several values write: field in (a, b)")
-        conditions.append(_condition(text, tokens))
-        if len(conditions) > MAX_CONDITIONS:
-            raise _bad(text[:80], f"more than {MAX_CONDITIONS} conditions")
-    return tuple(conditions)
+    return _from_json(text, Bounds(text), 0)
 
 
 def filter_from_json(value: Any) -> Filter:
-    """Conditions of ``{"artist": "noto", "year": {">=": 2000}, "group": ["animals", "food"]}``, or of a line.
+    """Conditions of ``{"artist": "noto", "year": {">=": 2000}, "group": ["animals", "food"], "rating": null}``.
+
+    ``{"or": [FILTER, …]}``, ``{"and": [FILTER, …]}`` and ``{"not": FILTER}`` join and negate filters; a field of such a
+    name is written ``{"`or`": …}``. A text is a line, wherever a filter is. None lets everything pass.
 
     Raises:
         UserError: another form.
     """
+    return _from_json(value, Bounds(value if isinstance(value, str) else "as JSON"), 0)
+
+
+def _from_json(value: Any, bounds: Bounds, depth: int) -> Filter:
     if value is None:
-        return ()
+        return EVERYTHING
     if isinstance(value, str):
-        return parse_filter(value)
+        from llave.search.filter_line import parse_line
+
+        if len(value) > MAX_TEXT:
+            raise bounds.bad(f"{len(value):,} characters; there may be {MAX_TEXT:,}")
+        return parse_line(value, bounds, depth)
     if not isinstance(value, Mapping) or len(value) > MAX_CONDITIONS:
-        raise UserError(f"filter: an object of at most {MAX_CONDITIONS} fields with values, or a line")
-    conditions: list[Condition] = []
+        raise bounds.bad(f"a line, or an object of at most {MAX_CONDITIONS} fields with values")
+    parts: list[Filter] = []
     for name, wanted in value.items():
-        if isinstance(wanted, Mapping):
-            conditions += [_checked(name, op, operand) for op, operand in wanted.items()]
+        if name == "not":
+            parts.append(Not(_from_json(wanted, bounds, bounds.deeper(depth))))
+        elif name in ("and", "or"):
+            if not isinstance(wanted, list) or not 1 <= len(wanted) <= MAX_CONDITIONS:
+                raise bounds.bad(f"{name!r} takes a list of 1 to {MAX_CONDITIONS} filters; a field is written `{name}`")
+            inner = tuple(_from_json(part, bounds, bounds.deeper(depth)) for part in wanted)
+            parts.append(And(inner) if name == "and" else Or(inner))
         else:
-            conditions.append(_checked(name, "in" if isinstance(wanted, list) else "=", wanted))
-    return tuple(conditions)
+            parts += _of_field(name[1:-1] if len(name) > 2 and name[0] == name[-1] == "`" else name, wanted, bounds)
+    return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
-def _checked(name: str, op: str, value: Any) -> Condition:
-    if op not in OPS:
-        raise UserError(f"filter: no operator {op!r} for {name!r}; there are: {', '.join(OPS)}")
-    values = value if op == "in" else [value]
-    if not isinstance(values, list) or not 1 <= len(values) <= MAX_VALUES or not all(map(_is_value, values)):
-        raise UserError(
-            f"filter: {name!r} {op} takes a text, number or truth value; `in` a list of 1 to {MAX_VALUES:,}"
-        )
-    plain = tuple(_number(name, v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values)
-    return Condition(name, op, plain if op == "in" else plain[0])  # type: ignore[arg-type]
-
-
-def _number(name: str, value: float) -> float:
-    """What a store can compare with: Python's integers are larger than any of its numbers."""
-    if not -sys.float_info.max <= value <= sys.float_info.max:  # also of nan
-        raise UserError(f"filter: {name!r} is compared with {str(value)[:20]}, which is no finite number")
-    return float(value)
-
-
-def _is_value(value: Any) -> bool:
-    return isinstance(value, str | float | bool | int)
-
-
-class _Quoted(str):
-    """A value that stood in quotes: always a text."""
-
-
-def _tokens(text: str) -> list[str]:
-    tokens: list[str] = []
-    position, text = 0, text.rstrip()
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise _bad(text, f"cannot read {text[position : position + 20].strip()!r}")
-        symbol, double, single, word = match.groups()
-        quoted = double if double is not None else single
-        tokens.append(symbol or word or _Quoted(re.sub(r"\\(.)", r"\1", quoted)))
-        position = match.end()
-    return tokens
-
-
-def _condition(text: str, tokens: list[str]) -> Condition:
-    if len(tokens) < 3:
-        raise _bad(text, "a condition is: field = value")
-    name, op = tokens.pop(0), tokens.pop(0).lower().replace("==", "=")
-    if op not in OPS:
-        raise _bad(text, f"no operator {op!r}; there are: {', '.join(OPS)}")
-    if op != "in":
-        return _checked(name, op, _value(text, tokens.pop(0)))
-    if tokens.pop(0) != "(":
-        raise _bad(text, "write: field in (a, b)")
-    values = []
-    while True:
-        if not tokens:
-            raise _bad(text, "a bracket is not closed")
-        values.append(_value(text, tokens.pop(0)))
-        after = tokens.pop(0) if tokens else ""
-        if after == ")":
-            return _checked(name, "in", values)
-        if after != ",":
-            raise _bad(text, "values in brackets are separated by commas; quote those of several words")
-
-
-def _value(text: str, token: str) -> Value:
-    if isinstance(token, _Quoted):
-        return str(token)
-    if token in {"(", ")", ",", *OPS[:-1]}:
-        raise _bad(text, f"a value was expected, not {token!r}")
-    if token.lower() in {"true", "false"}:
-        return token.lower() == "true"
-    return float(token) if _NUMBER.fullmatch(token) else token
-
-
-def _bad(text: str, why: str) -> UserError:
-    return UserError(f"filter {text!r}: {why}")
+def _of_field(name: str, wanted: Any, bounds: Bounds) -> list[Filter]:
+    if isinstance(wanted, Mapping) and wanted:
+        return [bounds.condition(name, op, operand) for op, operand in wanted.items()]
+    return [bounds.condition(name, "in" if isinstance(wanted, list) else "=", wanted)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llave.collection.entry import Scalar
+from llave.collection.types import Scalar
 from llave.search.store import Row
 
 if TYPE_CHECKING:

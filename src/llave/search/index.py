@@ -17,7 +17,7 @@ from llave.data.door import named
 from llave.errors import UserError
 from llave.models.about import dtype_of
 from llave.search.fields import Field, describe
-from llave.search.filters import Filter, parse_filter
+from llave.search.filters import EVERYTHING, Filter, parse_filter
 from llave.search.hits import Hits, hit
 from llave.search.info import INFO, LANCE, IndexInfo, info_exists, read_info, write_info
 from llave.search.open_store import open_store
@@ -182,7 +182,7 @@ class Index:
         self._model = model
         return model
 
-    def count(self, filter: Filter | str = ()) -> int:
+    def count(self, filter: Filter | str = EVERYTHING) -> int:
         """Items that pass."""
         return self.store.count(_parsed(filter))
 
@@ -195,7 +195,7 @@ class Index:
         like: str | None = None,
         limit: int = 24,
         offset: int = 0,
-        filter: Filter | str = (),
+        filter: Filter | str = EVERYTHING,
         exclude: Sequence[str] = (),
         exact: bool = False,
     ) -> Hits:
@@ -235,7 +235,9 @@ class Index:
         hits = [hit(row, score) for row, score in found if row.id not in exclude]
         return Hits(hits[offset : offset + limit])
 
-    def browse(self, *, filter: Filter | str = (), sort: str | None = None, limit: int = 24, offset: int = 0) -> Hits:
+    def browse(
+        self, *, filter: Filter | str = EVERYTHING, sort: str | None = None, limit: int = 24, offset: int = 0
+    ) -> Hits:
         """Items without a query, in the order of a field; their score is nan.
 
         Args:
@@ -267,7 +269,7 @@ class Index:
         self,
         query_D: NDArray[np.float32],
         *,
-        filter: Filter | str = (),
+        filter: Filter | str = EVERYTHING,
         sample: int = 20_000,
     ) -> NDArray[np.float32]:
         """Cosines of the query with every item, or with a fixed sample of so many, for a histogram."""
@@ -311,7 +313,7 @@ class Index:
     def fields(self) -> list[Field]:
         """What can be filtered by."""
         types = self.store.fields()
-        columns = self.store.column(list(types)) if types else {}
+        columns = self.store.column([], list(types)) if types else {}
         return [describe(name, kind, columns[name]) for name, kind in types.items()]
 
     def kinds(self) -> dict[str, int]:

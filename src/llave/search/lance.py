@@ -1,6 +1,6 @@
 """An index in a LanceDB database: a folder on this machine, or an address that LanceDB opens (``s3://…``)."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from llave.collection.types import FieldType, cast
 from llave.data.door import named, reason_of
-from llave.data.identity import legible
 from llave.errors import UserError
-from llave.search.fields import check_conditions, check_sort, in_order, new_fields
-from llave.search.filters import Condition, Filter
-from llave.search.store import FieldType, Known, Row, Settings, StoreStats
+from llave.search.fields import changed_types, check_filter, check_sort, in_order
+from llave.search.filters import EVERYTHING, Filter
+from llave.search.lance_filter import as_sql, literal, one_of
+from llave.search.names import column_of, field_of
+from llave.search.store import Known, Row, Settings, StoreStats
 
 try:
     import lancedb
@@ -28,8 +30,22 @@ __all__ = ["LanceStore", "drop_table"]
 TABLE = "items"
 TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 OWN = (*TEXTS, "thumbnail", "vector")
-TYPES: dict[FieldType, pa.DataType] = {"string": pa.string(), "number": pa.float64(), "boolean": pa.bool_()}
-SQL_TYPES: dict[FieldType, str] = {"string": "string", "number": "double", "boolean": "boolean"}
+TYPES: dict[FieldType, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.large_string(),  # as it was written; Arrow's other type of texts tells it from them
+}
+SQL_TYPES: dict[FieldType, str] = {
+    "string": "CAST(NULL AS string)",
+    "integer": "CAST(NULL AS bigint)",
+    "number": "CAST(NULL AS double)",
+    "boolean": "CAST(NULL AS boolean)",
+    "date": "arrow_cast(NULL, 'LargeUtf8')",
+}
+NEW = "$new"
+"""At the end of the name of a column that is to replace one."""
 KEEP_VERSIONS = timedelta(minutes=10)
 """Old versions stay this long, for the searches of other processes that have them open."""
 FRESH = timedelta(seconds=2)
@@ -70,9 +86,8 @@ class LanceStore:
         if not rows:
             return
         columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in (*TEXTS, "thumbnail")}
-        types = self._grow(rows)
-        for name in types:
-            columns[name] = [row.fields.get(name) for row in rows]
+        for name, kind in self._grow(rows).items():
+            columns[column_of(name)] = [cast(row.fields.get(name), kind) for row in rows]
         vector_BD = np.stack([_required(row) for row in rows])
         arrays = {name: pa.array(values, self._table.schema.field(name).type) for name, values in columns.items()}
         arrays["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vector_BD.reshape(-1)), self._dimension)
@@ -84,25 +99,25 @@ class LanceStore:
         """See :class:`~llave.search.store.VectorStore`."""
         for start in range(0, len(ids), IDS_AT_ONCE):
             with self._writing():
-                self._table.delete(_one_of("id", ids[start : start + IDS_AT_ONCE]))
+                self._table.delete(one_of("id", ids[start : start + IDS_AT_ONCE]))
 
     def relocate(self, old: str, new: str) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         with self._writing():
-            self._table.update(where=f"source = {_sql(old)}", values={"source": new})
+            self._table.update(where=f"source = {literal(old)}", values={"source": new})
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
-        found = self._scan(["id", "stamp", "content", "digest"], f"source = {_sql(source)}")
+        found = self._scan(["id", "stamp", "content", "digest"], f"source = {literal(source)}")
         columns = [found[name].to_pylist() for name in ("id", "stamp", "content", "digest")]
         return {row_id: Known(*rest) for row_id, *rest in zip(*columns, strict=True)}
 
-    def count(self, conditions: Filter = ()) -> int:
+    def count(self, conditions: Filter = EVERYTHING) -> int:
         """See :class:`~llave.search.store.VectorStore`."""
         return int(self._table.count_rows(self._where(conditions)))
 
     def nearest(
-        self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = (), exact: bool = False
+        self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = EVERYTHING, exact: bool = False
     ) -> list[tuple[Row, float]]:
         """See :class:`~llave.search.store.VectorStore`."""
         columns = [name for name in self._table.schema.names if name not in ("thumbnail", "vector")]
@@ -114,20 +129,25 @@ class LanceStore:
             search = search.nprobes(self._settings.probes).refine_factor(self._settings.refine)
         if where := self._where(conditions):
             search = search.where(where, prefilter=True)
-        fields = self.fields()
-        return [(_row(found, fields), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
+        return [(_row(found), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
 
     def browse(
-        self, *, conditions: Filter = (), sort: str | None = None, descending: bool = False, limit: int, offset: int = 0
+        self,
+        *,
+        conditions: Filter = EVERYTHING,
+        sort: str | None = None,
+        descending: bool = False,
+        limit: int,
+        offset: int = 0,
     ) -> list[Row]:
         """See :class:`~llave.search.store.VectorStore`."""
-        field = check_sort(sort, self.fields())
-        query = self._table.search().select(list({"id", "key", field}))
+        column, kind = check_sort(sort, self.fields())
+        query = self._table.search().select(list({"id", "key", column}))
         if where := self._where(conditions):
             query = query.where(where)
         found = query.to_arrow()
-        places = in_order(found[field].to_pylist(), found["key"].to_pylist(), descending)[offset : offset + limit]
-        ids = [found["id"][place].as_py() for place in places]
+        order = in_order(found[column].to_pylist(), found["key"].to_pylist(), kind, descending)
+        ids = [found["id"][place].as_py() for place in order[offset : offset + limit]]
         rows = self.get(ids)
         return [rows[row_id] for row_id in ids if row_id in rows]
 
@@ -135,13 +155,13 @@ class LanceStore:
         """See :class:`~llave.search.store.VectorStore`."""
         without = {name for name, wanted in (("vector", vectors), ("thumbnail", thumbnails)) if not wanted}
         columns = [name for name in self._table.schema.names if name not in without]
-        rows, fields = {}, self.fields()
+        rows = {}
         for start in range(0, len(ids), IDS_AT_ONCE):
-            for found in self._scan(columns, _one_of("id", ids[start : start + IDS_AT_ONCE])).to_pylist():
-                rows[found["id"]] = _row(found, fields)
+            for found in self._scan(columns, one_of("id", ids[start : start + IDS_AT_ONCE])).to_pylist():
+                rows[found["id"]] = _row(found)
         return rows
 
-    def vectors(self, *, limit: int | None, conditions: Filter = ()) -> tuple[list[str], NDArray[np.float32]]:
+    def vectors(self, *, limit: int | None, conditions: Filter = EVERYTHING) -> tuple[list[str], NDArray[np.float32]]:
         """See :class:`~llave.search.store.VectorStore`."""
         query = self._table.search().select(["id"]).with_row_id(True)
         if where := self._where(conditions):
@@ -158,12 +178,15 @@ class LanceStore:
     def fields(self) -> dict[str, FieldType]:
         """See :class:`~llave.search.store.VectorStore`."""
         names = {kind: name for name, kind in TYPES.items()}
-        return {field.name: names[field.type] for field in self._table.schema if field.name not in OWN}
+        columns = [column for column in self._table.schema if _is_field(column.name)]
+        return {field_of(column.name): names[column.type] for column in columns}
 
-    def column(self, names: Sequence[str]) -> Mapping[str, list[Any]]:
+    def column(self, names: Sequence[str], fields: Sequence[str] = ()) -> Mapping[str, list[Any]]:
         """See :class:`~llave.search.store.VectorStore`."""
-        found = self._scan(list(names))
-        return {name: found[name].to_pylist() for name in names}
+        columns = {name: name if name in OWN else column_of(name) for name in names}
+        columns |= {name: column_of(name) for name in fields}
+        found = self._scan(list(columns.values()))
+        return {name: found[column].to_pylist() for name, column in columns.items()}
 
     def optimize(self, *, exact_below: int, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -213,17 +236,66 @@ class LanceStore:
         query = self._table.search().select(list(columns))
         return (query if where is None else query.where(where)).to_arrow()
 
+    def retype(self, types: Mapping[str, FieldType | None]) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with self._writing():
+            self._recover()
+            known = self.fields()
+            gone = [column_of(name) for name, kind in types.items() if kind is None and name in known]
+            if gone:
+                self._table.drop_columns(gone)
+            wanted = {name: kind for name, kind in types.items() if kind is not None}
+            fresh = {column_of(name): SQL_TYPES[kind] for name, kind in wanted.items() if name not in known}
+            if fresh:
+                self._table.add_columns(fresh)
+            for name, kind in wanted.items():
+                if known.get(name, kind) != kind:
+                    self._convert(column_of(name), kind)
+
+    def _convert(self, column: str, kind: FieldType) -> None:
+        """A column of another type beside the old one, which it replaces when it is full."""
+        found = self._scan(["id", column], f"`{column}` IS NOT NULL")
+        old = found[column].to_pylist()
+        try:
+            values = [cast(value, kind) for value in old]
+        except ValueError:
+            kind = "string"
+            values = [cast(value, kind) for value in old]
+        if self._table.schema.field(column).type == TYPES[kind]:
+            return
+        self._table.add_columns({column + NEW: SQL_TYPES[kind]})
+        if values:
+            table = pa.table({"id": found["id"], column + NEW: pa.array(values, TYPES[kind])})
+            self._table.merge_insert("id").when_matched_update_all().execute(table)
+        self._replace(column)
+
+    def _replace(self, column: str) -> None:
+        self._table.drop_columns([column])
+        self._table.alter_columns({"path": column + NEW, "rename": column})
+
+    def _recover(self) -> None:
+        """What a killed run left of a conversion: one that was not done is done anew, one that was is named."""
+        names = self._table.schema.names
+        for name in (name for name in names if name.endswith(NEW)):
+            column = name.removesuffix(NEW)
+            if column in names:
+                self._table.drop_columns([name])
+            else:
+                self._table.alter_columns({"path": name, "rename": column})
+
     def _grow(self, rows: Sequence[Row]) -> Mapping[str, FieldType]:
-        """All fields with their types, after adding those that are new."""
-        known = self.fields()
-        fresh = new_fields(known, [row.fields for row in rows])
-        if fresh:
-            self._table.add_columns({name: f"CAST(NULL AS {SQL_TYPES[kind]})" for name, kind in fresh.items()})
-        return {**known, **fresh}
+        """All fields with their types, after changing those that do not hold the rows."""
+        self.retype(changed_types(self.fields(), [row.fields for row in rows]))
+        return self.fields()
 
     def _where(self, conditions: Filter) -> str | None:
         """SQL. Names of fields are columns and values are quoted, so that nothing of a filter is read as SQL."""
-        return " AND ".join(map(_condition, check_conditions(conditions, self.fields()))) or None
+        checked = check_filter(conditions, self.fields())
+        return None if checked == EVERYTHING else as_sql(checked)
+
+
+def _is_field(column: str) -> bool:
+    return column not in OWN and not column.endswith(NEW)
 
 
 def drop_table(uri: str | Path, name: str) -> None:
@@ -234,12 +306,12 @@ def drop_table(uri: str | Path, name: str) -> None:
             database.drop_table(name)
 
 
-def _row(found: Mapping[str, Any], fields: Iterable[str]) -> Row:
+def _row(found: Mapping[str, Any]) -> Row:
     vector = found.get("vector")
     return Row(
         **{name: found[name] or "" for name in TEXTS},
         thumbnail=found.get("thumbnail") or b"",
-        fields={name: found.get(name) for name in fields},  # a writer may have added one since the search
+        fields={field_of(name): found[name] for name in found if _is_field(name) and name != "_distance"},
         vector_D=None if vector is None else np.asarray(vector, np.float32),
     )
 
@@ -248,22 +320,3 @@ def _required(row: Row) -> NDArray[np.float32]:
     if row.vector_D is None:
         raise ValueError(f"{row.id}: a row without a vector")
     return np.asarray(row.vector_D, np.float32)
-
-
-def _condition(condition: Condition) -> str:
-    column = f"`{condition.field}`"
-    if isinstance(condition.value, tuple):
-        return _one_of(condition.field, condition.value)
-    if condition.op == "!=":
-        return f"({column} != {_sql(condition.value)} OR {column} IS NULL)"
-    return f"{column} {condition.op} {_sql(condition.value)}"
-
-
-def _one_of(column: str, values: Sequence[str | float | bool]) -> str:
-    return f"`{column}` IN ({', '.join(_sql(value) for value in values)})" if values else "false"
-
-
-def _sql(value: str | float | bool) -> str:
-    if isinstance(value, str):
-        return "'" + legible(value).replace("'", "''") + "'"
-    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llave.collection.types import FieldType, Scalar, cast
 from llave.data.door import named
 from llave.errors import UserError
 from llave.files import write_json, write_text
-from llave.search.fields import OWN_FIELDS, check_conditions, check_sort, in_order, new_fields
-from llave.search.filters import Condition, Filter
-from llave.search.store import FieldType, Known, Row, Settings, StoreStats
+from llave.search.fields import changed_types, check_filter, check_sort, in_order
+from llave.search.filters import EVERYTHING, Condition, Filter, Not
+from llave.search.names import OWN_FIELDS, column_of, field_of
+from llave.search.store import Known, Row, Settings, StoreStats
 
 try:
     from qdrant_client import QdrantClient, models
+
+    from llave.search.qdrant_filter import as_qdrant, payload_path
 except ImportError:
     raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
 
@@ -28,8 +32,10 @@ __all__ = ["QdrantStore", "drop_collection"]
 TEXTS = ("source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 SCHEMA: dict[FieldType, Any] = {
     "string": models.PayloadSchemaType.KEYWORD,
+    "integer": models.PayloadSchemaType.INTEGER,
     "number": models.PayloadSchemaType.FLOAT,
     "boolean": models.PayloadSchemaType.BOOL,
+    "date": models.PayloadSchemaType.DATETIME,
 }
 ROWS_AT_ONCE = 256
 SCROLL = 4096
@@ -70,10 +76,10 @@ class QdrantStore:
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
-        self._grow(rows)
+        types = self._grow(rows)
         for start in range(0, len(rows), ROWS_AT_ONCE):
             points = [
-                models.PointStruct(id=_point(row.id), vector=_vector(row), payload=_payload(row))
+                models.PointStruct(id=_point(row.id), vector=_vector(row), payload=_payload(row, types))
                 for row in rows[start : start + ROWS_AT_ONCE]
             ]
             self._client.upsert(self._collection, points, wait=True)
@@ -87,24 +93,24 @@ class QdrantStore:
 
     def relocate(self, old: str, new: str) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
-        rows = models.Filter(must=[_condition(Condition("source", "=", old))])
+        rows = as_qdrant(Condition("source", "=", old)) or []
         self._client.set_payload(self._collection, {"source": new}, points=rows, wait=True)
         self._changed()
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
-        condition = _filter((Condition("source", "=", source),))
+        condition = as_qdrant(Condition("source", "=", source))
         return {
             _row_id(point.id): Known(*(point.payload[name] for name in ("stamp", "content", "digest")))
             for point in self._scroll(condition, ["stamp", "content", "digest"])
         }
 
-    def count(self, conditions: Filter = ()) -> int:
+    def count(self, conditions: Filter = EVERYTHING) -> int:
         """See :class:`~llave.search.store.VectorStore`."""
         return int(self._client.count(self._collection, count_filter=self._checked(conditions), exact=True).count)
 
     def nearest(
-        self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = (), exact: bool = False
+        self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = EVERYTHING, exact: bool = False
     ) -> list[tuple[Row, float]]:
         """See :class:`~llave.search.store.VectorStore`."""
         effort = max(limit, EF_PER_PROBE * self._settings.probes)
@@ -119,13 +125,19 @@ class QdrantStore:
         return [(_row(point), float(point.score)) for point in found.points]
 
     def browse(
-        self, *, conditions: Filter = (), sort: str | None = None, descending: bool = False, limit: int, offset: int = 0
+        self,
+        *,
+        conditions: Filter = EVERYTHING,
+        sort: str | None = None,
+        descending: bool = False,
+        limit: int,
+        offset: int = 0,
     ) -> list[Row]:
         """See :class:`~llave.search.store.VectorStore`."""
-        field = check_sort(sort, self.fields())
-        found = self._columns(list({"id", "key", field}), self._checked(conditions))
-        places = in_order(found[field], found["key"], descending)[offset : offset + limit]
-        ids = [found["id"][place] for place in places]
+        column, kind = check_sort(sort, self.fields())
+        found = self._columns(list({"id", "key", column}), self._checked(conditions))
+        order = in_order(found[column], found["key"], kind, descending)
+        ids = [found["id"][place] for place in order[offset : offset + limit]]
         rows = self.get(ids)
         return [rows[row_id] for row_id in ids if row_id in rows]
 
@@ -140,7 +152,7 @@ class QdrantStore:
         rows = [_row(point) for point in points]
         return {row.id: row for row in rows}
 
-    def vectors(self, *, limit: int | None, conditions: Filter = ()) -> tuple[list[str], NDArray[np.float32]]:
+    def vectors(self, *, limit: int | None, conditions: Filter = EVERYTHING) -> tuple[list[str], NDArray[np.float32]]:
         """See :class:`~llave.search.store.VectorStore`."""
         ids = sorted(_row_id(point.id) for point in self._scroll(self._checked(conditions), []))
         if limit is not None and len(ids) > limit:
@@ -157,13 +169,16 @@ class QdrantStore:
         found: dict[str, FieldType] = json.loads(self._types.read_text("utf-8")) if self._types.is_file() else {}
         return found
 
-    def column(self, names: Sequence[str]) -> Mapping[str, list[Any]]:
+    def column(self, names: Sequence[str], fields: Sequence[str] = ()) -> Mapping[str, list[Any]]:
         """See :class:`~llave.search.store.VectorStore`."""
-        return self._columns(names, None)
+        columns = {name: name if name in ("id", *TEXTS) else column_of(name) for name in names}
+        columns |= {name: column_of(name) for name in fields}
+        found = self._columns(list(columns.values()), None)
+        return {name: found[column] for name, column in columns.items()}
 
     def _columns(self, names: Sequence[str], condition: models.Filter | None) -> Mapping[str, list[Any]]:
         columns: dict[str, list[Any]] = {name: [] for name in names}
-        keys = [name if name in TEXTS else _path(name) for name in names if name != "id"]
+        keys = [name if name in TEXTS else payload_path(name) for name in names if name != "id"]
         for point in self._scroll(condition, keys):
             for name in names:
                 value = point.payload.get(name) if name in TEXTS else point.payload.get("fields", {}).get(name)
@@ -216,23 +231,63 @@ class QdrantStore:
         for name, kind in OWN_FIELDS.items():
             self._index(name, kind)
 
+    def _unindex(self, key: str) -> None:
+        if not self._local:
+            self._client.delete_payload_index(self._collection, key, wait=True)
+
     def _index(self, key: str, kind: FieldType) -> None:
         if not self._local:  # local mode has none, and warns
             self._client.create_payload_index(self._collection, key, SCHEMA[kind], wait=True)
 
-    def _grow(self, rows: Sequence[Row]) -> None:
+    def retype(self, types: Mapping[str, FieldType | None]) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
         known = self.fields()
-        fresh = new_fields(known, [row.fields for row in rows])
-        if fresh:
-            for name, kind in fresh.items():
-                self._index(_path(name), kind)
-            write_json(self._types, {**known, **fresh})
+        for name, kind in types.items():
+            if kind == known.get(name):
+                continue
+            known = {each: found for each, found in known.items() if each != name}
+            write_json(self._types, known)  # whoever is killed from here on finds a new field, and converts its values
+            found = self._convert(column_of(name), kind)
+            if found is not None:
+                known = {**known, name: found}
+                write_json(self._types, known)
+            self._changed()
+
+    def _convert(self, column: str, kind: FieldType | None) -> FieldType | None:
+        """Give all values another type, or remove them; the type that they have in the end."""
+        there = as_qdrant(Not(Condition(column, "null")))
+        old = [(point.id, point.payload["fields"][column]) for point in self._scroll(there, [payload_path(column)])]
+        self._unindex(payload_path(column))
+        if kind is None:
+            if old:
+                self._client.delete_payload(
+                    self._collection, [payload_path(column)], [point for point, _ in old], wait=True
+                )
+            return None
+        try:
+            values = [cast(value, kind) for _, value in old]
+        except ValueError:
+            kind = "string"
+            values = [cast(value, kind) for _, value in old]
+        changed: dict[Scalar, list[Any]] = {}
+        for (point, before), value in zip(old, values, strict=True):
+            if type(value) is not type(before):
+                changed.setdefault(value, []).append(point)
+        for value, of_value in changed.items():
+            self._client.set_payload(self._collection, {column: value}, of_value, key="fields", wait=True)
+        self._index(payload_path(column), kind)
+        return kind
+
+    def _grow(self, rows: Sequence[Row]) -> Mapping[str, FieldType]:
+        """All fields with their types, after changing those that do not hold the rows."""
+        self.retype(changed_types(self.fields(), [row.fields for row in rows]))
+        return self.fields()
 
     def _changed(self) -> None:
         write_text(self._types.with_suffix(".changes"), uuid.uuid4().hex)
 
     def _checked(self, conditions: Filter) -> models.Filter | None:
-        return _filter(check_conditions(conditions, self.fields()))
+        return as_qdrant(check_filter(conditions, self.fields()))
 
     def _scroll(self, condition: models.Filter | None, keys: Sequence[str]) -> Iterator[Any]:
         offset = None
@@ -258,11 +313,6 @@ def drop_collection(url: str | Path, collection: str, types: Path, *, api_key: s
         file.unlink(missing_ok=True)
 
 
-def _path(field: str) -> str:
-    """Of a field in a payload; Qdrant reads letters of other scripts in quotes only."""
-    return f"fields.{field}" if field.isascii() else f'fields."{field}"'
-
-
 def _point(row_id: str) -> str:
     return str(uuid.UUID(hex=row_id))
 
@@ -285,9 +335,12 @@ def _vector(row: Row) -> list[float]:
     return [float(value) for value in row.vector_D]
 
 
-def _payload(row: Row) -> dict[str, Any]:
+def _payload(row: Row, types: Mapping[str, FieldType]) -> dict[str, Any]:
     payload = {name: getattr(row, name) for name in TEXTS}
-    return {**payload, "thumbnail": base64.b64encode(row.thumbnail).decode(), "fields": dict(row.fields)}
+    fields = {
+        column_of(name): None if value is None else cast(value, types[name]) for name, value in row.fields.items()
+    }
+    return {**payload, "thumbnail": base64.b64encode(row.thumbnail).decode(), "fields": fields}
 
 
 def _row(point: Any) -> Row:
@@ -296,31 +349,6 @@ def _row(point: Any) -> Row:
         id=_row_id(point.id),
         **{name: payload[name] for name in TEXTS},
         thumbnail=base64.b64decode(payload.get("thumbnail", "")),
-        fields=payload["fields"],
+        fields={field_of(name): value for name, value in payload["fields"].items()},
         vector_D=None if point.vector is None else np.asarray(point.vector, np.float32),
     )
-
-
-def _filter(conditions: Filter) -> models.Filter | None:
-    must: list[Any] = []
-    must_not: list[Any] = []
-    for condition in conditions:
-        (must_not if condition.op == "!=" else must).append(_condition(condition))
-    return models.Filter(must=must, must_not=must_not) if conditions else None
-
-
-def _condition(condition: Condition) -> Any:
-    key = condition.field if condition.field in OWN_FIELDS else _path(condition.field)
-    if isinstance(condition.value, tuple):
-        return models.Filter(should=[_equal(key, value) for value in condition.value])
-    ends = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
-    if condition.op in ends:
-        bound = models.Range(**{ends[condition.op]: float(condition.value)})
-        return models.FieldCondition(key=key, range=bound)
-    return _equal(key, condition.value)
-
-
-def _equal(key: str, value: str | float | bool) -> Any:
-    if isinstance(value, float):  # Qdrant matches whole numbers only
-        return models.FieldCondition(key=key, range=models.Range(gte=value, lte=value))
-    return models.FieldCondition(key=key, match=models.MatchValue(value=value))

@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from llave.collection.collection import Columns
+from llave.collection.types import FieldType
 from llave.errors import UserError
 from llave.files import write_json
 
@@ -34,6 +35,8 @@ class Source:
         columns: as the table was read the last time.
         updated: when a run last came to its end, in UTC; empty if none has.
         moved_from: the path that rows still have which a move has not reached, or empty.
+        types: of its fields, as the last run found them; None of a source that no run has come to the end of since
+            types are kept.
     """
 
     path: str
@@ -41,6 +44,7 @@ class Source:
     columns: Columns = field(default_factory=Columns)
     updated: str = ""
     moved_from: str = ""
+    types: Mapping[str, FieldType] | None = None
 
     @property
     def there(self) -> bool:
@@ -106,6 +110,7 @@ def _source(path: str, about: Mapping[str, Any]) -> Source:
     source = Source(**{**about, "columns": Columns(**about["columns"])})
     texts = (source.path, source.name, source.updated, source.moved_from)
     columns = [value for value in dataclasses.astuple(source.columns) if value is not None]
-    if source.path != path or not all(isinstance(text, str) for text in (*texts, *columns)):
+    types_known = all(kind in get_args(FieldType) for kind in (source.types or {}).values())
+    if source.path != path or not types_known or not all(isinstance(text, str) for text in (*texts, *columns)):
         raise TypeError(f"{path!r:.80} is not described as a source is")
     return source

@@ -3,17 +3,15 @@
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.collection.entry import Scalar
-from llave.search.filters import Filter
+from llave.collection.types import FieldType, Scalar
+from llave.search.filters import EVERYTHING, Filter
 
-__all__ = ["FieldType", "Known", "Row", "Settings", "StoreStats", "VectorStore", "row_id"]
-
-FieldType = Literal["string", "number", "boolean"]
+__all__ = ["Known", "Row", "Settings", "StoreStats", "VectorStore", "row_id"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +80,12 @@ class VectorStore(Protocol):
     """Rows by id. What a method has done when it returns survives a kill; writing the same again changes nothing."""
 
     def upsert(self, rows: Sequence[Row]) -> None:
-        """Insert rows, or replace those of the same id.
+        """Insert rows, or replace those of the same id. A field that is new, or whose type does not hold the values, is
+        given a type that does."""
 
-        Raises:
-            UserError: a field whose value is of another type than before.
-        """
+    def retype(self, types: Mapping[str, FieldType | None]) -> None:
+        """Give fields these types, their values converted; None removes a field. One that has a value which would not
+        be written back the same becomes a string."""
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove rows; unknown ids are ignored."""
@@ -97,11 +96,11 @@ class VectorStore(Protocol):
     def known(self, source: str) -> dict[str, Known]:
         """Every row of a source, by id."""
 
-    def count(self, conditions: Filter = ()) -> int:
+    def count(self, conditions: Filter = EVERYTHING) -> int:
         """Rows that pass."""
 
     def nearest(
-        self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = (), exact: bool = False
+        self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = EVERYTHING, exact: bool = False
     ) -> list[tuple[Row, float]]:
         """The rows of the highest cosines with a unit vector, best first, without their vectors.
 
@@ -113,7 +112,13 @@ class VectorStore(Protocol):
         """
 
     def browse(
-        self, *, conditions: Filter = (), sort: str | None = None, descending: bool = False, limit: int, offset: int = 0
+        self,
+        *,
+        conditions: Filter = EVERYTHING,
+        sort: str | None = None,
+        descending: bool = False,
+        limit: int,
+        offset: int = 0,
     ) -> list[Row]:
         """Rows in the order of a field, those without it last, without their vectors; of equals, by their keys.
 
@@ -128,14 +133,18 @@ class VectorStore(Protocol):
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """The rows of these ids; unknown ids are left out."""
 
-    def vectors(self, *, limit: int | None, conditions: Filter = ()) -> tuple[list[str], NDArray[np.float32]]:
+    def vectors(self, *, limit: int | None, conditions: Filter = EVERYTHING) -> tuple[list[str], NDArray[np.float32]]:
         """Ids and vectors (N, D), of at most ``limit`` rows: always the same ones, spread over the whole."""
 
     def fields(self) -> dict[str, FieldType]:
         """Metadata fields and their types."""
 
-    def column(self, names: Sequence[str]) -> Mapping[str, list[Any]]:
-        """Whole columns (``id``, ``kind`` or fields), in one order."""
+    def column(self, names: Sequence[str], fields: Sequence[str] = ()) -> Mapping[str, list[Any]]:
+        """Whole columns (``id``, ``kind`` and the like, else a field), in one order.
+
+        Args:
+            fields: fields, also of names that a row has itself.
+        """
 
     def optimize(self, *, exact_below: int, settings: Settings) -> None:
         """Compact, drop old versions, and index for approximate search from ``exact_below`` rows on."""

@@ -2,12 +2,11 @@
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llave.collection.collection import Collection, Columns
-from llave.collection.entry import BadEntry, Entry, Scalar, chunks
+from llave.collection.entry import BadEntry, Entry, chunks
 from llave.collection.long_texts import in_parts
 from llave.data.pages import split_page
 from llave.encode.encoder import Encoder
@@ -15,12 +14,11 @@ from llave.encode.forward import Refused
 from llave.encode.item import Measured, Reading
 from llave.errors import UserError
 from llave.progress import Work, show_progress
-from llave.search.fields import OWN_FIELDS, new_fields
-from llave.search.filters import field_name
 from llave.search.finish import finish_index
 from llave.search.index import Index
 from llave.search.known_errors import KnownErrors
 from llave.search.options import BuildOptions, BuildReport
+from llave.search.schema import Schema
 from llave.search.sources import Source, fresh_source, full_path, read_sources, root_of, write_sources
 from llave.search.store import Known, Row, row_id
 from llave.search.takeover import Takeover
@@ -36,7 +34,6 @@ CHUNK = 256
 """Items between two commits: what a kill costs at most."""
 TEXT_LIMIT = 10_000
 """Characters of an item's text that are kept to be shown; the vector is of the whole."""
-TAKEN = {"id", "text", "file", "stamp", "content", "digest", "thumbnail", "vector", *OWN_FIELDS}
 
 
 def update_index(
@@ -71,7 +68,9 @@ def update_index(
                 f"cannot remember that you indexed {path} ({forgetful}); a server needs --allow_sources"
             )
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        write_sources(index, {**read_sources(index), path: dataclasses.replace(now, updated=time)})
+        write_sources(
+            index, {**read_sources(index), path: dataclasses.replace(read_sources(index)[path], updated=time)}
+        )
         finish_index(index, work, options)
         return report
 
@@ -121,7 +120,7 @@ class _Run:
         self.errors = errors
         self.work = work
         self.known = takeover.known
-        self.fields = dict(index.store.fields())
+        self.schema = Schema(index, source)
         self.report = BuildReport()
         self.seen: set[str] = set()
         self.hidden = False
@@ -140,7 +139,7 @@ class _Run:
         self.index.store.delete(gone)
         self.report.removed = len(gone)
         self.report.left_out = dict(collection.left_out)
-        self.report.notes = list(collection.notes)
+        self.report.notes = [*collection.notes, *self.schema.settle(complete=not self.hidden)]
         self.report.cut = self.encoder.cut
         return self.report
 
@@ -156,16 +155,11 @@ class _Run:
             if identity in self.seen:
                 self._error(f"{entry.key} (again)", "a second item of this id; ids must be unique")
                 continue
-            try:
-                entry = dataclasses.replace(entry, fields=_clean(entry.fields))
-                self.fields |= new_fields(self.fields, [entry.fields])
-            except UserError as error:
-                self._error(entry.key, str(error), stamp=entry.stamp)
-                continue
             known = self.known.get(identity)
             if not self.check_content and (reason := self.errors.skip(entry)) is not None:
                 self._error(entry.key, reason, stamp=entry.stamp, lasting=entry)
                 continue
+            self.schema.see(entry.fields)
             self.seen.add(identity)
             if known is not None and self._is_as_before(entry, known):
                 unchanged[entry.key] = known.content
@@ -264,22 +258,3 @@ class _Run:
         self.report.errors[key] = reason
         if self.errors.note(key, reason, stamp=stamp, lasting=lasting):
             self.report.known.append(key)
-
-
-def _clean(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Fields under names that are columns; those that an index has itself get a ``_``.
-
-    Raises:
-        UserError: two of one name.
-    """
-    names: dict[str, str] = {}
-    for name in fields:
-        column = field_name(name)
-        column = f"{column}_" if column.lower() in TAKEN else column
-        if column in names:
-            raise UserError(
-                f"fields {names[column]!r} and {name!r} would both be {column!r}; rename one, or leave it out "
-                "(--columns.fields)"
-            )
-        names[column] = name
-    return {column: fields[name] for column, name in names.items()}

@@ -15,7 +15,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from llave._version import __version__
-from llave.errors import UserError
 from llave.serving.admission import Admission
 from llave.serving.allocator import KEPT, give_back_memory, resident_memory
 from llave.serving.answers import AnswerGate
@@ -38,7 +37,6 @@ from llave.serving.pages import PageHeaders, add_pages, page_files
 from llave.serving.remote import Remote
 from llave.serving.routes import cohere, embeddings, search, status
 from llave.serving.service import Served, Service
-from llave.serving.watch import Watched
 
 if TYPE_CHECKING:
     from llave.search.index import Index
@@ -152,8 +150,8 @@ async def _load(
     try:
         engines = await loop.run_in_executor(thread, load)
         if service.catalogue is not None:
-            index = service.catalogue.watched
-            service.index_model = await loop.run_in_executor(thread, _made_with, index, engines)
+            by_name = {one.name: one.model for one in engines}
+            await loop.run_in_executor(thread, service.catalogue.watched.use_models, by_name)
     except Exception as error:
         on_failure(error)
         return
@@ -167,19 +165,6 @@ async def _load(
     tidying = asyncio.create_task(_tidy(thread), name="tidy")
     stack.callback(tidying.cancel)
     on_ready(engines)
-
-
-def _made_with(index: Watched, engines: Sequence[Engine]) -> str:
-    """The name of the model that an index was made with."""
-    reasons = []
-    for engine in engines:
-        try:
-            index.check_model(engine.model)
-        except UserError as error:
-            reasons.append(error)
-        else:
-            return engine.name
-    raise reasons[0]
 
 
 async def _tidy(thread: ThreadPoolExecutor, *, seconds: float = TIDY_SECONDS, kept: int = KEPT) -> None:

@@ -86,13 +86,14 @@ class Catalogue:
         Raises:
             ApiError: a filter that cannot be read, or a filter or an order by a field that is not there.
         """
-        from llave.search.fields import check_conditions, check_sort
+        from llave.search.fields import check_filter, check_sort
         from llave.search.filters import filter_from_json
+        from llave.search.near import suggest
 
         version, fields = self.watched.version, index.store.fields()
         with _param("filter", "invalid_filter"):
             conditions = filter_from_json(wanted.filter)
-            check_conditions(conditions, fields)
+            check_filter(conditions, fields)
         with _param("sort", "invalid_sort"):
             check_sort(wanted.order and wanted.order.removeprefix("-"), fields)
         count, spread = index.count(conditions), None
@@ -108,7 +109,7 @@ class Catalogue:
             "histogram": spread,
             "count": count,
             "version": version,
-            "hint": None,
+            "hint": None if count else "; ".join(suggest(index.store, conditions)) or None,
         }
 
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[["Index"], Result]) -> Result:
@@ -154,8 +155,9 @@ def _draw(index: "Index") -> dict[str, Any]:
     found = index.map()
     if found is None:
         raise ApiError(404, "this index has no map; make one with `llave index --map`", code="no_map")
-    names = [field.name for field in index.fields() if field.type == "string"]
-    columns = index.store.column(["id", "kind", *names])
+    own = ["id", "kind"]
+    names = [field.name for field in index.fields() if field.type == "string" and field.name not in own]
+    columns = index.store.column(own, names)
     place = {row_id: number for number, row_id in enumerate(columns["id"])}
     shown = [number for number, row_id in enumerate(found.ids) if row_id in place]  # the rest was removed since
     rows = [place[found.ids[number]] for number in shown]
@@ -211,7 +213,7 @@ def _histogram(score_N: NDArray[np.float32]) -> dict[str, Any] | None:
 
 
 def _field(field: "Field") -> dict[str, Any]:
-    if field.type == "number":
+    if field.type in ("integer", "number", "date"):
         return {"name": field.name, "type": field.type, "low": field.low, "high": field.high}
     values = [{"value": value, "count": count} for value, count in field.values]
     return {"name": field.name, "type": field.type, "values": values}

@@ -34,7 +34,6 @@ class Service:
     """One server.
 
     Args:
-        index_model: the name of the one that the index was made with.
         models: once they are all loaded; the first one answers requests that name none.
         in_flight: requests being answered, by the outermost gate.
         unread: answers on the way.
@@ -47,7 +46,6 @@ class Service:
     media: Media
     catalogue: Catalogue | None = None
     models: Sequence[Served] = ()
-    index_model: str | None = None
     draining: bool = False
     in_flight: int = 0
     unread: Unread = field(init=False)
@@ -88,4 +86,4 @@ class Service:
         Raises:
             ApiError: 503, not loaded yet.
         """
-        return self.model(self.index_model)
+        return self.model(None if self.catalogue is None else self.catalogue.watched.model)

@@ -4,11 +4,14 @@ import asyncio
 import hashlib
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llave.data.door import reason_of
+from llave.encode.cache import model_fingerprint
 from llave.errors import UserError
+from llave.models.about import dtype_of
 from llave.search.info import INFO, LANCE
 from llave.serving.errors import ApiError
 
@@ -28,12 +31,13 @@ class Watched:
     """The index in a folder as it is now. Safe among threads.
 
     A look costs the state of some files. Whatever is learnt from the index belongs to its :attr:`version`. One that was
-    replaced is opened anew, if its vectors are of the same model; one that is gone is none until it is back. Both are
-    said once.
+    replaced is opened anew, if a model that is served made its vectors; one that is gone is none until it is back. Both
+    are said once.
     """
 
     def __init__(self, index: "Index") -> None:
-        self._index, self._model = index, _model_of(index)
+        self._index = index
+        self._makers: dict[tuple[str, int | None, str], str] = {_maker_of(index): ""}
         self._identity, self._version = _identity(index.path), _digest(index)
         self._lacks: Literal["", "index", "model"] = ""
         self._looking = threading.Lock()
@@ -60,13 +64,24 @@ class Watched:
         """Whether it can be searched."""
         return not self._lacks
 
-    def check_model(self, model: "SentenceTransformer") -> None:
-        """Refuse a model whose vectors do not belong with the index's, which may be gone meanwhile.
+    @property
+    def model(self) -> str:
+        """The name of the served model that made the vectors."""
+        return self._makers[_maker_of(self._index)]
+
+    def use_models(self, models: "Mapping[str, SentenceTransformer]") -> None:
+        """The models that are served, by name; the index may be gone meanwhile.
 
         Raises:
-            UserError: another model, or the same one retrained.
+            UserError: none of them made the index, or the one that did was retrained since.
         """
-        self._index.check_model(model)
+        makers = {
+            (model_fingerprint(model), model.get_embedding_dimension(), dtype_of(model)): name
+            for name, model in models.items()
+        }
+        if _maker_of(self._index) not in makers:
+            self._index.check_model(next(iter(models.values())))  # which says what differs
+        self._makers = makers
 
     async def watch(self) -> None:
         """Look again and again, in a thread."""
@@ -88,7 +103,7 @@ class Watched:
                 reason = str(error) if isinstance(error, UserError) else reason_of(error)
                 self._miss("index", f"gone ({reason}); searches are answered with 503 until it is back")
                 return
-            if _model_of(index) != self._model:
+            if _maker_of(index) not in self._makers:
                 self._miss("model", f"now made by another model, {index.info.model}; restart the server with it")
                 return
             if not self.is_there:
@@ -102,8 +117,8 @@ class Watched:
         self._lacks = what
 
 
-def _model_of(index: "Index") -> tuple[str, int, str]:
-    """What a model must share with an index for scores to mean something; it was checked when the server started."""
+def _maker_of(index: "Index") -> tuple[str, int | None, str]:
+    """What a model must share with an index for scores to mean something."""
     return index.info.fingerprint, index.info.dimension, index.info.dtype
 
 
