@@ -14,7 +14,7 @@ from llave.errors import UserError
 from llave.search.filters import And, Condition, Filter, Not, Or, Value
 from llave.search.names import OWN_FIELDS, column_of
 
-__all__ = ["Field", "changed_types", "check_filter", "check_sort", "describe", "in_order"]
+__all__ = ["Field", "cast_all", "changed_types", "check_filter", "check_sort", "describe", "in_order"]
 
 MAX_VALUES = 50
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
@@ -25,7 +25,7 @@ NOTHING = Or()
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A metadata field: its most frequent values with their numbers of items, or its range; of dates both."""
+    """A metadata field: its most frequent values with their numbers of items, or its range."""
 
     name: str
     type: FieldType
@@ -58,6 +58,14 @@ def _holds(column: FieldType, value: str | int | float | bool) -> bool:
     except ValueError:
         return False
     return True
+
+
+def cast_all(values: Sequence[Scalar], kind: FieldType) -> tuple[list[Scalar], FieldType]:
+    """A field's values in a type; texts, where one would not be written back the same."""
+    try:
+        return [cast(value, kind) for value in values], kind
+    except ValueError:
+        return [cast(value, "string") for value in values], "string"
 
 
 def check_filter(filter: Filter, fields: Mapping[str, FieldType]) -> Filter:
@@ -195,5 +203,5 @@ def describe(name: str, kind: FieldType, values: Sequence[Any]) -> Field:
         return Field(name, kind, [], min(present, default=None), max(present, default=None))
     if kind == "date":
         ends = min(present, key=instant, default=None), max(present, key=instant, default=None)
-        return Field(name, kind, Counter(present).most_common(MAX_VALUES), *ends)
+        return Field(name, kind, [], *ends)
     return Field(name, kind, Counter(present).most_common(MAX_VALUES))

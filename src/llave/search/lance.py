@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llave.collection.types import FieldType, cast
 from llave.data.door import named, reason_of
 from llave.errors import UserError
-from llave.search.fields import changed_types, check_filter, check_sort, in_order
+from llave.search.fields import cast_all, changed_types, check_filter, check_sort, in_order
 from llave.search.filters import EVERYTHING, Filter
 from llave.search.lance_filter import as_sql, literal, one_of
 from llave.search.names import column_of, field_of
@@ -255,12 +255,7 @@ class LanceStore:
     def _convert(self, column: str, kind: FieldType) -> None:
         """A column of another type beside the old one, which it replaces when it is full."""
         found = self._scan(["id", column], f"`{column}` IS NOT NULL")
-        old = found[column].to_pylist()
-        try:
-            values = [cast(value, kind) for value in old]
-        except ValueError:
-            kind = "string"
-            values = [cast(value, kind) for value in old]
+        values, kind = cast_all(found[column].to_pylist(), kind)
         if self._table.schema.field(column).type == TYPES[kind]:
             return
         self._table.add_columns({column + NEW: SQL_TYPES[kind]})

@@ -15,7 +15,7 @@ from llave.collection.types import FieldType, Scalar, cast
 from llave.data.door import named
 from llave.errors import UserError
 from llave.files import write_json, write_text
-from llave.search.fields import changed_types, check_filter, check_sort, in_order
+from llave.search.fields import cast_all, changed_types, check_filter, check_sort, in_order
 from llave.search.filters import EVERYTHING, Condition, Filter, Not
 from llave.search.names import OWN_FIELDS, column_of, field_of
 from llave.search.store import Known, Row, Settings, StoreStats
@@ -93,7 +93,7 @@ class QdrantStore:
 
     def relocate(self, old: str, new: str) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
-        rows = as_qdrant(Condition("source", "=", old)) or []
+        rows: Any = as_qdrant(Condition("source", "=", old))
         self._client.set_payload(self._collection, {"source": new}, points=rows, wait=True)
         self._changed()
 
@@ -264,11 +264,7 @@ class QdrantStore:
                     self._collection, [payload_path(column)], [point for point, _ in old], wait=True
                 )
             return None
-        try:
-            values = [cast(value, kind) for _, value in old]
-        except ValueError:
-            kind = "string"
-            values = [cast(value, kind) for _, value in old]
+        values, kind = cast_all([value for _, value in old], kind)
         changed: dict[Scalar, list[Any]] = {}
         for (point, before), value in zip(old, values, strict=True):
             if type(value) is not type(before):
