@@ -114,7 +114,9 @@ def test_bad_items_are_rows_of_the_errors(tmp_path: Path, picture: Draw, nano_un
     (source / "metadata.jsonl").write_text('{"file_name": "3.png", "artist": "me", "text": "a caption"}\n')
     manifest = open_manifest(tmp_path / "out", settings(source, nano_untouched, shard_size=2, keep=True))
     report = embed(manifest, nano_untouched)
-    assert (report.vectors, report.errors) == (4, 2)
+    assert (report.vectors, report.errors, report.new_errors) == (4, 2, 2)
+    again = embed(manifest, nano_untouched)
+    assert (again.vectors, again.errors, again.new_errors) == (4, 2, 0)
     errors = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
     assert [error["id"] for error in errors] == ["1.png", "empty.txt"]
     rows = [row for number in range(3) for row in pq.read_table(manifest.shard(number)).to_pylist()]
@@ -325,8 +327,8 @@ def test_the_command(
     assert "not what it was" in capsys.readouterr().err
     assert main([*words[:4], str(tmp_path / "out2"), "--json", "--device", "cpu"]) == 1
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == {"vectors": 1, "errors": 1, "embedded": 1, "cut": 0}
+    assert json.loads(captured.out) == {"vectors": 1, "errors": 1, "new_errors": 1, "embedded": 1, "cut": 0}
     assert "1 items could not be embedded" in captured.err
     assert main([*words, "--shard_size", "0"]) == 2
     monkeypatch.chdir(tmp_path)  # the same input under another name
-    assert main(["embed", "nano", "pictures/../pictures", *words[3:4], str(tmp_path / "out2"), "--device", "cpu"]) == 1
+    assert main(["embed", "nano", "pictures/../pictures", *words[3:4], str(tmp_path / "out2"), "--device", "cpu"]) == 0

@@ -152,6 +152,26 @@ def test_rows_without_an_id_are_named_by_content(tmp_path: Path) -> None:
     assert len(first.keys() & second.keys()) == 1
 
 
+def test_links_are_followed_before_they_are_judged(tmp_path: Path, picture: Draw) -> None:
+    """Of a page the document, and of a folder of frames each of them."""
+    folder = tmp_path / "in"
+    (folder / "frames").mkdir(parents=True)
+    picture(1).save(folder / "frames" / "1.png")
+    picture(1).save(tmp_path / "outside.png")
+    (folder / "frames" / "2.png").symlink_to(folder / "frames" / "1.png")
+    (folder / "link.pdf").symlink_to(tmp_path / "outside.pdf")
+    path = folder / "t.jsonl"
+    path.write_text('{"id": 1, "video": "frames"}\n{"id": 2, "image": "link.pdf#page=1", "video": null}\n')
+    fine, page = open_collection(path)
+    assert isinstance(fine, Entry)
+    assert isinstance(page, BadEntry)
+    assert "link.pdf#page=1: outside the table's folder" in page.message
+    (folder / "frames" / "3.png").symlink_to(tmp_path / "outside.png")
+    frames, _ = open_collection(path)
+    assert isinstance(frames, BadEntry)
+    assert "frames: its frame 3.png is outside the table's folder" in frames.message
+
+
 def test_what_a_table_may_not_name(tmp_path: Path, picture: Draw) -> None:
     picture(1).save(tmp_path / "outside.png")
     (tmp_path / "in").mkdir()

@@ -1,13 +1,16 @@
 """Base64 as tools write it, in a table's cell and in a request."""
 
 import base64
+import json
 import quopri
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from PIL import Image
 
 from llave.data.inline import inline_bytes, read_inline
+from llave.data.mmeb import MMEBFolder
 from llave.errors import DataError
 from llave.models.pictures import fit_picture
 from tests.serving.running import encoded
@@ -72,3 +75,23 @@ def test_what_is_none_of_these_is_not_repeated(text: str) -> None:
         with pytest.raises(DataError) as caught:
             inline_bytes(text)
         assert len(str(caught.value)) < 200
+
+
+def test_rows_of_an_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAVE_CACHE", str(tmp_path / "cache"))
+    row = {"qry_text": "what is it?", "tgt_text": ["red", ""], "tgt_img_path": ["", FORMS["data: with lines"]]}
+    (tmp_path / "eval").mkdir()
+    lines = [
+        json.dumps({**row, "qry_img_path": image}) for image in (FORMS["lines"], "a.png", "data:;base64,@" + PLAIN)
+    ]
+    (tmp_path / "eval" / "t.jsonl").write_text("\n".join(lines))
+    folder = MMEBFolder(tmp_path)
+    bad: list[DataError] = []
+    inline, named = folder.eval("t", bad)
+    for item in (inline.query, inline.candidates[1]):
+        path = folder.image(item)
+        assert path is not None
+        assert path.read_bytes() == PICTURE
+    assert folder.image(named.query) == tmp_path / "images" / "a.png"
+    assert len(bad) == 1
+    assert len(str(bad[0])) < 300

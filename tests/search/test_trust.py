@@ -11,6 +11,7 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from llave.errors import UserError
+from llave.search import trust
 from llave.search.index import Index
 from llave.search.info import IndexInfo, index_info, write_info
 from llave.search.manage import move_source, remove_source
@@ -54,8 +55,10 @@ def test_files_of_a_foreign_index_are_withheld(index: Index, folder: Path, tmp_p
     assert copied.thumbnail(item(copied))
     with pytest.raises(Withheld, match="--allow_sources"):
         copied.file(item(copied))
+    assert (index.withheld(), copied.withheld()) == ([], [str(folder)])
     allowed = Index.open(copied.path, allow_sources=[folder])
     assert allowed.file(item(allowed)) == folder / "p0.png"
+    assert allowed.withheld() == []
     assert Index.open(copied.path, allow_sources=[tmp_path]).file(item(copied)) == folder / "p0.png"
 
 
@@ -93,13 +96,15 @@ def test_a_home_that_takes_nothing(
     assert "--allow_sources" in line
 
 
-def test_what_is_remembered_is_of_indexes_that_are_there(index: Index, tmp_path: Path) -> None:
+def test_what_is_remembered(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an index that is not there as long as there is room: its disk may be away."""
     kept = state_directory() / "named.json"
-    assert list(json.loads(kept.read_text())) == [str(index.path)]
     shutil.rmtree(index.path)
-    (tmp_path / "other").mkdir()
-    remember(tmp_path / "other", "lance", {})
-    assert list(json.loads(kept.read_text())) == [str(tmp_path / "other")]
+    for most, wanted in ((9, [index.path, tmp_path / "other"]), (2, [tmp_path / "other"])):
+        monkeypatch.setattr(trust, "MOST", most)
+        (tmp_path / "other").mkdir(exist_ok=True)
+        remember(tmp_path / "other", f"https://qdrant:{most}", {})
+        assert json.loads(kept.read_text()).keys() == set(map(str, wanted))
     kept.write_text("[")
     with pytest.raises(UserError, match=r"named\.json: damaged"):
         check_address("http://x", index=tmp_path)
@@ -110,6 +115,8 @@ def test_an_address_that_only_the_index_names(tmp_path: Path, monkeypatch: pytes
     write_info(tmp_path, info)
     with pytest.raises(UserError, match="not named on this machine"):
         Index.open(tmp_path)
+    with pytest.raises(UserError, match="no Qdrant server that answers"):
+        Index.open(tmp_path, qdrant="http://127.0.0.1:9")
     monkeypatch.setenv("LLAVE_QDRANT", "http://127.0.0.1:9/")
     with pytest.raises(UserError, match="no Qdrant server that answers"):
         Index.open(tmp_path)

@@ -203,6 +203,21 @@ def test_tables_of_models_before_are_removed(
     assert Index.open(index.path).count() == 7
 
 
+def test_a_writer_that_opened_the_index_before_changes_nothing(
+    index: Index, nano_untouched: SentenceTransformer, other_nano: SentenceTransformer, folder: Path
+) -> None:
+    """It would write to the old table, and could name it again."""
+    upgraded, _ = upgrade_index(Index.open(index.path), other_nano, QUIET)
+    for write in (
+        lambda: build(index, nano_untouched, folder),
+        lambda: remove_source(index, folder),
+        lambda: upgrade_index(index, nano_untouched, QUIET),
+    ):
+        with pytest.raises(UserError, match="open it again"):
+            write()
+    assert Index.open(index.path).info == upgraded.info
+
+
 def test_a_model_that_has_moved_embeds_nothing(
     index: Index, nano_untouched: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,9 @@ def test_head_is_get_without_the_body(locked: Running) -> None:
         assert {"content-type", "x-request-id"} <= head.headers.keys()
         if path != "/metrics":  # which counts these
             assert head.headers["content-length"] == str(len(whole.content))
+    assert (
+        'method="HEAD",route="/v1/models/{name:path}",status="200"' in locked.client.get("/metrics", headers=key).text
+    )
     assert locked.client.head("/v1/embeddings", headers=key).status_code == 405
     assert locked.client.head("/nothing", headers=key).status_code == 404
     assert locked.client.head("/v1/models").status_code == 401

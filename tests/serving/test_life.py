@@ -22,6 +22,7 @@ from sentence_transformers import SentenceTransformer
 
 from llave import load_model
 from llave.cli.main import main
+from llave.cli.serve import ServeConfig, _models
 from llave.errors import UserError
 from llave.serving.app import AppOptions, create_app
 from llave.serving.engine import Engine, trained_dimensions
@@ -214,6 +215,14 @@ def test_several_models(nano_untouched: SentenceTransformer, tmp_path: Path) -> 
         assert "'one', 'two'" in refused.json()["error"]["message"]
 
 
+def test_models_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a=b").mkdir()
+    given = ["nano", "red=models/a", "org/model", str(tmp_path / "a=b")]
+    names = [("first", "nano"), ("red", "models/a"), ("model", "org/model"), ("a=b", str(tmp_path / "a=b"))]
+    assert _models(ServeConfig(model=given, name="first")) == names
+    assert _models(ServeConfig(model="nano")) == [("nano", "nano")]
+
+
 def wait_for_process(url: str, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 120
     while time.monotonic() < end:
@@ -329,6 +338,8 @@ def test_a_busy_port(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["nano", "--port", "99999"], "0 to 65535"),
         (["nano", "--timeout", "0"], "timeout must be more than 0"),
+        (["nano", "somewhere/nano"], "two models are called 'nano'"),
+        (["a=./b", "--port", "0"], "b: no such directory"),
         (["nano", "--gallery", "nowhere.html"], "llave analyze"),
         (["nano", "--index", "nowhere", "--port", "0"], "no index here"),
         (["./nowhere", "--port", "0"], "no such directory"),

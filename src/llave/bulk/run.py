@@ -29,10 +29,15 @@ ERRORS = "errors.jsonl"
 
 @dataclass(frozen=True)
 class BulkReport:
-    """Items of the whole run, and of these those that this call embedded, and whose texts it cut."""
+    """Items of the whole run, and of these those that this call embedded, and whose texts it cut.
+
+    Args:
+        new_errors: none if an earlier call had come to the end, and named them.
+    """
 
     vectors: int
     errors: int
+    new_errors: int
     embedded: int
     cut: int
 
@@ -69,10 +74,11 @@ def embed_collection(
             lance = manifest.out / LANCE
             if lance.is_dir():
                 shutil.rmtree(manifest.out / "shards", ignore_errors=True)  # of a run that was killed just then
-                return _report(manifest, 0, 0)
+                return _report(manifest, 0, 0, new=False)
             for folder in (manifest.out, manifest.out / "shards"):
                 remove_leftovers(folder)
             todo = manifest.todo()
+            ended = not todo and (manifest.out / ERRORS).is_file()
             if not todo:
                 written: Iterator[Counts] = iter(())
             elif engine == "ray":
@@ -87,7 +93,7 @@ def embed_collection(
                 written = run_here(model, todo, manifest, batches)
             embedded, cut = _follow(written, manifest, todo, progress)
             _finish(manifest)
-            return _report(manifest, embedded, cut)
+            return _report(manifest, embedded, cut, new=not ended)
     except Timeout:
         raise UserError(f"{manifest.out}: another process writes there; wait until it is done") from None
 
@@ -131,9 +137,9 @@ def _write_lance(manifest: Manifest) -> None:
     shutil.rmtree(manifest.out / "shards")
 
 
-def _report(manifest: Manifest, embedded: int, cut: int) -> BulkReport:
+def _report(manifest: Manifest, embedded: int, cut: int, *, new: bool) -> BulkReport:
     errors = (manifest.out / ERRORS).read_bytes().count(b"\n")
-    return BulkReport(_rows(manifest.out, manifest), errors, embedded, cut)
+    return BulkReport(_rows(manifest.out, manifest), errors, errors if new else 0, embedded, cut)
 
 
 def _rows(out: Path, manifest: Manifest) -> int:

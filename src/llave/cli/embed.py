@@ -42,6 +42,7 @@ class EmbedConfig:
         tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
         device: e.g. cpu or cuda; null is the best there is.
         dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        strict: end with 1 for errors that an earlier run has named, too.
         json: print what was done as JSON.
     """
 
@@ -65,11 +66,12 @@ class EmbedConfig:
     tokens_per_batch: int | None = None
     device: str | None = None
     dtype: str | None = None
+    strict: bool = False
     json: bool = False
 
 
 def run(argv: list[str]) -> int:
-    """Embed what is not embedded yet; 1 if an item could not be."""
+    """Embed what is not embedded yet; 1 if an item could not be, unless an earlier run has said so."""
     config = parse(
         EmbedConfig,
         argv,
@@ -137,5 +139,8 @@ def run(argv: list[str]) -> int:
     ):
         sys.stderr.write(f"llave: {line}\n")
     if report.errors:
-        sys.stderr.write(f"llave: {report.errors:,} items could not be embedded: {config.out / 'errors.jsonl'}\n")
-    return 1 if report.errors else 0
+        known = "" if report.new_errors else ", as was said before"
+        sys.stderr.write(
+            f"llave: {report.errors:,} items could not be embedded{known}: {config.out / 'errors.jsonl'}\n"
+        )
+    return int(report.new_errors > 0 or (config.strict and report.errors > 0))

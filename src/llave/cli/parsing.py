@@ -21,7 +21,7 @@ def parse(
         config: keyword-only dataclass; its docstring's Args become the help.
         argv: the words after the command.
         positional: fields that may be given in this order without their ``--name``. The name ``"recipe"``
-            stands for a YAML file of fields.
+            stands for a YAML file of fields. The last may end in "+": a list, which takes all further words.
 
     Raises:
         UserError: an unknown key or flag, or a bad value, named in one line.
@@ -44,6 +44,7 @@ def _all_named(config: type[Any], argv: list[str], command: str, positional: tup
     flags = {f"--{field.name}" for field in dataclasses.fields(config) if field.type is bool}
     names = iter(positional)
     words: list[str] = []
+    last = ""
     takes_value = False  # the word before is an option that still waits for its value
     for i, word in enumerate(argv):
         following = argv[i + 1 : i + 2]
@@ -56,10 +57,10 @@ def _all_named(config: type[Any], argv: list[str], command: str, positional: tup
             words.append(word)
             takes_value = "=" not in word and word not in {"-h", "--help", "--print_config"}
         else:
-            name = next(names, None)
-            if name is None:
+            last = next(names, last if last.endswith("+") else "")
+            if not last:
                 raise UserError(f"llave {command}: unexpected {word!r}; see llave {command} --help")
-            words += [f"--{name}", word]
+            words += [f"--{last}", word]
     return words
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import ipaddress
 import logging
+import re
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ServeConfig", "run", "with_defaults"]
 
+NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
 DESCRIPTION = """Embeddings and search over HTTP: OpenAI's /v1/embeddings with pictures and videos, Cohere's /v2/embed,
 and with an index a search page. Only this machine can reach it unless --host says otherwise; addresses of pictures are
 not fetched unless --allow_remote_from names their host. Ctrl-C or SIGTERM ends it once all requests are answered.
@@ -35,16 +38,17 @@ Keys: export LLAVE_API_KEY=$(openssl rand -hex 32). More: docs/serving.md."""
 
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:
-    """A server of one model.
+    """A server of one model, or of several.
 
     Args:
-        model: a model directory, a hub id, or "nano"; null is the one that made the index.
-        index: an index that `llave index` made with this model; it brings search and the page's gallery. Without
-            a model and an index, it is "index" here, else the quickstart's.
+        model: a model directory, a hub id, or "nano"; null is the one that made the index. Several: llave serve A B, or
+            NAME=A OTHER=B; requests name theirs, and those that name none go to the first.
+        index: an index that `llave index` made with one of these models; it brings search and the page's gallery.
+            Without a model and an index, it is "index" here, else the quickstart's.
         gallery: the HTML file of `llave analyze`, shown at /gallery; null with the quickstart's index is its report.
         host: address to listen on; 0.0.0.0 is all of this machine's, and asks for a key.
         port: to listen on; 0 chooses a free one.
-        name: of the model in requests; null is the directory's.
+        name: of the (first) model in requests; null is the directory's.
         dimensions: lengths that vectors may be cut to, besides those of the model's own record (Matryoshka training).
         frames: of a video.
         device: e.g. cpu or cuda; null is the best there is.
@@ -69,7 +73,7 @@ class ServeConfig:
         access_log: a line of JSON on stderr for each request, without its content.
     """
 
-    model: str | None = None
+    model: str | list[str] | None = None
     index: Path | None = None
     gallery: Path | None = None
     host: str = "127.0.0.1"
@@ -100,7 +104,7 @@ class ServeConfig:
 
 def run(argv: list[str]) -> int:
     """Serve until told to stop."""
-    config = parse(ServeConfig, argv, command="serve", description=DESCRIPTION, positional=("model",))
+    config = parse(ServeConfig, argv, command="serve", description=DESCRIPTION, positional=("model+",))
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
@@ -114,6 +118,7 @@ def run(argv: list[str]) -> int:
     _check(config)
     keep_freed_memory()  # before LanceDB and torch start threads
     config = with_defaults(config)
+    _models(config)
     keys = read_keys(config.api_keys_file)
     if config.api_keys_file is not None and (allowed := others_may(config.api_keys_file)):
         _say(f"warning: others may {allowed} {config.api_keys_file}; chmod 600 {config.api_keys_file}")
@@ -134,7 +139,7 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
 
     host, number = port.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{number}"
-    _say(f"{url} answers its health checks; loading {config.model} …")
+    _say(f"{url} answers its health checks; loading {', '.join(model for _, model in _models(config))} …")
     failures: list[BaseException] = []
 
     def failed(error: BaseException) -> None:
@@ -142,17 +147,20 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
         server.should_exit = True
 
     def ready(engines: "Sequence[Engine]") -> None:
-        engine = engines[0]
         gc.collect()
         gc.freeze()  # the model and the libraries stay: no later collection has to look through them
         searched = "no index" if options.index is None else f"index {config.index} ({options.index.count()} items)"
         key = "API key needed" if options.keys else "no API key"
-        _say(
-            f"ready: {url} · model {engine.name} on {engine.model.device}, {engine.dimension} dimensions, "
-            f"{', '.join(engine.modalities)} · {searched} · {key}"
-        )
+        served = [
+            f"model {engine.name} on {engine.model.device}, {engine.dimension} dimensions, "
+            + ", ".join(engine.modalities)
+            for engine in engines
+        ]
+        _say(" · ".join([f"ready: {url}", *served, searched, key]))
 
-    app = create_app(lambda: [_load(config)], options, on_ready=ready, on_failure=failed)
+    app = create_app(
+        lambda: [_load(config, *model) for model in _models(config)], options, on_ready=ready, on_failure=failed
+    )
     server = make_server(app, options.limits, grace=config.drain_seconds)
     server.run(sockets=[port])
     gc.unfreeze()  # or libraries count what the end of the process does not free, and say so
@@ -162,8 +170,28 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
     return 0
 
 
-def _load(config: ServeConfig) -> "Engine":
-    """The model, once the server listens."""
+def _models(config: ServeConfig) -> list[tuple[str, str]]:
+    """Names and paths or hub ids of the models.
+
+    Raises:
+        UserError: two are called the same.
+    """
+    given = [config.model] if isinstance(config.model, str) else config.model or []
+    found = []
+    for number, word in enumerate(given):
+        name, equals, path = word.partition("=")
+        if not equals or not NAME.fullmatch(name) or Path(word).exists():
+            name, path = Path(word).name, word
+        found.append((config.name if config.name and number == 0 else name, path))
+    names = [name for name, _ in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"two models are called {twice!r}; name them: llave serve red=MODEL blue=MODEL")
+    return found
+
+
+def _load(config: ServeConfig, name: str, path: str) -> "Engine":
+    """A model, once the server listens."""
     import torch
 
     from llave.models.about import eval_dtype
@@ -173,16 +201,15 @@ def _load(config: ServeConfig) -> "Engine":
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
-    name = str(config.model)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     dtype = config.dtype if config.index is None else config.dtype or read_info(config.index).dtype
-    model = load_model(name, device=config.device, dtype=eval_dtype(dtype, config.device))
+    model = load_model(path, device=config.device, dtype=eval_dtype(dtype, config.device))
     engine = Engine(
         model,
-        name=config.name or Path(name).name,
-        aliases=[name],
-        dimensions=[*config.dimensions, *trained_dimensions(name)],
+        name=name,
+        aliases=[path],
+        dimensions=[*config.dimensions, *trained_dimensions(path)],
         num_frames=config.frames,
     )
     engine.warm_up()
@@ -191,7 +218,7 @@ def _load(config: ServeConfig) -> "Engine":
 
 def with_defaults(config: ServeConfig) -> ServeConfig:
     """The model, index and gallery that are meant where none is named."""
-    if config.model is not None:
+    if config.model:
         return config
     from llave.search.index import Index
 
@@ -229,6 +256,8 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
         from llave.search.index import Index
 
         index = Index.open(config.index, allow_sources=config.allow_sources)
+        for path in index.withheld():
+            _say(f"warning: {path}: not indexed by you here, so that its files are not given out; --allow_sources does")
     allowed = parse_allowed(config.allow_remote_from)
     guarded = _is_loopback(config.host) or bool(config.allowed_hosts)
     return AppOptions(

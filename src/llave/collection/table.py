@@ -15,6 +15,7 @@ from llave.collection.types import scalar
 from llave.data.inline import inline_bytes
 from llave.data.pages import split_page
 from llave.data.tables import as_text, count_rows, parts, quoted, read_part, read_table
+from llave.data.video import frame_paths
 from llave.encode.item import Item
 from llave.errors import DataError, UserError
 
@@ -119,6 +120,9 @@ class TableCollection:
         path = self.root / value
         if not split_page(path)[0].resolve().is_relative_to(self.root.resolve()):  # the file that is read, not its page
             raise DataError(f"{value[:200]}: outside the table's folder")
+        for frame in frame_paths(path) if path.is_dir() else ():
+            if not frame.resolve().is_relative_to(self.root.resolve()):
+                raise DataError(f"{value[:200]}: its frame {frame.name[:200]} is outside the table's folder")
         return path
 
 

@@ -2,12 +2,16 @@
 
 import base64
 import binascii
+import hashlib
 import re
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from llave.data.cache import cache_directory
 from llave.errors import DataError
+from llave.files import write_bytes
 
-__all__ = ["inline_bytes", "read_inline"]
+__all__ = ["inline_bytes", "kept_file", "read_inline"]
 
 LONGEST_PATH = 4096
 """What a system takes as a path, in bytes; base64 of a picture is longer, or says that it is ``data:``."""
@@ -55,3 +59,12 @@ def read_inline(text: str) -> bytes:
         return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raise DataError("neither a data: address nor base64") from None
+
+
+def kept_file(content: bytes) -> Path:
+    """A picture of a table as a file of the cache, by the hash of its bytes, for rows that name files."""
+    name = hashlib.sha256(content).hexdigest()
+    path = cache_directory() / "pictures" / name[:2] / name
+    if not path.is_file():
+        write_bytes(path, content)
+    return path

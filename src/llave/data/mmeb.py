@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from llave.data.inline import inline_bytes, kept_file
 from llave.data.tables import as_text, named_tables, quoted, read_table
 from llave.errors import DataError
 
@@ -275,6 +276,11 @@ def _item(text: Any, image: Any, video: Any, where: str) -> RowItem:
     for path in (image, video):
         if not isinstance(path, str):
             raise DataError(f"{where}: {quoted(path)} is no path")
+    try:
+        inline = inline_bytes(image)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    image = image if inline is None else str(kept_file(inline))
     if not text.strip() and not image and not video:
         raise DataError(f"{where}: neither a text nor a picture")
     if image and video:

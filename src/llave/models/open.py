@@ -48,17 +48,15 @@ def load_model(
             raise UserError(f"{path}: no model here (neither config.json nor modules.json)")
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"{name}: no such directory")
-    model_kwargs: dict[str, Any] = SAFE if dtype is None else {**SAFE, "torch_dtype": dtype}
+    model_kwargs: dict[str, Any] = {**SAFE} if dtype is None else {**SAFE, "torch_dtype": dtype}
     try:
         model = EmbeddingModel(name, device=device, model_kwargs=model_kwargs, trust_remote_code=False)
     except UserError:
         raise
     except Exception as error:  # of transformers, sentence-transformers, safetensors, or a config.json of any form
         if "trust_remote_code" in str(error):
-            where = _own_code(path)
-            raise UserError(
-                f"{name}: this model brings Python code of its own, which llave does not run{where}"
-            ) from None
+            what = f"Python code of its own, which llave does not run{_own_code(path)}"
+            raise UserError(f"{name}: this model brings {what}") from None
         raise UserError(f"{name}: cannot be opened as a model ({reason_of(error)})") from None
     model.source = str(path.resolve()) if path.exists() else name
     return model
@@ -66,10 +64,10 @@ def load_model(
 
 def _own_code(path: Path) -> str:
     """Which of a directory's files names code that comes with it, in brackets; "" if none is found."""
-    for file in sorted(path.glob("*.json")):
+    for file in (*sorted(path.glob("*.json")), *sorted(path.glob("*/*.json"))):
         try:
             said = json.loads(file.read_text("utf-8"))
-        except ValueError:
+        except (OSError, ValueError, RecursionError):
             continue
         names = said.get("auto_map") if isinstance(said, dict) else None
         if file.name == "modules.json" and isinstance(said, list):

@@ -41,7 +41,7 @@ def build_index(
         dtype = read_info(Path(path)).dtype if there else eval_dtype(None, None)
         model = load_model(model, dtype=dtype)
     if there:
-        index = Index.open(path)
+        index = Index.open(path, qdrant=options.qdrant)
         index.use_model(model)
         _refuse_other_settings(index, options)
     else:

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from llave.data.door import named
 from llave.errors import UserError
-from llave.models.about import dtype_of
 from llave.search.fields import Field, describe
 from llave.search.filters import EVERYTHING, Filter, parse_filter
 from llave.search.hits import Hits, hit
-from llave.search.info import INFO, LANCE, IndexInfo, info_exists, read_info, write_info
+from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, read_info, write_info
 from llave.search.open_store import open_store
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
 from llave.search.samples import Samples
+from llave.search.sources import read_sources, root_of
 from llave.search.store import VectorStore
 from llave.search.trust import check_address, file_of, named_roots
 
@@ -51,10 +51,11 @@ class Index:
         self._model: SentenceTransformer | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *, allow_sources: Sequence[str | Path] = ()) -> "Index":
+    def open(cls, path: str | Path, *, qdrant: str | None = None, allow_sources: Sequence[str | Path] = ()) -> "Index":
         """The index in a folder.
 
         Args:
+            qdrant: address of its server, if the user names it; else he must have done so before.
             allow_sources: folders whose files may be given out, beside those that were indexed on this machine.
 
         Raises:
@@ -67,7 +68,7 @@ class Index:
                 f"{path / LANCE}: gone, so that nothing of the index is left; remove {path}, and index again"
             )
         if info.store != LANCE:
-            check_address(info.store, index=path)
+            check_address(info.store, index=path, name=qdrant)
         index = cls(path, info, open_store(path, info), [Path(source) for source in allow_sources])
         index.store.use(info.settings)
         return index
@@ -111,7 +112,7 @@ class Index:
         """
         with named(str(self.path), "gone"):
             made, drawn = self.path / INFO, self.path / MAP
-            return self.store.version(), _mark(made), _mark(drawn) if drawn.is_file() else None
+            return self.store.version(), mark(made), mark(drawn) if drawn.is_file() else None
 
     def refreshed(self, *, anew: bool = False) -> "Index":
         """This index, or another one where its model or settings are others by now; an opened model goes along, if it
@@ -137,24 +138,7 @@ class Index:
         Raises:
             UserError: another model, or the same one retrained.
         """
-        from llave.encode.cache import model_fingerprint
-
-        dimension = model.get_embedding_dimension()
-        if dimension != self.info.dimension:
-            raise UserError(
-                f"{self.path}: has vectors of {self.info.dimension} dimensions, made by {self.info.model}, and this "
-                f"model makes {dimension}; use that model, or another --index"
-            )
-        if dtype_of(model) != self.info.dtype:
-            raise UserError(
-                f"{self.path}: was made with weights in {self.info.dtype}, and this model's are in {dtype_of(model)}; "
-                f"say --dtype {self.info.dtype}"
-            )
-        if model_fingerprint(model) != self.info.fingerprint:
-            raise UserError(
-                f"{self.path}: was made by {self.info.model} with other weights, settings or library versions than "
-                "this model has, so that scores would mean nothing; use that model, or index anew into another folder"
-            )
+        check_model(self.path, self.info, model)
 
     def use_model(
         self,
@@ -307,8 +291,15 @@ class Index:
             Withheld: below no folder that this user has indexed here, or allowed.
         """
         row = self.store.get([row_id]).get(row_id)
-        allowed = [*named_roots(self.path).values(), *self._allowed]
-        return None if row is None else file_of(row, allowed)
+        return None if row is None else file_of(row, self._given_out())
+
+    def withheld(self) -> list[str]:
+        """Sources whose files are not given out: this user has neither indexed them here nor allowed them."""
+        allowed = self._given_out()
+        return [path for path in read_sources(self) if not any(root_of(path).is_relative_to(each) for each in allowed)]
+
+    def _given_out(self) -> list[Path]:
+        return [*named_roots(self.path).values(), *self._allowed]
 
     def fields(self) -> list[Field]:
         """What can be filtered by."""
@@ -336,9 +327,3 @@ class Index:
 
 def _parsed(filter: Filter | str) -> Filter:
     return parse_filter(filter) if isinstance(filter, str) else filter
-
-
-def _mark(file: Path) -> tuple[int, int]:
-    """Another one when the file has been replaced."""
-    stat = file.stat()
-    return stat.st_ino, stat.st_mtime_ns

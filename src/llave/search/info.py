@@ -16,7 +16,7 @@ from llave.search.store import Settings
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["INFO", "LANCE", "IndexInfo", "index_info", "info_exists", "read_info", "write_info"]
+__all__ = ["INFO", "LANCE", "IndexInfo", "check_model", "index_info", "info_exists", "mark", "read_info", "write_info"]
 
 INFO = "index.json"
 PROMPTS = ("item", "query")
@@ -116,6 +116,45 @@ def index_info(
         collection=collection,
         chunk_tokens=chunk_tokens,
     )
+
+
+def check_model(path: Path, info: IndexInfo, model: "SentenceTransformer") -> None:
+    """Refuse a model whose vectors do not belong with those of an index.
+
+    Args:
+        path: of the index, for messages.
+
+    Raises:
+        UserError: another model, or the same one retrained.
+    """
+    from llave.encode.cache import model_fingerprint
+
+    dimension = model.get_embedding_dimension()
+    if dimension != info.dimension:
+        raise UserError(
+            f"{path}: has vectors of {info.dimension} dimensions, made by {info.model}, and this "
+            f"model makes {dimension}; use that model, or another --index"
+        )
+    if dtype_of(model) != info.dtype:
+        raise UserError(
+            f"{path}: was made with weights in {info.dtype}, and this model's are in {dtype_of(model)}; "
+            f"say --dtype {info.dtype}"
+        )
+    if model_fingerprint(model) != info.fingerprint:
+        raise UserError(
+            f"{path}: was made by {info.model} with other weights, settings or library versions than "
+            "this model has, so that scores would mean nothing; use that model, or index anew into another folder"
+        )
+
+
+def mark(file: Path) -> tuple[int, int]:
+    """Another one when a file has been replaced.
+
+    Raises:
+        OSError: it is not there.
+    """
+    stat = file.stat()
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def info_exists(folder: Path) -> bool:

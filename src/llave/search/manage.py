@@ -69,7 +69,7 @@ def move_source(index: Index, old: str | Path, new: str | Path) -> int:
                 )
             write_sources(index, {each.path: each for each in (moved if s is source else s for s in sources.values())})
             end_moves(index)
-            remember(index.path, index.info.store, {**_named(index), path: root_of(path)})
+        remember(index.path, index.info.store, {**_named(index), path: root_of(path)})
         index.store.optimize(exact_below=EXACT_BELOW, settings=index.info.settings)
         return len(index.store.known(path))
 

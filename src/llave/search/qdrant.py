@@ -93,7 +93,7 @@ class QdrantStore:
 
     def relocate(self, old: str, new: str) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
-        rows: Any = as_qdrant(Condition("source", "=", old))
+        rows = as_qdrant(Condition("source", "=", old)) or models.Filter()
         self._client.set_payload(self._collection, {"source": new}, points=rows, wait=True)
         self._changed()
 

@@ -5,6 +5,7 @@ indexed, and stays when the source moves; so ids stay, too.
 """
 
 import dataclasses
+import datetime
 import glob
 import json
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from llave.files import write_json
 if TYPE_CHECKING:
     from llave.search.index import Index
 
-__all__ = ["Source", "find_source", "fresh_source", "full_path", "read_sources", "root_of", "write_sources"]
+__all__ = ["Source", "find_source", "fresh_source", "full_path", "read_sources", "root_of", "updated", "write_sources"]
 
 FILE = "sources.json"
 
@@ -103,6 +104,11 @@ def fresh_source(sources: Mapping[str, Source], path: str, columns: Columns) -> 
     taken = {source.name for source in sources.values()}
     names = (path if number == 1 else f"{path}#{number}" for number in range(1, len(taken) + 2))
     return Source(path=path, name=next(name for name in names if name not in taken), columns=columns)
+
+
+def updated(source: Source) -> Source:
+    """A run has come to its end now."""
+    return dataclasses.replace(source, updated=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
 
 
 def _source(path: str, about: Mapping[str, Any]) -> Source:

@@ -26,6 +26,8 @@ from llave.search.store import Row
 __all__ = ["Withheld", "check_address", "file_of", "named_roots", "qdrant_key", "remember", "state_directory"]
 
 FILE = "named.json"
+MOST = 1000
+"""Indexes that are remembered, before those whose folder is gone are forgotten."""
 ADDRESSES = ("LLAVE_QDRANT", "QDRANT_URL")
 """Variables by which a user names a server."""
 
@@ -53,7 +55,9 @@ def remember(index: Path, store: str, roots: Mapping[str, Path]) -> str | None:
         file = state_directory() / FILE
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):
-            kept = {path: about for path, about in _read().items() if Path(path).is_dir()}
+            kept = _read()
+            if len(kept) >= MOST:  # a disk may only be away
+                kept = {path: about for path, about in kept.items() if Path(path).is_dir()}
             now = {"store": store, "sources": {path: str(root) for path, root in roots.items()}}
             if kept.get(_name(index)) != now:
                 write_json(file, {**kept, _name(index): now})
@@ -91,15 +95,20 @@ def file_of(row: Row, allowed: Iterable[Path]) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_address(address: str, *, index: Path) -> None:
+def check_address(address: str, *, index: Path, name: str | None = None) -> None:
     """Refuse to speak to a server that only the index names.
+
+    Args:
+        address: of the server.
+        index: folder of the index, for the message.
+        name: what the user says.
 
     Raises:
         UserError: the user has not named it.
     """
-    by_index = (about.get("store", "") for about in _read().values())
-    by_user = {name.rstrip("/") for name in (*by_index, *(os.environ.get(each, "") for each in ADDRESSES)) if name}
-    if address.rstrip("/") not in by_user:
+    by_index = [about.get("store") for about in _read().values()]
+    by_user = [name, *by_index, *(os.environ.get(each) for each in ADDRESSES)]
+    if address.rstrip("/") not in {str(each).rstrip("/") for each in by_user if each}:
         raise UserError(
             f"{index}: says that its vectors are at {address!r:.200}, which you have not named on this machine, so "
             f"nothing is sent there; if you trust that server, set {ADDRESSES[0]}={address!r:.200}"

@@ -1,7 +1,6 @@
 """Bring an index up to date with a collection: only what is new or has changed goes through the model."""
 
 import dataclasses
-import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from llave.search.index import Index
 from llave.search.known_errors import KnownErrors
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.schema import Schema
-from llave.search.sources import Source, fresh_source, full_path, read_sources, root_of, write_sources
+from llave.search.sources import Source, fresh_source, full_path, read_sources, root_of, updated, write_sources
 from llave.search.store import Known, Row, row_id
 from llave.search.takeover import Takeover
 from llave.search.trust import named_roots, remember
@@ -67,10 +66,7 @@ def update_index(
             report.notes.append(
                 f"cannot remember that you indexed {path} ({forgetful}); a server needs --allow_sources"
             )
-        time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        write_sources(
-            index, {**read_sources(index), path: dataclasses.replace(read_sources(index)[path], updated=time)}
-        )
+        write_sources(index, {**read_sources(index), path: updated(now)})
         finish_index(index, work, options)
         return report
 

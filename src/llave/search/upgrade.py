@@ -21,7 +21,7 @@ from llave.search.index import Index
 from llave.search.info import LANCE, IndexInfo, index_info, read_info, write_info
 from llave.search.open_store import drop_store, open_store
 from llave.search.options import BuildOptions
-from llave.search.sources import Source, read_sources, root_of
+from llave.search.sources import Source, read_sources, root_of, updated, write_sources
 from llave.search.takeover import Takeover
 from llave.search.trust import named_roots, remember
 from llave.search.update import follow_source
@@ -100,6 +100,7 @@ def upgrade_index(
         new.save()  # from here on, the index is the new model's
         (index.path / FILE).unlink(missing_ok=True)
         remember(index.path, new.info.store, roots)
+        write_sources(index, {path: updated(each) if each.there else each for path, each in sources.items()})
         draw(new, work, options)
         return new, report
 

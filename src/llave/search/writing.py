@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from llave.errors import UserError
 from llave.files import remove_leftovers
 from llave.search.index import Index
-from llave.search.info import INFO
+from llave.search.info import INFO, read_info
 from llave.search.known_errors import move_errors
 from llave.search.open_store import drop_store
 from llave.search.sources import read_sources, write_sources
@@ -26,16 +26,25 @@ def writing(index: Index) -> Iterator[None]:
     """The index is this process's alone.
 
     Raises:
-        UserError: it is another one's.
+        UserError: it is another one's, or has become another model's since it was opened.
     """
     try:
         with FileLock(index.path / "write.lock", timeout=0):
+            _catch_up(index)
             remove_leftovers(index.path)
             end_moves(index)
             drop_retired(index)
             yield
     except Timeout:
         raise UserError(f"{index.path}: another process writes to this index; wait until it is done") from None
+
+
+def _catch_up(index: Index) -> None:
+    """What another process has written since the index was opened must not be undone."""
+    info = read_info(index.path)
+    if info.generation != index.info.generation:
+        raise UserError(f"{index.path}: has become an index of {info.model} meanwhile; open it again")
+    index.info = info
 
 
 def drop_retired(index: Index) -> None:

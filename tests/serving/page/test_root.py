@@ -99,7 +99,11 @@ def test_the_api_works_under_a_path(proxied: dict[str, str], proxy: str) -> None
     with httpx.Client(base_url=proxied[proxy], trust_env=False) as client:
         assert client.get("/openapi.json").json()["servers"] == [{"url": "/llave"}]
         assert len(client.post("/v1/embeddings", json={"input": ["a", "b"]}).json()["data"]) == 2
-        assert client.head("/health/ready").status_code == 200
+        found = client.post("/v1/search", json={"text": "a red circle", "limit": 1}).json()["results"][0]
+        for path in ("/health/ready", found["thumbnail"], found["thumbnail"].replace("thumbnail", "content")):
+            whole, head = client.get(path), client.head(path)
+            assert (head.status_code, head.content) == (whole.status_code, b"") == (200, b"")
+            assert head.headers["content-length"] == str(len(whole.content))
         whole = httpx.get(proxied[proxy], follow_redirects=True, trust_env=False)
         assert (str(whole.url), whole.text) == (f"{proxied[proxy]}/", client.get("/").text)
 

@@ -18,8 +18,8 @@ const STORE = "llave-key";
 /** Kept for this tab alone: a key in localStorage would outlive the visit. */
 export const apiKey = signal(stored("sessionStorage", STORE));
 
-/** Where a path of the server's is, which may lie under a path of its host, as this page does. */
-export const at = (path: string): string => new URL(path.replace(/^\/+/, ""), document.baseURI).href;
+/** Where a path of the server's is: beside this page, which may lie under a path of its host, and never elsewhere. */
+export const at = (path: string): string => new URL(`.${path}`, document.baseURI).href;
 
 /** Set while the page waits for a key; the prompt resolves it with null if the user gives up. */
 export const keyRequest = signal<{ again: boolean; answer: (key: string | null) => void } | null>(null);

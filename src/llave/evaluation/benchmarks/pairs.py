@@ -1,6 +1,5 @@
 """A table with a text and a picture in each row as a benchmark of two tasks: text to picture, and picture to text."""
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from llave.collection.collection import Columns
 from llave.collection.entry import Entry
 from llave.collection.table import TableCollection
-from llave.data.cache import cache_directory
+from llave.data.inline import kept_file
 from llave.data.mmeb import EvalRow, RowItem
 from llave.data.row_ids import content_id, picture_digest
 from llave.errors import DataError, UserError
@@ -85,7 +84,7 @@ def _read(table: TableCollection) -> _Pairs:
         else:
             image = entry.item.image
             assert isinstance(image, Path | bytes), "a table holds no open pictures"
-            file = _file(image) if isinstance(image, bytes) else image
+            file = kept_file(image) if isinstance(image, bytes) else image
             items.append(
                 (entry.item.text, str(file.relative_to(table.root) if file.is_relative_to(table.root) else file))
             )
@@ -122,13 +121,3 @@ def _data(found: _Pairs, to_picture: bool, candidates: int | None, seed: int) ->
         rows.append(EvalRow(queries[query], tuple(targets[target] for target in chosen), (1.0,) * len(own)))
     # What cannot be read is no row of either task; it is counted once.
     return TaskData(rows, () if candidates is not None else tuple(targets.values()), found.bad if to_picture else ())
-
-
-def _file(content: bytes) -> Path:
-    """A picture within the table as a file of the cache, by the hash of its bytes."""
-    name = hashlib.sha256(content).hexdigest()
-    path = cache_directory() / "pictures" / name[:2] / name
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return path
