@@ -236,6 +236,13 @@ def test_without_a_query_items_are_listed(server: Running, ids: dict[str, str]) 
     assert ask(server, text=" ")["results"] == whole["results"]
 
 
+def test_a_value_that_nobody_has_is_hinted_at(server: Running) -> None:
+    assert ask(server, filter="artist = ann")["hint"] is None
+    hint = ask(server, filter={"artist": ["anm"]})["hint"]
+    assert "anm" in hint
+    assert "near: ann" in hint
+
+
 def test_items_are_ordered_by_a_field_and_paged(server: Running) -> None:
     years = [1990, 2001, 2005, 2010, 2020]
 

@@ -155,8 +155,9 @@ def _draw(index: "Index") -> dict[str, Any]:
     found = index.map()
     if found is None:
         raise ApiError(404, "this index has no map; make one with `llave index --map`", code="no_map")
-    names = [field.name for field in index.fields() if field.type == "string"]
-    columns = index.store.column(["id", "kind", *names])
+    own = ["id", "kind"]
+    names = [field.name for field in index.fields() if field.type == "string" and field.name not in own]
+    columns = index.store.column(own, names)
     place = {row_id: number for number, row_id in enumerate(columns["id"])}
     shown = [number for number, row_id in enumerate(found.ids) if row_id in place]  # the rest was removed since
     rows = [place[found.ids[number]] for number in shown]

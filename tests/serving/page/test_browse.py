@@ -77,6 +77,22 @@ def test_filters_apply_without_a_query(visitor: Visitor) -> None:
     expect(visitor.page.get_by_role("list", name="Examples")).to_be_visible()
 
 
+def test_days_and_words_bound_what_is_listed(visitor: Visitor) -> None:
+    visitor.go().settle()
+    filters = visitor.page.get_by_role("complementary", name="Filters")
+    filters.get_by_label("drawn, from").fill("2013-01-01")
+    filters.get_by_label("drawn, to").fill("2014-12-31")
+    expect(visitor.status).to_have_text("16 of 16 items")
+    assert visitor.listings[-1]["filter"] == {"drawn": {">=": "2013-01-01", "<=": "2014-12-31"}}
+    visitor.page.get_by_label("Sort by").select_option("drawn")
+    visitor.settle()
+    expect(visitor.page.get_by_role("button", name="newest first")).to_be_visible()
+    assert visitor.listings[-1]["sort"] == "-drawn"
+    visitor.page.go_back()
+    visitor.page.get_by_role("button", name="Remove drawn").click()
+    expect(visitor.status).to_have_text("24 of 69 items")
+
+
 def test_browsing_by_keyboard(visitor: Visitor) -> None:
     page = visitor.go().page
     visitor.settle()

@@ -31,7 +31,8 @@ def make_things(root: Path) -> Path:
                 on_white.paste(draw(colour, shape).resize((size, size)), ((192 - size) // 2, (192 - size) // 2))
                 on_white.save(root / name)
                 row = {"file_name": name, "text": f"a {colour} {shape}", "colour": colour, "shape": shape}
-                rows.append({**row, "size": size, "large": size > 48})
+                drawn = f"20{10 + len(rows) % 8}-03-{1 + len(rows) % 28:02}"
+                rows.append({**row, "size": size, "large": size > 48, "drawn": drawn})
     draw("green", "bar").save(root / EVIL_NAME)
     rows.append({"file_name": EVIL_NAME, "colour": "<b>green</b>", "shape": "bar", "size": 48, "large": False})
     for name, text in TEXTS.items():
