@@ -1,6 +1,5 @@
 """An index on a Qdrant server, for those who outgrow one machine."""
 
-import base64
 import json
 import uuid
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -11,25 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.collection.types import FieldType, Scalar, cast
+from llave.collection.types import FieldType, Scalar
 from llave.data.door import named
 from llave.errors import UserError
 from llave.files import write_json, write_text
 from llave.search.fields import cast_all, changed_types, check_filter, check_sort, in_order
 from llave.search.filters import EVERYTHING, Condition, Filter, Not
-from llave.search.names import OWN_FIELDS, column_of, field_of
+from llave.search.names import OWN_FIELDS, column_of
 from llave.search.store import Known, Row, Settings, StoreStats
 
 try:
     from qdrant_client import QdrantClient, models
 
     from llave.search.qdrant_filter import as_qdrant, payload_path
+    from llave.search.qdrant_points import TEXTS, id_of, known_point, payload_of, point_of, row_of, vector_of
 except ImportError:
     raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
 
 __all__ = ["QdrantStore", "drop_collection"]
 
-TEXTS = ("source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 SCHEMA: dict[FieldType, Any] = {
     "string": models.PayloadSchemaType.KEYWORD,
     "integer": models.PayloadSchemaType.INTEGER,
@@ -79,7 +78,7 @@ class QdrantStore:
         types = self._grow(rows)
         for start in range(0, len(rows), ROWS_AT_ONCE):
             points = [
-                models.PointStruct(id=_point(row.id), vector=_vector(row), payload=_payload(row, types))
+                models.PointStruct(id=point_of(row.id), vector=vector_of(row), payload=payload_of(row, types))
                 for row in rows[start : start + ROWS_AT_ONCE]
             ]
             self._client.upsert(self._collection, points, wait=True)
@@ -88,7 +87,7 @@ class QdrantStore:
     def delete(self, ids: Sequence[str]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         if ids:
-            self._client.delete(self._collection, models.PointIdsList(points=[_point(i) for i in ids]), wait=True)
+            self._client.delete(self._collection, models.PointIdsList(points=[point_of(i) for i in ids]), wait=True)
             self._changed()
 
     def relocate(self, old: str, new: str) -> None:
@@ -101,7 +100,7 @@ class QdrantStore:
         """See :class:`~llave.search.store.VectorStore`."""
         condition = as_qdrant(Condition("source", "=", source))
         return {
-            _row_id(point.id): Known(*(point.payload[name] for name in ("stamp", "content", "digest")))
+            id_of(point.id): Known(*(point.payload[name] for name in ("stamp", "content", "digest")))
             for point in self._scroll(condition, ["stamp", "content", "digest"])
         }
 
@@ -122,7 +121,7 @@ class QdrantStore:
             search_params=models.SearchParams(exact=exact, hnsw_ef=effort),
             with_payload=models.PayloadSelectorExclude(exclude=["thumbnail"]),
         )
-        return [(_row(point), float(point.score)) for point in found.points]
+        return [(row_of(point), float(point.score)) for point in found.points]
 
     def browse(
         self,
@@ -145,16 +144,16 @@ class QdrantStore:
         """See :class:`~llave.search.store.VectorStore`."""
         points = self._client.retrieve(
             self._collection,
-            [point for i in ids if (point := _known_point(i)) is not None],
+            [point for i in ids if (point := known_point(i)) is not None],
             with_payload=True if thumbnails else models.PayloadSelectorExclude(exclude=["thumbnail"]),
             with_vectors=vectors,
         )
-        rows = [_row(point) for point in points]
+        rows = [row_of(point) for point in points]
         return {row.id: row for row in rows}
 
     def vectors(self, *, limit: int | None, conditions: Filter = EVERYTHING) -> tuple[list[str], NDArray[np.float32]]:
         """See :class:`~llave.search.store.VectorStore`."""
-        ids = sorted(_row_id(point.id) for point in self._scroll(self._checked(conditions), []))
+        ids = sorted(id_of(point.id) for point in self._scroll(self._checked(conditions), []))
         if limit is not None and len(ids) > limit:
             ids = [ids[place] for place in np.linspace(0, len(ids) - 1, limit).astype(int)]
         rows: dict[str, Row] = {}
@@ -182,7 +181,7 @@ class QdrantStore:
         for point in self._scroll(condition, keys):
             for name in names:
                 value = point.payload.get(name) if name in TEXTS else point.payload.get("fields", {}).get(name)
-                columns[name].append(_row_id(point.id) if name == "id" else value)
+                columns[name].append(id_of(point.id) if name == "id" else value)
         return columns
 
     def optimize(self, *, exact_below: int, settings: Settings) -> None:
@@ -307,44 +306,3 @@ def drop_collection(url: str | Path, collection: str, types: Path, *, api_key: s
         client.delete_collection(collection)
     for file in (types, types.with_suffix(".changes")):
         file.unlink(missing_ok=True)
-
-
-def _point(row_id: str) -> str:
-    return str(uuid.UUID(hex=row_id))
-
-
-def _known_point(row_id: str) -> str | None:
-    """None of what cannot be an id: whoever asks for it learns that there is no such item."""
-    try:
-        return _point(row_id)
-    except ValueError:
-        return None
-
-
-def _row_id(point: Any) -> str:
-    return uuid.UUID(str(point)).hex
-
-
-def _vector(row: Row) -> list[float]:
-    if row.vector_D is None:
-        raise ValueError(f"{row.id}: a row without a vector")
-    return [float(value) for value in row.vector_D]
-
-
-def _payload(row: Row, types: Mapping[str, FieldType]) -> dict[str, Any]:
-    payload = {name: getattr(row, name) for name in TEXTS}
-    fields = {
-        column_of(name): None if value is None else cast(value, types[name]) for name, value in row.fields.items()
-    }
-    return {**payload, "thumbnail": base64.b64encode(row.thumbnail).decode(), "fields": fields}
-
-
-def _row(point: Any) -> Row:
-    payload = point.payload
-    return Row(
-        id=_row_id(point.id),
-        **{name: payload[name] for name in TEXTS},
-        thumbnail=base64.b64decode(payload.get("thumbnail", "")),
-        fields={field_of(name): value for name, value in payload["fields"].items()},
-        vector_D=None if point.vector is None else np.asarray(point.vector, np.float32),
-    )
