@@ -66,7 +66,8 @@ def update_index(
             report.notes.append(
                 f"cannot remember that you indexed {path} ({forgetful}); a server needs --allow_sources"
             )
-        write_sources(index, {**read_sources(index), path: updated(now)})
+        sources = read_sources(index)  # with the types of its fields by now
+        write_sources(index, {**sources, path: updated(sources[path])})
         finish_index(index, work, options)
         return report
 
