@@ -67,7 +67,7 @@ def test_browse(index: Path, tmp_path: Path, capsys: Captured) -> None:
     html = tmp_path / "items.html"
     assert main(["search", "--filter", "kind = image", "--html", str(html), "--index", str(index)]) == 0
     assert "<b>nan" not in html.read_text("utf-8")
-    assert main(["search", "circle", "--sort", "artist", *common]) == 1
+    assert main(["search", "circle", "--sort", "artist", *common]) == 2
     assert "--sort lists items without a search" in capsys.readouterr().err
 
 
