@@ -1,6 +1,7 @@
 """Every attack on `llave serve`, beside honest clients: the table of docs/serving.md.
 
     python -m benchmarks.hostile [MODEL] [--seconds 10] [--only NAME …] [--out FILE]
+    python -m benchmarks.hostile --show FILE      # the table of what was written
 
 Exits with 1 if an honest answer was lost or wrong, or the server did not end on SIGTERM.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.hostile.attacks import ATTACKS
 from benchmarks.hostile.siege import INDEX_GOES, besieged
+from benchmarks.hostile.table import hostile_sheet
 from benchmarks.provenance import provenance
 from llave.terminal import quiet_libraries
 
@@ -29,7 +31,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--show", type=Path)
     options = parser.parse_args()
+    if options.show:
+        sys.stdout.write(hostile_sheet(json.loads(options.show.read_text())).markdown())
+        return 0
     quiet_libraries()
     outcomes = []
     with tempfile.TemporaryDirectory() as folder, besieged(Path(folder), options.model) as siege:
