@@ -141,6 +141,7 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
     url = f"http://{f'[{host}]' if ':' in host else host}:{number}"
     _say(f"{url} answers its health checks; loading {', '.join(model for _, model in _models(config))} …")
     failures: list[BaseException] = []
+    searched = "no index" if options.index is None else f"index {config.index} ({options.index.count()} items)"
 
     def failed(error: BaseException) -> None:
         failures.append(error)
@@ -149,7 +150,6 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
     def ready(engines: "Sequence[Engine]") -> None:
         gc.collect()
         gc.freeze()  # the model and the libraries stay: no later collection has to look through them
-        searched = "no index" if options.index is None else f"index {config.index} ({options.index.count()} items)"
         key = "API key needed" if options.keys else "no API key"
         served = [
             f"model {engine.name} on {engine.model.device}, {engine.dimension} dimensions, "
