@@ -45,6 +45,24 @@ def test_texts_alone_and_together(server: Running) -> None:
         close(server.vectors(text), [vector])
 
 
+def test_of_a_long_text_only_what_the_model_reads_is_taken_apart(server: Running) -> None:
+    tokens = server.engine.tokens
+    assert tokens.longest is not None
+    most = tokens.longest * 100
+    words = " ".join(f"word{number}" for number in range(20_000))
+    assert len(tokens.beginning(words)) < most
+    assert tokens.beginning("short") == "short"
+    for text in (
+        words,
+        " " * 100_000 + "the end",
+        "a" * 100_000,
+        "\u200b" * 50_000 + "b",
+        "umbrella" * 9000,
+        "é" * 90_000,
+    ):
+        close(server.vectors(text), expected(server, [text]))
+
+
 def test_float_and_base64_are_the_same_numbers(server: Running) -> None:
     texts = ["one", "two"]
     numbers = np.array(server.vectors(texts), dtype=np.float32)

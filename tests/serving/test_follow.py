@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 from sentence_transformers import SentenceTransformer
 
+from llave import load_model
 from llave.collection.open import open_collection
 from llave.encode.cache import model_fingerprint
 from llave.search.index import Index
@@ -20,14 +23,16 @@ from llave.search.info import IndexInfo
 from llave.search.kept import keep
 from llave.search.options import BuildOptions
 from llave.search.update import update_index
+from llave.search.upgrade import upgrade_index
 from llave.serving.app import AppOptions
+from llave.serving.engine import Engine
 from tests.serving.running import Running, running
 
 Found = TypeVar("Found")
 COLOURS = ["red", "green", "blue", "black"]
 
 
-def until(ask: Callable[[], Found], right: Callable[[Found], bool], seconds: float = 20) -> Found:
+def until(ask: Callable[[], Found], right: Callable[[Found], bool], seconds: float = 60) -> Found:
     """The first answer that is right."""
     end = time.monotonic() + seconds
     while not right(found := ask()):
@@ -193,6 +198,28 @@ def test_an_index_of_another_model(
         (tmp_path / "own").rename(shelf.path)
     until(lambda: ready(server), lambda status: status == 200)
     assert search(server)["count"] == 4
+
+
+def test_an_upgraded_index_goes_over_to_the_other_model(shelf: Shelf) -> None:
+    other: Any = load_model("nano")
+    with torch.no_grad():
+        next(other.parameters()).add_(0.01)
+    engines = [Engine(shelf.model, name="one"), Engine(other, name="two")]
+    with running(engines, AppOptions(index=Index.open(shelf.path))) as server:
+        before = search(server)["results"]
+        upgraded, report = upgrade_index(Index.open(shelf.path), other, BuildOptions(progress=False))
+        assert report.items == report.embedded == 4
+        wanted = [hit.score for hit in upgraded.search(expected_query(other), limit=4)]
+        assert not np.allclose([hit["score"] for hit in before], wanted, atol=1e-4)
+        until(
+            lambda: [hit["score"] for hit in search(server)["results"]],
+            lambda found: np.allclose(found, wanted, atol=1e-5),
+        )
+        assert ready(server) == 200
+
+
+def expected_query(model: SentenceTransformer) -> Any:
+    return model.encode(["red"], normalize_embeddings=True, prompt="")[0]
 
 
 def test_many_who_ask_wait_for_one_description(shelf: Shelf, server: Running) -> None:
