@@ -486,7 +486,7 @@ def test_killed_ten_times_while_indexing(tmp_path: Path, nano_untouched: Sentenc
     whole, killed = (Index.create(tmp_path / name, index_info(nano_untouched, "nano")) for name in ("whole", "killed"))
     build(whole, nano_untouched, source, make_map=False)
     command = [sys.executable, "-c", KILLER, str(killed.path), str(source)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
     assert run.stdout.split() == ["killed"] * 10
     done = Index.open(killed.path).count()
     assert done >= 10 * 64

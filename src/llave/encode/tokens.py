@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Tokens"]
 
 CHARACTERS_PER_TOKEN = 4
-MOST_CHARACTERS = 32
-"""Of a token, nearly always; a text that has more is counted whole."""
+CHARACTERS = (8, 32)
+"""Of a token, mostly, and nearly always."""
+SPARE = 32
+"""Tokens beyond what a model reads: where a text is cut, the last ones may be others."""
 FRAME_SHARE = 4
 """A frame of a video is pooled to about a quarter of a picture's tokens."""
 UNKNOWN_SIZE = (1684, 1190)
@@ -60,10 +62,12 @@ class Tokens:
 
     def beginning(self, text: str) -> str:
         """As much of a long text as the model reads, with some tokens more: the same to it, and quick to take apart."""
-        if self.longest is None or self._backend is None or len(text) <= 2 * self.longest * MOST_CHARACTERS:
+        if self.longest is None or self._backend is None:
             return text
-        head = text[: self.longest * MOST_CHARACTERS]
-        return head if self.one_by_one([head])[0] > self.longest + MOST_CHARACTERS else text
+        for size in (self.longest * each for each in CHARACTERS):
+            if len(text) > 2 * size and self.one_by_one([text[:size]])[0] > self.longest + SPARE:
+                return text[:size]
+        return text
 
     def media(self, modality: Modality, size: tuple[int, int] | None) -> int:
         """Tokens of a picture of (height, width), or of a video of such frames."""

@@ -6,6 +6,7 @@ other. What a library says of a bad file stays in the log: it may name addresses
 """
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +54,8 @@ class Media:
         )
         self.memory = Memory(limits.queue_bytes)
         self._quick = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode")
-        self._slow = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode-slow")
+        cores = os.cpu_count() or 2
+        self._slow = ThreadPoolExecutor(max(1, min(limits.decoders, cores // 2)), thread_name_prefix="decode-slow")
 
     def close(self) -> None:
         """End the threads, and the decoders that they may be waiting for."""
