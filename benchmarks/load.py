@@ -1,9 +1,10 @@
 """A mixed load on `llave serve`, for minutes: every answer is checked against ``model.encode``.
 
-    python -m benchmarks.load [MODEL] [--seconds 300] [--clients 24] [--index DIR] [--out FILE]
+    python -m benchmarks.load [MODEL] [--seconds 300] [--clients 24] [--index DIR] [--hostile] [--out FILE]
 
 Texts, pictures, both together, lists with a bad item, bodies that are too large, broken JSON, clients that hang up, and
-searches if there is an index. Prints what was asked and answered, lost and wrong answers, latencies, the most memory
+searches if there is an index; with --hostile the attacks of benchmarks/hostile besides, one after the other, and a client
+whose connection ends tries again twice, as OpenAI's does. Prints what was asked and answered, lost and wrong answers, latencies, the most memory
 that the server had in each 30 seconds, and how a line through the last half of its memory's course rises, in percent.
 Exits with 1 if an answer was lost or wrong.
 """
@@ -29,6 +30,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from benchmarks.hostile.attacks import ATTACKS
 from benchmarks.provenance import provenance
 from llave import load_model
 from llave.data.images import load_image
@@ -45,10 +47,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--clients", type=int, default=24)
     parser.add_argument("--index", type=Path)
+    parser.add_argument("--hostile", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     quiet_libraries()
-    load = Load(options.model, options.index is not None)
+    load = Load(options.model, options.index is not None, options.hostile)
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -72,7 +75,9 @@ def main() -> int:
 class Load:
     """What is sent, and what has to come back."""
 
-    def __init__(self, model: str, searches: bool) -> None:
+    def __init__(self, model: str, searches: bool, hostile: bool) -> None:
+        self.hostile = hostile
+        self.attacks: list[str] = []
         draw = random.Random(0)
         words = "red blue old small dog umbrella rain garden lamp of with near the a street boat window".split()  # noqa: SIM905
         self.texts = [" ".join(draw.choices(words, k=draw.randint(1, 60))) + f" {n}" for n in range(TEXTS)]
@@ -102,6 +107,8 @@ class Load:
             tasks = [
                 asyncio.create_task(self._client(client, url, number, start + seconds)) for number in range(clients)
             ]
+            if self.hostile:
+                tasks.append(asyncio.create_task(self._attack(url, start + seconds)))
             sizes = []
             while not all(task.done() for task in tasks):
                 sizes.append((time.monotonic() - start, memory.memory_info().rss / 2**20))
@@ -121,6 +128,7 @@ class Load:
             "asked": dict(self.asked),
             "answered": dict(sorted(self.answered.items())),
             "requests_per_second": round(sum(self.asked.values()) / lasted, 1),
+            "attacks": self.attacks,
             "lost": len(self.lost),
             "wrong": len(self.wrong),
             "first_problems": (self.lost + self.wrong)[:5],
@@ -147,13 +155,27 @@ class Load:
             kind = draw.choice(self.kinds)
             self.asked[kind] += 1
             start = time.monotonic()
-            try:
-                status = await getattr(self, f"_{kind}")(client, draw)
-            except httpx.TransportError as error:
-                self.lost.append(f"{kind}: {error!r}")
+            for tries in range(3 if self.hostile else 1):
+                try:
+                    status = await getattr(self, f"_{kind}")(client, draw)
+                    break
+                except (httpx.TransportError, OSError) as error:
+                    failure = f"{kind}: {error!r}"
+                    await asyncio.sleep(0.5 * tries)
+            else:
+                self.lost.append(failure)
                 continue
             self.latency[kind].append(time.monotonic() - start)
             self.answered[f"{kind} {status}"] += 1
+
+    async def _attack(self, url: str, end: float) -> None:
+        """One attack after the other, 20 s each."""
+        names = [*ATTACKS]
+        while time.monotonic() < end - 20:
+            self.attacks.append(names[len(self.attacks) % len(names)])
+            words = ["-m", "benchmarks.hostile.attacks", self.attacks[-1], url.rsplit(":", 1)[1], "20"]
+            attacker = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=subprocess.DEVNULL)
+            await attacker.wait()
 
     async def _texts(self, client: httpx.AsyncClient, draw: random.Random) -> int:
         chosen = draw.sample(range(TEXTS), draw.choice([1, 1, 1, 2, 5, 20]))

@@ -38,7 +38,7 @@ class Limits:
         batch_items: of one forward pass.
         batch_pictures: of one forward pass that has pictures; None fits the device.
         batch_tokens: of one forward pass, padding included; None fits the device.
-        decoders: pictures decoded at a time; besides, on half of the cores at most, as many that may be slow, and videos.
+        decoders: pictures decoded at a time; besides, on half of the cores at most, as many slow ones, and videos.
         media_at_once: pictures and videos of one request that are read at a time, so that others have their turn.
     """
 
