@@ -3,9 +3,10 @@
     python -m benchmarks.load [MODEL] [--seconds 300] [--clients 24] [--index DIR] [--hostile] [--out FILE]
 
 Texts, pictures, both together, lists with a bad item, bodies that are too large, broken JSON, clients that hang up, and
-searches if there is an index; with --hostile the attacks of benchmarks/hostile besides, one after the other, and a client
-whose connection ends tries again twice, as OpenAI's does. Prints what was asked and answered, lost and wrong answers, latencies, the most memory
-that the server had in each 30 seconds, and how a line through the last half of its memory's course rises, in percent.
+searches if there is an index. With --hostile, the attacks of benchmarks/hostile besides, one after the other; a client
+whose connection ends tries again twice, as OpenAI's does. Prints what was asked and answered, lost and wrong answers,
+latencies, the most memory that the server had in each 30 seconds, and how a line through the last half of its memory's
+course rises, in percent.
 Exits with 1 if an answer was lost or wrong.
 """
 
