@@ -111,12 +111,12 @@ def test_many_large_pictures_wait_for_memory(server: Running) -> None:
     """Each is allowed, and 16 of them at once would hold 900 MB."""
     data = encoded(Image.new("RGB", (4400, 4400), "red"))
     pictures = [{"image": uri(data), "text": str(number)} for number in range(16)]
-    before = server.app.state.service.media.memory
-    assert before.held == 0
+    media = server.app.state.service.media
+    assert media.held == 0
     with Peak() as peak:
         vectors = server.vectors(pictures)
     assert len(vectors) == 16
-    assert before.held == 0
+    assert media.held == 0
     assert peak.grown < 850 * MIB
 
 

@@ -117,6 +117,7 @@ def run(argv: list[str]) -> int:
 
     _check(config)
     keep_freed_memory()  # before LanceDB and torch start threads
+    sys.setswitchinterval(0.0005)  # the model takes Python's lock anew after each operation, from whoever reads a body
     config = with_defaults(config)
     _models(config)
     keys = read_keys(config.api_keys_file)

@@ -65,7 +65,7 @@ class Tokens:
         if self.longest is None or self._backend is None:
             return text
         for size in (self.longest * each for each in CHARACTERS):
-            if len(text) > 2 * size and self.one_by_one([text[:size]])[0] > self.longest + SPARE:
+            if len(text) > 2 * size and self.texts([text[:size]])[0] > self.longest + SPARE:
                 return text[:size]
         return text
 

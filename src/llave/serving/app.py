@@ -180,7 +180,7 @@ def _watch(service: Service) -> None:
     metrics, held = service.metrics, service.admission.held
     metrics.watch("llave_admitted_items", "Items of all requests, waiting or in work.", lambda: held["items"])
     metrics.watch("llave_admitted_tokens", "Their tokens, estimated.", lambda: held["tokens"])
-    metrics.watch("llave_decoded_bytes", "Decoded pictures and frames.", lambda: service.media.memory.held)
+    metrics.watch("llave_decoded_bytes", "Decoded pictures and frames.", lambda: service.media.held)
     metrics.watch("llave_unread_bytes", "Answers on their way.", lambda: service.unread.held)
     metrics.watch("llave_requests_in_flight", "Requests being answered.", lambda: service.in_flight)
     metrics.watch("llave_ready", "1 if requests are taken.", lambda: float(service.is_ready))

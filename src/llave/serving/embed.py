@@ -139,7 +139,9 @@ class _Request:
 
     def _count(self, texts: list[str], prompt: str | None) -> list[int]:
         """Tokens of texts with their prompt."""
-        before, *each = self._engine.tokens.one_by_one([prompt or "", *texts])
+        given = [prompt or "", *texts]
+        tokens = self._engine.tokens  # in a thread, the model's is not to wait for Python's lock
+        before, *each = (tokens.one_by_one if sum(map(len, given)) < LONG_TEXTS else tokens.texts)(given)
         return [before + own for own in each]
 
     def _shown(self, tokens: int, entry: Entry) -> int:

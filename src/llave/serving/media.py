@@ -52,15 +52,19 @@ class Media:
         self._reading = Reading(
             num_frames=num_frames, max_pixels=limits.pixels, seconds=limits.picture_seconds, videos=limits.videos
         )
-        self.memory = Memory(limits.queue_bytes)
-        self._quick = ThreadPoolExecutor(limits.decoders, thread_name_prefix="decode")
-        cores = os.cpu_count() or 2
-        self._slow = ThreadPoolExecutor(max(1, min(limits.decoders, cores // 2)), thread_name_prefix="decode-slow")
+        slow = max(1, min(limits.decoders, (os.cpu_count() or 2) // 2))
+        self._quick = _Lane("decode", limits.decoders, limits.queue_bytes // 4)
+        self._slow = _Lane("decode-slow", slow, limits.queue_bytes - limits.queue_bytes // 4)
+
+    @property
+    def held(self) -> int:
+        """Bytes of decoded pictures and frames."""
+        return self._quick.memory.held + self._slow.memory.held
 
     def close(self) -> None:
         """End the threads, and the decoders that they may be waiting for."""
-        for pool in (self._quick, self._slow):
-            pool.shutdown(wait=False, cancel_futures=True)
+        for lane in (self._quick, self._slow):
+            lane.pool.shutdown(wait=False, cancel_futures=True)
         end_workers()
 
     async def read(self, reference: Reference, place: str, *, most: int) -> bytes:
@@ -83,7 +87,7 @@ class Media:
         elif len(reference) <= SMALL:
             data = _inline(reference, place)
         else:
-            data = await _run(self._quick, lambda: _inline(reference, place))
+            data = await self._quick.run(lambda: _inline(reference, place))
         if not data:
             raise bad_request("an empty file", place, "invalid_media")
         if len(data) > most:
@@ -111,12 +115,12 @@ class Media:
         """
         async with AsyncExitStack() as held:
             async with turns:
-                item, pool, pixels = await self._read(entry)
-                await held.enter_async_context(self.memory.hold(pixels * 3))
-                found = await _run(pool, lambda: (item, item.measure(self._reading), self._load(item, entry.place)))
+                item, lane, pixels = await self._read(entry)
+                await held.enter_async_context(lane.memory.hold(pixels * 3))
+                found = await lane.run(lambda: (item, item.measure(self._reading), self._load(item, entry.place)))
             yield found
 
-    async def _read(self, entry: Entry) -> tuple[Item, ThreadPoolExecutor, int]:
+    async def _read(self, entry: Entry) -> tuple[Item, "_Lane", int]:
         """The item, where it is decoded, and how many pixels that keeps."""
         limits = self._limits
         if entry.image is None:
@@ -128,10 +132,10 @@ class Media:
         if len(data) <= SMALL:
             structure = self._measure(data, entry.place)
         else:
-            structure = await _run(self._quick, lambda: self._measure(data, entry.place))
+            structure = await self._quick.run(lambda: self._measure(data, entry.place))
         height, width = decoded_size(structure)
-        pool = self._quick if structure.pixels * structure.passes <= QUICK else self._slow
-        return Item(entry.text, data, prompt=entry.prompt), pool, height * width
+        lane = self._quick if structure.pixels * structure.passes <= QUICK else self._slow
+        return Item(entry.text, data, prompt=entry.prompt), lane, height * width
 
     def _load(self, item: Item, place: str) -> ModelInput:
         """What the model takes. What a library says of a bad file is not for strangers."""
@@ -159,8 +163,15 @@ class Media:
             raise bad_request(message, place, "image_too_large") from None
 
 
-async def _run(pool: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
-    return await asyncio.get_running_loop().run_in_executor(pool, work)
+class _Lane:
+    """Threads, and the memory of what they have decoded: what is small does not wait for what is large."""
+
+    def __init__(self, name: str, threads: int, num_bytes: int) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.memory = Memory(num_bytes)
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
 
 
 def _inline(text: str, place: str) -> bytes:

@@ -20,7 +20,7 @@ BEGAN = "llave.began"
 """Where the scope keeps the time of the request's first byte, on the loop's clock."""
 CONNECTION = "llave.connection"
 """Where the scope keeps the :class:`Connection`."""
-PIECES, PIECE_BYTES = 4000, 64
+PIECES, PIECE_BYTES = 1000, 64
 """A body may come in so many pieces, and one more for so many bytes: each costs as much as a small request."""
 
 
@@ -116,10 +116,10 @@ class Connection(H11Protocol):
         return self.conn.their_state is h11.IDLE and (self.cycle is None or self.cycle.response_complete)
 
     def _make_room(self) -> bool:
-        """End the connection that has been idle the longest. Whether there was one."""
+        """End one that is idle: first those that never asked, the longest of them. Whether there was one."""
         others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
         idle = [other for other in others if other._idle() and not other.transport.is_closing()]
-        oldest = min(idle, key=lambda other: other._seen, default=None)
+        oldest = min(idle, key=lambda other: (other.cycle is not None, other._seen), default=None)
         if oldest is not None:
             oldest.abort()
             self.connections.discard(oldest)
