@@ -198,10 +198,9 @@ def test_too_many_connections(server: Running) -> None:
     try:
         assert server.vectors("one more finds room")
         answers = []
-        for _ in range(LIMITS.connections):
+        while server.app.state.service.in_flight < LIMITS.connections:  # one that has said nothing yet may go, too
             kept.append(connect(server.port))
             kept[-1].sendall(HEAD + b"content-length: 9\r\n\r\n")
-        while server.app.state.service.in_flight < LIMITS.connections:
             time.sleep(0.01)
         kept += [connect(server.port) for _ in range(5)]
         for connection in kept:

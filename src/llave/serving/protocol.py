@@ -28,6 +28,8 @@ class Connection(H11Protocol):
     """uvicorn's protocol with limits."""
 
     limits: Limits
+    silent: "dict[Connection, None]"
+    """Those of the server that have asked for nothing yet, the oldest first: found at once, however many they are."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -44,6 +46,7 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # so that "paused" means: not everything is read
         self._seen = self._began = self.loop.time()
+        self.silent[self] = None
         if len(self.connections) > self.limits.connections and not self._make_room():
             self._refuse(503, "too many connections; try again later", "too_many_connections")
         else:
@@ -96,6 +99,7 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self.silent.pop(self, None)
         if self._stalled is not None:
             self._stalled.cancel()
         super().connection_lost(exc)
@@ -110,19 +114,25 @@ class Connection(H11Protocol):
     def _mark(self) -> None:
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
         scope[BEGAN], scope[CONNECTION] = self._began, self
+        self.silent.pop(self, None)
 
     def _idle(self) -> bool:
         """Whether no request is in work, nor its body on the way."""
         return self.conn.their_state is h11.IDLE and (self.cycle is None or self.cycle.response_complete)
 
+    def _may_go(self) -> bool:
+        return self._idle() and not self.transport.is_closing()
+
     def _make_room(self) -> bool:
         """End one that is idle: first those that never asked, the longest of them. Whether there was one."""
-        others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
-        idle = [other for other in others if other._idle() and not other.transport.is_closing()]
-        oldest = min(idle, key=lambda other: (other.cycle is not None, other._seen), default=None)
+        oldest = next((other for other in self.silent if other is not self and other._may_go()), None)
+        if oldest is None:
+            others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
+            oldest = min(filter(Connection._may_go, others), key=lambda other: other._seen, default=None)
         if oldest is not None:
             oldest.abort()
             self.connections.discard(oldest)
+            self.silent.pop(oldest, None)
         return oldest is not None
 
     def _wait_for_head(self) -> None:
@@ -178,4 +188,4 @@ class _Counting(h11.Connection):
 
 def protocol_class(limits: Limits) -> type[Connection]:
     """The protocol with these limits."""
-    return type("LimitedConnection", (Connection,), {"limits": limits})
+    return type("LimitedConnection", (Connection,), {"limits": limits, "silent": {}})
