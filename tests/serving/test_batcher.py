@@ -232,3 +232,29 @@ def test_bad_items_of_strangers(nano_untouched: SentenceTransformer) -> None:
     assert kinds == ["model", "", "model", "memory"]
     both = engine.encode("text", None, ["bad one", "bad two"])
     assert all(isinstance(outcome, Refused) for outcome in both)
+
+
+def test_memory_of_waiters_that_end_together() -> None:
+    """The first of two that are cancelled at once hands its turn on, and not to the other."""
+
+    async def work() -> None:
+        memory = Memory(10)
+
+        async def hold(amount: int) -> None:
+            async with memory.hold(amount):
+                await asyncio.Event().wait()
+
+        tasks = [asyncio.create_task(hold(6)) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert memory.held == 6
+        for task in tasks[:3]:
+            task.cancel()
+        await asyncio.wait(tasks[:3])
+        await asyncio.sleep(0)
+        assert [task.cancelled() for task in tasks] == [True, True, True, False]
+        assert memory.held == 6  # the last one's
+        tasks[3].cancel()
+        await asyncio.wait(tasks)
+        assert memory.held == 0
+
+    asyncio.run(asyncio.wait_for(work(), 20))

@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from llave.serving.errors import ApiError
 from llave.serving.limits import Limits
@@ -115,7 +115,8 @@ class Memory:
                 if turn.done() and not turn.cancelled():
                     self._release(amount)
                 else:
-                    self._waiting.remove((amount, turn))
+                    with suppress(ValueError):  # it was passed over already
+                        self._waiting.remove((amount, turn))
                     self._next()
                 raise
         else:
@@ -132,5 +133,6 @@ class Memory:
     def _next(self) -> None:
         while self._waiting and self.held + self._waiting[0][0] <= self._most:
             amount, turn = self._waiting.popleft()
-            self.held += amount
-            turn.set_result(None)
+            if not turn.done():  # else its request was ended, and it has not heard yet
+                self.held += amount
+                turn.set_result(None)
