@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks.sheet import Sheet
 
-__all__ = ["hostile_sheet"]
+__all__ = ["hostile_sheet", "load_sheet"]
 
 
 def hostile_sheet(report: dict[str, Any]) -> Sheet:
@@ -16,6 +16,20 @@ def hostile_sheet(report: dict[str, Any]) -> Sheet:
         columns=("attack", "live s", "p95 ms", "× quiet", "requests", "lost", "wrong", "peak MiB", "rest MiB"),
         rows=rows,
         words=frozenset({"attack"}),
+    )
+
+
+def load_sheet(report: dict[str, Any]) -> Sheet:
+    """Of what ``python -m benchmarks.load`` wrote."""
+    return Sheet(
+        title=f"{report['seconds']} s of {report['clients']} clients · {report['machine']}",
+        caption="",
+        columns=("requests", "asked", "p50 ms", "p95 ms", "p99 ms"),
+        rows=[
+            (kind, f"{report['asked'][kind]:,}", *(f"{ms[each]:,.0f}" for each in ("p50", "p95", "p99")))
+            for kind, ms in report["ms"].items()
+        ],
+        words=frozenset({"requests"}),
     )
 
 

@@ -1,19 +1,32 @@
-"""The table of attacks in docs/serving.md is that of the committed measurement."""
+"""The tables of attacks in docs/serving.md are those of the committed measurements."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.hostile.attacks import ATTACKS
 from benchmarks.hostile.siege import INDEX_GOES
-from benchmarks.hostile.table import hostile_sheet
+from benchmarks.hostile.table import hostile_sheet, load_sheet
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_shows_what_was_measured() -> None:
-    report = json.loads((ROOT / "benchmarks" / "results" / "hostile.json").read_text())
+def measured(name: str) -> Any:
+    report = json.loads((ROOT / "benchmarks" / "results" / name).read_text())
     assert {"command", "commit", "machine"} <= report.keys()
-    assert [outcome["attack"] for outcome in report["attacks"]] == [*ATTACKS, INDEX_GOES]
+    return report
+
+
+def shown(name: str) -> str:
     page = (ROOT / "docs" / "serving.md").read_text()
-    table = page.split("<!-- hostile -->")[1].split("<!-- /hostile -->")[0]
-    assert table.strip() == hostile_sheet(report).markdown().strip()
+    return page.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0].strip()
+
+
+def test_the_page_shows_every_attack() -> None:
+    report = measured("hostile.json")
+    assert [outcome["attack"] for outcome in report["attacks"]] == [*ATTACKS, INDEX_GOES]
+    assert shown("hostile") == hostile_sheet(report).markdown().strip()
+
+
+def test_the_page_shows_the_load() -> None:
+    assert shown("load") == load_sheet(measured("serve_load_hostile.json")).markdown().strip()

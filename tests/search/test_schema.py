@@ -25,6 +25,7 @@ from llave.search.qdrant import QdrantStore
 from llave.search.schema import Schema
 from llave.search.sources import Source, read_sources
 from llave.search.store import Row, VectorStore, row_id
+from tests.search.things import opened_store
 
 D = 4
 INFO = IndexInfo(model="m", fingerprint="f", dimension=D)
@@ -43,10 +44,7 @@ def named(key: str, fields: dict[str, Scalar]) -> Row:
 
 @pytest.fixture(params=["lance", "qdrant"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    if request.param == "lance":
-        yield LanceStore(tmp_path / "db", D)
-        return
-    with closing(QdrantStore(tmp_path / "qdrant", "items", D, tmp_path / "fields.json")) as opened:
+    with opened_store(request.param, tmp_path, D) as opened:
         yield opened
 
 

@@ -17,6 +17,7 @@ from llave.search.filters import Condition, parse_filter
 from llave.search.lance import LanceStore, drop_table
 from llave.search.qdrant import QdrantStore, drop_collection
 from llave.search.store import Row, Settings, VectorStore, row_id
+from tests.search.things import opened_store
 
 D = 16
 Open = Callable[[], VectorStore]
@@ -42,10 +43,7 @@ def row(place: int, vector_D: np.ndarray, **fields: str | float | bool | None) -
 
 @pytest.fixture(params=["lance", "qdrant"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    if request.param == "lance":
-        yield LanceStore(tmp_path / "db", D)
-        return
-    with closing(QdrantStore(tmp_path / "qdrant", "items", D, tmp_path / "fields.json")) as opened:
+    with opened_store(request.param, tmp_path, D) as opened:
         yield opened
 
 

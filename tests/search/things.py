@@ -1,5 +1,7 @@
 """What the tests of an index share: it is brought up to date, and looked at whole."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,25 @@ from sentence_transformers import SentenceTransformer
 
 from llave.collection.open import open_collection
 from llave.search.index import Index
+from llave.search.lance import LanceStore
 from llave.search.options import BuildOptions, BuildReport
-from llave.search.store import Row
+from llave.search.qdrant import QdrantStore
+from llave.search.store import Row, VectorStore
 from llave.search.update import update_index
 
 
 def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
     return update_index(index, model, open_collection(source), source, BuildOptions(progress=False, **options))
+
+
+@contextmanager
+def opened_store(kind: str, folder: Path, dimension: int) -> Iterator[VectorStore]:
+    """An empty one of a kind."""
+    if kind == "lance":
+        yield LanceStore(folder / "db", dimension)
+        return
+    with closing(QdrantStore(folder / "qdrant", "items", dimension, folder / "fields.json")) as opened:
+        yield opened
 
 
 def counts(report: BuildReport) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ def is_date(text: str) -> bool:
         return False
     try:
         instant(text)
-    except (ValueError, OverflowError):
+    except ValueError:
         return False
     return True
 
@@ -26,10 +26,13 @@ def instant(text: str) -> datetime:
     """The beginning of a day, minute or second, in UTC and without a zone; where none is written, it is UTC.
 
     Raises:
-        ValueError: no date. OverflowError: one before the year 1 or after 9999 in UTC.
+        ValueError: no date, or in UTC one before the year 1 or after 9999.
     """
     found = datetime.fromisoformat(text)
-    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+    try:
+        return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        raise ValueError(f"{text!r:.80} is not from the year 1 to 9999") from None
 
 
 def span(text: str) -> tuple[datetime, datetime]:
@@ -51,5 +54,5 @@ def span(text: str) -> tuple[datetime, datetime]:
             units = {10: timedelta(days=1), 16: timedelta(minutes=1), 19: timedelta(seconds=1)}
             length = units.get(len(re.sub(r"(Z|[+-]\d\d:\d\d)$", "", text[10:])) + 10, timedelta(microseconds=1))
         return start, min(start, datetime.max - length) + length
-    except (ValueError, OverflowError, calendar.IllegalMonthError):
+    except ValueError:  # a month 13, a second 60
         raise ValueError(f"{text!r:.80} is no date") from None

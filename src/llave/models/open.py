@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 
-from llave.data.door import reason_of
-from llave.errors import UserError
+from llave.data.door import named, reason_of
+from llave.errors import DataError, UserError
 from llave.files import write_json
 from llave.models.model import EmbeddingModel
 from llave.models.nano_build import build_nano
@@ -66,8 +66,9 @@ def _own_code(path: Path) -> str:
     """Which of a directory's files names code that comes with it, in brackets; "" if none is found."""
     for file in (*sorted(path.glob("*.json")), *sorted(path.glob("*/*.json"))):
         try:
-            said = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
+            with named(str(file)):
+                said = json.loads(file.read_text("utf-8"))
+        except DataError:  # it names nothing
             continue
         names = said.get("auto_map") if isinstance(said, dict) else None
         if file.name == "modules.json" and isinstance(said, list):

@@ -144,7 +144,9 @@ class Remote:
                 return await self._get(target, path, addresses[0], place, most)
         except TimeoutError:
             raise bad_request(f"not fetched within {self._seconds:g} s", place, "remote_failed") from None
-        except (OSError, httpx.HTTPError, httpx.InvalidURL):
+        except ApiError:
+            raise
+        except Exception:  # whatever a resolver, TLS or the other side leads to
             raise bad_request("the file could not be fetched", place, "remote_failed") from None
 
     def _parse(self, url: str, place: str) -> tuple[AllowedHost, str]:
