@@ -27,6 +27,9 @@ __all__ = ["Server", "listen", "make_server"]
 
 CLOSING = 5.0
 """Seconds to close connections and threads after the last answer."""
+BACKLOG, AT_ONCE = 4096, 64
+"""Connections that wait to be taken, and how many are before others are looked at. The system drops more than wait, and
+each of those tries again after a second."""
 log = logging.getLogger("llave.serving")
 
 
@@ -42,7 +45,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
-        found.listen(512)
+        found.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         found.close()
         reason = error.strerror if isinstance(error, OSError) else "ports go from 0 to 65535"
@@ -101,6 +104,12 @@ class Server(uvicorn.Server):
             if self._last is not None:
                 self._last.cancel()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn lets as many wait as asyncio takes at once."""
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(BACKLOG)
+
     async def on_tick(self, counter: int) -> bool:
         """Whether the loop ends."""
         if self._since is not None:
@@ -125,7 +134,7 @@ def make_server(app: FastAPI, limits: Limits, *, grace: float) -> Server:
         h11_max_incomplete_event_size=MAX_HEAD,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(CLOSING),
-        backlog=512,
+        backlog=AT_ONCE,
     )
     service: Service = app.state.service
     return Server(config, service, grace=grace, longest=limits.request_seconds + grace)
