@@ -20,7 +20,7 @@ from llave.data.video import load_video
 from llave.models.pictures import each_part, fit_picture
 from llave.models.prompts import stack_frames
 
-__all__ = ["MediaTokens", "fit_input"]
+__all__ = ["MediaTokens", "count_media", "fit_input"]
 
 _MEDIA = re.compile(r"image|img|video|vision|audio|^<row_\d+_col_\d+>$|boi|eoi", re.IGNORECASE)
 _PAIR = 2
@@ -95,6 +95,21 @@ def fit_input(entry: Any, tokens: MediaTokens, takes: Collection[str]) -> Any:
     if isinstance(entry, (tuple, list)) and len(entry) == _PAIR and not any(map(is_message_dict, entry)):
         return type(entry)(fit_input(part, tokens, takes) for part in entry)
     return each_part(entry, lambda key, value: _part(key, value, tokens))
+
+
+def count_media(entry: Any, kind: str) -> int:
+    """Videos ("video") or sounds ("audio") of a fitted input. A list of pictures is one video."""
+    if isinstance(entry, (list, tuple)):
+        return sum(count_media(one, kind) for one in entry)
+    if not isinstance(entry, dict):
+        return 0
+    if "content" in entry:
+        return sum(isinstance(part, dict) and kind in part for part in entry["content"])
+    value = entry.get(kind)
+    if value is None:
+        return 0
+    several = isinstance(value, (list, tuple)) and not all(isinstance(frame, Image.Image) for frame in value)
+    return len(value) if several else 1
 
 
 def _part(key: str, value: Any, tokens: MediaTokens) -> Any:
