@@ -44,7 +44,7 @@ def test_index_search_and_serve(
     assert hit["score"] == pytest.approx(1, abs=1e-5)
 
     model = load_model(source, device="cpu").eval()
-    found = Index.open(Path(index), model=model).search(model.encode(picture(3)), limit=1)[0]
+    found = Index.open(index).search(model.encode(picture(3)), limit=1)[0]
     assert found.path == "p3.png"
     address = "data:image/png;base64," + base64.b64encode(encoded(picture(1))).decode()
     both = {"content": [{"type": "text", "text": "the cat"}, {"type": "image_url", "image_url": {"url": address}}]}
