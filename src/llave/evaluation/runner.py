@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from llave.data.frames import NUM_FRAMES
 from llave.data.mmeb import RowItem
-from llave.data.video import NUM_FRAMES
 from llave.encode.cache import EmbeddingCache, model_fingerprint
 from llave.encode.encoder import Encoder
 from llave.encode.item import Reading
