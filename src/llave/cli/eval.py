@@ -80,6 +80,7 @@ def run(argv: list[str]) -> int:
 
     from llave.evaluation.benchmarks import get_benchmark
     from llave.evaluation.compat import get_compat
+    from llave.evaluation.protocol import Protocol
     from llave.evaluation.runner import evaluate
     from llave.models.about import about_model, eval_dtype
     from llave.models.nano_features import use_feature_cache
@@ -109,7 +110,7 @@ def run(argv: list[str]) -> int:
         processes=config.processes,
         batch_size=config.batch_size,
         tokens_per_batch=config.tokens_per_batch,
-        num_frames=config.frames,
+        protocol=Protocol(num_frames=config.frames),
         limit=config.limit,
         cache_dir=config.cache,
     )
