@@ -17,7 +17,7 @@ def test_a_family_that_nobody_knows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = build("qwen2_vl", tmp_path)
-    monkeypatch.setattr("llave.models.raw.family_of_type", lambda model_type: None)
+    monkeypatch.setattr("llave.models.pooled.family_of_type", lambda model_type: None)
     assert main(["convert", str(source), str(tmp_path / "no")]) == 2
     assert "--pooling lasttoken (or mean, or cls)" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()

@@ -58,7 +58,7 @@ def test_two_towers_in_one_space(tmp_path: Path) -> None:
 
 def test_an_unknown_family_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = build("qwen2_vl", tmp_path)
-    monkeypatch.setattr("llave.models.raw.family_of_type", lambda model_type: None)
+    monkeypatch.setattr("llave.models.pooled.family_of_type", lambda model_type: None)
     with pytest.raises(UserError, match="how models of the type qwen2_vl are pooled is not known"):
         load_model(place, device="cpu")
 

@@ -1,13 +1,12 @@
 """Chosen frames of an animated GIF, WebP or PNG. Each is drawn on the one before, so all are decoded up to the last."""
 
-from collections.abc import Callable
-
 from PIL import Image
 
 from llave.data.decode import open_picture
 from llave.data.door import reason_of
 from llave.data.formats.read import read_structure
 from llave.data.formats.structure import Unreadable
+from llave.data.frames import Choose
 from llave.data.orientation import upright
 from llave.data.rgb import to_rgb
 from llave.data.video_limits import Budget
@@ -16,12 +15,12 @@ from llave.errors import UserError
 __all__ = ["read_animation"]
 
 
-def read_animation(data: bytes, choose: Callable[[int], list[int]], budget: Budget) -> list[Image.Image]:
+def read_animation(data: bytes, choose: Choose, budget: Budget) -> list[Image.Image]:
     """Frames, upright and in RGB; one of a picture that does not move.
 
     Args:
         data: the encoded bytes.
-        choose: the frames to take of so many.
+        choose: the frames to take. An animation's frames last as long as each says: it has no rate.
         budget: what it may cost.
 
     Raises:
@@ -30,7 +29,7 @@ def read_animation(data: bytes, choose: Callable[[int], list[int]], budget: Budg
     """
     structure = read_structure(data)
     budget.plan(structure.frames, structure.width, structure.height)
-    wanted = set(choose(structure.frames))
+    wanted = set(choose(structure.frames, None))
     kept = []
     try:
         with open_picture(structure) as image:

@@ -17,7 +17,7 @@ from llave.models import towers
 from llave.models.cut import common_end, cut_rows, shortened
 from llave.models.families import UNKNOWN, Family, PoolingMode, family_of
 from llave.models.fit import MediaTokens, count_media, fit_input
-from llave.models.raw import UNLIMITED, pooled, take_videos
+from llave.models.pooled import UNLIMITED, pooled, take_videos
 
 __all__ = ["SOUNDS", "Cuts", "EmbeddingModel", "Fusion", "Prompt"]
 

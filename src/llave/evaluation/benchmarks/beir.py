@@ -7,6 +7,7 @@ table, which is then written out once, under the name that the released bundle g
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from llave.data.mmeb import EvalRow, RowItem
@@ -15,6 +16,7 @@ from llave.errors import DataError
 from llave.evaluation.benchmarks.places import Place, picture_file
 from llave.evaluation.benchmarks.spec import TaskSpec
 from llave.evaluation.benchmarks.task import TaskData
+from llave.evaluation.benchmarks.wording import worded
 from llave.files import write_bytes
 
 __all__ = ["read_beir"]
@@ -64,7 +66,8 @@ def read_beir(spec: TaskSpec, place: Place) -> TaskData:
         relevant = gains.get(name)
         if relevant:
             text = as_text(row.get("query") or row.get("text"))
-            item = RowItem(" ".join(part for part in (spec.query.strip(), text.strip()) if part))
+            asked = " ".join(part for part in (spec.query.strip(), text.strip()) if part)
+            item = RowItem(asked, wording=worded(spec.query, text) if spec.query else None)
             itself = OWN_ID in row and name in corpus and name not in relevant
             exclude = (corpus[name],) if itself else ()
             rows.append(EvalRow(item, tuple(corpus[page] for page in relevant), tuple(relevant.values()), exclude))
@@ -83,14 +86,19 @@ def _page(name: str, row: Mapping[str, Any], spec: TaskSpec, place: Place) -> Ro
     folder = spec.media or "images"
     picture = row.get("image") or row.get("image_path")
     if isinstance(picture, str):
-        return RowItem(spec.target, f"{folder}/{picture}")
+        return _target(spec, f"{folder}/{picture}")
     file = f"{folder}/{picture_file(name, spec.pictures)}"
     if isinstance(picture, Mapping) and picture.get("bytes") and not (place.root / file).is_file():
         write_bytes(place.root / file, picture["bytes"])
     text = as_text(row.get("text"))
     if picture is None and text and not (place.root / file).is_file():
         return RowItem(" ".join(part for part in (as_text(row.get("title")), text) if part))
-    return RowItem(spec.target, file)
+    return _target(spec, file)
+
+
+def _target(spec: TaskSpec, picture: str) -> RowItem:
+    wording = replace(worded(spec.target, image=True), instruction="", words="") if spec.target else None
+    return RowItem(spec.target, picture, wording=wording)
 
 
 def _first(row: Mapping[str, Any], columns: tuple[str, ...], where: str) -> str:

@@ -15,6 +15,7 @@
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
@@ -27,6 +28,7 @@ from llave.evaluation.benchmarks.beir import read_beir
 from llave.evaluation.benchmarks.places import Place
 from llave.evaluation.benchmarks.spec import Reader, TaskSpec
 from llave.evaluation.benchmarks.task import TaskData, mmeb_data
+from llave.evaluation.benchmarks.wording import picture_query, picture_target, question, worded
 
 __all__ = ["READ", "join"]
 
@@ -43,23 +45,31 @@ def _mmeb(spec: TaskSpec, place: Place) -> TaskData:
 
 
 def _instructed(spec: TaskSpec, place: Place) -> TaskData:
+    @cache
+    def candidate(instruction: str, text: str, image: str, captioned: bool) -> RowItem:
+        """Rows share theirs, which are made once."""
+        return RowItem(
+            f"{instruction} {text}".replace(" \n", "\n") if instruction else text,
+            _under(spec.media, image),
+            wording=picture_target(spec, instruction, text, captioned=captioned) if image else None,
+        )
+
     def parse(row: Row, where: str) -> list[EvalRow]:
         query_image = _picture(row, "qry_img_path", spec, where)
         texts, images = _strings(row, "tgt_text", where), _strings(row, "tgt_img_path", where)
         images = images or [""] * len(texts)
         if len(texts) != len(images):
             raise DataError(f"{where}: tgt_text and tgt_img_path differ in length")
-        query = (
-            f"{_string(row, 'qry_inst', where)} {_string(row, 'qry_text', where)}".replace(" \n", "\n") + spec.ending
-        )
+        asked, about = _string(row, "qry_inst", where), _string(row, "qry_text", where)
+        query = f"{asked} {about}".replace(" \n", "\n") + spec.ending
         if query_image and IMAGE_PLACEHOLDER not in query:
             query = f"{IMAGE_PLACEHOLDER}\n{query}"
         instruction = str(row.get("tgt_inst") or "")
+        captioned = bool(texts and texts[0].strip())
         candidates = tuple(
-            RowItem(f"{instruction} {text}".replace(" \n", "\n") if instruction else text, _under(spec.media, image))
-            for text, image in zip(texts, images, strict=True)
+            candidate(instruction, text, image, captioned) for text, image in zip(texts, images, strict=True)
         )
-        return [EvalRow(RowItem(query, query_image), candidates)]
+        return [EvalRow(RowItem(query, query_image, wording=picture_query(spec, asked, about)), candidates)]
 
     return _data(place.rows(spec, spec.configs or [spec.name]), parse)
 
@@ -69,7 +79,8 @@ def _labels(spec: TaskSpec, place: Place) -> TaskData:
 
     def parse(row: Row, where: str) -> list[EvalRow]:
         label = _text(row, spec, "label", where)
-        video = RowItem(spec.query, "", place.video_path(spec, _text(row, spec, "video", where)))
+        path = place.video_path(spec, _text(row, spec, "video", where))
+        video = RowItem(spec.query, "", path, worded(spec.query, video=True))
         others = [text for text in _strings(row, spec.columns["candidates"], where) if text != label] if local else []
         return [EvalRow(video, (RowItem(label), *map(RowItem, others)))]
 
@@ -100,13 +111,13 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
     def parse(row: Row, where: str) -> list[EvalRow]:
         options = spec.options or _options(row, spec, where)
         lettered = [f"({letter}) {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False)]
-        question = _text(row, spec, "question", where)
+        asked = _text(row, spec, "question", where)
         shown = {
-            "question": question,
-            "lettered": "\n".join([question, "Options:", *lettered]),
-            "lines": "\n".join([question, *options]),
-            "words": question + " ".join(options),
-        }
+            "question": asked,
+            "lettered": "\n".join([asked, "Options:", *lettered]),
+            "lines": "\n".join([asked, *options]),
+            "words": asked + " ".join(options),
+        }[spec.ask]
         candidates = {
             "plain": options,
             "lettered": lettered,
@@ -116,7 +127,9 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
         texts = candidates[spec.answers]
         ordered = [texts[right], *(text for number, text in enumerate(texts) if number != right)]
         video = place.video_path(spec, _text(row, spec, "video", where))
-        return [EvalRow(RowItem(join(spec.query, shown[spec.ask]), "", video), tuple(map(RowItem, ordered)))]
+        spaced = " ".join([asked, *options]) if spec.ask == "words" else shown
+        query = RowItem(join(spec.query, shown), "", video, question(spec.query, shown, spaced))
+        return [EvalRow(query, tuple(map(RowItem, ordered)))]
 
     return _data(islice(place.rows(spec), spec.first), parse)
 
@@ -131,9 +144,12 @@ def _captions(spec: TaskSpec, place: Place) -> TaskData:
         if not captions or not all(isinstance(caption, str) for caption in captions):
             raise DataError(f"{where}: {spec.columns['text']} must be a text or a list of texts")
         stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in FILMS else name
-        video = videos.setdefault(stem, RowItem(spec.target, "", place.video_path(spec, stem)))
+        video = videos.setdefault(stem, _target(spec, place.video_path(spec, stem)))
         chosen = captions if spec.every_caption else captions[:1]
-        return [EvalRow(RowItem(join(spec.query, caption)), (video,)) for caption in chosen]
+        return [
+            EvalRow(RowItem(join(spec.query, caption), wording=worded(spec.query, caption)), (video,))
+            for caption in chosen
+        ]
 
     data = _data(islice(place.rows(spec), spec.first), parse)
     return replace(data, corpus=tuple(videos.values()))
@@ -148,9 +164,10 @@ def _moments(spec: TaskSpec, place: Place) -> TaskData:
         if not right:
             raise DataError(f"{where}: no folder positive* in {folder}{place.advice}")
         ordered = [*right, *(clip for clip in clips if clip not in right)]
-        candidates = tuple(RowItem(spec.target, "", f"{spec.media}/{name}/{clip}") for clip in ordered)
-        text = join(spec.query, _text(row, spec, "text", where))
-        query = RowItem(text, "", f"{spec.media}/{name}/query")
+        candidates = tuple(_target(spec, f"{spec.media}/{name}/{clip}") for clip in ordered)
+        text = _text(row, spec, "text", where)
+        wording = worded(spec.query, text, video=True)
+        query = RowItem(join(spec.query, text), "", f"{spec.media}/{name}/query", wording)
         return [EvalRow(query, candidates, (1.0,) * len(right))]
 
     return _data(islice(place.rows(spec), spec.first), parse)
@@ -163,21 +180,28 @@ def _clips(spec: TaskSpec, place: Place) -> TaskData:
     def parse(row: Row, where: str) -> list[EvalRow]:
         text, shown = _text(row, spec, "text", where), str(row.get(spec.columns["input"]) or "")
         if PurePosixPath(shown).suffix in FILMS:
-            query = RowItem(join(spec.query_with_video, text), "", clip(shown))
+            asked, path = spec.query_with_video, clip(shown)
+            query = RowItem(join(asked, text), "", path, worded(asked, text, video=True))
         elif PurePosixPath(shown).suffix in (".jpg", ".png"):
-            query = RowItem(join(spec.query_with_picture, text), f"{spec.media}/query_{shown}")
+            asked, path = spec.query_with_picture, f"{spec.media}/query_{shown}"
+            query = RowItem(join(asked, text), path, wording=worded(asked, text, image=True))
         else:
-            query = RowItem(join(spec.query, text))
+            query = RowItem(join(spec.query, text), wording=worded(spec.query, text))
         right, wrong = (
             [str(entry[spec.columns["path"]]) for entry in row.get(spec.columns[key]) or []]
             for key in ("positives", "negatives")
         )
         if not right:
             raise DataError(f"{where}: no right clip in {spec.columns['positives']}")
-        candidates = tuple(RowItem(spec.target, "", clip(path)) for path in [*right, *wrong])
+        candidates = tuple(_target(spec, clip(path)) for path in [*right, *wrong])
         return [EvalRow(query, candidates, (1.0,) * len(right))]
 
     return _data(islice(place.rows(spec), spec.first), parse)
+
+
+def _target(spec: TaskSpec, video: str) -> RowItem:
+    """A video as a candidate; what Qwen's parsers hand over of it is the video alone."""
+    return RowItem(spec.target, "", video, replace(worded(spec.target, video=True), instruction="", words=""))
 
 
 FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm")

@@ -105,12 +105,14 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSpec:
-    """A table's name, its tasks, the hub's data set that holds its media, and the archives there."""
+    """A table's name, its tasks, the hub's data set that holds its media, the archives there, and protocols: settings
+    of published scores by family of models, see :mod:`llave.evaluation.presets`."""
 
     name: str
     tasks: list[TaskSpec]
     hub: str = ""
     archives: list[Archive] = field(default_factory=list)
+    protocols: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 KEYS = {each.name for each in fields(TaskSpec)} - {"name"}
@@ -144,7 +146,11 @@ def read_spec(path: Path) -> BenchmarkSpec:
         archives = [Archive(media=str(media), **about) for media, about in (content.get("archives") or {}).items()]
     except (AttributeError, TypeError) as error:
         raise DataError(f"{path}: archives must be {{MEDIA: {{files: […], into: …}}}} ({error})") from None
-    return BenchmarkSpec(str(content.get("name") or path.stem), tasks, str(content.get("hub") or ""), archives)
+    protocols = content.get("protocols") or {}
+    if not isinstance(protocols, dict) or not all(isinstance(about, dict) for about in protocols.values()):
+        raise DataError(f"{path}: protocols must be {{FAMILY: {{SETTING: {{…}}}}}}")
+    name, hub = str(content.get("name") or path.stem), str(content.get("hub") or "")
+    return BenchmarkSpec(name, tasks, hub, archives, protocols)
 
 
 def _own(group: dict[str, Any]) -> dict[str, Any]:
