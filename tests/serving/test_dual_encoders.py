@@ -47,9 +47,10 @@ def test_index_search_and_serve(
     found = Index.open(index).search(model.encode(picture(3)), limit=1)[0]
     assert found.path == "p3.png"
     address = "data:image/png;base64," + base64.b64encode(encoded(picture(1))).decode()
-    both = {"content": [{"type": "text", "text": "the cat"}, {"type": "image_url", "image_url": {"url": address}}]}
+    seen = {"type": "image_url", "image_url": {"url": address}}
+    both = {"content": [{"type": "text", "text": "the cat"}, seen]}
     with running(Engine(model, name=name)) as server:
-        vectors = server.vectors(["the cat", address, both])
+        vectors = server.vectors(["the cat", {"content": [seen]}, both])
     expected = model.encode(["the cat", picture(1), {"image": picture(1), "text": "the cat"}])
     assert np.allclose(vectors, expected, atol=1e-5)
 
