@@ -91,6 +91,26 @@ def test_a_long_film_is_sought_not_decoded(tmp_path: Path) -> None:
     assert 8 <= budget.num_decoded < 150
 
 
+def test_the_times_of_frames(tmp_path: Path) -> None:
+    """From the film's start, whatever clock it has; of an animation and of a folder as they say."""
+    film = write_film(tmp_path / "a.mp4", frames(COUNT), rate=10)
+    assert load_video(film).seconds == pytest.approx([index / 10 for index in EXPECTED])
+    choose = partial(sample_indices, num_frames=8)
+    bare = write_film(tmp_path / "a.ts", frames(COUNT), rate=10)  # MPEG-TS starts at 1.4 s
+    assert read_film(bare, choose, Budget(bare, VideoLimits())).seconds == pytest.approx([x / 10 for x in EXPECTED])
+    frames(4)[0].save(tmp_path / "a.gif", save_all=True, append_images=frames(4)[1:], duration=[500, 100, 400, 200])
+    assert load_video(tmp_path / "a.gif").seconds == pytest.approx([0, 0.5, 0.6, 1.0])
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(frames(4)):
+        frame.save(folder / f"{number}.png")
+    assert load_video(folder).seconds is None
+    assert load_video(folder, folder_rate=2).seconds == [0, 0.5, 1, 1.5]
+    assert len(load_video(folder, folder_rate=2, fps=1)) == 2
+    keys = {Item(video=folder).measure(Reading(folder_rate=rate)).key for rate in (None, 1.0, 2.0)}
+    assert len(keys) == 3
+
+
 def test_a_large_frame_is_scaled_down(tmp_path: Path) -> None:
     wide = [Image.new("RGB", (1600, 800), (9, 9, 9))] * 3
     wide[0].save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (1600, 800), (200, 9, 9))])

@@ -12,6 +12,7 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from llave import HardnessWeightedLoss, load_model
+from llave.data.frames import Frames
 from llave.errors import UserError
 from llave.models.model import EmbeddingModel
 from llave.models.prompts import model_input, require_video
@@ -92,6 +93,29 @@ def test_videos_of_equal_length_and_every_frame_counts(model: EmbeddingModel) ->
     for place in range(8):
         changed = [*frames[:place], video(1)[0], *frames[place + 1 :]]
         assert (model.encode([model_input("", None, video=changed)], convert_to_tensor=True)[0] - whole).norm() > 1e-4
+
+
+def test_a_model_is_told_when_frames_were_taken(model: EmbeddingModel) -> None:
+    """The same frames in 2 and in 60 seconds, and beside a video of unknown times; without being told, no difference.
+
+    EmbeddingGemma 2 is told only where its checkpoint says ``add_timestamps``.
+    """
+    if not model.supports("video"):
+        return
+    pictures = [picture(60, 60).rotate(90 * turn) for turn in range(4)]
+    quick, slow, unknown = (
+        model_input("a clip", None, video=Frames(pictures, seconds))
+        for seconds in ([0, 0.5, 1, 1.5], [0, 19.5, 39, 58.5], None)
+    )
+    vectors = model.encode([quick, slow, unknown], batch_size=3, convert_to_tensor=True)
+    for entry, vector in zip((quick, slow, unknown), vectors, strict=True):
+        assert torch.allclose(model.encode([entry], convert_to_tensor=True)[0], vector, atol=1e-5)
+    if model.family.timed and getattr(model.processor.video_processor, "add_timestamps", True):
+        assert (vectors[0] - vectors[1]).norm() > 1e-4
+    else:
+        assert torch.allclose(vectors[0], vectors[2], atol=1e-5)
+    once = model_input("", None, video=Frames(pictures[:1], [7.0]))
+    assert model.encode([once], convert_to_tensor=True).isfinite().all()
 
 
 def test_the_picture_comes_first_and_both_count(model: EmbeddingModel) -> None:

@@ -58,6 +58,7 @@ class EvalConfig:
         tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
         frames: frames of a video, at most.
         fps: frames of a second of a film; null spaces them evenly.
+        folder_rate: frames a second that folders of frames hold, for models that are told when each was taken.
         limit: only the first rows of each data set; null is all.
         cache: directory that keeps embeddings: a killed run goes on from it; null keeps none.
         device: e.g. cpu or cuda; null is the best there is.
@@ -90,6 +91,7 @@ class EvalConfig:
     tokens_per_batch: int | None = None
     frames: int = 8
     fps: float | None = None
+    folder_rate: float | None = None
     limit: int | None = None
     cache: Path | None = None
     device: str | None = None
@@ -219,6 +221,7 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
             video_max_pixels=config.video_max_pixels,
             num_frames=config.frames,
             fps=config.fps,
+            folder_rate=config.folder_rate,
         ),
         limit=config.limit,
         cache_dir=config.cache,

@@ -9,16 +9,25 @@ that would be more than ``num_frames``. That is how LLaVE reads films (``process
 ``llava/utils.py``). A folder of frames and an animation have no rate, and are sampled evenly.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from PIL import Image
 
-__all__ = ["NUM_FRAMES", "Choose", "frames_key", "sample_indices"]
+__all__ = ["NUM_FRAMES", "Choose", "Frames", "frames_key", "sample_indices"]
 
 NUM_FRAMES = 8
 """Frames of a video that a model sees, as in MMEB-V2."""
 Choose = Callable[[int, float | None], list[int]]
 """Of so many frames, so many a second (None: not known), those to take."""
+
+
+class Frames(list[Image.Image]):
+    """Frames of a video, in order, and the second at which each was taken; None where nobody knows."""
+
+    def __init__(self, frames: Iterable[Image.Image], seconds: Sequence[float] | None = None) -> None:
+        super().__init__(frames)
+        self.seconds = None if seconds is None else [float(second) for second in seconds]
 
 
 def sample_indices(count: int, rate: float | None = None, *, num_frames: int, fps: float | None = None) -> list[int]:
@@ -38,6 +47,7 @@ def sample_indices(count: int, rate: float | None = None, *, num_frames: int, fp
     return [int(index) for index in np.linspace(0, count - 1, num_frames).astype(int)]
 
 
-def frames_key(num_frames: int, fps: float | None) -> bytes:
-    """What a choice adds to a video's identity: with other frames it is another input."""
-    return f"|frames={num_frames}".encode() + (b"" if fps is None else f"@{fps:g}".encode())
+def frames_key(num_frames: int, fps: float | None, folder_rate: float | None = None) -> bytes:
+    """What a choice adds to a video's identity: with other frames, or other times of them, it is another input."""
+    said = {"@": fps, "~": folder_rate}
+    return f"|timed frames={num_frames}".encode() + "".join(f"{mark}{x:g}" for mark, x in said.items() if x).encode()

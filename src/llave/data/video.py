@@ -9,15 +9,13 @@ import re
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from llave.data.animation import read_animation
 from llave.data.bounded import run_bounded
 from llave.data.door import named
 from llave.data.extras import need
 from llave.data.film import read_film
 from llave.data.formats.read import read_structure
-from llave.data.frames import NUM_FRAMES, Choose, sample_indices
+from llave.data.frames import NUM_FRAMES, Choose, Frames, sample_indices
 from llave.data.images import load_image
 from llave.data.video_limits import Budget, VideoLimits
 from llave.errors import DataError, UserError
@@ -33,30 +31,37 @@ QUICK_PIXELS = 50_000_000
 
 
 def load_video(
-    source: str | Path, *, num_frames: int = NUM_FRAMES, fps: float | None = None, limits: VideoLimits = LIMITS
-) -> list[Image.Image]:
-    """At most ``num_frames`` frames of a local video, upright and in RGB, in order. Safe to call from threads.
+    source: str | Path,
+    *,
+    num_frames: int = NUM_FRAMES,
+    fps: float | None = None,
+    folder_rate: float | None = None,
+    limits: VideoLimits = LIMITS,
+) -> Frames:
+    """At most ``num_frames`` frames of a local video, upright and in RGB, in order, and their times. Threads may call.
 
     Args:
         source: a film, an animated picture, or a folder of frames (``frame2`` comes before ``frame10``).
         num_frames: at most; a video that has fewer gives those it has.
         fps: frames to take of a second of a film; None spaces ``num_frames`` evenly.
+        folder_rate: frames a second that a folder of frames holds; None: their times are not known.
         limits: what is beyond them is refused, except that a large frame is scaled down.
 
     Raises:
         DataError: missing, not a video, truncated, corrupt or beyond a limit; the message names the file.
-        UserError: ``num_frames`` below 1, ``fps`` not above 0, or PyAV is needed and not installed.
+        UserError: ``num_frames`` below 1, ``fps`` or ``folder_rate`` not above 0, or PyAV is needed and not installed.
     """
     if num_frames < 1:
         raise UserError(f"num_frames must be at least 1, not {num_frames}")
-    if fps is not None and not 0 < fps < math.inf:
-        raise UserError(f"fps must be a number above 0, not {fps:g}")
+    for name, rate in (("fps", fps), ("folder_rate", folder_rate)):
+        if rate is not None and not 0 < rate < math.inf:
+            raise UserError(f"{name} must be a number above 0, not {rate:g}")
     choose = partial(sample_indices, num_frames=num_frames, fps=fps)
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(source), re.IGNORECASE):
         raise DataError(f"{source}: an address, not a file; download the video first")
     path = Path(source)
     if path.is_dir():
-        return _from_folder(path, choose, limits)
+        return _from_folder(path, choose, folder_rate, limits)
     if not path.is_file():
         raise DataError(f"{path}: no such video")
     with named(str(path)), path.open("rb") as file:
@@ -97,7 +102,7 @@ def frame_paths(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: _natural(path.name))
 
 
-def frames_of(path: Path, choose: Choose, limits: VideoLimits) -> list[Image.Image]:
+def frames_of(path: Path, choose: Choose, limits: VideoLimits) -> Frames:
     """Of an animation or a film; a slow one is to be read where it can be killed."""
     budget = Budget(path, limits)
     with path.open("rb") as file:
@@ -110,11 +115,12 @@ def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)], name
 
 
-def _from_folder(folder: Path, choose: Choose, limits: VideoLimits) -> list[Image.Image]:
+def _from_folder(folder: Path, choose: Choose, rate: float | None, limits: VideoLimits) -> Frames:
     paths = frame_paths(folder)
     if not paths:
         raise DataError(f"{folder}: no frames in this folder ({', '.join(sorted(FRAME_SUFFIXES))})")
     budget = Budget(folder, limits)
     budget.count(len(paths))
-    chosen = [paths[index] for index in choose(len(paths), None)]
-    return [budget.kept(load_image(path, max_pixels=limits.pixels)) for path in chosen]
+    chosen = choose(len(paths), rate)
+    frames = [budget.kept(load_image(paths[index], max_pixels=limits.pixels)) for index in chosen]
+    return Frames(frames, None if rate is None else [index / rate for index in chosen])

@@ -35,6 +35,7 @@ class Protocol:
             (Qwen2-VL), or of all frames together (Qwen3-VL).
         num_frames: of a video, at most.
         fps: frames of a second of a film; None spaces ``num_frames`` evenly.
+        folder_rate: frames a second that folders of frames hold; None: nobody knows.
     """
 
     form: Form = "text"
@@ -47,6 +48,7 @@ class Protocol:
     video_max_pixels: int | None = None
     num_frames: int = NUM_FRAMES
     fps: float | None = None
+    folder_rate: float | None = None
 
     @property
     def reading(self) -> Reading:
@@ -54,7 +56,7 @@ class Protocol:
         limits = VideoLimits()
         if self.video_max_pixels is not None:  # a frame that is scaled down before would be another input
             limits = VideoLimits(kept_pixels=max(limits.kept_pixels, min(self.video_max_pixels, LARGEST_FRAME)))
-        return Reading(num_frames=self.num_frames, fps=self.fps, videos=limits)
+        return Reading(num_frames=self.num_frames, fps=self.fps, folder_rate=self.folder_rate, videos=limits)
 
     def cache_name(self, fingerprint: str) -> str:
         """Where vectors of a model are kept: apart, if it does not get its inputs in its own way.

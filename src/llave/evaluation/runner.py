@@ -139,7 +139,7 @@ def _notes(table: ItemTable, protocol: Protocol) -> list[str]:
     if protocol.fps is None:
         return []
     videos = [path for number in range(len(table)) if table.row_item(number).video and (path := table.path(number))]
-    without = sum(not has_rate(path) for path in videos)
+    without = sum(not (has_rate(path) or (path.is_dir() and protocol.folder_rate)) for path in videos)
     if not without:
         return []
     return [

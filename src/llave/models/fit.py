@@ -18,7 +18,7 @@ from llave.data.identity import normal_text
 from llave.data.suffixes import FILMS
 from llave.data.video import load_video
 from llave.models.pictures import each_part, fit_picture
-from llave.models.prompts import stack_frames
+from llave.models.prompts import timed_frames
 
 __all__ = ["MediaTokens", "count_media", "fit_input"]
 
@@ -127,7 +127,7 @@ def _is_film(name: str) -> bool:
 def _video(video: Any) -> Any:
     """The frames of a file (F, H, W, 3); pictures that are frames, each fitted; arrays as they are."""
     if isinstance(video, (str, Path)) and os.path.exists(video):
-        return stack_frames(load_video(Path(video)))
+        return timed_frames(load_video(Path(video)))
     if isinstance(video, (list, tuple)) and video and all(isinstance(frame, Image.Image) for frame in video):
         return [fit_picture(frame) for frame in video]
     return video

@@ -18,6 +18,7 @@ from llave.models.cut import common_end, cut_rows, shortened
 from llave.models.families import UNKNOWN, Family, PoolingMode, family_of
 from llave.models.fit import MediaTokens, count_media, fit_input
 from llave.models.pooled import UNLIMITED, pooled, take_videos
+from llave.models.prompts import stacked
 
 __all__ = ["SOUNDS", "Cuts", "EmbeddingModel", "Fusion", "Prompt"]
 
@@ -129,7 +130,7 @@ class EmbeddingModel(SentenceTransformer):
         Raises:
             DataError: a picture that cannot be decoded, or a picture and a prompt that leave no room for the text.
         """
-        fitted = [fit_input(entry, self._media_tokens, self._takes) for entry in inputs]
+        fitted = self._fitted(inputs)
         features, cut = self._preprocess(fitted, prompt, kwargs)
         for kind, values, counts in (
             ("video", "pixel_values_videos", "num_videos_per_sample"),
@@ -144,9 +145,19 @@ class EmbeddingModel(SentenceTransformer):
     def cut_tokens(self, inputs: Sequence[Any], prompt: Prompt = None) -> list[int]:
         """How many tokens of each input's text the model does not read. Costs what preprocessing them costs."""
         prompts = self._prompts(prompt, len(inputs))
-        fitted = [fit_input(entry, self._media_tokens, self._takes) for entry in inputs]
+        fitted = self._fitted(inputs)
         cuts = [self._preprocess([entry], words, {})[1] for entry, words in zip(fitted, prompts, strict=True)]
         return [cut.get(0, 0) for cut in cuts]
+
+    def _fitted(self, inputs: Sequence[Any]) -> list[Any]:
+        """Inputs in the one form; the times of a video's frames only where the model is told them."""
+        fitted = [fit_input(entry, self._media_tokens, self._takes) for entry in inputs]
+        if self.family.timed:
+            return fitted
+        return [
+            {**entry, "video": stacked(entry["video"])} if isinstance(entry, dict) and "video" in entry else entry
+            for entry in fitted
+        ]
 
     def _preprocess(
         self, fitted: list[Any], prompt: Prompt, kwargs: dict[str, Any]

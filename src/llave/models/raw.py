@@ -18,6 +18,7 @@ from PIL import Image
 from llave.data.mmeb import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 from llave.errors import UserError
 from llave.models.fit import MediaTokens
+from llave.models.prompts import stacked
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -59,7 +60,7 @@ def raw_features(model: "SentenceTransformer", inputs: "Sequence[ModelInput]") -
     texts = [_with_tokens(tokens.as_text(entry["text"]), processor) for entry in entries]
     # A list of pictures for each text: some processors (SmolVLM's) must know whose they are.
     pictures = [[_enlarged(entry["image"])] for entry in entries if "image" in entry]
-    videos = [entry["video"] for entry in entries if "video" in entry]
+    videos = [stacked(entry["video"]) for entry in entries if "video" in entry]
     features: dict[str, Any]
     if pictures or videos:
         options = transformer.processing_kwargs

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from llave.errors import DataError
+from llave.models.prompts import stacked
 
 __all__ = ["MIXED", "Rows", "fuse", "slice_mixed"]
 
@@ -145,7 +146,7 @@ def _parts(entry: Any) -> tuple[str | None, list[Any]] | None:
     if "image" in entry:
         pictures += entry["image"] if isinstance(entry["image"], (list, tuple)) else [entry["image"]]
     if "video" in entry:
-        frames = entry["video"]["array"] if isinstance(entry["video"], dict) else entry["video"]
+        frames = stacked(entry["video"])
         pictures += [frame if isinstance(frame, Image.Image) else Image.fromarray(frame) for frame in frames]
     text = entry.get("text")
     return (text if text or not pictures else None), pictures
