@@ -18,7 +18,7 @@ from llave.models.loaded.tokenizer_file import TokenizerFile, part_of, rules_of
 __all__ = ["PROBES", "tokenizer_differences"]
 
 PROBES = (
-    "a crab on the beach\n", "  two  spaces,\ta tab and an end  ", "Don't panic: it's 1,234.56 (or 42%)!", "", " ", "\n",
+    "a crab on the beach\n", "  two  spaces,\ta tab and an end  ", "Don't panic: it's 1,234.56 (or 42%)!", "", "\n",
     "Café, cafe\u0301 Ångström ﬁne ½ x² İstanbul ẞ", "日本語のテキスト、한국어 текст عربى", "हिन्दी में वाक्य", "emoji 🦀",
     "line one\n\n  line two\r\nline three", "MiXeD CaSe snake_case CamelCase", "def f(x):\n    return x[0]\n",
     "“quotes” – dashes — and… \u00a0\u200b\ufeff", "https://example.org/a?b=c&d=1 name@example.org",

@@ -3,6 +3,7 @@
 The vocabulary is nearly all of the file (11 MB of Qwen2's) and none of what drifts, so it is not parsed.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ __all__ = ["STEPS", "TokenizerFile", "part_of", "rules_of"]
 STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 WORDS = ("vocab", "merges")
 _LISTS = ("normalizers", "pretokenizers", "processors", "decoders")
+_BEHIND = 20
+"""Bytes from the word ``"vocab"`` to a place in its value."""
 _NO_EFFECT = ("trim_offsets",)
 """Fields of a rule that move the places of tokens in the text, and no token."""
 
@@ -35,7 +38,7 @@ class TokenizerFile:
 
     def __init__(self, path: Path) -> None:
         with named(str(path), "cannot be read as a tokenizer"):
-            said = _head(path.read_text("utf-8"))
+            said = _read(path.read_bytes())
             self.added: list[dict[str, Any]] = said.get("added_tokens") or []
             self.model: dict[str, Any] = said.get("model") or {}
             empty = {"type": "WordLevel", "vocab": {}, "unk_token": "[UNK]"}
@@ -69,35 +72,32 @@ def rules_of(part: Any) -> list[dict[str, Any]]:
     return [{key: value for key, value in part.items() if key not in _NO_EFFECT}]
 
 
-def _head(text: str) -> dict[str, Any]:
-    """The file's top level, its model without vocabulary."""
+def _read(content: bytes) -> dict[str, Any]:
+    """The file's top level, its model without words."""
     said: dict[str, Any] = {}
-    for key, at in _keys(text, 0):
-        if key == "model":
-            said[key] = {
-                name: _decode(text, place)[0] for name, place in _keys(text, at, until=WORDS) if name not in WORDS
-            }
-            break  # it comes last: what would follow is read below
-        said[key] = _decode(text, at)[0]
-    return said if all(step in said for step in ("added_tokens", "normalizer", "pre_tokenizer")) else _whole(text)
+    with contextlib.suppress(ValueError, IndexError):  # cut at another place than the vocabulary: read as a whole
+        text = content[: content.find(b'"vocab"') + _BEHIND].decode("utf-8", "ignore")
+        for key, at in _keys(text, 0):
+            if key == "model":
+                said[key] = {name: _decode(text, at)[0] for name, at in _keys(text, at) if name not in WORDS}
+                break
+            said[key] = _decode(text, at)[0]
+    if "model" not in said or any(step not in said for step in ("added_tokens", *STEPS)):
+        said = json.loads(content)
+        said["model"] = {key: value for key, value in said["model"].items() if key not in WORDS}
+    return said
 
 
-def _whole(text: str) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(text)
-    return {**said, "model": {key: value for key, value in said.get("model", {}).items() if key not in WORDS}}
-
-
-def _keys(text: str, at: int, until: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
-    """The keys of the object at a place, each with the place of its value; stops behind one of ``until``."""
+def _keys(text: str, at: int) -> Iterator[tuple[str, int]]:
+    """The keys of the object at a place, each with the place of its value; words and what follows them are left."""
     at = text.index("{", at) + 1
     while text[at := _blank(text, at)] != "}":
         key, at = _decode(text, at)
         at = _blank(text, at, ":")
         yield key, at
-        if key in until:
+        if key in WORDS:
             return
-        if key != "model":
-            at = _blank(text, _decode(text, at)[1], ",")
+        at = _blank(text, _decode(text, at)[1], ",")
 
 
 def _decode(text: str, at: int) -> tuple[Any, int]:

@@ -68,7 +68,7 @@ def _names(
     ]
     if missing:
         yield Difference(
-            part="weights", name=f"{len(missing)} missing tensors", where="the weights", file="nothing",
+            part="weights", name=f"{len(missing)} missing tensors", where="the checkpoint", file="nothing",
             loaded=f"random numbers for {_some(missing)}", effect="vectors",
             remedy="fetch the checkpoint again; if it is whole, this transformers does not know its names: update it",
         )  # fmt: skip
@@ -85,7 +85,7 @@ def _names(
     ]
     if unexpected:
         yield Difference(
-            part="weights", name=f"{len(unexpected)} unexpected tensors", where="the weights", file=_some(unexpected),
+            part="weights", name=f"{len(unexpected)} unexpected tensors", where="the checkpoint", file=_some(unexpected),
             loaded="nothing of them", effect="perhaps",
             remedy=f"{type(network).__name__} has no place for them: a head, or an architecture that it is not",
         )  # fmt: skip
@@ -96,7 +96,7 @@ def _names(
     ]
     if shapes:
         yield Difference(
-            part="weights", name=f"{len(shapes)} tensors of another shape", where="the weights", file=_some(shapes),
+            part="weights", name=f"{len(shapes)} tensors of another shape", where="the checkpoint", file=_some(shapes),
             loaded="random numbers", effect="vectors", remedy="config.json is not that of these weights",
         )  # fmt: skip
 
@@ -111,13 +111,13 @@ def _loaded_names(
     mapping = get_model_conversion_mapping(network)
     renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
     converters = [one for one in mapping if isinstance(one, WeightConverter)]
-    prefix = network.base_model_prefix
+    prefix, known = network.base_model_prefix, dict(state)
     names: dict[str, str] = {}
     converted: set[str] = set()
     for name in sorted(stored, key=dot_natural_key):
-        renamed, pattern = rename_source_key(name, renamings, converters, prefix, dict(state))
+        renamed, pattern = rename_source_key(name, renamings, converters, prefix, known)
         if renamed not in state and name in state:
-            renamed, pattern = rename_source_key(name, [], [], prefix, dict(state))
+            renamed, pattern = rename_source_key(name, [], [], prefix, known)
         names[name] = renamed
         if pattern is not None:
             one = next(one for one in converters if pattern in one.source_patterns)
@@ -137,7 +137,7 @@ def _types(stored: Collection[StoredTensor], state: Mapping[str, Tensor], config
     if in_file != loaded:
         shorter = _PRECISION.get(loaded, 0) < _PRECISION.get(in_file, 0)
         effect: Effect = "perhaps" if shorter else "none"
-        yield _dtype("dtype", "the weights", in_file, loaded, effect, f"--dtype {_word(in_file)}" if shorter else "")
+        yield _dtype("dtype", "the checkpoint", in_file, loaded, effect, f"--dtype {_word(in_file)}" if shorter else "")
     claimed = config.get("dtype") or config.get("torch_dtype")
     if isinstance(claimed, str) and claimed not in {"auto", _word(loaded), _word(in_file)}:
         yield _dtype("dtype", "config.json", claimed, loaded, "none")
