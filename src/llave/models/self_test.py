@@ -70,7 +70,7 @@ class _SelfTest:
             yield self._tried("fused is neither alone", f"> {self.tolerance:g}", self._both_count)
         if self.alone:
             yield self._tried("mix: alone = together", f"≤ {self.tolerance:g}", self._mix)
-        if self.last_token:
+        if self.last_token and "text" in self.alone:
             yield self._tried("padding on the other side", f"≤ {self.tolerance:g}", self._other_side)
         if self.model.tokenizer is not None and "text" in self.inputs:
             yield self._tried("a long text is cut inside", "its end stays", self._long)

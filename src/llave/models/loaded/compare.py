@@ -65,7 +65,7 @@ def warn_of_differences(model: "EmbeddingModel") -> None:
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         log.warning(
-            "%s: not as its files say, and other vectors for it: %s%s; see llave doctor %s",
+            "%s: what was loaded is not what its files say, and changes vectors: %s%s; see llave doctor %s",
             model.source, found[0], more, model.source,
         )  # fmt: skip
 

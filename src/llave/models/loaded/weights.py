@@ -85,8 +85,8 @@ def _names(
     ]
     if unexpected:
         yield Difference(
-            part="weights", name=f"{len(unexpected)} unexpected tensors", where="the checkpoint", file=_some(unexpected),
-            loaded="nothing of them", effect="perhaps",
+            part="weights", name=f"{len(unexpected)} unexpected tensors", where="the checkpoint",
+            file=_some(unexpected), loaded="nothing of them", effect="perhaps",
             remedy=f"{type(network).__name__} has no place for them: a head, or an architecture that it is not",
         )  # fmt: skip
     shapes = [
