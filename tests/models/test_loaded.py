@@ -5,10 +5,12 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, normalizers, pre_tokenizers, processors
 
@@ -18,6 +20,7 @@ from llave.models.convert import convert
 from llave.models.loaded.compare import compare, folder_of, warn_of_differences
 from llave.models.loaded.difference import Difference
 from llave.models.loaded.tokenizer_file import TokenizerFile
+from llave.models.loaded.weights import weight_differences
 from llave.models.model import EmbeddingModel
 from llave.models.open import save_model
 from tests.models.conftest import FAMILIES
@@ -275,6 +278,62 @@ def test_a_missing_weight_is_random(copied: Copied, caplog: pytest.LogCaptureFix
     assert "1 missing tensors" in caplog.text
 
 
+def legacy(name: str) -> str:
+    return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+
+def before_4_52(name: str) -> str:
+    for new, old in (("model.language_model.", "language_model.model."), ("lm_head.", "language_model.lm_head.")):
+        name = old + name.removeprefix(new) if name.startswith(new) else name
+    return name.removeprefix("model.")
+
+
+SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
+NAMED: dict[str, tuple[Callable[[], Any], Callable[[str], str]]] = {
+    "BERT's first names, its head": (lambda: transformers.BertForMaskedLM(transformers.BertConfig(**SIZES)), legacy),
+    "experts, each by itself": (
+        lambda: transformers.Qwen3MoeForCausalLM(
+            transformers.Qwen3MoeConfig(
+                **SIZES,
+                num_key_value_heads=2,
+                head_dim=8,
+                num_experts=4,
+                num_experts_per_tok=2,
+                moe_intermediate_size=16,
+            )
+        ),
+        str,
+    ),
+    "tied": (
+        lambda: transformers.Qwen2ForCausalLM(
+            transformers.Qwen2Config(**SIZES, num_key_value_heads=2, tie_word_embeddings=True)
+        ),
+        str,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_names_that_transformers_changes(tmp_path: Path, kind: str) -> None:
+    make, rename = NAMED[kind]
+    make().save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    save_file({rename(name): value for name, value in state.items()}, tmp_path / "model.safetensors", {"format": "pt"})
+    network = transformers.AutoModel.from_pretrained(tmp_path)
+    assert set(load_file(tmp_path / "model.safetensors")) != set(network.state_dict())
+    transformer = SimpleNamespace(model=network, module_output_name="token_embeddings")
+    assert list(weight_differences(transformer, tmp_path)) == []
+
+
+def test_a_llava_of_older_names(copied: Copied) -> None:
+    model, place = copied("llava_onevision")
+    state = load_file(place / "model.safetensors")
+    names = {name: before_4_52(name) for name in state}
+    assert "language_model.model.norm.weight" in names.values()
+    save_file({names[name]: value for name, value in state.items()}, place / "model.safetensors", {"format": "pt"})
+    assert compare(model) == []
+
+
 def test_weights_without_a_place(copied: Copied) -> None:
     """Another shape, and a head that is not one for tokens; lm_head is left out on purpose."""
     model, place = copied()
@@ -302,6 +361,9 @@ def test_a_file_that_cannot_be_read(copied: Copied, caplog: pytest.LogCaptureFix
     model, place = copied("bert")
     (place / "tokenizer_config.json").write_text("{")
     with pytest.raises(DataError, match=r"tokenizer_config\.json: cannot be read as JSON"):
+        compare(model)
+    (place / "tokenizer_config.json").write_text('["not", "settings"]')
+    with pytest.raises(DataError, match="cannot be compared with the open model"):
         compare(model)
     warn_of_differences(model)  # an open model stays open
     assert "not compared with its checkpoint" in caplog.text

@@ -99,7 +99,7 @@ def _files(about: "Overview", differences: list["Difference"]) -> Iterator[Row]:
     elif not differences:
         yield "ok", "files", f"loaded as {about.directory} says"
     for one in differences:
-        remedy = f"  → {one.remedy}" if one.remedy else ""
+        remedy = f"; {one.remedy}" if one.remedy else ""
         yield _EFFECT[one.effect], one.part, f"{one.name}: {one.where} says {one.file}, loaded is {one.loaded}{remedy}"
 
 
@@ -125,5 +125,5 @@ def _show(rows: list[Row]) -> None:
     table = Table.grid(padding=(0, 1))
     for mark, name, said in rows:
         style = _STYLE.get(mark, "")
-        table.add_row(Text(mark, style), Text(name, "bold"), Text(said))
+        table.add_row(Text(mark, style), Text(name, "bold"), Text(said, overflow="fold"))
     Console(highlight=False).print(table)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sentence_transformers.sentence_transformer.modules import Transformer
 
+from llave.data.door import named
 from llave.errors import DataError
 from llave.models.loaded.difference import Difference
 from llave.models.loaded.modules import module_differences, transformer_folder
@@ -39,7 +40,8 @@ def compare(model: "EmbeddingModel", *, thorough: bool = False) -> list[Differen
     if directory is None:
         return []
     order = ("vectors", "perhaps", "none")
-    return sorted(_all(model, directory, thorough), key=lambda one: order.index(one.effect))
+    with named(str(directory), "cannot be compared with the open model"):  # its files may hold anything
+        return sorted(_all(model, directory, thorough), key=lambda one: order.index(one.effect))
 
 
 def folder_of(model: "EmbeddingModel") -> Path | None:

@@ -18,8 +18,16 @@ from llave.models.loaded.difference import Difference, Effect, read_json
 
 __all__ = ["weight_differences"]
 
-_HEADS = re.compile(r"(^|\.)lm_head\.|^(cls|score|classifier|qa_outputs|vocab_projector|vocab_transform|mtp)\.")
-"""Of tensors for the next token, classes, answers."""
+_HEADS = re.compile(r"(^|\.)lm_head\.|^(score|mtp)\.")
+"""Of tensors for the next token and for scores."""
+_TASKS = (
+    "ForMaskedLM",
+    "ForPreTraining",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+)
+"""Ends of the names of architectures whose tensors are a head's where they are not the base model's."""
 _CONSTANTS = re.compile(r"(^|\.)(inv_freq|position_ids|masked_bias|num_batches_tracked)$")
 _SHOWN = 3
 _PRECISION = {torch.float64: 52, torch.float32: 23, torch.float16: 10, torch.bfloat16: 7}
@@ -29,7 +37,7 @@ _PRECISION = {torch.float64: 52, torch.float32: 23, torch.float16: 10, torch.bfl
 def weight_differences(transformer: Any, folder: Path) -> Iterator[Difference]:
     """Missing, unexpected and other-shaped tensors; the type of the numbers.
 
-    Adapters and quantized networks are left out: their tensors are not those of the files.
+    Adapters, quantized networks and those spread by DeepSpeed are left out: their tensors are not those of the files.
 
     Args:
         transformer: sentence-transformers' first module.
@@ -39,9 +47,10 @@ def weight_differences(transformer: Any, folder: Path) -> Iterator[Difference]:
         DataError: weights that cannot be read.
     """
     network = transformer.model
+    elsewhere = any(value.is_meta or hasattr(value, "ds_id") for value in network.parameters())
     adapted = hasattr(network, "peft_config") or (folder / "adapter_config.json").is_file()
     quantized = getattr(network.config, "quantization_config", None) or getattr(network, "hf_quantizer", None)
-    if adapted or quantized:
+    if elsewhere or adapted or quantized:
         return
     stored = {tensor.name: tensor for tensor in stored_tensors(folder)}
     state: dict[str, Tensor] = network.state_dict()
@@ -72,6 +81,7 @@ def _names(
             loaded=f"random numbers for {_some(missing)}", effect="vectors",
             remedy="fetch the checkpoint again; if it is whole, this transformers does not know its names: update it",
         )  # fmt: skip
+    of_task = str((network.config.architectures or [""])[0]).endswith(_TASKS)
     encoder_alone = type(network).__name__.endswith("EncoderModel")
     unexpected = [
         name
@@ -81,6 +91,7 @@ def _names(
         and not _matches(renamed, network._keys_to_ignore_on_load_unexpected)
         and not _CONSTANTS.search(name)
         and not _HEADS.search(name)
+        and not (of_task and not name.startswith(f"{network.base_model_prefix}."))
         and not (encoder_alone and "decoder." in name)
     ]
     if unexpected:
