@@ -245,6 +245,24 @@ def test_the_template(copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.name, found.file, found.effect) == ("id of <|image_pad|>", "5", "vectors")
 
 
+def test_what_the_checkpoint_opens_it_with_has_the_last_word(copied: Copied) -> None:
+    """sentence_bert_config.json may name other sizes, a side, a length, and small letters before all."""
+    _, place = copied(saved=True)
+    more = {
+        "processor_kwargs": {"max_pixels": 50176, "padding_side": "left"},
+        "max_seq_length": 99,
+        "do_lower_case": True,
+    }
+    edit(place / "sentence_bert_config.json", lambda said: {**said, **more})
+    model = load_model(place, device="cpu")
+    assert model[0].processor.image_processor.size["longest_edge"] == 50176
+    assert (model.max_seq_length, model.tokenizer.padding_side) == (99, "left")
+    assert model.tokenizer("A")["input_ids"] == model.tokenizer("a")["input_ids"]
+    assert compare(model, thorough=True) == []
+    edit(place / "sentence_bert_config.json", lambda said: {**said, "processor_kwargs": {}})
+    assert next(one.name for one in compare(model)).startswith("size of the image_processor")
+
+
 def test_pooling(copied: Copied) -> None:
     model, place = copied(saved=True)
     pooling = place / "1_Pooling" / "config.json"

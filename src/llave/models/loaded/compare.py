@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Transformer
 from llave.data.door import named
 from llave.errors import DataError
 from llave.models.loaded.difference import Difference
-from llave.models.loaded.modules import module_differences, transformer_folder
+from llave.models.loaded.modules import module_differences, opening_options, transformer_folder
 from llave.models.loaded.processors import processor_differences
 from llave.models.loaded.template import template_differences
 from llave.models.loaded.tokenizer import tokenizer_differences
@@ -78,10 +78,16 @@ def _all(model: "EmbeddingModel", directory: Path, thorough: bool) -> Iterator[D
     if not isinstance(transformer, Transformer):
         return
     folder = transformer_folder(directory)
-    tokenizer, processor = transformer.tokenizer, transformer.processor
+    tokenizer, processor, options = transformer.tokenizer, transformer.processor, opening_options(folder)
     if tokenizer is not None:
-        longest = model.max_seq_length
-        yield from tokenizer_differences(tokenizer, folder, longest=longest, thorough=thorough)
-    yield from template_differences(processor, transformer.config, tokenizer, folder)
-    yield from processor_differences(processor, folder)
+        yield from tokenizer_differences(
+            tokenizer,
+            folder,
+            options,
+            longest=model.max_seq_length,
+            lowered=transformer.do_lower_case,
+            thorough=thorough,
+        )
+    yield from template_differences(processor, transformer.config, tokenizer, folder, options)
+    yield from processor_differences(processor, folder, options)
     yield from weight_differences(transformer, folder)

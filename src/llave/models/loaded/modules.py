@@ -8,7 +8,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from llave.models.loaded.difference import Difference, read_json
 
-__all__ = ["module_differences", "transformer_folder"]
+__all__ = ["module_differences", "opening_options", "transformer_folder"]
 
 _REMEDY = "open the directory again as it is; modules.json and the configurations beside it say how it was trained"
 _POOLING = {"embedding_dimension", "pooling_mode", "include_prompt"}
@@ -23,6 +23,19 @@ def transformer_folder(directory: Path) -> Path:
     modules = read_json(directory / "modules.json")
     first = modules[0].get("path", "") if isinstance(modules, list) and modules and isinstance(modules[0], dict) else ""
     return directory / str(first)
+
+
+def opening_options(folder: Path) -> dict[str, Any]:
+    """With what sentence_bert_config.json has the tokenizer and the processor opened: it has the last word.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    said = read_json(folder / "sentence_bert_config.json")
+    options: dict[str, Any] = {**(said.get("tokenizer_args") or {}), **(said.get("processor_kwargs") or {})}
+    if said.get("max_seq_length") is not None:
+        options.setdefault("model_max_length", said["max_seq_length"])
+    return options
 
 
 def module_differences(model: Any, directory: Path) -> Iterator[Difference]:

@@ -18,18 +18,22 @@ _LIMITS = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
 _NOT_PIXELS = {"do_convert_rgb", "return_metadata", "input_data_format", "data_format", "return_tensors", "device"}
 _TYPES = ("image_processor_type", "video_processor_type", "feature_extractor_type")
 _BACKENDS = ("Fast", "Pil")
+_OPENED = ("size", "crop_size", "min_pixels", "max_pixels", "resample", "image_mean", "image_std", "do_resize")
+"""Settings that options change in both processors."""
 _SMALL = 1e-6
 
 
-def processor_differences(processor: Any, folder: Path) -> Iterator[Difference]:
+def processor_differences(processor: Any, folder: Path, options: Mapping[str, Any]) -> Iterator[Difference]:
     """What changes pixels: every setting in the files that the loaded processors have as well.
+
+    Args:
+        options: with which the checkpoint has its processor opened; they win over the files.
 
     Raises:
         DataError: a file that cannot be read.
     """
     nested = read_json(folder / "processor_config.json")
     version = str(read_json(folder / "config.json").get("transformers_version", ""))
-    options = read_json(folder / "sentence_bert_config.json").get("processor_kwargs") or {}
     chosen = options.get("use_fast") is False or options.get("backend") == "pil"
     for name, files in _FILES.items():
         loaded = getattr(processor, name, None)
@@ -41,7 +45,7 @@ def processor_differences(processor: Any, folder: Path) -> Iterator[Difference]:
             said = read_json(folder / where) if where else {}
         if loaded is None or not said:
             continue
-        yield from _settings(name, where, said, loaded)
+        yield from _settings(name, where, {**said, **{key: options[key] for key in _OPENED if key in options}}, loaded)
         # transformers 4 called PIL's class by the name that is torchvision's since 5, and saved it in this file alone
         before_5 = where == "preprocessor_config.json" and version.startswith("4.")
         yield from _class(name, where, said, loaded, pil=chosen or before_5)

@@ -1,6 +1,6 @@
 """The chat template in use beside the checkpoint's, and the tokens that stand for pictures and videos."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,17 @@ _MEDIA = {
 _SHOWN = 60
 
 
-def template_differences(processor: Any, config: Any, tokenizer: Any, folder: Path) -> Iterator[Difference]:
+def template_differences(
+    processor: Any, config: Any, tokenizer: Any, folder: Path, options: Mapping[str, Any]
+) -> Iterator[Difference]:
     """The template, and tokens of media whose id is another one in the model's configuration.
 
     Raises:
         DataError: a file that cannot be read.
     """
     where, said = _template(folder)
+    if options.get("chat_template"):
+        where, said = "sentence_bert_config.json", options["chat_template"]
     loaded = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
     theirs, ours = _one(said), _one(loaded)
     if theirs is not None and theirs != ours:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 from llave.models.loaded.difference import Difference, Effect, read_json
 from llave.models.loaded.tokenizer_file import TokenizerFile, part_of, rules_of
@@ -37,22 +37,28 @@ AS_THE_FILE = (
 )
 
 
-def tokenizer_differences(tokenizer: Any, folder: Path, *, longest: int | None, thorough: bool) -> Iterator[Difference]:
+def tokenizer_differences(
+    tokenizer: Any, folder: Path, options: Mapping[str, Any], *, longest: int | None, lowered: bool, thorough: bool
+) -> Iterator[Difference]:
     """Rules, added and special tokens, side of the padding, length.
 
     Args:
         tokenizer: the loaded one.
         folder: of its files.
+        options: with which the checkpoint has it opened; they win over the files.
+        lowered: sentence-transformers put a rule before the others: small letters.
         longest: tokens that the open model reads.
         thorough: read the vocabulary as well and tokenize texts with both (a second for 150,000 words).
 
     Raises:
         DataError: a file that cannot be read.
     """
-    settings = read_json(folder / "tokenizer_config.json")
+    settings = {**read_json(folder / "tokenizer_config.json"), **options}
     path = folder / "tokenizer.json"
     if path.is_file() and tokenizer.is_fast:
         file = TokenizerFile(path)
+        if lowered:
+            _lower(file.backend, tokenizer.backend_tokenizer)
         found = [
             *_rules(file.backend, tokenizer.backend_tokenizer),
             *_model(file, tokenizer.backend_tokenizer),
@@ -60,7 +66,7 @@ def tokenizer_differences(tokenizer: Any, folder: Path, *, longest: int | None, 
         ]
         yield from found
         if thorough and not any(one.effect == "vectors" for one in found):
-            yield from _ids(path, tokenizer)
+            yield from _ids(path, tokenizer, lowered=lowered)
     yield from _special(tokenizer, settings, read_json(folder / "special_tokens_map.json"))
     side = settings.get("padding_side")
     if side is not None and side != tokenizer.padding_side:
@@ -154,11 +160,20 @@ def _of(token: Any) -> Any:
     return lambda flag: getattr(token, flag)
 
 
-def _ids(path: Path, tokenizer: Any) -> Iterator[Difference]:
+def _lower(file: Any, loaded: Any) -> None:
+    """Give a tokenizer the first rule of another, if that is small letters, as sentence-transformers does."""
+    if rules_of(part_of(loaded, "normalizer"))[:1] == [{"type": "Lowercase"}]:
+        before = [] if file.normalizer is None else [file.normalizer]
+        file.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
+
+
+def _ids(path: Path, tokenizer: Any, *, lowered: bool) -> Iterator[Difference]:
     """The same ids for the same texts, vocabulary and merges included."""
     whole: Any = Tokenizer.from_file(str(path))
     whole.no_truncation()
     whole.no_padding()
+    if lowered:
+        _lower(whole, tokenizer.backend_tokenizer)
     words, now = whole.get_vocab_size(), len(tokenizer)
     if now < words:
         yield _said("vocabulary", "tokenizer.json", f"{words} tokens", f"{now}", "vectors", AS_THE_FILE)
