@@ -19,7 +19,7 @@ from llave.data.video import VideoLimits, frame_paths, has_rate, load_video
 from llave.data.video_limits import Budget
 from llave.encode.item import Item, Reading
 from llave.errors import DataError, UserError
-from llave.models.prompts import num_frames_of, stack_frames
+from llave.models.prompts import num_frames_of, stack_frames, stacked
 from tests.data.films import SIZE, frames, index_of, write_film
 
 COUNT = 23
@@ -332,8 +332,8 @@ def test_an_item_becomes_a_model_input(tmp_path: Path) -> None:
     alone = Item(video=videos / "a.mp4").load(Reading())
     assert isinstance(alone, dict)
     assert list(alone) == ["video"]
-    assert alone["video"].shape == (8, 48, 64, 3)
-    assert alone["video"].dtype == np.uint8
+    assert stacked(alone["video"]).shape == (8, 48, 64, 3)
+    assert stacked(alone["video"]).dtype == np.uint8
     both = Item("what happens?", video=videos / "shots").load(Reading(num_frames=4))
     assert isinstance(both, dict)
     assert both["text"] == "what happens?"

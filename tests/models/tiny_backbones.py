@@ -72,7 +72,10 @@ def _llava_onevision(directory: Path) -> tuple[Any, Any]:
 
 
 def _qwen(directory: Path, name: str, vision: dict[str, Any], **text: Any) -> tuple[Any, Any]:
-    tokens = tokenizer(directory)
+    tokens: Any = tokenizer(directory)
+    if name == "Qwen3_5":
+        tokens.save_pretrained(directory)
+        tokens = transformers.Qwen3_5Tokenizer.from_pretrained(directory)
     ids = {
         "image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
         "vision_start_token_id": "<|vision_start|>",

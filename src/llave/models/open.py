@@ -11,6 +11,7 @@ from llave.data.door import named, reason_of
 from llave.errors import DataError, UserError
 from llave.files import write_json
 from llave.models.families import PoolingMode
+from llave.models.loaded.compare import warn_of_differences
 from llave.models.model import EmbeddingModel, Fusion
 from llave.models.nano_build import build_nano
 
@@ -32,7 +33,8 @@ def load_model(
 ) -> EmbeddingModel:
     """Open a model as a ``SentenceTransformer`` that embeds text, pictures, both together, and mixes of them.
 
-    Code that a model's repository brings is never run.
+    Code that a model's repository brings is never run. What was loaded is compared with the checkpoint's files; the
+    logger ``llave.models.loaded.compare`` says in a line if the vectors are others for a difference.
 
     Args:
         path_or_hub_id: ``"nano"`` (built from installed packages, untrained), a directory, or a hub id. A raw
@@ -70,6 +72,7 @@ def load_model(
             raise UserError(f"{name}: this model brings {what}") from None
         raise UserError(f"{name}: cannot be opened as a model ({reason_of(error)})") from None
     model.source = str(path.resolve()) if path.exists() else name
+    warn_of_differences(model)
     return model
 
 
