@@ -101,11 +101,26 @@ class EvalConfig:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What came out, of which model, and how it was run."""
+    """What came out, of which model (``name``: as the user gave it), with which options, and the preset's settings."""
 
+    name: str
     model: "EmbeddingModel"
     result: "EvalResult"
-    record: "RunRecord"
+    options: dict[str, Any]
+    preset: dict[str, Any]
+
+    def record(self) -> "RunRecord":
+        """How it was run. All weights are hashed: seconds for a large model."""
+        from llave.evaluation.record import run_record
+
+        return run_record(self.model, self.options, self.preset)
+
+    def about(self) -> dict[str, Any]:
+        """The model, for leaderboard and report."""
+        from llave.models.about import about_model
+
+        about = about_model(self.model, self.name)
+        return {**about, "max_length_tokens": self.options["max_length"] or about["max_length_tokens"]}
 
 
 def run(argv: list[str]) -> int:
@@ -124,25 +139,24 @@ def run(argv: list[str]) -> int:
     evaluation = evaluate_config(config)
     from rich.console import Console
 
-    from llave.models.about import about_model
     from llave.report.outputs import write_results
     from llave.report.presets import preset_summary, settings_table
     from llave.report.tables import dataset_table, group_table
     from llave.terminal import printable
 
-    result, record = evaluation.result, evaluation.record
-    report = None
-    if config.out is not None:
-        report = write_results(result, config.out, about_model(evaluation.model, str(config.model)), record)
-    if config.json:
-        sys.stdout.write(json.dumps({**result.to_json(), "run": record.to_json()}, indent=2, ensure_ascii=False) + "\n")
+    result = evaluation.result
+    record = evaluation.record() if config.out is not None or config.json else None
+    report = None if config.out is None else write_results(result, config.out, evaluation.about(), record)
+    if config.json and record is not None:
+        content = {**result.to_json(), "run": record.to_json()}
+        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     else:
         console = Console()
         console.print(dataset_table(result))
         console.print(group_table(result))
-        if record.preset:
-            console.print(settings_table(record.preset, same=False))
-            for line in preset_summary(record.preset):
+        if evaluation.preset:
+            console.print(settings_table(evaluation.preset, same=False))
+            for line in preset_summary(evaluation.preset):
                 console.print(line, soft_wrap=True, markup=False, highlight=False)
         if report is not None:
             console.print(f"report: {report}", soft_wrap=True, markup=False, highlight=False)
@@ -179,7 +193,6 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
     from llave.evaluation.benchmarks import VARIABLES, get_benchmark
     from llave.evaluation.compat import get_compat
     from llave.evaluation.protocol import Protocol
-    from llave.evaluation.record import run_record
     from llave.evaluation.runner import evaluate
     from llave.models.about import eval_dtype
     from llave.models.nano_features import use_feature_cache
@@ -226,7 +239,7 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
         limit=config.limit,
         cache_dir=config.cache,
     )
-    return Evaluation(model, result, run_record(model, _options(config, root), _about_preset(config)))
+    return Evaluation(config.model, model, result, _options(config, root), _about_preset(config))
 
 
 def _options(config: EvalConfig, root: str | Path | None) -> dict[str, Any]:

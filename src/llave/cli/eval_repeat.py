@@ -41,7 +41,6 @@ def run(argv: list[str]) -> int:
     from llave.cli.eval import EvalConfig, evaluate_config
     from llave.evaluation.record import differences
     from llave.evaluation.repeat import compare_outcome, read_results
-    from llave.models.about import about_model
     from llave.report.outputs import write_results
     from llave.terminal import printable
 
@@ -52,11 +51,11 @@ def run(argv: list[str]) -> int:
     if isinstance(threads, int) and threads > 0:
         torch.set_num_threads(threads)  # sums are split among them
     evaluation = evaluate_config(asked)
-    changed = differences(then.run, evaluation.record)
+    record = evaluation.record()
+    changed = differences(then.run, record)
     outcome, equal = compare_outcome(then.outcome, evaluation.result.to_json())
     if config.out is not None:
-        about = about_model(evaluation.model, str(asked.model))
-        write_results(evaluation.result, config.out, about, evaluation.record)
+        write_results(evaluation.result, config.out, evaluation.about(), record)
     if config.json:
         findings = {"equal": equal, "changed": changed, "outcome": outcome}
         sys.stdout.write(json.dumps(findings, indent=2, ensure_ascii=False) + "\n")

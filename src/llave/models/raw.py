@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from llave.data.mmeb import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
-from llave.errors import UserError
+from llave.errors import DataError, UserError
 from llave.models.fit import MediaTokens
 from llave.models.prompts import stacked
 
@@ -52,6 +52,9 @@ def raw_features(model: "SentenceTransformer", inputs: "Sequence[ModelInput]") -
     Args:
         inputs: texts, or dictionaries of a text with the place of a picture or video in it and that picture or video,
             see :func:`llave.models.prompts.model_input`.
+
+    Raises:
+        DataError: videos, for a processor that has no placeholder for them.
     """
     transformer: Any = model[0]
     processor: Any = transformer.processor
@@ -61,6 +64,8 @@ def raw_features(model: "SentenceTransformer", inputs: "Sequence[ModelInput]") -
     # A list of pictures for each text: some processors (SmolVLM's) must know whose they are.
     pictures = [[_enlarged(entry["image"])] for entry in entries if "image" in entry]
     videos = [stacked(entry["video"]) for entry in entries if "video" in entry]
+    if videos and not getattr(processor, "video_token", None):
+        raise DataError(f"{type(processor).__name__} has no token for a video's place in a text")
     features: dict[str, Any]
     if pictures or videos:
         options = transformer.processing_kwargs

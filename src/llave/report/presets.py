@@ -9,7 +9,7 @@ from rich.table import Table
 from llave.evaluation.presets import Preset
 from llave.report.published import published_rows
 
-__all__ = ["about_preset", "preset_list", "preset_summary", "settings_table"]
+__all__ = ["about_preset", "preset_list", "preset_markdown", "preset_summary", "settings_table"]
 
 
 def about_preset(preset: Preset, benchmark: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +56,25 @@ def preset_list(presets: Sequence[Preset]) -> Table:
     for preset in presets:
         table.add_row(preset.name, preset.model, ", ".join(preset.benchmarks) or "a table of your own")
     return table
+
+
+def preset_markdown(presets: Sequence[Preset]) -> str:
+    """A row for each family and benchmark, for docs/evaluation.md."""
+    lines = ["| presets | benchmark | options | llave does otherwise | no source tells |", "|---|---|---|---|---|"]
+    for family in dict.fromkeys(preset.family for preset in presets):
+        members = [preset for preset in presets if preset.family == family]
+        for benchmark in members[0].benchmarks or ("a table of pairs",):
+            preset = members[0].on(benchmark)
+            settings = preset.used(preset.options)
+            cells = (
+                ", ".join(f"`{each.name}`" for each in members),
+                benchmark,
+                " ".join(f"`{key}={value}`" for key, value in preset.options.items()),
+                ", ".join(each.name for each in settings if each.state == "differs"),
+                ", ".join(each.name for each in settings if each.state == "not stated") or "-",
+            )
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines)
 
 
 def settings_table(about: Mapping[str, Any], *, same: bool = True) -> Table:
