@@ -22,8 +22,12 @@ class LossConfig:
         gather: under several processes, use the pairs of all of them as negatives.
         mini_batch_size: rows embedded at a time (GradCache); null embeds the batch at once.
         mini_batch_num_tokens: instead, as many rows at a time as have this many tokens together.
+        lazy_media: with GradCache, decode and preprocess pictures mini-batch by mini-batch, and again where they are
+            needed again, so that memory does not grow with the batch; false prepares the whole batch, once.
         keep_graphs: mini-batches that are embedded once instead of twice, at the memory of one mini-batch each; one is
             free.
+        vision_reuse_gib: with GradCache, keep a frozen vision tower's features for the second pass, up to so many GiB
+            of the device's memory; pictures beyond go through the tower twice.
         vision_cache_gib: keep a frozen SigLIP-like tower's features across steps, up to so many GiB of the CPU's
             memory; for data in which pictures recur.
         reward: who says how hard a negative is: "self" (LLaVE: the model's cosine), "normalized" (the same with mean
@@ -44,7 +48,9 @@ class LossConfig:
     gather: bool = True
     mini_batch_size: int | None = None
     mini_batch_num_tokens: int | None = None
+    lazy_media: bool = True
     keep_graphs: int = 1
+    vision_reuse_gib: float = 4.0
     vision_cache_gib: float = 0.0
     reward: Literal["self", "normalized", "masked", "ema", "text"] = "self"
     ema_decay: float = 0.99
@@ -244,6 +250,7 @@ class TrainConfig:
             ("log_steps", self.log_steps, 1),
             ("save_steps", self.save_steps, 0),
             ("loss.keep_graphs", self.loss.keep_graphs, 0),
+            ("loss.vision_reuse_gib", self.loss.vision_reuse_gib, 0),
             ("loss.vision_cache_gib", self.loss.vision_cache_gib, 0),
         ):
             if value < least:

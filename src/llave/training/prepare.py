@@ -25,6 +25,7 @@ from llave.training.callbacks import Clock
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.holdout import held_out_benchmark, hold_out
 from llave.training.loss import AlphaSchedule, build_loss
+from llave.training.pieces import PieceLoader, processes_for
 from llave.training.processes import every_parameter_takes_part, layer_class
 from llave.training.prompts import keep_prompts, uses_of
 from llave.training.record import RUN_FILE, run_record
@@ -83,14 +84,19 @@ def prepare(
     uses = uses_of(settings, model)
     keep_prompts(model, uses)
     loss = build_loss(config.loss, model)
-    _set_processes(arguments, model, workers)
+    lazy = config.loss.lazy_media and loss.uses_gradient_cache
+    readers, preparers = processes_for(workers, lazy=lazy)
+    _set_processes(arguments, model, readers)
+    collator = _collator(config, model, uses, corpus, readers + preparers, lazy=lazy)
+    pieces = PieceLoader(collator, workers=preparers, pin_memory=arguments.dataloader_pin_memory)
     trainer = Trainer(
         model=model,
         args=arguments,
         loss=loss,
-        data_collator=_collator(config, model, uses, corpus, workers),
+        data_collator=collator,
         corpus=corpus,
         clock=Clock(config.batch_size * config.accumulate * arguments.world_size),
+        pieces=pieces if lazy else None,
         only_trained=config.adapter is not None,
         task_weights={name: setting.weight for name, setting in settings.items()},
         sub_batch=(config.sub_batch or config.batch_size) if config.batches == "mixed" else None,
@@ -141,7 +147,7 @@ def _model(config: TrainConfig) -> EmbeddingModel:
 
 
 def _collator(
-    config: TrainConfig, model: EmbeddingModel, uses: dict[str, Use], corpus: Corpus, workers: int
+    config: TrainConfig, model: EmbeddingModel, uses: dict[str, Use], corpus: Corpus, processes: int, *, lazy: bool
 ) -> Collator:
     return Collator(
         model.preprocess,
@@ -153,7 +159,8 @@ def _collator(
         mixed=config.batches == "mixed",
         errors=RowErrors(config.output / ERRORS_FILE),
         seed=config.seed,
-        decoded_bytes=DECODED_BYTES // max(workers, 1),
+        decoded_bytes=DECODED_BYTES // max(processes, 1),
+        lazy=lazy,
     )
 
 
