@@ -1,6 +1,6 @@
 """What a recipe can say. Every field is a YAML key and a ``--flag``; unknown keys are refused."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -70,9 +70,9 @@ class DataSetConfig:
         images: folder that picture paths are relative to, itself relative to data; null is data/images.
         columns: our column to the file's own, e.g. {qry: question, pos_image_path: photo}; a column that is neither
             named nor there is empty.
-        split: of a copy of MMEB-train.
+        split: of a copy of MMEB-train; null is the recipe's.
         weight: share of its rows drawn in each epoch; 2 shows every row twice, 0.5 half of them.
-        cap: at most this many rows, drawn by the seed; null is all.
+        cap: at most this many rows, drawn by the seed; null is the recipe's.
         query_prompt: before every query, as the prompt of ``encode``, and saved among the model's prompts; null is the
             base model's default prompt, if it has one.
         target_prompt: the same before every positive and negative.
@@ -84,7 +84,7 @@ class DataSetConfig:
     file: str | None = None
     images: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
-    split: Literal["original", "diverse_instruction"] = "original"
+    split: Literal["original", "diverse_instruction"] | None = None
     weight: float = 1.0
     cap: int | None = None
     query_prompt: str | None = None
@@ -161,6 +161,8 @@ class TrainConfig:
         output: the trained model goes here, with run.json, metrics.jsonl and checkpoints/.
         model: "nano", a model directory, or a hub id.
         datasets: data sets to train on, by name; empty is all of them with default settings.
+        cap: at most this many rows of each data set, drawn by the seed; null is all.
+        split: of a copy of MMEB-train: "original", or "diverse_instruction" with ten paraphrases of each instruction.
         verify_pictures: open every picture before the first step, and leave out rows whose picture is missing or
             broken. Without it a run over millions of pictures starts at once; a broken one is then replaced by
             another row of its data set and listed in errors.jsonl.
@@ -202,13 +204,17 @@ class TrainConfig:
         sharding: how several processes hold the model. "none": each a whole one (DDP). "fsdp": its weights, gradients
             and optimiser state are spread over them (FSDP2). Else a JSON file of transformers' fsdp_config.
         deepspeed: a DeepSpeed JSON file, handed on to transformers; null does without.
-        dry_run: check data and model, take two steps on a few rows, and say what the whole run would take.
+        processes: that the recipe is made for; a run of another number says what that changes. null is any.
+        dry_run: check data and model, take two steps on a few rows, and say what the whole run would take; on one
+            process also of a recipe for several, as one of them without sharding.
     """
 
     data: Path
     output: Path
     model: str = "nano"
     datasets: dict[str, DataSetConfig] = field(default_factory=dict)
+    cap: int | None = None
+    split: Literal["original", "diverse_instruction"] = "original"
     verify_pictures: bool = True
     verbatim: bool = False
     blank: bool = False
@@ -240,7 +246,13 @@ class TrainConfig:
     val_fraction: float = 0.0
     sharding: str = "none"
     deepspeed: Path | None = None
+    processes: int | None = None
     dry_run: bool = False
+
+    def setting(self, name: str) -> DataSetConfig:
+        """Of a data set, with what it takes over from the recipe."""
+        own = self.datasets.get(name, DataSetConfig())
+        return replace(own, cap=self.cap if own.cap is None else own.cap, split=own.split or self.split)
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -255,8 +267,13 @@ class TrainConfig:
         ):
             if value < least:
                 raise UserError(f"{name} must be at least {least}, got {value}")
-        if self.workers is not None and self.workers < 0:
-            raise UserError(f"workers must be at least 0, got {self.workers}")
+        for name, number, least in (
+            ("workers", self.workers, 0),
+            ("cap", self.cap, 1),
+            ("processes", self.processes, 1),
+        ):
+            if number is not None and number < least:
+                raise UserError(f"{name} must be at least {least}, got {number}")
         if self.workers and self.feature_cache is not None:
             raise UserError("feature_cache keeps features in the main process; leave workers at 0")
         if self.sub_batch is not None and self.batches != "mixed":

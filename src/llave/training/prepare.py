@@ -65,6 +65,13 @@ def prepare(
     """
     arguments = arguments or training_arguments(config)
     set_seed(config.seed)
+    if config.processes not in (None, arguments.world_size):
+        console.print(
+            f"{title}: the recipe is made for {config.processes} processes, and this is a run of "
+            f"{arguments.world_size}: {config.batch_size * arguments.world_size} pairs see one another instead of "
+            f"{config.batch_size * (config.processes or 1)}",
+            soft_wrap=True,
+        )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the workers' fork
     settings, tables, skipped = _data(config, console, title)
     held: Tables = {}
@@ -117,7 +124,7 @@ def _data(config: TrainConfig, console: Console, title: str) -> tuple[Settings, 
     settings: Settings = {}
     tables: Tables = {}
     skipped: list[Skipped] = []
-    for name, (setting, table) in open_tables(config.data, config.datasets).items():
+    for name, (setting, table) in open_tables(config.data, config.datasets, config.setting, config.split).items():
         settings[name] = setting
         tables[name], bad = table.usable(cap=setting.cap, seed=config.seed, verify_pictures=config.verify_pictures)
         skipped += bad
