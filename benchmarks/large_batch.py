@@ -18,9 +18,13 @@ import torch
 from PIL import Image
 
 from benchmarks.measured_run import run_measured
+from benchmarks.page import rewrite
 from benchmarks.provenance import provenance
 from benchmarks.shaped_model import Shape, shaped_model
+from benchmarks.sheet import Sheet
 
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results/large_batch_cpu.json"
 SIDE = 384
 SHAPE = Shape(
     side=SIDE, vision_width=32, vision_hidden=32, vision_layers=1, vision_heads=1,
@@ -49,7 +53,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--page", action="store_true", help="write docs/training.md's table from the results, no more")
     args = parser.parse_args()
+    if args.page:
+        rewrite(ROOT / "docs/training.md", "large batch", large_batch_sheet(json.loads(RESULTS.read_text())).markdown())
+        return
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -65,12 +73,12 @@ def main() -> None:
                 found = run_measured([sys.executable, "-c", STEP, json.dumps(given)], threads=args.threads)
                 rows.append({"pairs": pairs, "lazy": lazy, **measured(found, folder / "run" / "metrics.jsonl")})
                 sys.stderr.write(f"{rows[-1]}\n")
-    vars_ = {key: value for key, value in vars(args).items() if key not in ("out", "pairs")}
+    vars_ = {key: value for key, value in vars(args).items() if key not in ("out", "pairs", "page")}
     text = json.dumps({**provenance(), "torch": torch.__version__, **vars_, "measurements": rows}, indent=1)
     if args.out is None:
         sys.stdout.write(text + "\n")
     else:
-        (args.out / "large_batch_cpu.json").write_text(text + "\n")
+        (args.out / RESULTS.name).write_text(text + "\n")
 
 
 def measured(found: Any, metrics: Path) -> dict[str, Any]:
@@ -80,6 +88,22 @@ def measured(found: Any, metrics: Path) -> dict[str, Any]:
     about = dataclasses.asdict(found)
     del about["output"]
     return {**about, "loss": last["loss"], "grad_norm": last["grad_norm"]}
+
+
+def large_batch_sheet(content: dict[str, Any]) -> Sheet:
+    """Peak memory and seconds of each way and number of pictures."""
+    names = {False: "the whole batch, once (`loss.lazy_media: false`)", True: "mini-batch by mini-batch"}
+    rows = [
+        (f"{row['pairs']:,}", names[row["lazy"]], f"{row['peak_bytes'] / 2**30:.2f}", f"{row['cpu_seconds']:.0f}")
+        for row in content["measurements"]
+    ]
+    return Sheet(
+        title=f"One step, {content['threads']} threads of {content['machine']}, commit {content['commit'][:7]}:",
+        caption="",
+        columns=("pictures", "prepared", "peak memory of all processes, GiB", "CPU seconds, with start-up"),
+        rows=rows,
+        words=frozenset({"prepared"}),
+    )
 
 
 def write_rows(root: Path, number: int) -> None:

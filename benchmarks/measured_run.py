@@ -1,6 +1,7 @@
 """A command's time, and the peak of memory of its process and all that it starts."""
 
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -19,9 +20,11 @@ LAST_WORDS = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """``peak_bytes``: resident memory of all processes, pages that several share counted once (PSS)."""
+    """``seconds`` on the clock, which others on the machine slow down, and ``cpu_seconds`` of all processes, which they
+    do not; ``peak_bytes``: resident memory of all processes, pages that several share counted once (PSS)."""
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     output: str
 
@@ -37,18 +40,24 @@ def run_measured(command: Sequence[str], *, threads: int, cwd: Path | None = Non
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
-        begin = time.perf_counter()
+        begin, before = time.perf_counter(), _cpu_seconds()
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment, cwd=cwd)
         peak = 0
         while process.poll() is None:
             peak = max(peak, _resident(process.pid))
             time.sleep(PERIOD)
-        seconds = time.perf_counter() - begin
+        seconds, cpu_seconds = time.perf_counter() - begin, _cpu_seconds() - before
         said.seek(0)
         output = said.read()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}\n{output[-LAST_WORDS:]}")
-    return Measured(seconds=seconds, peak_bytes=peak, output=output)
+    return Measured(seconds=seconds, cpu_seconds=cpu_seconds, peak_bytes=peak, output=output)
+
+
+def _cpu_seconds() -> float:
+    """Of all children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _resident(pid: int) -> int:
