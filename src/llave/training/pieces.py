@@ -81,7 +81,8 @@ class PieceLoader:
             yield from map(to_device, self.load(named))
 
         feed, places = Feed(prepared), range(len(rows))
-        return [LazyColumn(number, tokens, places, feed) for number, tokens in enumerate(lengths)]
+        on_cpu = [None if tokens is None else tokens.cpu() for tokens in lengths]
+        return [LazyColumn(number, tokens, places, feed) for number, tokens in enumerate(on_cpu)]
 
     def load(self, pieces: Sequence[PieceRows]) -> Iterator[dict[str, Any]]:
         """Features of the pieces, in this order; what an earlier call has not given yet is let go.
