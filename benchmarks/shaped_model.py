@@ -68,15 +68,20 @@ def byte_tokenizer(directory: Path, special: tuple[str, ...] = SPECIAL) -> trans
 
 
 def shaped_model(
-    shape: Shape, directory: Path, *, device: torch.device, dtype: torch.dtype = torch.float32
+    shape: Shape, directory: Path, *, device: torch.device, dtype: torch.dtype = torch.float32, tiles: int = 1
 ) -> SentenceTransformer:
     """The model in training mode with a frozen vision tower; written to ``directory`` on the way.
 
     A picture becomes two tiles, itself and itself again, as every small picture does in LLaVE.
+
+    Args:
+        tiles: at most so many in a row and in a column, beside the whole picture.
     """
     torch.manual_seed(0)
     tokens: Any = byte_tokenizer(directory / "tokenizer")
-    size, pinpoints = {"height": shape.side, "width": shape.side}, [[shape.side, shape.side]]
+    size = {"height": shape.side, "width": shape.side}
+    sides = [shape.side * number for number in range(1, tiles + 1)]
+    pinpoints = [[height, width] for height in sides for width in sides]
     config = transformers.LlavaOnevisionConfig(
         text_config={
             "model_type": "qwen2", "hidden_size": shape.text_width, "intermediate_size": shape.text_hidden,

@@ -178,7 +178,7 @@ def _variants(
         "llave, half of the graphs": ours(by_rows, keep_graphs=half),
         "llave, all graphs": ours(by_rows, keep_graphs=2 * half),
         "llave, rows as they come": ours(by_rows, sort_by_length=False),
-        "llave, tower twice": ours(by_rows, reuse_vision=False),
+        "llave, tower twice": ours(by_rows, vision_reuse_gib=0.0),
     }
 
 

@@ -81,6 +81,9 @@ def test_a_copy_of_mmeb_train(tmp_path: Path) -> None:
     assert table.image(table[0].positive) == root / "images" / "MSCOCO" / "Train" / "circle.png"
     with pytest.raises(DataError, match=r"no data set MSCOCO_t2l in .*, did you mean 'MSCOCO_t2i'\?"):
         find_source(root, "MSCOCO_t2l")
+    (tmp_path / "own" / "train").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"s: split diverse_instruction is of a copy of MMEB-train, and .* train/"):
+        find_source(tmp_path / "own", "s", split="diverse_instruction")
     summary = {(row["split"], row["data set"]): row["rows"] for row in summarise(root)}
     assert summary["diverse_instruction", "MSCOCO"] == summary["original", "MSCOCO_t2i"] == 4
     assert {problem.kind for problem in check_folder(root, progress=False)} == {"missing-image"}  # not unpacked

@@ -67,3 +67,20 @@ def test_only_the_layer_that_is_read_is_kept() -> None:
     assert [state is None for state in kept.hidden_states] == [True, True, True, False, True]
     assert kept.last_hidden_state is None
     assert "a" not in reuse
+
+
+def test_outputs_are_kept_while_there_is_room() -> None:
+    class Tower(torch.nn.Module):
+        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            return pixel_values * 2
+
+    tower, values = Tower(), pictures(2)
+    reuse = TowerReuse(tower, max_bytes=2 * values.nbytes)
+    for key in "abcd":
+        with reuse.recording(key):
+            if key != "a":  # texts, or features that were there before
+                tower(values)
+    assert [reuse.kept(key) for key in "abcd"] == [False, True, True, False]
+    with reuse.replaying("c"):
+        assert torch.equal(tower(torch.ones(())), values * 2)
+    assert not reuse.kept("c")

@@ -1,6 +1,7 @@
 """Training runs: recipe to model, resume after a kill, bad rows, options that change what is learned."""
 
 import importlib.metadata
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
@@ -237,8 +239,6 @@ def test_data_sets_prompts_and_hard_negatives(data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("schedule", ["rising", "falling"])
 def test_alpha_follows_its_schedule(data: Path, tmp_path: Path, schedule: Any) -> None:
-    from rich.console import Console
-
     from llave.training.prepare import prepare
 
     loss = LossConfig(alpha=8.0, alpha_schedule=schedule)
@@ -286,10 +286,6 @@ def test_matryoshka_prefixes(data: Path, tmp_path: Path) -> None:
 
 
 def test_similarities_are_logged_and_a_stall_is_named(data: Path, tmp_path: Path) -> None:
-    import io
-
-    from rich.console import Console
-
     from llave.training.callbacks import Warnings
 
     output = train(config(data, tmp_path / "run", max_steps=3, log_steps=1))
@@ -324,6 +320,24 @@ def test_a_dry_run_estimates_and_writes_nothing(data: Path, tmp_path: Path, caps
     out, err = capsys.readouterr()
     assert not out
     assert "32 pairs an epoch, 24 steps" in err.replace("\n", " ")
+
+
+def test_a_dry_run_of_a_recipe_for_many_processes_on_one(data: Path, tmp_path: Path) -> None:
+    from llave.training.dry_run import dry_run
+
+    text = io.StringIO()
+    settings = config(data, tmp_path / "run", epochs=8, max_steps=-1, batch_size=2, sharding="fsdp", processes=8)
+    estimate = dry_run(settings, console=Console(file=text, width=300))
+    assert (estimate.processes, estimate.steps) == (8, 16)  # 32 pairs an epoch, 16 a step
+    said = text.getvalue()
+    assert "16 steps of 2 per device, 8 devices" in said
+    assert "simulated: one of 8 processes, with its own 2 pairs of 16" in said
+    assert "without sharding: weights, gradients and optimiser state are here whole" in said
+    assert 0 < estimate.state_bytes < estimate.peak_bytes
+    with pytest.raises(UserError, match="sharding needs several processes"):
+        train(settings, console=Console(file=text, width=300))
+    told = text.getvalue().removeprefix(said)
+    assert "made for 8 processes, and this is a run of 1: 2 pairs see one another instead of 16" in told
 
 
 def test_gradient_checkpointing_where_there_is_none(data: Path, tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ class Corpus:
         number = bisect.bisect_right(self._ends, row)
         return self._names[number], row - (self._ends[number - 1] if number else 0)
 
+    def number(self, name: str, index: int) -> int:
+        """The row of the corpus that is this one of a table; :meth:`locate` the other way."""
+        return self._ends[self._names.index(name)] - len(self.tables[name]) + index
+
     def ids(self) -> dict[str, NDArray[np.int64]]:
         """Content ids of query and positive, (N, 2), by data set."""
         return {name: table.ids() for name, table in self.tables.items()}

@@ -64,6 +64,11 @@ def find_source(
         files = _named(root, name, file)
         folder = root / (images or "images")
     else:
+        if split != SPLITS[0] and (root / "train").is_dir():
+            raise DataError(
+                f"{name}: split {split} is of a copy of MMEB-train, and {root} has its tables in train/; name the "
+                "table with file"
+            )
         files = [path for other, path in _laid_out(root, split) if other == name]
         if not files:
             known = source_names(root, split)

@@ -3,7 +3,8 @@
 GradCache (arXiv 2101.06983) embeds every mini-batch without a gradient, takes the loss of the whole batch, and embeds
 every mini-batch again with the gradient that its embeddings got: the gradients of the plain form with the activations
 of one mini-batch. sentence-transformers has it (:class:`CachedLossMixin`). Here samples of like lengths are embedded
-together, a frozen vision tower runs once instead of twice, and mini-batches whose graph is kept are embedded once.
+together, a frozen vision tower runs once instead of twice, mini-batches whose graph is kept are embedded once, and
+columns may be prepared as they are needed (:class:`LazyColumn`).
 """
 
 from collections.abc import Hashable, Iterator
@@ -15,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandContext, _minibatch_ranges
 from torch import Tensor, nn
 
+from llave.losses.lazy_column import LazyColumn, outline
 from llave.losses.minibatch import by_length, create_minibatch
 from llave.models.tower_reuse import FeatureLRU, TowerReuse, reusable_tower
 
@@ -29,8 +31,8 @@ class CachedStep(CachedLossMixin, nn.Module):
         mini_batch_size: embed this many rows at a time. None embeds the batch at once.
         mini_batch_num_tokens: embed as many rows at a time as have this many tokens together, instead of a fixed
             number of rows: long and short rows then take the same memory.
-        reuse_vision: a frozen vision tower runs once per step instead of twice (the same numbers; the features of one
-            batch stay in memory).
+        vision_reuse_gib: a frozen vision tower runs once per step instead of twice (the same numbers) on as many of the
+            batch's first pictures as have so many GiB of features, which stay on the device; 0 is none.
         keep_graphs: so many mini-batches keep their activations and are embedded once instead of twice. One takes no
             memory beyond what GradCache needs anyway; more take as much again each.
         sort_by_length: embed samples of like lengths together, which saves padding.
@@ -44,7 +46,7 @@ class CachedStep(CachedLossMixin, nn.Module):
         *,
         mini_batch_size: int | None,
         mini_batch_num_tokens: int | None,
-        reuse_vision: bool,
+        vision_reuse_gib: float,
         keep_graphs: int,
         sort_by_length: bool,
         vision_cache_gib: float,
@@ -55,13 +57,18 @@ class CachedStep(CachedLossMixin, nn.Module):
         for name, value in (("size", mini_batch_size), ("num_tokens", mini_batch_num_tokens)):
             if value is not None and value < 1:
                 raise ValueError(f"mini_batch_{name} must be at least 1, got {value}")
-        if keep_graphs < 0 or vision_cache_gib < 0:
-            raise ValueError(f"keep_graphs and vision_cache_gib must be >= 0, got {keep_graphs} and {vision_cache_gib}")
+        for name, least in (
+            ("keep_graphs", keep_graphs),
+            ("vision_reuse_gib", vision_reuse_gib),
+            ("vision_cache_gib", vision_cache_gib),
+        ):
+            if least < 0:
+                raise ValueError(f"{name} must be at least 0, got {least}")
         self.model = model
         self.uses_gradient_cache = mini_batch_size is not None or mini_batch_num_tokens is not None
         self.mini_batch_size = mini_batch_size or 0
         self.mini_batch_num_tokens = mini_batch_num_tokens
-        self.reuse_vision = reuse_vision
+        self.vision_reuse_gib = vision_reuse_gib
         self.keep_graphs = keep_graphs
         self.sort_by_length = sort_by_length
         self.vision_cache = FeatureLRU(int(vision_cache_gib * 2**30)) if vision_cache_gib else None
@@ -70,7 +77,7 @@ class CachedStep(CachedLossMixin, nn.Module):
         self._places: list[Tensor | None] = []
 
     def step(self, features: list[dict[str, Any]], labels: Tensor | None) -> Tensor:
-        """Loss of a batch of preprocessed columns."""
+        """Loss of a batch of preprocessed, or lazy, columns."""
         self._tower = self._reusable_tower()
         if not self.uses_gradient_cache:
             self.before_loss(features)
@@ -79,8 +86,12 @@ class CachedStep(CachedLossMixin, nn.Module):
             return self.calculate_loss(embeddings, labels)
         places: list[Tensor | None] = [None] * len(features)
         if self.sort_by_length:
-            ordered = [by_length(column, video_token_id=self._video_token_id()) for column in features]
+            ordered = [self._sorted(column) for column in features]
             features, places = [column for column, _ in ordered], [place for _, place in ordered]
+        ranges = self._ranges(features)
+        order = [(column.feed, column.piece(*at)) for column, *at in ranges if isinstance(column, LazyColumn)]
+        if order:
+            order[0][0].expect([piece for _, piece in order])
         self._graphs = self._kept_minibatches(features) if torch.is_grad_enabled() else {}
         self._places = places
         try:
@@ -102,15 +113,31 @@ class CachedStep(CachedLossMixin, nn.Module):
         if not self.uses_gradient_cache:
             yield column
             return
-        for begin, end in _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens):
+        for _, begin, end in self._ranges([column]):
             yield self._slice(column, begin, end)
+
+    def _sorted(self, column: dict[str, Any]) -> tuple[dict[str, Any], Tensor | None]:
+        if isinstance(column, LazyColumn):
+            return column.by_length()
+        return by_length(column, video_token_id=self._video_token_id())
+
+    def _ranges(self, features: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int, int]]:
+        """Every mini-batch in the order in which they are embedded: its column, and from where to where."""
+        for column in features:
+            for begin, end in _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens):
+                yield column, begin, end
 
     def _reusable_tower(self) -> TowerReuse | None:
         tower = reusable_tower(self._network())
-        if tower is None or (self.vision_cache is None and not (self.reuse_vision and self.uses_gradient_cache)):
+        if tower is None or (self.vision_cache is None and not (self.vision_reuse_gib and self.uses_gradient_cache)):
             return None
         config = getattr(self._network(), "config", None)
-        return TowerReuse(tower, layers=getattr(config, "vision_feature_layer", None), lru=self.vision_cache)
+        return TowerReuse(
+            tower,
+            layers=getattr(config, "vision_feature_layer", None),
+            lru=self.vision_cache,
+            max_bytes=int(self.vision_reuse_gib * 2**30),
+        )
 
     def _kept_minibatches(self, features: list[dict[str, Any]]) -> dict[Hashable, Tensor | None]:
         """Mini-batches that keep their graphs: the first ones, whose backward pass comes first and frees them.
@@ -119,11 +146,7 @@ class CachedStep(CachedLossMixin, nn.Module):
         """
         if isinstance(self.model, nn.parallel.DistributedDataParallel) and self.model.static_graph:
             return {}  # it wants the same passes every time
-        keys = [
-            (id(column), begin, end)
-            for column in features
-            for begin, end in _minibatch_ranges(column, self.mini_batch_size, self.mini_batch_num_tokens)
-        ]
+        keys = [(id(column), begin, end) for column, begin, end in self._ranges(features)]
         return dict.fromkeys(keys[:-1][: self.keep_graphs])
 
     def embed_minibatch(
@@ -144,11 +167,14 @@ class CachedStep(CachedLossMixin, nn.Module):
         part = self._slice(sentence_feature, begin, end)
         grad = self._without_sync() if keep else nullcontext() if with_grad else torch.no_grad()
         again = copy_random_state and not keep  # the backward pass embeds it once more
+        slim = outline(part)  # now: modules write into what they get
         with self._vision(key, with_grad=with_grad, again=again), random_state or nullcontext(), grad:
             state = RandContext(*part.values()) if copy_random_state else None
             embedding = self.model(part)["sentence_embedding"]
         if keep:
             self._graphs[key] = embedding
+        if isinstance(sentence_feature, LazyColumn) and again and self._tower is not None and self._tower.kept(key):
+            sentence_feature.feed.keep_outline(sentence_feature.piece(begin, end), slim)
         return embedding, state
 
     def _vision(self, key: Hashable, *, with_grad: bool, again: bool) -> AbstractContextManager[None]:
@@ -157,13 +183,15 @@ class CachedStep(CachedLossMixin, nn.Module):
             return nullcontext()
         if with_grad and key in self._tower:
             return self._tower.replaying(key)
-        return self._tower.recording(key if again and self.reuse_vision else None)
+        return self._tower.recording(key if again else None)
 
     def _without_sync(self) -> AbstractContextManager[None]:
         parallel = isinstance(self.model, nn.parallel.DistributedDataParallel)
         return self.model.no_sync() if parallel else nullcontext()
 
     def _slice(self, column: dict[str, Any], begin: int, end: int) -> dict[str, Any]:
+        if isinstance(column, LazyColumn):
+            return column.feed.take(column.piece(begin, end))
         return create_minibatch(column, begin, end, video_token_id=self._video_token_id())
 
     def _video_token_id(self) -> int | None:

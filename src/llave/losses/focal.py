@@ -59,7 +59,7 @@ class FocalInfoNCELoss(HardnessWeightedLoss):
     Args:
         margin: m.
         options: ``model``, ``temperature``, ``mini_batch_size``, ``mini_batch_num_tokens``, ``gather`` and
-            ``reuse_vision`` of :class:`HardnessWeightedLoss`.
+            ``vision_reuse_gib`` of :class:`HardnessWeightedLoss`.
     """
 
     def __init__(self, *args: Any, margin: float = 0.3, **options: Any) -> None:

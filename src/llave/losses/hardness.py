@@ -31,8 +31,9 @@ class HardnessWeightedLoss(CachedStep):
         model: the model to train.
         temperature: tau.
         alpha: hardness; 0 is InfoNCE.
-        mini_batch_size, mini_batch_num_tokens, reuse_vision, keep_graphs, sort_by_length, vision_cache_gib: GradCache,
-            see :class:`llave.losses.cached_step.CachedStep`. Without the first two the batch is embedded at once.
+        mini_batch_size, mini_batch_num_tokens, vision_reuse_gib, keep_graphs, sort_by_length, vision_cache_gib:
+            GradCache, see :class:`llave.losses.cached_step.CachedStep`. Without the first two the batch is embedded at
+            once.
         gather: under ``torch.distributed``, use the other ranks' pairs as negatives, with gradients.
         shared_ids: ids of all columns are of one space.
         reward: ``"self"`` (LLaVE), a function ``(query_BD, target_MD) -> (B, M)``, or one of
@@ -51,7 +52,7 @@ class HardnessWeightedLoss(CachedStep):
         gather: bool = True,
         shared_ids: bool = False,
         reward: Reward = "self",
-        reuse_vision: bool = True,
+        vision_reuse_gib: float = 4.0,
         keep_graphs: int = 1,
         sort_by_length: bool = True,
         vision_cache_gib: float = 0.0,
@@ -63,7 +64,7 @@ class HardnessWeightedLoss(CachedStep):
             model,
             mini_batch_size=mini_batch_size,
             mini_batch_num_tokens=mini_batch_num_tokens,
-            reuse_vision=reuse_vision,
+            vision_reuse_gib=vision_reuse_gib,
             keep_graphs=keep_graphs,
             sort_by_length=sort_by_length,
             vision_cache_gib=vision_cache_gib,
@@ -226,7 +227,7 @@ class HardnessWeightedLoss(CachedStep):
             "mini_batch_num_tokens": self.mini_batch_num_tokens,
             "gather": self.gather,
             "shared_ids": self.shared_ids,
-            "reuse_vision": self.reuse_vision,
+            "vision_reuse_gib": self.vision_reuse_gib,
             "keep_graphs": self.keep_graphs,
             "sort_by_length": self.sort_by_length,
             "reward": reward,

@@ -122,12 +122,19 @@ class TowerReuse:
             are not kept. None: the backbone reads the output alone.
         lru: runs the tower on the pictures that need it: :class:`FeatureLRU` (features of earlier steps) or
             :func:`once_per_row`.
+        max_bytes: of all outputs that are kept; None is no limit. From the first that has no room, none is kept.
     """
 
     def __init__(
-        self, tower: nn.Module, *, layers: int | Sequence[int] | None = None, lru: Callable[..., Any] | None = None
+        self,
+        tower: nn.Module,
+        *,
+        layers: int | Sequence[int] | None = None,
+        lru: Callable[..., Any] | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         self.tower = tower
+        self._room = max_bytes
         self.calls = 0
         self.layers = [layers] if isinstance(layers, int) else layers
         self.lru = lru
@@ -135,6 +142,10 @@ class TowerReuse:
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
+
+    def kept(self, key: Hashable) -> bool:
+        """Whether the tower ran for a mini-batch and its output is kept: what it would see is needed no more."""
+        return bool(self._kept.get(key))
 
     @contextmanager
     def recording(self, key: Hashable | None) -> Iterator[None]:
@@ -159,7 +170,7 @@ class TowerReuse:
 
         with self._instead(record):
             yield
-        if key is not None:
+        if key is not None and self._has_room(outputs):
             self._kept[key] = outputs
 
     @contextmanager
@@ -168,6 +179,12 @@ class TowerReuse:
         outputs = iter(self._kept.pop(key))
         with self._instead(lambda *arguments, **options: next(outputs)):
             yield
+
+    def _has_room(self, outputs: list[Any]) -> bool:
+        if self._room is None:
+            return True
+        self._room -= sum(_num_bytes(_tensors(output)) for output in outputs)
+        return self._room >= 0
 
     def _compact(self, output: Any) -> Any:
         """Without the hidden states that nobody reads: SigLIP returns 27 of which LLaVA-OneVision takes one."""
@@ -203,10 +220,10 @@ def _num_bytes(tensors: Sequence[Tensor]) -> int:
 
 
 def _tensors(output: Any) -> list[Tensor]:
-    """The tensors of a model's output, (N, ...) each, those within tuples included."""
+    """The tensors of a model's output, (N, ...) each, those within tuples and lists included."""
     if isinstance(output, Tensor):
         return [output]
-    values = [part for value in output.values() for part in (value if isinstance(value, tuple) else (value,))]
+    values = [part for value in output.values() for part in (value if isinstance(value, (tuple, list)) else (value,))]
     return [value for value in values if isinstance(value, Tensor)]
 
 
@@ -219,8 +236,8 @@ def _replaced(output: Any, tensors: Sequence[Tensor]) -> Any:
     for name, value in output.items():
         if isinstance(value, Tensor):
             made[name] = next(following)
-        elif isinstance(value, tuple):
-            made[name] = tuple(next(following) if isinstance(part, Tensor) else part for part in value)
+        elif isinstance(value, (tuple, list)):
+            made[name] = type(value)(next(following) if isinstance(part, Tensor) else part for part in value)
     return made
 
 

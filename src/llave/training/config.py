@@ -1,6 +1,6 @@
 """What a recipe can say. Every field is a YAML key and a ``--flag``; unknown keys are refused."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +24,12 @@ class LossConfig:
         gather: under several processes, use the pairs of all of them as negatives.
         mini_batch_size: rows embedded at a time (GradCache); null embeds the batch at once.
         mini_batch_num_tokens: instead, as many rows at a time as have this many tokens together.
+        lazy_media: with GradCache, decode and preprocess pictures mini-batch by mini-batch, and again where they are
+            needed again, so that memory does not grow with the batch; false prepares the whole batch, once.
         keep_graphs: mini-batches that are embedded once instead of twice, at the memory of one mini-batch each; one is
             free.
+        vision_reuse_gib: with GradCache, keep a frozen vision tower's features for the second pass, up to so many GiB
+            of the device's memory; pictures beyond go through the tower twice.
         vision_cache_gib: keep a frozen SigLIP-like tower's features across steps, up to so many GiB of the CPU's
             memory; for data in which pictures recur.
         reward: who says how hard a negative is: "self" (LLaVE: the model's cosine), "normalized" (the same with mean
@@ -47,7 +51,9 @@ class LossConfig:
     gather: bool = True
     mini_batch_size: int | None = None
     mini_batch_num_tokens: int | None = None
+    lazy_media: bool = True
     keep_graphs: int = 1
+    vision_reuse_gib: float = 4.0
     vision_cache_gib: float = 0.0
     reward: Literal["self", "normalized", "masked", "ema", "text"] = "self"
     ema_decay: float = 0.99
@@ -67,9 +73,9 @@ class DataSetConfig:
         images: folder that picture paths are relative to, itself relative to data; null is data/images.
         columns: our column to the file's own, e.g. {qry: question, pos_image_path: photo}; a column that is neither
             named nor there is empty.
-        split: of a copy of MMEB-train.
+        split: of a copy of MMEB-train; null is the recipe's.
         weight: share of its rows drawn in each epoch; 2 shows every row twice, 0.5 half of them.
-        cap: at most this many rows, drawn by the seed; null is all.
+        cap: at most this many rows, drawn by the seed; null is the recipe's.
         query_prompt: before every query, as the prompt of ``encode``, and saved among the model's prompts; null is the
             base model's default prompt, if it has one.
         target_prompt: the same before every positive and negative.
@@ -81,7 +87,7 @@ class DataSetConfig:
     file: str | None = None
     images: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
-    split: Literal["original", "diverse_instruction"] = "original"
+    split: Literal["original", "diverse_instruction"] | None = None
     weight: float = 1.0
     cap: int | None = None
     query_prompt: str | None = None
@@ -158,6 +164,8 @@ class TrainConfig:
         output: the trained model goes here, with run.json, metrics.jsonl and checkpoints/.
         model: "nano", a model directory, or a hub id.
         datasets: data sets to train on, by name; empty is all of them with default settings.
+        cap: at most this many rows of each data set, drawn by the seed; null is all.
+        split: of a copy of MMEB-train: "original", or "diverse_instruction" with ten paraphrases of each instruction.
         verify_pictures: open every picture before the first step, and leave out rows whose picture is missing or
             broken. Without it a run over millions of pictures starts at once; a broken one is then replaced by
             another row of its data set and listed in errors.jsonl.
@@ -199,13 +207,17 @@ class TrainConfig:
         sharding: how several processes hold the model. "none": each a whole one (DDP). "fsdp": its weights, gradients
             and optimiser state are spread over them (FSDP2). Else a JSON file of transformers' fsdp_config.
         deepspeed: a DeepSpeed JSON file, handed on to transformers; null does without.
-        dry_run: check data and model, take two steps on a few rows, and say what the whole run would take.
+        processes: that the recipe is made for; a run of another number says what that changes. null is any.
+        dry_run: check data and model, take two steps on a few rows, and say what the whole run would take; on one
+            process also of a recipe for several, as one of them without sharding.
     """
 
     data: Path
     output: Path
     model: str = "nano"
     datasets: dict[str, DataSetConfig] = field(default_factory=dict)
+    cap: int | None = None
+    split: Literal["original", "diverse_instruction"] = "original"
     verify_pictures: bool = True
     verbatim: bool = False
     blank: bool = False
@@ -237,7 +249,13 @@ class TrainConfig:
     val_fraction: float = 0.0
     sharding: str = "none"
     deepspeed: Path | None = None
+    processes: int | None = None
     dry_run: bool = False
+
+    def setting(self, name: str) -> DataSetConfig:
+        """Of a data set, with what it takes over from the recipe."""
+        own = self.datasets.get(name, DataSetConfig())
+        return replace(own, cap=self.cap if own.cap is None else own.cap, split=own.split or self.split)
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -247,12 +265,18 @@ class TrainConfig:
             ("log_steps", self.log_steps, 1),
             ("save_steps", self.save_steps, 0),
             ("loss.keep_graphs", self.loss.keep_graphs, 0),
+            ("loss.vision_reuse_gib", self.loss.vision_reuse_gib, 0),
             ("loss.vision_cache_gib", self.loss.vision_cache_gib, 0),
         ):
             if value < least:
                 raise UserError(f"{name} must be at least {least}, got {value}")
-        if self.workers is not None and self.workers < 0:
-            raise UserError(f"workers must be at least 0, got {self.workers}")
+        for name, number, least in (
+            ("workers", self.workers, 0),
+            ("cap", self.cap, 1),
+            ("processes", self.processes, 1),
+        ):
+            if number is not None and number < least:
+                raise UserError(f"{name} must be at least {least}, got {number}")
         if self.workers and self.feature_cache is not None:
             raise UserError("feature_cache keeps features in the main process; leave workers at 0")
         if self.sub_batch is not None and self.batches != "mixed":

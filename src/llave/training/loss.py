@@ -21,6 +21,7 @@ def build_loss(config: LossConfig, model: SentenceTransformer) -> HardnessWeight
         "mini_batch_size": config.mini_batch_size,
         "mini_batch_num_tokens": config.mini_batch_num_tokens,
         "keep_graphs": config.keep_graphs,
+        "vision_reuse_gib": config.vision_reuse_gib,
         "vision_cache_gib": config.vision_cache_gib,
         "gather": config.gather,
         "shared_ids": True,  # ids of content (llave.data.row_ids)

@@ -24,6 +24,7 @@ from llave.training.callbacks import Clock
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.holdout import held_out_benchmark, hold_out
 from llave.training.loss import AlphaSchedule, build_loss
+from llave.training.pieces import PieceLoader, processes_for
 from llave.training.processes import every_parameter_takes_part, layer_class
 from llave.training.prompts import keep_prompts, uses_of
 from llave.training.record import RUN_FILE, run_record
@@ -63,6 +64,13 @@ def prepare(
     """
     arguments = arguments or training_arguments(config)
     set_seed(config.seed)
+    if config.processes not in (None, arguments.world_size):
+        console.print(
+            f"{title}: the recipe is made for {config.processes} processes, and this is a run of "
+            f"{arguments.world_size}: {config.batch_size * arguments.world_size} pairs see one another instead of "
+            f"{config.batch_size * (config.processes or 1)}",
+            soft_wrap=True,
+        )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the workers' fork
     settings, tables, skipped = _data(config, console, title)
     held: Tables = {}
@@ -82,14 +90,19 @@ def prepare(
     uses = uses_of(settings, model)
     keep_prompts(model, uses)
     loss = build_loss(config.loss, model)
-    _set_processes(arguments, model, workers)
+    lazy = config.loss.lazy_media and loss.uses_gradient_cache
+    readers, preparers = processes_for(workers, lazy=lazy)
+    _set_processes(arguments, model, readers)
+    collator = _collator(config, model, uses, corpus, readers + preparers, lazy=lazy)
+    pieces = PieceLoader(collator, workers=preparers, pin_memory=arguments.dataloader_pin_memory)
     trainer = Trainer(
         model=model,
         args=arguments,
         loss=loss,
-        data_collator=_collator(config, model, uses, corpus, workers),
+        data_collator=collator,
         corpus=corpus,
         clock=Clock(config.batch_size * config.accumulate * arguments.world_size),
+        pieces=pieces if lazy else None,
         only_trained=config.adapter is not None,
         task_weights={name: setting.weight for name, setting in settings.items()},
         sub_batch=(config.sub_batch or config.batch_size) if config.batches == "mixed" else None,
@@ -110,7 +123,7 @@ def _data(config: TrainConfig, console: Console, title: str) -> tuple[Settings, 
     settings: Settings = {}
     tables: Tables = {}
     skipped: list[Skipped] = []
-    for name, (setting, table) in open_tables(config.data, config.datasets).items():
+    for name, (setting, table) in open_tables(config.data, config.datasets, config.setting, config.split).items():
         settings[name] = setting
         tables[name], bad = table.usable(cap=setting.cap, seed=config.seed, verify_pictures=config.verify_pictures)
         skipped += bad
@@ -140,7 +153,7 @@ def _model(config: TrainConfig) -> EmbeddingModel:
 
 
 def _collator(
-    config: TrainConfig, model: EmbeddingModel, uses: dict[str, Use], corpus: Corpus, workers: int
+    config: TrainConfig, model: EmbeddingModel, uses: dict[str, Use], corpus: Corpus, processes: int, *, lazy: bool
 ) -> Collator:
     return Collator(
         model.preprocess,
@@ -152,7 +165,8 @@ def _collator(
         mixed=config.batches == "mixed",
         errors=RowErrors(config.output / ERRORS_FILE),
         seed=config.seed,
-        decoded_bytes=DECODED_BYTES // max(workers, 1),
+        decoded_bytes=DECODED_BYTES // max(processes, 1),
+        lazy=lazy,
     )
 
 

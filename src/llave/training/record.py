@@ -30,10 +30,11 @@ __all__ = [
 ]
 
 RUN_FILE = "run.json"
-# Where a run may go on although these differ: they do not change what is learned.
+# Where a run may go on although these differ: they do not change what is learned, or only by the rows that are left
+# (cap, split), which are compared (check_content).
 NOT_LEARNED = {
     "resume", "feature_cache", "track", "log_steps", "keep_checkpoints", "save_steps", "output", "dry_run",
-    "gradient_checkpointing", "workers",
+    "gradient_checkpointing", "workers", "processes", "cap", "split", "loss.lazy_media", "loss.vision_reuse_gib",
 }  # fmt: skip
 
 
@@ -44,11 +45,11 @@ def previous_run(config: TrainConfig) -> dict[str, Any] | None:
         if not holds_nothing(config.output):
             raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
         return None
-    current = _resolved(config)
+    current = _flat(_resolved(config))
     try:
         previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
         defaults = _resolved(TrainConfig(data=config.data, output=config.output))  # of what an older run did not know
-        before = {**defaults, **previous["config"]}
+        before = _flat(defaults) | _flat(previous["config"])
         str(previous["status"])
     except Exception as error:  # whatever stands in it
         raise UserError(
@@ -96,8 +97,15 @@ def newest_checkpoint(directory: Path) -> Path | None:
 
 
 def _resolved(config: TrainConfig) -> dict[str, Any]:
-    resolved: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    settings = {name: config.setting(name) for name in config.datasets}
+    whole = dataclasses.replace(config, datasets=settings)
+    resolved: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(whole), default=str))
     return resolved
+
+
+def _flat(resolved: dict[str, Any]) -> dict[str, Any]:
+    """A configuration whose ``loss`` is key by key: an older run did not know all of them either."""
+    return {**resolved, **{f"loss.{key}": value for key, value in resolved["loss"].items()}, "loss": None}
 
 
 def run_record(

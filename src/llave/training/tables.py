@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from llave.data.mmeb_train import SPLITS
 from llave.data.sources import find_source, source_names
 from llave.data.train_table import TrainTable, open_table
 from llave.errors import UserError
@@ -15,13 +16,23 @@ __all__ = ["num_workers", "open_tables"]
 MAX_WORKERS = 4
 
 
-def open_tables(data: Path, datasets: Mapping[str, DataSetConfig]) -> dict[str, tuple[DataSetConfig, TrainTable]]:
+def open_tables(
+    data: Path,
+    datasets: Mapping[str, DataSetConfig],
+    setting_of: Callable[[str], DataSetConfig] | None = None,
+    split: str = SPLITS[0],
+) -> dict[str, tuple[DataSetConfig, TrainTable]]:
     """Settings and all rows of each data set to train on; of all in the folder where ``datasets`` names none.
+
+    Args:
+        setting_of: a data set's name -> its settings; None takes them as they stand in ``datasets``.
+        split: of a copy of MMEB-train: which data sets there are.
 
     Raises:
         UserError: an unknown data set, an unreadable file, a missing column.
     """
-    settings = datasets or {name: DataSetConfig() for name in source_names(data)}
+    names = list(datasets) or source_names(data, split)
+    settings = {name: setting_of(name) if setting_of else datasets.get(name, DataSetConfig()) for name in names}
     if not data.is_dir():
         raise UserError(f"{data}: no such data folder; `llave data sample --out DIR` makes an example")
     if not settings:
@@ -34,7 +45,7 @@ def open_tables(data: Path, datasets: Mapping[str, DataSetConfig]) -> dict[str, 
             file=setting.file,
             images=setting.images,
             columns=setting.columns,
-            split=setting.split,
+            split=setting.split or split,
         )
         tables[name] = (setting, open_table(source))
     return tables

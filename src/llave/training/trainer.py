@@ -1,7 +1,6 @@
 """sentence-transformers' trainer with what contrastive training over many data sets lacks in it."""
 
 import itertools
-import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
 from llave.data.corpus import Corpus
@@ -23,8 +23,9 @@ from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
 from llave.training.adapters import load_trained, trained_state
 from llave.training.callbacks import Clock, peak_bytes
+from llave.training.pieces import PieceLoader, start_method
 from llave.training.processes import shard_on_cpus
-from llave.training.rows import FAILURE, TEXTS_CUT
+from llave.training.rows import FAILURE, ROWS, TEXTS_CUT
 
 __all__ = ["Trainer"]
 
@@ -40,6 +41,7 @@ class Trainer(SentenceTransformerTrainer):
         clock: what counts as training time.
         task_weights: rows per epoch by data set, as a multiple of its size.
         sub_batch: None makes every global batch of one data set; see :class:`GlobalBatchSampler`.
+        pieces: prepares the mini-batches of lazy batches; None where batches come prepared.
         only_trained: checkpoints hold the trained parameters alone (adapters), not the whole model.
     """
 
@@ -51,6 +53,7 @@ class Trainer(SentenceTransformerTrainer):
         clock: Clock,
         task_weights: dict[str, float],
         sub_batch: int | None,
+        pieces: PieceLoader | None = None,
         only_trained: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -59,6 +62,7 @@ class Trainer(SentenceTransformerTrainer):
         self.clock = clock
         self.task_weights = task_weights
         self.sub_batch = sub_batch
+        self.pieces = pieces
         self.reward = loss.reward if isinstance(loss.reward, EMAReward) else None
         self.only_trained = only_trained
         self.texts_cut = 0
@@ -135,12 +139,21 @@ class Trainer(SentenceTransformerTrainer):
         self.texts_cut += inputs.pop(TEXTS_CUT, 0)
         return super()._prepare_inputs(inputs)
 
+    def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Any]], Tensor | None]:
+        """Columns and labels; of a lazy batch, columns whose mini-batches come when they are embedded."""
+        if ROWS not in inputs:
+            return super().collect_features(inputs)
+        assert self.pieces is not None
+        return self.pieces.columns(inputs, self._prepare_input), inputs["label"]
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """With several ranks, epochs that reach the sampler also in a resumed run.
 
         The trainer tells the epoch to a sampler one wrapper deep; skipping the batches of a resumed epoch adds a
         second one.
         """
+        if self.pieces is not None:
+            self.pieces.start()
         loader = super().get_train_dataloader()
         shard = loader.batch_sampler
         if isinstance(shard, BatchSamplerShard):
@@ -151,13 +164,11 @@ class Trainer(SentenceTransformerTrainer):
         """With a generator of its own for the workers' seeds, and forked workers.
 
         They would be drawn from the global one, once per process start: a resumed run would then drop out other
-        units than an uninterrupted one whose workers persist. Forked: a worker that is started anew is sent the
-        collator and with it the model's weights.
+        units than an uninterrupted one whose workers persist.
         """
         loader = super()._build_dataloader(*args, **kwargs)
         loader.generator = torch.Generator().manual_seed(self.args.seed)
-        if loader.num_workers and sys.platform.startswith("linux"):
-            loader.multiprocessing_context = "fork"
+        loader.multiprocessing_context = start_method(loader.num_workers)
         return loader
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
