@@ -73,6 +73,9 @@ def _about(about: "Overview") -> Iterator[Row]:
     yield "", "vector", f"{about.dimension} numbers, {'length 1' if about.normalised else 'any length'}{cut}"
     yield "", "pooling", about.pooling
     yield "", "takes", ", ".join(about.takes)
+    if about.fusion is not None:
+        both = {"mean": "the mean of the two unit vectors", "none": "refused"}[about.fusion]
+        yield "", "text with picture", both
     yield "", "reads", "texts of any length" if about.max_tokens is None else f"{about.max_tokens} tokens"
     yield "", "a text", _literal(about.text)
     if about.picture is not None:

@@ -59,6 +59,7 @@ class Overview:
     pooling: str
     normalised: bool
     takes: list[str]
+    fusion: str | None
     max_tokens: int | None
     text: str | None
     fused: str | None
@@ -94,7 +95,8 @@ def overview(model: EmbeddingModel, name: str) -> Overview:
         matryoshka=_matryoshka(folder),
         pooling=_pooling(model),
         normalised=any(isinstance(module, Normalize) for module in model),
-        takes=sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message"),
+        takes=[kind for kind in ("text", "image", "video", "audio") if model.supports(kind)],
+        fusion=(model.fusion or "mean") if model.is_dual else None,
         max_tokens=None if (limit := model.max_seq_length) is None or limit > UNLIMITED else limit,
         text=_read(model, "TEXT"),
         fused=None if fused is None else _read(model, fused),

@@ -40,7 +40,8 @@ def pooled(name: str, modules: Sequence[nn.Module], wanted: PoolingMode | None) 
             arguments["text"] = {"padding": "max_length", "max_length": length, **arguments.get("text", {})}
         return [transformer, Normalize()]
     mode = wanted or (family.pooling if family is not None else None)
-    if mode is None and {"image", "message"} & set(transformer.modalities):
+    kinds = {kind for entry in transformer.modalities for kind in ([entry] if isinstance(entry, str) else entry)}
+    if mode is None and {"image", "message"} & kinds:
         raise UserError(
             f"{name}: how models of the type {transformer.config.model_type} are pooled is not known; "
             "say it: llave convert MODEL DIRECTORY --pooling lasttoken (or mean, or cls)"
