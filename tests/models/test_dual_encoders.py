@@ -159,7 +159,9 @@ def test_a_locked_tower_runs_once_per_step(model: EmbeddingModel, monkeypatch: p
         nonlocal calls
         calls = 0
         model.zero_grad()
-        loss = HardnessWeightedLoss(model, temperature=0.1, mini_batch_size=2, reuse_vision=reuse, keep_graphs=0)
+        loss = HardnessWeightedLoss(
+            model, temperature=0.1, mini_batch_size=2, vision_reuse_gib=4.0 * reuse, keep_graphs=0
+        )
         loss([model.preprocess(queries), model.preprocess(targets)]).backward()
         return calls, [p.grad.clone() for p in model.parameters() if p.grad is not None]
 

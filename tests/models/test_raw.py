@@ -16,6 +16,10 @@ NOISE = np.random.default_rng(0).integers(0, 255, (4, 60, 64, 3), np.uint8)
 
 
 def test_alone_as_together(any_model: EmbeddingModel) -> None:
+    if any_model.family.bare:
+        with pytest.raises(UserError, match="this model has no template"):
+            require_raw(any_model)
+        return
     picture = Image.fromarray(NOISE[0])
     batches = [
         ["a  text\n", {"text": "a place <|image_1|> and no picture"}],

@@ -87,7 +87,8 @@ def reused(source: Path) -> bool:
 def converted(source: Path, model: EmbeddingModel, target: Path) -> bool:
     """What is written opens in sentence-transformers alone, to the same vectors."""
     adopt(source, target)
-    inputs = [items(model)[kind] for kind in ("text", "image") if kind == "text" or model.supports("image")]
+    kinds = ["fused"] if model.family.bare else ["text", "image"] if model.supports("image") else ["text"]
+    inputs = [items(model)[kind] for kind in kinds]
     theirs = SentenceTransformer(str(target), device="cpu")
     return all(np.allclose(theirs.encode([entry]), model.encode([entry]), atol=1e-6) for entry in inputs)
 

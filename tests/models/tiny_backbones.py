@@ -219,6 +219,25 @@ def _embedding_gemma2(directory: Path) -> tuple[Any, Any]:
     return transformers.EmbeddingGemma2Model(config), processor
 
 
+def _paligemma(directory: Path) -> tuple[Any, Any]:
+    tokens = byte_tokenizer(directory, (*SPECIAL, "<bos>"))
+    tokens.bos_token = "<bos>"
+    pictures = transformers.SiglipImageProcessor(size={"height": 56, "width": 56})
+    pictures.image_seq_length = 16
+    processor = transformers.PaliGemmaProcessor(image_processor=pictures, tokenizer=tokens)  # adds a thousand tokens
+    config = transformers.PaliGemmaConfig(
+        text_config={"model_type": "gemma", **_text(tokens, head_dim=8)},
+        vision_config={
+            "model_type": "siglip_vision_model", "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "image_size": 56, "patch_size": 14, "projection_dim": 32,
+            "vision_use_head": False,
+        },
+        image_token_index=processor.image_token_id,
+        projection_dim=32,
+    )  # fmt: skip
+    return transformers.PaliGemmaForConditionalGeneration(config), processor
+
+
 def _idefics3(directory: Path) -> tuple[Any, Any]:
     return _smol(directory, "Idefics3", image_seq_len=4)
 
@@ -268,6 +287,7 @@ BACKBONES: dict[str, Callable[[Path], tuple[Any, Any]]] = {
     "idefics3": _idefics3,
     "gemma3": _gemma3,
     "embedding_gemma2": _embedding_gemma2,
+    "paligemma": _paligemma,
 }
 
 

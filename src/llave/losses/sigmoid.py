@@ -55,7 +55,7 @@ class SigmoidLoss(HardnessWeightedLoss):
     Args:
         bias: where the model has none; the authors start at -10.
         options: ``model``, ``temperature``, ``mini_batch_size``, ``mini_batch_num_tokens``, ``gather`` and
-            ``reuse_vision`` of :class:`HardnessWeightedLoss`.
+            ``vision_reuse_gib`` of :class:`HardnessWeightedLoss`.
     """
 
     def __init__(self, *args: Any, bias: float = -10.0, **options: Any) -> None:

@@ -14,6 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from llave.data.identity import normal_text
 from llave.errors import DataError, UserError
 from llave.models import towers
+from llave.models.bare import lay_out
 from llave.models.cut import common_end, cut_rows, shortened
 from llave.models.families import UNKNOWN, Family, PoolingMode, family_of
 from llave.models.fit import MediaTokens, count_media, fit_input
@@ -164,6 +165,11 @@ class EmbeddingModel(SentenceTransformer):
     ) -> tuple[dict[str, Any], dict[int, int]]:
         """Features, and the tokens that were cut, by row."""
         prompts = self._prompts(prompt, len(fitted))
+        if self.family.bare:
+            plain = towers.Rows.of(fitted, prompts, fused=True)
+            if plain is None:
+                raise DataError("this model takes texts and pictures, no chats and no pairs")
+            return lay_out(plain, self[0].processor, self._limit(fitted, kwargs))
         if self.is_dual:
             rows = towers.Rows.of(fitted, prompts, fused=self.fusion != "none")
             if rows is not None and rows.mixed:

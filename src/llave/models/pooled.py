@@ -39,6 +39,10 @@ def pooled(name: str, modules: Sequence[nn.Module], wanted: PoolingMode | None) 
             arguments: Any = transformer.processing_kwargs
             arguments["text"] = {"padding": "max_length", "max_length": length, **arguments.get("text", {})}
         return [transformer, Normalize()]
+    if family is not None and family.bare:  # sentence-transformers knows it as a model of pairs alone
+        both: Any = transformer.modality_config
+        both |= {kind: dict(both[("image", "text")]) for kind in ("text", "image")}
+        transformer.input_formatter.supported_modalities = list(both)
     mode = wanted or (family.pooling if family is not None else None)
     kinds = {kind for entry in transformer.modalities for kind in ([entry] if isinstance(entry, str) else entry)}
     if mode is None and {"image", "message"} & kinds:

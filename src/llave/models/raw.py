@@ -17,6 +17,7 @@ from PIL import Image
 
 from llave.data.mmeb import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 from llave.errors import DataError, UserError
+from llave.models.families import family_of
 from llave.models.fit import MediaTokens
 from llave.models.prompts import stacked
 
@@ -39,6 +40,8 @@ def require_raw(model: "SentenceTransformer") -> None:
         UserError: it takes none.
     """
     transformer: Any = model[0]
+    if family_of(getattr(transformer, "model", None)).bare:
+        raise UserError("--template none: this model has no template; leave the option out")
     if not getattr(getattr(transformer, "processor", None), "image_token", None):
         raise UserError(
             f"--template none: the processor of this model ({type(getattr(transformer, 'processor', None)).__name__}) "

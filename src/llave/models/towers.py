@@ -134,12 +134,29 @@ def slice_mixed(features: dict[str, Any], begin: int, end: int) -> dict[str, Any
     return {key: value for key, value in part.items() if not (isinstance(value, Tensor) and value.numel() == 0)}
 
 
+def _parts_of_chat(turns: Sequence[dict[str, Any]]) -> tuple[str | None, list[Any]] | None:
+    """All that is said and shown in a conversation; a model without a template knows no roles."""
+    texts: list[str] = []
+    pictures: list[Any] = []
+    for turn in turns:
+        parts = [{"text": turn["content"]}] if isinstance(turn["content"], str) else turn["content"]
+        for part in parts:
+            found = _parts({key: part[key] for key in ("text", "image", "video") if key in part})
+            if found is None:
+                return None
+            texts += [found[0]] if found[0] else []
+            pictures += found[1]
+    return " ".join(texts) if texts or not pictures else None, pictures
+
+
 def _parts(entry: Any) -> tuple[str | None, list[Any]] | None:
     """Text and pictures of a fitted input; the frames of a video are pictures."""
     if isinstance(entry, str):
         return entry, []
     if isinstance(entry, Image.Image):
         return None, [entry]
+    if isinstance(entry, (list, tuple)) and all(isinstance(turn, dict) and "content" in turn for turn in entry):
+        return _parts_of_chat(entry)
     if not isinstance(entry, dict) or not entry or not entry.keys() <= {"text", "image", "video"}:
         return None
     pictures: list[Any] = []

@@ -9,6 +9,7 @@ from llave.models.families import (
     idefics,
     llava_onevision,
     nano,
+    paligemma,
     qwen_vl,
 )
 from llave.models.families.family import Family, PoolingMode
@@ -23,6 +24,7 @@ FAMILIES = (
     idefics.FAMILY,
     llava_onevision.FAMILY,
     nano.FAMILY,
+    paligemma.FAMILY,
     qwen_vl.PLAIN,
     qwen_vl.TIMED,
 )

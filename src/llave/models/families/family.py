@@ -29,6 +29,7 @@ class Family:
         timed: the model is told when each frame of a video was taken.
         apart: a batch holds pictures or videos, not both.
         padded: texts are padded to the length that the model was trained with, and its vector is at the last place.
+        bare: its processor takes no text without a picture; inputs are laid out by :mod:`llave.models.bare`.
     """
 
     types: tuple[str, ...]
@@ -42,6 +43,7 @@ class Family:
     timed: bool = False
     apart: bool = False
     padded: bool = False
+    bare: bool = False
 
     @property
     def dual(self) -> bool:
