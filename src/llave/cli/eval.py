@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from llave.cli.leftovers import cut_lines
+from llave.cli.leftovers import cut_lines, failure_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 
@@ -19,9 +19,11 @@ class EvalConfig:
 
     Args:
         model: a model directory, a hub id, or "nano".
-        benchmark: "mmeb", "mmeb-v2", "video-retrieval", a folder in MMEB's or BEIR's format, a list of tasks (.yaml),
-            or a table with a text and a picture in each row (.csv, .jsonl, .parquet, …): two tasks, t2i and i2t.
-        root: the data of a named benchmark; null is $LLAVE_MMEB or $LLAVE_MMEB_V2.
+        benchmark: "mmeb", "mmeb-v2", "mmeb-v3", "video-retrieval", a folder in MMEB's or BEIR's format, a list of
+            tasks (.yaml), or a table with a text and a picture in each row (.csv, .jsonl, .parquet, …): two tasks, t2i
+            and i2t.
+        root: the data of a named benchmark; null is $LLAVE_MMEB, $LLAVE_MMEB_V2 or $LLAVE_MMEB_V3, or what
+            `hf download` left in the hub's cache.
         tasks: only these data sets, meta-tasks, modalities or splits, with commas between; null is all.
         columns: of such a table: which column holds what.
         candidates: of such a table: that each query faces, drawn by the seed; null is all.
@@ -62,7 +64,7 @@ class EvalConfig:
 
 
 def run(argv: list[str]) -> int:
-    """Evaluate, print tables or JSON, write files if asked; 1 if an item could not be embedded."""
+    """Evaluate, print tables or JSON, write files if asked; 1 if an item or a data set failed."""
     if argv[:1] == ["compare"]:
         from llave.cli.compare import run as compare
 
@@ -127,4 +129,7 @@ def run(argv: list[str]) -> int:
     for error in result.errors:
         what = f"{error.file}: " if error.file else ""
         sys.stderr.write(f"llave: left out {what}{printable(error.message)}\n")
-    return 1 if result.errors else 0
+    for line in failure_lines(result.failed):
+        sys.stderr.write(f"llave: {printable(line)}\n")
+    failed = any(failure.kind != "unsupported" for failure in result.failed.values())
+    return 1 if result.errors or failed else 0

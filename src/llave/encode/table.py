@@ -48,7 +48,7 @@ class ItemTable:
         number = self._raw.get(raw)
         if number is None:
             seen = met(item, verbatim=self._verbatim, blank=self._blank)
-            key = (folder.root if seen.image or seen.video else None, seen, prompt)
+            key = (folder.root if seen.image or seen.video or seen.audio else None, seen, prompt)
             number = self._raw[raw] = self._numbers.setdefault(key, len(self._rows))
             if number == len(self._rows):
                 self._rows.append((folder, seen, prompt))

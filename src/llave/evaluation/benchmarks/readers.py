@@ -3,28 +3,34 @@
 =============  =======================================================================================================
 ``mmeb``       MMEB's evaluation rows; instructions are in the texts (columns of TIGER-Lab/MMEB-eval)
 ``instructed`` the same with instructions in ``qry_inst`` and ``tgt_inst`` (MMEB-V2's pictures)
-``labels``     a video and its label; all labels are candidates, or the row's own in the column ``candidates``
+``labels``     a video or sound and its label; all labels are candidates, or the row's own in the column ``candidates``
 ``questions``  a video, a question and its options; the options are candidates
-``captions``   a text and its video; all videos are candidates
+``captions``   a text, or several, and its video or sound; all videos are candidates
 ``moments``    a text about a video, and a folder of its clips: ``query/``, ``positive…/`` and others
 ``clips``      a text, with a picture or a video or alone, and lists of right and wrong clips
-``beir``       queries, a corpus of pages, and relevance judgements
+``beir``       queries, a corpus of pages, texts, pictures or sounds, and what is relevant
+``memory``     folders of such collections, as one
+``gui``        queries and a corpus of texts and screenshots
+``audio_…``    sounds that find their video; sounds within a recording (:mod:`.sounds`)
 =============  =======================================================================================================
 """
 
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from llave.data.encodings import decode_text
-from llave.data.mmeb import IMAGE_PLACEHOLDER, EvalRow, MMEBFolder, RowItem
+from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, EvalRow, MMEBFolder, RowItem, parse_eval
 from llave.data.tables import as_text
 from llave.errors import DataError
+from llave.evaluation.benchmarks.agent import read_gui, read_memory
 from llave.evaluation.benchmarks.beir import read_beir
+from llave.evaluation.benchmarks.label_lists import read_labels, shipped_labels
 from llave.evaluation.benchmarks.places import Place
+from llave.evaluation.benchmarks.sounds import read_audio_events, read_audio_video, sound_path
 from llave.evaluation.benchmarks.spec import Reader, TaskSpec
 from llave.evaluation.benchmarks.task import TaskData, mmeb_data
 
@@ -39,12 +45,30 @@ def join(*parts: str) -> str:
 
 
 def _mmeb(spec: TaskSpec, place: Place) -> TaskData:
-    return mmeb_data(MMEBFolder(place.root), spec.name)
+    if place.laid_out(spec):
+        return mmeb_data(MMEBFolder(place.root), spec.name)
+    known: dict[tuple[str, str, str | None], RowItem] = {}  # as the hub lays it out
+    media = place.media_name(spec)
+
+    def parse(row: Row, where: str) -> list[EvalRow]:
+        missing = [column for column in EVAL_COLUMNS if column not in row]
+        if missing:
+            raise DataError(f"{where}: missing column {', '.join(missing)}; it has {', '.join(_names(row))}")
+        found = parse_eval(dict(row), where, known)
+        return [EvalRow(at(found.query), tuple(map(at, found.candidates)), found.gains)]
+
+    @cache
+    def at(item: RowItem) -> RowItem:
+        return replace(item, image=_under(media, item.image))
+
+    return _data(place.rows(spec, [spec.name]), parse)
 
 
 def _instructed(spec: TaskSpec, place: Place) -> TaskData:
+    media = place.media_name(spec)
+
     def parse(row: Row, where: str) -> list[EvalRow]:
-        query_image = _picture(row, "qry_img_path", spec, where)
+        query_image = _picture(row, "qry_img_path", media, where)
         texts, images = _strings(row, "tgt_text", where), _strings(row, "tgt_img_path", where)
         images = images or [""] * len(texts)
         if len(texts) != len(images):
@@ -56,7 +80,7 @@ def _instructed(spec: TaskSpec, place: Place) -> TaskData:
             query = f"{IMAGE_PLACEHOLDER}\n{query}"
         instruction = str(row.get("tgt_inst") or "")
         candidates = tuple(
-            RowItem(f"{instruction} {text}".replace(" \n", "\n") if instruction else text, _under(spec.media, image))
+            RowItem(f"{instruction} {text}".replace(" \n", "\n") if instruction else text, _under(media, image))
             for text, image in zip(texts, images, strict=True)
         )
         return [EvalRow(RowItem(query, query_image), candidates)]
@@ -66,28 +90,45 @@ def _instructed(spec: TaskSpec, place: Place) -> TaskData:
 
 def _labels(spec: TaskSpec, place: Place) -> TaskData:
     local = "candidates" in spec.columns
+    listed = None if local else _listed(spec, place)
 
     def parse(row: Row, where: str) -> list[EvalRow]:
         label = _text(row, spec, "label", where)
-        video = RowItem(spec.query, "", place.video_path(spec, _text(row, spec, "video", where)))
+        if listed is not None and label not in listed:
+            raise DataError(f"{where}: its label {label!r} is not in the list of {spec.name}'s labels")
         others = [text for text in _strings(row, spec.columns["candidates"], where) if text != label] if local else []
-        return [EvalRow(video, (RowItem(label), *map(RowItem, others)))]
+        if local and not others:
+            raise DataError(f"{where}: no other label in {spec.columns['candidates']}")
+        return [EvalRow(_shown(row, spec, place, spec.query, where), (RowItem(label), *map(RowItem, others)))]
 
     data = _data(islice(place.rows(spec), spec.first), parse)
-    return data if local else replace(data, corpus=tuple(map(RowItem, _all_labels(spec, place, data.rows))))
-
-
-def _all_labels(spec: TaskSpec, place: Place, rows: Sequence[EvalRow]) -> list[str]:
-    """The labels of ``labels/NAME.txt``; without it those that occur, if they are as many as there must be."""
-    path = place.root / "labels" / f"{spec.name}.txt"
-    if path.is_file():
-        return [line.strip() for line in decode_text(path.read_bytes(), str(path)).split("\n") if line.strip()]
-    found = sorted({row.candidates[0].text for row in rows})
-    if spec.labels is not None and len(found) < spec.labels:
+    if local:
+        return data
+    labels = sorted({row.candidates[0].text for row in data.rows}) if listed is None else listed
+    if listed is None and spec.labels is not None and len(labels) < spec.labels:
+        path = place.root / "labels" / f"{spec.name}.txt"
         raise DataError(
-            f"{spec.name}: {len(found)} of its {spec.labels} labels occur in the rows; list all in {path}, one a line"
+            f"{spec.name}: {len(labels)} of its {spec.labels} labels occur in the rows; list all in {path}, one a line"
         )
-    return found
+    return replace(data, corpus=tuple(map(RowItem, labels)))
+
+
+def _listed(spec: TaskSpec, place: Place) -> list[str] | None:
+    """The labels of ``labels/NAME.txt`` beside the data, or of the list that comes with llave."""
+    own, shipped = place.root / "labels" / f"{spec.name}.txt", shipped_labels(spec.name)
+    if own.is_file():
+        return read_labels(own)
+    return None if shipped is None or spec.labels is None else read_labels(shipped)
+
+
+def _shown(row: Row, spec: TaskSpec, place: Place, text: str, where: str) -> RowItem:
+    """The row's video or sound, with a text."""
+    if "audio" in spec.columns:
+        return RowItem(text, audio=sound_path(row, spec, place, where))
+    name = _text(row, spec, "video", where)
+    if spec.reader == "captions" and PurePosixPath(name).suffix.lower() in FILMS:
+        name = PurePosixPath(name).stem
+    return RowItem(text, video=place.video_path(spec, name))
 
 
 def _questions(spec: TaskSpec, place: Place) -> TaskData:
@@ -122,24 +163,29 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
 
 
 def _captions(spec: TaskSpec, place: Place) -> TaskData:
-    videos: dict[str, RowItem] = {}
+    shown: dict[str, RowItem] = {}
 
     def parse(row: Row, where: str) -> list[EvalRow]:
-        name = _text(row, spec, "video", where)
-        texts = row.get(spec.columns["text"])
-        captions = [texts] if isinstance(texts, str) else list(texts or [])
+        column = spec.columns["text"]
+        if isinstance(column, list):  # Clotho's five captions
+            captions = [text for name in column if (text := _string(row, name, where).strip())]
+        else:
+            texts = row.get(column)
+            captions = [texts] if isinstance(texts, str) else list(texts or [])
         if not captions or not all(isinstance(caption, str) for caption in captions):
-            raise DataError(f"{where}: {spec.columns['text']} must be a text or a list of texts")
-        stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in FILMS else name
-        video = videos.setdefault(stem, RowItem(spec.target, "", place.video_path(spec, stem)))
+            raise DataError(f"{where}: {column} must be a text or a list of texts")
+        target = _shown(row, spec, place, spec.target, where)
+        target = shown.setdefault(target.video or target.audio, target)
         chosen = captions if spec.every_caption else captions[:1]
-        return [EvalRow(RowItem(join(spec.query, caption)), (video,)) for caption in chosen]
+        return [EvalRow(RowItem(join(spec.query, caption)), (target,)) for caption in chosen]
 
     data = _data(islice(place.rows(spec), spec.first), parse)
-    return replace(data, corpus=tuple(videos.values()))
+    return replace(data, corpus=tuple(shown.values()))
 
 
 def _moments(spec: TaskSpec, place: Place) -> TaskData:
+    media = place.media_name(spec)
+
     def parse(row: Row, where: str) -> list[EvalRow]:
         name = PurePosixPath(_text(row, spec, "video", where)).stem
         folder = place.media(spec) / name
@@ -148,9 +194,9 @@ def _moments(spec: TaskSpec, place: Place) -> TaskData:
         if not right:
             raise DataError(f"{where}: no folder positive* in {folder}{place.advice}")
         ordered = [*right, *(clip for clip in clips if clip not in right)]
-        candidates = tuple(RowItem(spec.target, "", f"{spec.media}/{name}/{clip}") for clip in ordered)
+        candidates = tuple(RowItem(spec.target, "", f"{media}/{name}/{clip}") for clip in ordered)
         text = join(spec.query, _text(row, spec, "text", where))
-        query = RowItem(text, "", f"{spec.media}/{name}/query")
+        query = RowItem(text, "", f"{media}/{name}/query")
         return [EvalRow(query, candidates, (1.0,) * len(right))]
 
     return _data(islice(place.rows(spec), spec.first), parse)
@@ -165,7 +211,7 @@ def _clips(spec: TaskSpec, place: Place) -> TaskData:
         if PurePosixPath(shown).suffix in FILMS:
             query = RowItem(join(spec.query_with_video, text), "", clip(shown))
         elif PurePosixPath(shown).suffix in (".jpg", ".png"):
-            query = RowItem(join(spec.query_with_picture, text), f"{spec.media}/query_{shown}")
+            query = RowItem(join(spec.query_with_picture, text), f"{place.media_name(spec)}/query_{shown}")
         else:
             query = RowItem(join(spec.query, text))
         right, wrong = (
@@ -191,6 +237,10 @@ READ: dict[Reader, Callable[[TaskSpec, Place], TaskData]] = {
     "moments": _moments,
     "clips": _clips,
     "beir": read_beir,
+    "memory": read_memory,
+    "gui": read_gui,
+    "audio_video": read_audio_video,
+    "audio_events": read_audio_events,
 }
 
 
@@ -217,10 +267,12 @@ def _data(rows: Iterable[tuple[str, Row | DataError]], parse: Callable[[Row, str
 
 
 def _text(row: Row, spec: TaskSpec, role: str, where: str) -> str:
-    """A column by its role; a pattern such as ``v_{name}`` is filled in from other columns."""
+    """A column by its role, or the first of several; a pattern such as ``v_{name}`` is filled in from others."""
     column = spec.columns.get(role)
     if column is None:
         raise DataError(f"{spec.name}: columns names no {role}")
+    if isinstance(column, list):
+        column = next((name for name in column if row.get(name) not in (None, "")), column[0])
     if "{" in column:
         names = [name for _, name, _, _ in string.Formatter().parse(column) if name]
         values = {name: row["{config}"] if name == "config" else _string(row, name, where) for name in names}
@@ -230,9 +282,12 @@ def _text(row: Row, spec: TaskSpec, role: str, where: str) -> str:
 
 def _string(row: Row, column: str, where: str) -> str:
     if column not in row:
-        raise DataError(f"{where}: missing column {column}; it has {', '.join(name for name in row if name[0] != '{')}")
-    value = row[column]
-    return as_text(value)
+        raise DataError(f"{where}: missing column {column}; it has {', '.join(_names(row))}")
+    return as_text(row[column])
+
+
+def _names(row: Row) -> list[str]:
+    return [name for name in row if name[:1] != "{"]
 
 
 def _strings(row: Row, column: str, where: str) -> list[str]:
@@ -267,8 +322,8 @@ def _right(answer: Any, options: list[str], where: str) -> int:
 
 
 def _under(folder: str, path: str) -> str:
-    return f"{folder}/{path}" if folder and path else path
+    return (PurePosixPath(folder) / path).as_posix() if folder and path else path
 
 
-def _picture(row: Row, column: str, spec: TaskSpec, where: str) -> str:
-    return _under(spec.media, _string(row, column, where))
+def _picture(row: Row, column: str, media: str, where: str) -> str:
+    return _under(media, _string(row, column, where))
