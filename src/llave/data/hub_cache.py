@@ -33,9 +33,9 @@ def hub_snapshot(repository: str, cache: Path | None = None) -> Path | None:
 def copy_of(repository: str, folder: Path) -> Path:
     """Where a folder holds a copy of a repository: as ``OWNER/NAME``, or as a cache of the hub does."""
     if not (folder / repository).is_dir():
-        for cache in (folder, folder / "hub", folder.parent):
+        for cache in (folder, folder / "hub", *folder.parents[:3]):
             snapshot = hub_snapshot(repository, cache)
-            if snapshot is not None:
+            if snapshot is not None and snapshot.is_relative_to(folder):
                 return snapshot
     return folder / repository
 

@@ -111,10 +111,11 @@ def _named(spec: BenchmarkSpec, root: Path | None, how: str, tasks: str | None) 
     if root is not None and (repository is None or repository.parent.name != "snapshots"):
         return _benchmark(spec, Place(root, how, spec.also), tasks, lambda _: root)
     own = cache_directory() / "benchmarks" / spec.name
-    place = Place(own / repository.name if repository else own, how, spec.also, cache=root)
+    cache = None if repository is None else repository.parents[2]
+    place = Place(own / repository.name if repository else own, how, spec.also, cache)
     if repository is None and all(place.missing(about) for about in choose_tasks(spec, tasks)):
         raise DataError(f"{spec.name}: no folder with its data given, and {spec.hub} is not in the hub's cache; {how}")
-    return _benchmark(spec, place, tasks, lambda archive: hub_snapshot(archive.hub, root))
+    return _benchmark(spec, place, tasks, lambda archive: hub_snapshot(archive.hub, cache))
 
 
 def _benchmark(

@@ -57,7 +57,8 @@ class Judged:
 
         def add(row: Row, where: str) -> None:
             query, document = first(row, QUERY_IDS, where), documents + first(row, DOCUMENT_IDS, where)
-            gain = float(row.get("score", row.get("label", 1)))
+            told = [row[column] for column in ("score", "label") if row.get(column) is not None]
+            gain = float(told[0]) if told else 1.0
             if gain > 0:
                 if document not in self.corpus:
                     raise DataError(f"{where}: document {document!r} is not in the corpus of {self.name}")

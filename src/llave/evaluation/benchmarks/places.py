@@ -16,6 +16,7 @@ from llave.data.mmeb import RowItem
 from llave.data.tables import TABLE_SUFFIXES, is_table, named_tables, read_table
 from llave.errors import DataError
 from llave.evaluation.benchmarks.spec import TaskSpec
+from llave.evaluation.benchmarks.task import Absent
 
 __all__ = ["Place", "is_of", "of_config", "picture_file"]
 
@@ -148,7 +149,7 @@ class Place:
         if not found:
             of = f" of configuration {config}" if config else ""
             where = f"{self.rows_folder(spec)} ({', '.join(TABLE_SUFFIXES)})"
-            raise DataError(f"{spec.name}: no table{of} in {where}{self.advice}")
+            raise Absent(f"{spec.name}: no table{of} in {where}{self.advice}")
         return found
 
     def tables_of(self, spec: TaskSpec, config: str = "", place: Path | None = None) -> list[Path]:
