@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
+from llave.cli.leftovers import failure_lines
 from llave.cli.main import main
 from llave.errors import DataError
 from llave.evaluation.benchmarks import get_benchmark, get_spec
@@ -105,19 +106,15 @@ def mmeb(commit: Commit, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("mmeb")
-def test_without_a_folder_the_hubs_cache_is_read(
-    nano_untouched: SentenceTransformer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["eval", "nano", "--benchmark", "mmeb", "--tasks", "classification", "--json", "--device", "cpu"]
-    assert main(command) == 1  # nine of ten are not there
-    printed = capsys.readouterr()
-    result = json.loads(printed.out)
+def test_without_a_folder_the_hubs_cache_is_read(nano_untouched: SentenceTransformer, tmp_path: Path) -> None:
+    found = evaluate(nano_untouched, get_benchmark("mmeb", tasks="classification"), progress=False)
+    result = found.to_json()
     assert result["datasets"]["ImageNet-1K"]["queries"] == 3
     assert result["revisions"] == {"TIGER-Lab/MMEB-eval": COMMIT}
     assert {name: why["kind"] for name, why in result["failed"].items()}["ImageNet-A"] == "absent"
-    lines = [line for line in printed.err.splitlines() if "no score" in line]
-    assert len(lines) == 1
-    assert "no score for 9 data sets (not there): N24News, " in lines[0]
+    (line,) = failure_lines(found.failed)
+    assert line.startswith("no score for 9 data sets (not there): N24News, ")
+    assert "the first: N24News: no N24News.parquet in " in line
     unpacked = tmp_path / "llave" / "benchmarks" / "mmeb" / COMMIT / "images" / "c" / "red.png"
     assert unpacked.is_file()
     before = unpacked.stat().st_mtime_ns
@@ -171,6 +168,9 @@ def test_an_archive_in_a_folder_of_ones_own_is_unpacked_there(tmp_path: Path) ->
     assert len(benchmark.tasks[0].rows()) == 3
     assert (root / "images" / "c" / "blue.png").is_file()
     assert benchmark.revisions == {"TIGER-Lab/MMEB-eval": COMMIT}
+    (root / "CIRR").rename(root / "eval")  # as `llave data download` lays it out
+    (root / "eval" / "test-00000-of-00001.parquet").rename(root / "eval" / "CIRR.parquet")
+    assert get_benchmark("mmeb", root=root, tasks="CIRR").revisions == {"TIGER-Lab/MMEB-eval": COMMIT}
 
 
 def test_v2_with_rows_of_many_repositories_in_the_cache(

@@ -115,7 +115,8 @@ class Place:
 
     def revision(self, spec: TaskSpec) -> str | None:
         """The hub's commit that a data set's tables are of, where it can be told."""
-        return revision_of(self.rows_folder(spec))
+        copied = spec.reader == "mmeb" and self.laid_out(spec)  # into eval/, from files that the root tells of
+        return revision_of(self.root if copied else self.rows_folder(spec))
 
     def rows(
         self, spec: TaskSpec, configs: Sequence[str] | None = None
