@@ -61,7 +61,8 @@ class Place:
         if spec.reader == "mmeb" and self.laid_out(spec):
             return None
         if spec.reader == "mmeb" and not self.tables_of(spec, spec.name):
-            return f"{spec.name}: no {spec.name}.parquet in {self.root / 'eval'}"
+            snapshot = hub_snapshot(spec.rows, self.cache)
+            return f"{spec.name}: no {spec.name}.parquet in {snapshot or self.root / 'eval'}"
         if not rows.exists():
             return f"{spec.name}: no rows at {rows}"
         if not spec.media or spec.reader == "beir" or packed:  # of collections, single files are told
