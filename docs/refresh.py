@@ -14,12 +14,18 @@ from typing import Any
 
 from PIL import Image
 
+from llave.evaluation.presets import get_preset, preset_names
+from llave.report.presets import preset_markdown
+
 ROOT = Path(__file__).parent.parent
 RUN = ROOT / "runs" / "quickstart"
 GROUPS = {"vqa": "VQA", "ind": "in distribution", "ood": "out of distribution"}
 
 
 def main() -> int:
+    page = ROOT / "docs" / "evaluation.md"
+    table = preset_markdown([get_preset(name) for name in preset_names()])
+    page.write_text(put(page.read_text("utf-8"), "presets", table), "utf-8")
     if not (RUN / "results.json").is_file():
         sys.stderr.write(f"{RUN}: no results.json; run `make quickstart` first (with more seeds: llave quickstart)\n")
         return 2
@@ -27,9 +33,7 @@ def main() -> int:
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = page.read_text("utf-8")
         for name, table in (("groups", group_table(results)), ("datasets", dataset_table(results))):
-            text = re.sub(
-                f"<!-- {name} -->.*?<!-- /{name} -->", f"<!-- {name} -->\n{table}\n<!-- /{name} -->", text, flags=re.S
-            )
+            text = put(text, name, table)
         page.write_text(text, "utf-8")
     shrink(RUN / "data" / "contact.png", ROOT / "docs" / "contact.png", 1400)
     if shutil.which("chromium") is None:
@@ -44,6 +48,12 @@ def main() -> int:
         )  # fmt: skip
         shrink(shot, ROOT / "docs" / "report.png", 1180)
     return 0
+
+
+def put(text: str, name: str, table: str) -> str:
+    """The text with the table in its place."""
+    block = f"<!-- {name} -->\n{table}\n<!-- /{name} -->"
+    return re.sub(f"<!-- {name} -->.*?<!-- /{name} -->", lambda found: block, text, flags=re.S)
 
 
 def shrink(source: Path, target: Path, width: int) -> None:

@@ -225,7 +225,7 @@ def test_archives(tmp_path: Path, picture: Draw) -> None:
     assert good["part-0/0002"].item.text == "words alone"
     film = good["part-0/0003"].item.load(Reading(num_frames=3))
     assert isinstance(film, dict)
-    assert film["video"].shape == (3, 48, 64, 3)
+    assert film["video"]["array"].shape == (3, 48, 64, 3)
     assert [entry.key for entry in found if isinstance(entry, BadEntry)] == [
         f"part-{number}/{key}" for number in (0, 1) for key in ("0004", "0005")
     ]

@@ -5,6 +5,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ import pytest
 from PIL import Image
 
 from llave.data.film import read_film
+from llave.data.frames import sample_indices
 from llave.data.media import media_bytes
-from llave.data.video import VideoLimits, frame_paths, load_video, sample_indices
+from llave.data.video import VideoLimits, frame_paths, has_rate, load_video
 from llave.data.video_limits import Budget
 from llave.encode.item import Item, Reading
 from llave.errors import DataError, UserError
-from llave.models.prompts import num_frames_of, stack_frames
+from llave.models.prompts import num_frames_of, stack_frames, stacked
 from tests.data.films import SIZE, frames, index_of, write_film
 
 COUNT = 23
@@ -29,12 +31,30 @@ def numbers(video: list[Image.Image], count: int = COUNT) -> list[int]:
 
 
 def test_indices_written_by_hand() -> None:
-    assert sample_indices(23, 8) == EXPECTED
-    assert sample_indices(9, 8) == [0, 1, 2, 3, 4, 5, 6, 8]
-    assert sample_indices(8, 8) == list(range(8))
-    assert sample_indices(3, 8) == [0, 1, 2]
-    assert sample_indices(64, 1) == [0]
-    assert sample_indices(1000, 2) == [0, 999]
+    assert sample_indices(23, num_frames=8) == EXPECTED
+    assert sample_indices(9, num_frames=8) == [0, 1, 2, 3, 4, 5, 6, 8]
+    assert sample_indices(8, num_frames=8) == list(range(8))
+    assert sample_indices(3, num_frames=8) == [0, 1, 2]
+    assert sample_indices(64, num_frames=1) == [0]
+    assert sample_indices(1000, num_frames=2) == [0, 999]
+
+
+def test_frames_by_the_second_as_llave_reads_films(tmp_path: Path) -> None:
+    """3 a second and at most 32; what the original's ``process_video_with_decord`` takes of such films."""
+    by_second = partial(sample_indices, num_frames=32, fps=3.0)
+    assert by_second(23, 10.0) == [0, 3, 6, 9, 12, 15, 18, 21]  # every round(10 / 3)-th
+    assert by_second(250, 25.0) == list(range(0, 250, 8))  # 10 s: 32 frames, just as many
+    assert by_second(300, 29.97)[:4] == [0, 10, 20, 30]
+    assert by_second(400, 25.0) == [int(place) for place in np.linspace(0, 399, 32)]  # 50 would be too many
+    assert by_second(5, 2.0) == [0, 1, 2, 3, 4]  # slower than asked for: all
+    assert by_second(64, None) == sample_indices(64, num_frames=32)  # frames without a rate: evenly
+    film = write_film(tmp_path / "a.mp4", frames(COUNT), rate=10)
+    assert numbers(load_video(film, num_frames=32, fps=3)) == by_second(COUNT, 10.0)
+    assert numbers(load_video(film, num_frames=4, fps=3)) == [0, 7, 14, 22]
+    frames(2)[0].save(tmp_path / "a.gif", save_all=True, append_images=frames(2)[1:])
+    assert [has_rate(path) for path in (film, tmp_path / "a.gif", tmp_path)] == [True, False, False]
+    with pytest.raises(UserError, match="fps must be a number above 0, not 0"):
+        load_video(film, fps=0)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +87,28 @@ def test_a_long_film_is_sought_not_decoded(tmp_path: Path) -> None:
     first, last = load_video(path, num_frames=2)
     assert (index_of(first, 400) < 3, index_of(last, 400) > 396) == (True, True)
     budget = Budget(path, VideoLimits())
-    assert len(read_film(path, lambda count: sample_indices(count, 8), budget)) == 8
+    assert len(read_film(path, partial(sample_indices, num_frames=8), budget)) == 8
     assert 8 <= budget.num_decoded < 150
+
+
+def test_the_times_of_frames(tmp_path: Path) -> None:
+    """From the film's start, whatever clock it has; of an animation and of a folder as they say."""
+    film = write_film(tmp_path / "a.mp4", frames(COUNT), rate=10)
+    assert load_video(film).seconds == pytest.approx([index / 10 for index in EXPECTED])
+    choose = partial(sample_indices, num_frames=8)
+    bare = write_film(tmp_path / "a.ts", frames(COUNT), rate=10)  # MPEG-TS starts at 1.4 s
+    assert read_film(bare, choose, Budget(bare, VideoLimits())).seconds == pytest.approx([x / 10 for x in EXPECTED])
+    frames(4)[0].save(tmp_path / "a.gif", save_all=True, append_images=frames(4)[1:], duration=[500, 100, 400, 200])
+    assert load_video(tmp_path / "a.gif").seconds == pytest.approx([0, 0.5, 0.6, 1.0])
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(frames(4)):
+        frame.save(folder / f"{number}.png")
+    assert load_video(folder).seconds is None
+    assert load_video(folder, folder_rate=2).seconds == [0, 0.5, 1, 1.5]
+    assert len(load_video(folder, folder_rate=2, fps=1)) == 2
+    keys = {Item(video=folder).measure(Reading(folder_rate=rate)).key for rate in (None, 1.0, 2.0)}
+    assert len(keys) == 3
 
 
 def test_a_large_frame_is_scaled_down(tmp_path: Path) -> None:
@@ -262,6 +302,11 @@ def test_keys_follow_content_and_number_of_frames(tmp_path: Path) -> None:
     shutil.copy(film, tmp_path / "same.mp4")
     assert key(film) == key(tmp_path / "same.mp4")
     assert key(film) != key(film, 4)
+    by_second = b"".join(media_bytes(film, num_frames=8, fps=3))
+    assert by_second == key(film) + b"@3"
+    assert Item(video=film).measure(Reading(fps=3)).key != Item(video=film).measure(Reading()).key
+    in_memory = Item(video=film.read_bytes())
+    assert in_memory.measure(Reading(fps=3)).key == Item(video=film).measure(Reading(fps=3)).key
     assert key(film, None) == film.read_bytes()
     folder = tmp_path / "frames"
     folder.mkdir()
@@ -287,8 +332,8 @@ def test_an_item_becomes_a_model_input(tmp_path: Path) -> None:
     alone = Item(video=videos / "a.mp4").load(Reading())
     assert isinstance(alone, dict)
     assert list(alone) == ["video"]
-    assert alone["video"].shape == (8, 48, 64, 3)
-    assert alone["video"].dtype == np.uint8
+    assert stacked(alone["video"]).shape == (8, 48, 64, 3)
+    assert stacked(alone["video"]).dtype == np.uint8
     both = Item("what happens?", video=videos / "shots").load(Reading(num_frames=4))
     assert isinstance(both, dict)
     assert both["text"] == "what happens?"

@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 
 from llave.cli.main import main
 from llave.data.mmeb import RowItem
+from llave.data.row_text import met
 from llave.errors import DataError
 from llave.evaluation.benchmarks import get_benchmark, get_spec
 from llave.evaluation.benchmarks.task import TaskData, Unsupported
@@ -212,6 +213,7 @@ def test_texts(root: Path) -> None:
     assert [(row.query.text, row.candidates) for row in bright.rows] == [("why, biology?", (RowItem("biology two"),))]
     (row,) = read(root, "FollowIR_core17-instructions").rows
     assert (row.query.text, row.gains) == ("Only animals. cats", (2.0, 1.0))
+    assert met(row.query, form="system") == (RowItem("cats"), "Only animals.")
     (row,) = read(root, "R2MED_Biology").rows
     assert row.candidates == (RowItem("purr"),)
 
@@ -252,6 +254,9 @@ def test_sounds_are_read_as_paths(root: Path) -> None:
     assert row.query.audio == "audio-tasks/urbansound8k/audio/fold5/7-1.wav"
     (row,) = read(root, "SpeechCommands").rows
     assert row.query.audio == "audio-tasks/speechcommand-1k/yes/1.wav"  # the other machine's path, here
+    sound, instruction = met(row.query, form="system")
+    assert (sound.text, instruction) == ("", "Recognize the spoken word category in the audio.")
+    assert sound.audio == met(row.query, form="raw")[0].audio == row.query.audio
     clotho = read(root, "Clotho")
     assert [row.query.text.rpartition("\nQuery: ")[2] for row in clotho.rows] == ["one", "two", "three", "four", "five"]
     assert clotho.corpus == (RowItem(audio="audio-tasks/clotho/evaluation/a.wav"),)

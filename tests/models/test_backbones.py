@@ -12,11 +12,12 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from llave import HardnessWeightedLoss, load_model
+from llave.data.frames import Frames
+from llave.errors import UserError
+from llave.models.model import EmbeddingModel
 from llave.models.prompts import model_input, require_video
+from llave.models.tower_reuse import vision_tower
 from tests.models.tiny_backbones import BACKBONES, build
-
-TOGETHER = {"smolvlm": {"video": {"image", "fused", "multi"}}}
-"""What a batch must not hold beside the key: SmolVLM's processor has one place for the pixels of either."""
 
 
 def picture(width: int, height: int) -> Image.Image:
@@ -24,43 +25,41 @@ def picture(width: int, height: int) -> Image.Image:
     return Image.fromarray(generator.integers(0, 255, (6, 5, 3), dtype=np.uint8)).resize((width, height))
 
 
-def items() -> dict[str, Any]:
+def items(model: EmbeddingModel) -> dict[str, Any]:
+    """One of each kind that the model takes."""
     video = np.stack([np.asarray(picture(60, 60 + frame).resize((60, 60))) for frame in range(4)])
-    return {
+    sound = np.sin(np.arange(8000) / 9).astype(np.float32)
+    found = {
         "text": "hello world",
         "long": "a longer text, " * 6,
         "image": picture(80, 60),
         "fused": {"image": picture(50, 90), "text": "what is this? " * 3},
         "multi": {"image": [picture(60, 60), picture(64, 48)], "text": "two"},
         "video": {"video": video, "text": "a clip"},
+        "audio": {"audio": {"array": sound, "sampling_rate": 16_000}, "text": "a tone"},
     }
+    return {name: item for name, item in found.items() if name not in ("video", "audio") or model.supports(name)}
 
 
 @pytest.fixture(scope="module", params=sorted(BACKBONES))
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SentenceTransformer:
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> EmbeddingModel:
     directory = build(request.param, tmp_path_factory.mktemp(request.param))
     return load_model(directory, device="cpu").eval()
 
 
-def architecture(model: SentenceTransformer) -> str:
+def architecture(model: EmbeddingModel) -> str:
     return str(model[0].model.config.model_type)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_any_mix_equals_single_items(model: SentenceTransformer, side: str) -> None:
-    inputs = items()
+def test_any_mix_equals_single_items(model: EmbeddingModel, side: str) -> None:
+    inputs = items(model)
     single = {name: model.encode([item], convert_to_tensor=True)[0] for name, item in inputs.items()}
     for one, other in itertools.combinations(single, 2):
         assert (single[one] - single[other]).norm() > 0.05  # different things, different vectors
-    apart = TOGETHER.get(architecture(model), {})
-    mixes = [
-        ["text", "image"],
-        ["long", "fused", "image"],
-        ["image", "text", "multi"],
-        ["video", "text"],
-        ["text", "long"],
-    ]
-    mixes.append(list(inputs) if not apart else ["text", "long", "image", "fused", "multi"])
+    mixes = [["text", "image"], ["long", "fused", "image"], ["image", "text", "multi"], ["text", "long"]]
+    mixes += [[kind, "text"] for kind in ("video", "audio") if kind in inputs]
+    mixes.append([name for name in inputs if name != "video" or not model.family.apart])
     before = model.tokenizer.padding_side
     model.tokenizer.padding_side = side
     try:
@@ -72,8 +71,12 @@ def test_any_mix_equals_single_items(model: SentenceTransformer, side: str) -> N
         model.tokenizer.padding_side = before
 
 
-def test_videos_of_equal_length_and_every_frame_counts(model: SentenceTransformer) -> None:
+def test_videos_of_equal_length_and_every_frame_counts(model: EmbeddingModel) -> None:
     """Qwen3-VL's processor, as it comes, drops every other frame."""
+    if not model.supports("video"):
+        with pytest.raises(UserError, match="this model takes no video"):
+            require_video(model)
+        return
     require_video(model)
     generator = np.random.default_rng(0)
 
@@ -92,7 +95,30 @@ def test_videos_of_equal_length_and_every_frame_counts(model: SentenceTransforme
         assert (model.encode([model_input("", None, video=changed)], convert_to_tensor=True)[0] - whole).norm() > 1e-4
 
 
-def test_the_picture_comes_first_and_both_count(model: SentenceTransformer) -> None:
+def test_a_model_is_told_when_frames_were_taken(model: EmbeddingModel) -> None:
+    """The same frames in 2 and in 60 seconds, and beside a video of unknown times; without being told, no difference.
+
+    EmbeddingGemma 2 is told only where its checkpoint says ``add_timestamps``.
+    """
+    if not model.supports("video"):
+        return
+    pictures = [picture(60, 60).rotate(90 * turn) for turn in range(4)]
+    quick, slow, unknown = (
+        model_input("a clip", None, video=Frames(pictures, seconds))
+        for seconds in ([0, 0.5, 1, 1.5], [0, 19.5, 39, 58.5], None)
+    )
+    vectors = model.encode([quick, slow, unknown], batch_size=3, convert_to_tensor=True)
+    for entry, vector in zip((quick, slow, unknown), vectors, strict=True):
+        assert torch.allclose(model.encode([entry], convert_to_tensor=True)[0], vector, atol=1e-5)
+    if model.family.timed and getattr(model.processor.video_processor, "add_timestamps", True):
+        assert (vectors[0] - vectors[1]).norm() > 1e-4
+    else:
+        assert torch.allclose(vectors[0], vectors[2], atol=1e-5)
+    once = model_input("", None, video=Frames(pictures[:1], [7.0]))
+    assert model.encode([once], convert_to_tensor=True).isfinite().all()
+
+
+def test_the_picture_comes_first_and_both_count(model: EmbeddingModel) -> None:
     image, text = picture(50, 90), "what is this?"
     one, other, blank = model.encode(
         [{"image": image, "text": text}, model_input(text, image), {"image": picture(51, 90), "text": text}],
@@ -102,8 +128,11 @@ def test_the_picture_comes_first_and_both_count(model: SentenceTransformer) -> N
     assert (one - blank).norm() > 1e-3
 
 
-def test_no_head_and_the_final_norm(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vector is the last token's after the decoder's last norm; no logits, no list of hidden states."""
+def test_no_head_and_the_final_norm(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vector is the last token's after the decoder's last norm; no logits, no list of hidden states.
+
+    EmbeddingGemma 2's is the mean over all tokens, of what its last layer projects.
+    """
     network = model[0].model
     assert not hasattr(network, "lm_head")
     decoder = network.language_model if hasattr(network, "language_model") else network.text_model
@@ -117,20 +146,20 @@ def test_no_head_and_the_final_norm(model: SentenceTransformer, monkeypatch: pyt
         return seen[-1]
 
     monkeypatch.setattr(network, "forward", watched)
-    hook = decoder.norm.register_forward_hook(lambda module, arguments, output: normed.append(output))
+    last = getattr(decoder, "embedding_projection", decoder.norm)
+    hook = last.register_forward_hook(lambda module, arguments, output: normed.append(output))
     try:
         vector = model.encode(["hello world"], convert_to_tensor=True)[0]
     finally:
         hook.remove()
-    assert torch.allclose(torch.nn.functional.normalize(normed[-1][0, -1], dim=0), vector, atol=1e-6)
+    pooled = normed[-1][0].mean(0) if model.family.pooling == "mean" else normed[-1][0, -1]
+    assert torch.allclose(torch.nn.functional.normalize(pooled, dim=0), vector, atol=1e-6)
     assert getattr(seen[-1], "hidden_states", None) is None
 
 
-def test_texts_never_reach_the_vision_tower(model: SentenceTransformer) -> None:
+def test_texts_never_reach_the_vision_tower(model: EmbeddingModel) -> None:
     network = model[0].model
-    tower = next(
-        getattr(network, name) for name in ("visual", "vision_tower", "vision_model") if hasattr(network, name)
-    )
+    tower = vision_tower(network)
     calls = []
     hook = tower.register_forward_hook(lambda *_: calls.append(1))
     try:
@@ -142,9 +171,9 @@ def test_texts_never_reach_the_vision_tower(model: SentenceTransformer) -> None:
         hook.remove()
 
 
-def test_saved_and_opened_by_sentence_transformers_alone(model: SentenceTransformer, tmp_path: Path) -> None:
+def test_saved_and_opened_by_sentence_transformers_alone(model: EmbeddingModel, tmp_path: Path) -> None:
     model.save(str(tmp_path))
-    inputs = [items()[name] for name in ("text", "image", "fused")]
+    inputs = [items(model)[name] for name in ("text", "image", "fused")]
     expected = model.encode(inputs, convert_to_tensor=True)
     assert torch.allclose(
         SentenceTransformer(str(tmp_path), device="cpu").encode(inputs, convert_to_tensor=True), expected
@@ -162,16 +191,17 @@ def test_saved_and_opened_by_sentence_transformers_alone(model: SentenceTransfor
     ],
     ids=str,
 )
-def test_gradients_of_mixed_rows_do_not_depend_on_mini_batches(
-    model: SentenceTransformer, options: dict[str, Any]
-) -> None:
+def test_gradients_of_mixed_rows_do_not_depend_on_mini_batches(model: EmbeddingModel, options: dict[str, Any]) -> None:
     """Texts, pictures, both and (where a batch may hold them) videos in one column."""
-    inputs = items()
+    inputs = items(model)
     queries = ["a", inputs["image"], inputs["fused"], inputs["multi"], inputs["long"], inputs["text"]]
     targets = [picture(200, 60), "b", picture(60, 60), "c", inputs["fused"], "d"]
-    if architecture(model) not in TOGETHER:
+    if "video" in inputs and not model.family.apart:
         queries.insert(1, inputs["video"])
         targets.insert(1, "e")
+    if "audio" in inputs:
+        queries.insert(2, "e")
+        targets.insert(2, inputs["audio"])
 
     def gradients(loss: HardnessWeightedLoss) -> tuple[float, torch.Tensor]:
         model.zero_grad()
@@ -187,14 +217,12 @@ def test_gradients_of_mixed_rows_do_not_depend_on_mini_batches(
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_a_frozen_tower_runs_once_per_step(model: SentenceTransformer, frozen: bool) -> None:
+def test_a_frozen_tower_runs_once_per_step(model: EmbeddingModel, frozen: bool) -> None:
     """Counted; and the gradients are those without reuse, bit for bit. A tower that learns runs twice."""
     network = model[0].model
-    tower = next(
-        getattr(network, name) for name in ("visual", "vision_tower", "vision_model") if hasattr(network, name)
-    )
+    tower = vision_tower(network)
     tower.requires_grad_(not frozen)
-    inputs = items()
+    inputs = items(model)
     queries = [inputs["image"], "a", inputs["fused"], inputs["multi"], inputs["text"]]
     targets = ["b", inputs["image"], picture(33, 70), "c", inputs["fused"]]
     count = 0
@@ -225,9 +253,9 @@ def test_a_frozen_tower_runs_once_per_step(model: SentenceTransformer, frozen: b
     assert "forward" not in vars(tower)
 
 
-def test_a_kept_graph_is_embedded_once(model: SentenceTransformer) -> None:
+def test_a_kept_graph_is_embedded_once(model: EmbeddingModel) -> None:
     """Counted, and the gradients are those of embedding twice, bit for bit."""
-    inputs = items()
+    inputs = items(model)
     queries, targets = [inputs["image"], "a", inputs["fused"], inputs["text"]], ["b", "c c c", "d", picture(60, 60)]
     count = 0
 
@@ -253,14 +281,16 @@ def test_a_kept_graph_is_embedded_once(model: SentenceTransformer) -> None:
         assert all(torch.equal(left, right) for left, right in zip(found, expected, strict=True))
 
 
-def test_rows_sorted_by_length_keep_their_pictures(model: SentenceTransformer) -> None:
+def test_rows_sorted_by_length_keep_their_pictures(model: EmbeddingModel) -> None:
     """Any mix: after sorting, the embedding of each sample is its own, and padding is saved."""
     from llave.losses.minibatch import by_length, create_minibatch
 
-    inputs = items()
+    inputs = items(model)
     samples = [inputs["multi"], "a", inputs["fused"], inputs["long"], inputs["image"], inputs["text"]]
-    if architecture(model) not in TOGETHER:
+    if "video" in inputs and not model.family.apart:
         samples.insert(2, inputs["video"])
+    if "audio" in inputs:
+        samples.insert(4, inputs["audio"])
     video = getattr(model[0].model.config, "video_token_id", None)
     features = model.preprocess(samples)
     ordered, places = by_length(features, video_token_id=video)
@@ -276,14 +306,12 @@ def test_rows_sorted_by_length_keep_their_pictures(model: SentenceTransformer) -
     assert again is ordered
 
 
-def test_features_kept_across_steps(model: SentenceTransformer) -> None:
+def test_features_kept_across_steps(model: EmbeddingModel) -> None:
     """A picture seen in an earlier step is not computed again; the gradients are the same to rounding."""
     network = model[0].model
-    tower = next(
-        getattr(network, name) for name in ("visual", "vision_tower", "vision_model") if hasattr(network, name)
-    )
+    tower = vision_tower(network)
     tower.requires_grad_(False)
-    inputs = items()
+    inputs = items(model)
     pictures = 0
     forward = tower.forward
 
@@ -316,7 +344,7 @@ def test_features_kept_across_steps(model: SentenceTransformer) -> None:
                 assert all(torch.allclose(a, b, atol=1e-5 * scale) for a, b in zip(left, right, strict=True))
             cache = keeping.vision_cache
             assert cache is not None
-            if architecture(model).startswith("qwen"):  # its tower takes patches, not pictures
+            if architecture(model).startswith(("qwen", "embedding_gemma")):  # these towers take patches, not pictures
                 assert len(cache) == 0
             else:
                 assert seen[0] < seen[1] == seen[2]

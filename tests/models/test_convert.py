@@ -223,4 +223,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["convert", str(tmp_path / "original"), str(tmp_path / "model")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "model")
     assert main(["convert", str(tmp_path / "nowhere"), str(tmp_path / "other")]) == 2
+    assert "no such directory" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["convert", str(tmp_path / "empty"), str(tmp_path / "other")]) == 2
     assert "no config.json" in capsys.readouterr().err

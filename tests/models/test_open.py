@@ -24,7 +24,10 @@ BY_HUB_ID = """
 import sys
 import numpy as np
 from llave import load_model
-vectors = [load_model(name, device="cpu").encode(["a crab on the beach"])[0] for name in sys.argv[1:]]
+from llave.models.loaded.compare import compare, folder_of
+models = [load_model(name, device="cpu") for name in sys.argv[1:]]
+assert folder_of(models[1]).name == "0" * 40 and compare(models[1]) == []
+vectors = [model.encode(["a crab on the beach"])[0] for model in models]
 assert np.allclose(vectors[0], vectors[1], atol=1e-5), vectors[0] @ vectors[1]
 """
 
@@ -58,7 +61,7 @@ def test_two_towers_in_one_space(tmp_path: Path) -> None:
 
 def test_an_unknown_family_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = build("qwen2_vl", tmp_path)
-    monkeypatch.setattr("llave.models.model.LAST_TOKEN", ())
+    monkeypatch.setattr("llave.models.pooled.family_of_type", lambda model_type: None)
     with pytest.raises(UserError, match="how models of the type qwen2_vl are pooled is not known"):
         load_model(place, device="cpu")
 

@@ -72,7 +72,10 @@ def _llava_onevision(directory: Path) -> tuple[Any, Any]:
 
 
 def _qwen(directory: Path, name: str, vision: dict[str, Any], **text: Any) -> tuple[Any, Any]:
-    tokens = tokenizer(directory)
+    tokens: Any = tokenizer(directory)
+    if name == "Qwen3_5":
+        tokens.save_pretrained(directory)
+        tokens = transformers.Qwen3_5Tokenizer.from_pretrained(directory)
     ids = {
         "image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
         "vision_start_token_id": "<|vision_start|>",
@@ -85,10 +88,10 @@ def _qwen(directory: Path, name: str, vision: dict[str, Any], **text: Any) -> tu
     )
     side = vision["patch_size"] * vision["spatial_merge_size"]
     limits = {"shortest_edge": side * side, "longest_edge": 16 * side * side}
-    qwen3 = name == "Qwen3VL"
+    qwen3 = name.startswith("Qwen3")
     shape = {"patch_size": vision["patch_size"], "merge_size": vision["spatial_merge_size"]}
     video_class = transformers.Qwen3VLVideoProcessor if qwen3 else transformers.Qwen2VLVideoProcessor
-    processor = getattr(transformers, f"{name}Processor")(
+    processor = getattr(transformers, f"{'Qwen3VL' if qwen3 else name}Processor")(
         image_processor=transformers.Qwen2VLImageProcessor(size=limits, **shape),
         video_processor=video_class(size=limits, **shape),
         tokenizer=tokens,
@@ -126,7 +129,109 @@ def _qwen3_vl(directory: Path) -> tuple[Any, Any]:
     return _qwen(directory, "Qwen3VL", vision, rope_parameters=rope, head_dim=8)
 
 
+def _qwen3_5(directory: Path) -> tuple[Any, Any]:
+    """Linear attention in every layer but each second one."""
+    vision = {
+        "depth": 2, "hidden_size": 32, "intermediate_size": 40, "num_heads": 2, "patch_size": 16,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32, "num_position_embeddings": 64,
+    }  # fmt: skip
+    rope = {
+        "rope_type": "default", "rope_theta": 1e7, "mrope_section": [2, 1, 1], "mrope_interleaved": True,
+        "partial_rotary_factor": 0.5,
+    }  # fmt: skip
+    linear = {"key_head_dim": 8, "value_head_dim": 8, "num_key_heads": 2, "num_value_heads": 4}
+    text = {f"linear_{key}": value for key, value in linear.items()}
+    layers = ["linear_attention", "full_attention"]
+    return _qwen(directory, "Qwen3_5", vision, rope_parameters=rope, head_dim=16, layer_types=layers, **text)
+
+
+GEMMA = {
+    "image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>",
+    "audio_token": "<audio_soft_token>", "boa_token": "<start_of_audio>", "eoa_token": "<end_of_audio>",
+}  # fmt: skip
+GEMMA_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<start_of_turn>{{ message['role'] }}\n"
+    "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}"
+    "{% elif part['type'] == 'image' %}IMAGE{% elif part['type'] == 'video' %}<|video|>"
+    "{% elif part['type'] == 'audio' %}<audio_soft_token>{% endif %}{% endfor %}<end_of_turn>\n{% endfor %}"
+)
+
+
+def _gemma_tokenizer(directory: Path) -> Qwen2Tokenizer:
+    byte_tokenizer(directory, (*SPECIAL, "<bos>", "<|video|>")).save_pretrained(directory)
+    made: Qwen2Tokenizer = Qwen2Tokenizer.from_pretrained(directory, bos_token="<bos>", extra_special_tokens=GEMMA)
+    return made
+
+
+def _gemma3(directory: Path) -> tuple[Any, Any]:
+    tokens = _gemma_tokenizer(directory)
+    config = transformers.Gemma3Config(
+        text_config=_text(tokens, head_dim=8, sliding_window=64, sliding_window_pattern=2),
+        vision_config={
+            "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 56, "patch_size": 14, "vision_use_head": False,
+        },
+        mm_tokens_per_image=4,
+        image_token_index=tokens.image_token_id,
+        boi_token_index=tokens.boi_token_id,
+        eoi_token_index=tokens.eoi_token_id,
+    )  # fmt: skip
+    processor = transformers.Gemma3Processor(
+        image_processor=transformers.Gemma3ImageProcessor(size={"height": 56, "width": 56}),
+        tokenizer=tokens,
+        chat_template=GEMMA_TEMPLATE.replace("IMAGE", "<start_of_image>"),
+        image_seq_length=4,
+    )
+    return transformers.Gemma3ForConditionalGeneration(config), processor
+
+
+def _embedding_gemma2(directory: Path) -> tuple[Any, Any]:
+    tokens = _gemma_tokenizer(directory)
+    config = transformers.EmbeddingGemma2Config(
+        text_config=_text(
+            tokens, head_dim=8, global_head_dim=16, sliding_window=64, sliding_window_pattern=2,
+            hidden_size_per_layer_input=8, embedding_dim=24,
+        ),
+        vision_config={
+            "model_type": "gemma4_vision", "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 12, "patch_size": 4,
+            "pooling_kernel_size": 2, "position_embedding_size": 64,
+        },
+        audio_config={
+            "model_type": "gemma4_audio", "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "subsampling_conv_channels": [128, 8], "output_proj_dims": 32,
+        },
+        image_token_id=tokens.image_token_id,
+        video_token_id=tokens.convert_tokens_to_ids("<|video|>"),
+        audio_token_id=tokens.audio_token_id,
+        boi_token_id=tokens.boi_token_id, eoi_token_id=tokens.eoi_token_id,
+        boa_token_id=tokens.boa_token_id, eoa_token_index=tokens.eoa_token_id,
+    )  # fmt: skip
+    sizes = {"patch_size": 4, "pooling_kernel_size": 2, "max_soft_tokens": 70}
+    processor = transformers.EmbeddingGemma2Processor(
+        feature_extractor=transformers.Gemma4AudioFeatureExtractor(),
+        image_processor=transformers.Gemma4ImageProcessor(**sizes),
+        tokenizer=tokens,
+        video_processor=transformers.EmbeddingGemma2VideoProcessor(**sizes),
+        chat_template=GEMMA_TEMPLATE.replace("IMAGE", "<image_soft_token>"),
+        image_seq_length=70,
+    )
+    return transformers.EmbeddingGemma2Model(config), processor
+
+
+def _idefics3(directory: Path) -> tuple[Any, Any]:
+    return _smol(directory, "Idefics3", image_seq_len=4)
+
+
 def _smolvlm(directory: Path) -> tuple[Any, Any]:
+    video = transformers.SmolVLMVideoProcessor(**SMOL_SIZES)
+    return _smol(directory, "SmolVLM", video_processor=video, image_seq_len=4)
+
+
+SMOL_SIZES = {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}}
+
+
+def _smol(directory: Path, name: str, **options: Any) -> tuple[Any, Any]:
     tokens = tokenizer(directory)
     tokens.add_special_tokens(
         {"additional_special_tokens": [f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)]},
@@ -135,7 +240,7 @@ def _smolvlm(directory: Path) -> tuple[Any, Any]:
     tokens.image_token, tokens.image_token_id = "<image>", tokens.convert_tokens_to_ids("<image>")
     tokens.fake_image_token, tokens.global_image_token = "<fake_token_around_image>", "<global-img>"
     tokens.end_of_utterance_token = "<end_of_utterance>"
-    config = transformers.SmolVLMConfig(
+    config = getattr(transformers, f"{name}Config")(
         text_config={"model_type": "llama", **_text(tokens)},
         vision_config={
             "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -144,15 +249,13 @@ def _smolvlm(directory: Path) -> tuple[Any, Any]:
         image_token_id=tokens.image_token_id,
         scale_factor=2,
     )  # fmt: skip
-    sizes = {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}}
-    processor = transformers.SmolVLMProcessor(
-        image_processor=transformers.SmolVLMImageProcessor(**sizes),
-        video_processor=transformers.SmolVLMVideoProcessor(**sizes),
+    processor = getattr(transformers, f"{name}Processor")(
+        image_processor=getattr(transformers, f"{name}ImageProcessor")(**SMOL_SIZES),
         tokenizer=tokens,
-        image_seq_len=4,
         chat_template=SMOL_TEMPLATE,
+        **options,
     )
-    return transformers.SmolVLMForConditionalGeneration(config), processor
+    return getattr(transformers, f"{name}ForConditionalGeneration")(config), processor
 
 
 BACKBONES: dict[str, Callable[[Path], tuple[Any, Any]]] = {
@@ -160,7 +263,11 @@ BACKBONES: dict[str, Callable[[Path], tuple[Any, Any]]] = {
     "qwen2_vl": _qwen2_vl,
     "qwen2_5_vl": _qwen2_5_vl,
     "qwen3_vl": _qwen3_vl,
+    "qwen3_5": _qwen3_5,
     "smolvlm": _smolvlm,
+    "idefics3": _idefics3,
+    "gemma3": _gemma3,
+    "embedding_gemma2": _embedding_gemma2,
 }
 
 

@@ -44,6 +44,37 @@ def clip(directory: Path) -> Path:
     return _saved(transformers.CLIPModel(config), transformers.CLIPProcessor(pictures, tokens), directory)
 
 
+def siglip(directory: Path) -> Path:
+    """Its texts are padded to eight tokens, and the last place is the text's vector."""
+    return _siglip(directory, "Siglip", {"image_size": 32}, {"size": {"height": 32, "width": 32}})
+
+
+def siglip2(directory: Path) -> Path:
+    """The one that takes pictures of any shape, as a list of patches."""
+    return _siglip(directory, "Siglip2", {"num_patches": 256, "patch_size": 16}, {})
+
+
+def _siglip(directory: Path, name: str, vision: dict[str, Any], pictures: dict[str, Any]) -> Path:
+    tokens = word_tokenizer(directory / "words")
+    tokens.model_max_length = 8
+    config = getattr(transformers, f"{name}Config")(
+        text_config={
+            **SIZES, "vocab_size": len(tokens), "max_position_embeddings": 8, "projection_size": 32,
+            "bos_token_id": tokens.cls_token_id, "eos_token_id": tokens.sep_token_id,
+            "pad_token_id": tokens.pad_token_id,
+        },
+        vision_config={**SIZES, "patch_size": 8, **vision},
+    )  # fmt: skip
+    processor = getattr(transformers, f"{name}Processor")(
+        getattr(transformers, f"{name}ImageProcessor")(**pictures), tokens
+    )
+    torch.manual_seed(0)
+    return _saved(getattr(transformers, f"{name}Model")(config), processor, directory)
+
+
+DUAL = {"clip": clip, "siglip": siglip, "siglip2": siglip2}
+
+
 def _saved(model: Any, processor: Any, directory: Path) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():

@@ -13,7 +13,7 @@ from torch import Tensor
 from llave import load_model
 from llave.errors import UserError
 from llave.losses import cached_step
-from llave.models.parts import matching
+from llave.models.families import UNKNOWN
 from llave.models.tower_reuse import TowerReuse
 from llave.training.adapters import add_adapter, save_merged, trained_state
 from llave.training.config import AdapterConfig, LossConfig, TrainConfig
@@ -48,8 +48,8 @@ def test_starts_as_the_base_and_merges_exactly(name: str, dora: bool, tmp_path: 
     trained = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
     assert all("lora_" in key or "modules_to_save" in key for key in trained)
     assert any("lora_A" in key for key in trained)
-    assert {key for key in trained if "lora_" not in key} <= set(matching("projector", trained))
-    assert not any("lora_" in key for key in matching("vision_tower", trained))
+    assert {key for key in trained if "lora_" not in key} <= set(UNKNOWN.matching("projector", trained))
+    assert not any("lora_" in key for key in UNKNOWN.matching("vision_tower", trained))
     disturb(model)
     after = embed(model)
     assert (after - base).abs().max() > 0.01
@@ -114,8 +114,8 @@ def test_a_run_leaves_a_plain_model(adapter: AdapterConfig, tmp_path: Path, monk
     assert [tower.calls for tower in towers] == [2, 2, 2]  # 8 pictures, 4 at a time, once
     before, after = load_file(source / "model.safetensors"), load_file(output / "model.safetensors")
     changed = {key for key in after if not torch.equal(after[key], before.get(key, before.get(f"model.{key}")))}
-    assert not matching("vision_tower", changed)
-    assert matching("projector", changed)
+    assert not UNKNOWN.matching("vision_tower", changed)
+    assert UNKNOWN.matching("projector", changed)
     assert any("q_proj" in key for key in changed)
     assert any("mlp" in key for key in changed) is not bool(adapter.targets)
     assert (output / "adapter" / "adapter_model.safetensors").is_file()

@@ -332,7 +332,7 @@ def test_gradient_checkpointing_where_there_is_none(data: Path, tmp_path: Path) 
 
 
 def test_parts_and_words_to_freeze(data: Path, tmp_path: Path) -> None:
-    from llave.models.parts import matching
+    from llave.models.families import UNKNOWN
 
     names = [
         "0.model.visual.blocks.0.weight",
@@ -340,9 +340,9 @@ def test_parts_and_words_to_freeze(data: Path, tmp_path: Path) -> None:
         "0.model.language_model.norm.weight",
     ]
     names += ["0.model.image_newline", "0.model.vision_model.encoder.weight", "0.model.connector.proj.weight"]
-    assert matching("vision_tower", names) == [names[0], names[4]]
-    assert matching("projector", names) == [names[1], names[3], names[5]]
-    assert matching("norm", names) == names[1:3]
+    assert UNKNOWN.matching("vision_tower", names) == [names[0], names[4]]
+    assert UNKNOWN.matching("projector", names) == [names[1], names[3], names[5]]
+    assert UNKNOWN.matching("norm", names) == names[1:3]
     with pytest.raises(UserError, match=r"no parameter is part of 'visoin'; the model has .*vision_tower"):
         train(config(data, tmp_path / "run", freeze=["visoin"]))
 

@@ -1,4 +1,4 @@
-"""``llave doctor``: what this machine can run, what is missing, and how to get it."""
+"""``llave doctor``: what this machine can run, what is missing, and how to get it; with MODEL, that model."""
 
 import importlib.metadata
 import json
@@ -8,21 +8,30 @@ import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from llave.cli.parsing import parse
 from llave.data.door import reason_of
+from llave.errors import UserError
 
 __all__ = ["Check", "examine", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig:
-    """A look at this machine.
+    """A look at this machine, or at a model.
 
     Args:
+        model: a model directory, a hub id, or "nano": what it is, what differs from its files, and a self-test; null
+            is this machine.
+        device: of the model, e.g. cpu or cuda; null is the best there is.
+        dtype: of its weights; null is as stored.
         json: print JSON instead of lines.
     """
 
+    model: str | None = None
+    device: str | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
     json: bool = False
 
 
@@ -38,13 +47,21 @@ class Check:
 
 
 def run(argv: list[str]) -> int:
-    """Print every check; 1 if something required is missing."""
+    """Print every check; 1 if something required is missing, or a model is not as its files say or fails its test."""
     config = parse(
         DoctorConfig,
         argv,
         command="doctor",
-        description="What this machine can run, what is missing, and how to get it.",
+        description="What this machine can run, what is missing, and how to get it. "
+        "With MODEL: that model, compared with its files and tested. Example: llave doctor models/llave-2b",
+        positional=("model",),
     )
+    if config.model is not None:
+        from llave.cli.doctor_model import examine_model
+
+        return examine_model(config.model, device=config.device, dtype=config.dtype, as_json=config.json)
+    if config.device is not None or config.dtype is not None:
+        raise UserError("llave doctor: --device and --dtype are of a model; name it: llave doctor MODEL")
     checks = examine()
     if config.json:
         sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")

@@ -28,7 +28,7 @@ COMMANDS = {
     "serve": "embeddings and search over HTTP: OpenAI's and Cohere's requests, with pictures and videos; a page",
     "convert": "an original LLaVE checkpoint as a sentence-transformers directory",
     "bench": "the loss, and a training step, beside their peers: time, memory, exactness",
-    "doctor": "what this machine can run, and what is missing",
+    "doctor": "what this machine can run, and what is missing; what a model is, and whether it is sound",
 }
 
 

@@ -1,13 +1,15 @@
 """One way for every command to read its options: a dataclass, YAML and flags, errors in one line."""
 
 import dataclasses
+import json
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from llave.errors import UserError
 
-__all__ = ["parse"]
+__all__ = ["as_argv", "parse"]
 
 Config = TypeVar("Config")
 
@@ -37,6 +39,15 @@ def parse(
     fields: dict[str, Any] = {key: value for key, value in parsed.as_dict().items() if key not in {"recipe"}}
     parsed_fields = {key: getattr(parsed, key) for key in fields}
     return config(**parsed_fields)
+
+
+def as_argv(options: Mapping[str, Any]) -> list[str]:
+    """Options as words of a command line, values of any type."""
+    return [
+        word
+        for key, value in options.items()
+        for word in (f"--{key}", value if isinstance(value, str) else json.dumps(value))
+    ]
 
 
 def _all_named(config: type[Any], argv: list[str], command: str, positional: tuple[str, ...]) -> list[str]:

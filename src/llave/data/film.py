@@ -4,7 +4,7 @@ Packets are counted without decoding. Then each frame is sought from the key fra
 frames do not correspond, the film is decoded in order. Only the frames asked for are held.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from llave.data.door import reason_of
+from llave.data.frames import Choose, Frames
 from llave.data.video_limits import Budget
 from llave.errors import DataError, UserError
 
@@ -28,28 +29,28 @@ SEALED = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
 TOLERANCE = 1.0  # seconds by which a whole film may end before its header says
 
 
-def read_film(path: Path, choose: Callable[[int], list[int]], budget: Budget) -> list[Image.Image]:
-    """Frames of the first video stream, upright and in RGB.
+def read_film(path: Path, choose: Choose, budget: Budget) -> Frames:
+    """Frames of the first video stream, upright and in RGB, and their times from its start.
 
     Args:
         path: the file.
-        choose: the frames to take of so many.
+        choose: the frames to take.
         budget: what it may cost.
 
     Raises:
         DataError: not a film, truncated, corrupt or beyond a limit.
     """
     with _film(path, budget) as film:
-        timeline = film.timeline()
+        timeline, rate = film.timeline(), film.rate
     with _film(path, budget) as film:
-        frames = film.sought(timeline, choose(len(timeline.times)))
+        frames = film.sought(timeline, choose(len(timeline.times), rate))
     if frames is None:
         count = len(timeline.times)
         with _film(path, budget) as film:
-            frames, decoded = film.in_order(choose(count))
+            frames, decoded = film.in_order(choose(count, rate))
         if decoded != count:  # a packet is not always a frame; now the number is known
             with _film(path, budget) as film:
-                frames, _ = film.in_order(choose(decoded))
+                frames, _ = film.in_order(choose(decoded, rate))
     if not frames:
         raise DataError(f"{path}: no frame in this video; replace the file")
     return frames
@@ -90,6 +91,8 @@ class _Film:
         self.stream.thread_type = "AUTO"
         self.budget = budget
         budget.measure(self.stream.width, self.stream.height)  # as announced: before a frame is decoded
+        average = self.stream.average_rate
+        self.rate = float(average) if average else None
 
     def timeline(self) -> _Timeline:
         """Read all packets, decode none.
@@ -121,12 +124,13 @@ class _Film:
             )
         return _Timeline(sorted(times, key=lambda time: (time is None, time or 0)), sorted(keys))
 
-    def sought(self, timeline: _Timeline, indices: Iterable[int]) -> list[Image.Image] | None:
+    def sought(self, timeline: _Timeline, indices: Iterable[int]) -> Frames | None:
         """The frames at these places of the timeline; None where frames cannot be found by their packets' times."""
         times = timeline.times
         if None in times or len(set(times)) < len(times):
             return None
-        kept, frames, position = [], self._frames(), None
+        kept, seconds = [], []
+        frames, position = self._frames(), None
         for index in indices:
             wanted = times[index]
             assert wanted is not None
@@ -142,16 +146,24 @@ class _Film:
                 return None
             position = wanted
             kept.append(self._picture(frame))
-        return kept
+            seconds.append(float((wanted - (times[0] or 0)) * (self.stream.time_base or 0)))
+        return Frames(kept, seconds)
 
-    def in_order(self, indices: Iterable[int]) -> tuple[list[Image.Image], int]:
+    def in_order(self, indices: Iterable[int]) -> tuple[Frames, int]:
         """The frames at ``indices`` of the whole film, and how many it has."""
         wanted, kept, decoded = set(indices), [], 0
+        times: list[float | None] = []
+        start = 0.0
         for frame in self._frames():
+            start = frame.time or 0.0 if decoded == 0 else start
             if decoded in wanted:
                 kept.append(self._picture(frame))
+                times.append(None if frame.time is None else frame.time - start)
             decoded += 1
-        return kept, decoded
+        seconds = [time for time in times if time is not None]
+        if len(seconds) < len(times):  # a raw stream (h264) that says no times
+            seconds = [index / self.rate for index in sorted(wanted)[: len(times)]] if self.rate else []
+        return Frames(kept, seconds or None), decoded
 
     def _frames(self) -> Iterator[Any]:
         for frame in self.container.decode(self.stream):

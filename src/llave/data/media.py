@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from llave.data.frames import frames_key
 from llave.data.pages import DPI, split_page
 from llave.data.video import frame_paths
 
@@ -13,7 +14,9 @@ __all__ = ["media_bytes"]
 BLOCK = 1 << 20
 
 
-def media_bytes(path: Path, *, num_frames: int | None = None) -> Iterator[bytes]:
+def media_bytes(
+    path: Path, *, num_frames: int | None = None, fps: float | None = None, folder_rate: float | None = None
+) -> Iterator[bytes]:
     """Content and reading of a file, in blocks.
 
     A picture is the bytes of its file. A page is the hash of its document, its number and its resolution. A folder
@@ -21,7 +24,7 @@ def media_bytes(path: Path, *, num_frames: int | None = None) -> Iterator[bytes]
 
     Args:
         path: a picture, ``FILE.pdf#page=3``, a film, or a folder of frames.
-        num_frames: of a video: with another number of frames it is another input.
+        num_frames, fps, folder_rate: of a video: with other frames, or other times of them, it is another input.
 
     Raises:
         OSError: it cannot be read.
@@ -35,7 +38,7 @@ def media_bytes(path: Path, *, num_frames: int | None = None) -> Iterator[bytes]
     else:
         yield from _blocks(path)
     if num_frames is not None:
-        yield f"|frames={num_frames}".encode()
+        yield frames_key(num_frames, fps, folder_rate)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

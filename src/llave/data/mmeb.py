@@ -26,11 +26,13 @@ __all__ = [
     "IMAGE_PLACEHOLDER",
     "NEGATIVE_COLUMNS",
     "TRAIN_COLUMNS",
+    "VIDEO_PLACEHOLDER",
     "EvalRow",
     "MMEBFolder",
     "PictureFolder",
     "RowItem",
     "TrainRow",
+    "Wording",
     "our_columns",
     "parse_eval",
     "parse_train",
@@ -48,8 +50,25 @@ ALL_COLUMNS = (*TRAIN_COLUMNS, *NEGATIVE_COLUMNS)
 """Of training rows."""
 IMAGE_PLACEHOLDER = "<|image_1|>"
 """Where the picture stands in a text. The backbone's chat template puts its own token there, first."""
+VIDEO_PLACEHOLDER = "<|video_1|>"
+"""The same of a video, in texts without a template (:class:`Wording`); MMEB's own rows have none."""
 Split = str  # "train" | "eval"
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Other forms of an item's text, in which released scorers hand it to their models.
+
+    Args:
+        raw: without a template, with the picture's or video's place in it, space by space.
+        instruction: what is asked for, by itself, for a model that reads it in a turn of the system; may be empty.
+        words: the text without that; may be empty.
+    """
+
+    raw: str
+    instruction: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +80,14 @@ class RowItem:
         image: path relative to ``images/``; ``FILE.pdf#page=3`` is a page of a document, from 1.
         video: path relative to ``videos/``: a file, or a folder of frames.
         audio: path of a sound; ``FILE.wav#t=1.5,2.75`` is its part from one second to another (W3C media fragments).
+        wording: other forms of the text, where a benchmark has them.
     """
 
     text: str = ""
     image: str = ""
     video: str = ""
     audio: str = ""
+    wording: Wording | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from llave.files import remove_leftovers, whole_file
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["EmbeddingCache", "model_fingerprint"]
+__all__ = ["LIBRARIES", "EmbeddingCache", "model_fingerprint", "settings_fingerprint", "weights_fingerprint"]
 
 KEY_BYTES = 32
 SMALL_SHARD = 8192
@@ -37,20 +37,35 @@ LIBRARIES = ("torch", "torchvision", "transformers", "sentence-transformers", "p
 
 def model_fingerprint(model: "SentenceTransformer") -> str:
     """SHA-256, in hexadecimal, of all that decides a model's embeddings: weights, modules, configuration, prompts."""
-    import torch
-
     digest = hashlib.sha256()
-    for text in _settings(model):
+    for text in [*(f"{name} {version(name)}" for name in LIBRARIES), *_settings(model)]:
         digest.update(text.encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    _add_weights(digest, model)
     return digest.hexdigest()
 
 
+def weights_fingerprint(model: "SentenceTransformer") -> str:
+    """SHA-256, in hexadecimal, of a model's weights and their type alone."""
+    digest = hashlib.sha256()
+    _add_weights(digest, model)
+    return digest.hexdigest()
+
+
+def settings_fingerprint(model: "SentenceTransformer") -> str:
+    """The same of its modules, configuration, tokenizer, processor and prompts."""
+    return hashlib.sha256("".join(_settings(model)).encode()).hexdigest()
+
+
+def _add_weights(digest: Any, model: "SentenceTransformer") -> None:
+    import torch
+
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+
+
 def _settings(model: "SentenceTransformer") -> list[str]:
-    texts = [f"{name} {version(name)}" for name in LIBRARIES]
-    texts += [str(model), repr(sorted(model.prompts.items())), repr(model.default_prompt_name)]
+    texts = [str(model), repr(sorted(model.prompts.items())), repr(model.default_prompt_name)]
     processor: Any = getattr(model, "processor", None) or model.tokenizer
     tokenizer: Any = getattr(processor, "tokenizer", processor)
     texts.append(repr(getattr(processor, "chat_template", None)))

@@ -52,6 +52,7 @@ class Encoder:
         reading: how pictures and videos are read.
         batch_size: items of a forward pass at most.
         tokens_per_batch: tokens of one at most, estimated, padding included; None is :data:`TOKENS_PER_BATCH`.
+        raw: texts are for the processor as they are, without template or prompt, see :mod:`llave.models.raw`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Encoder:
         reading: Reading = Reading(),  # noqa: B008 — frozen
         batch_size: int = 64,
         tokens_per_batch: int | None = None,
+        raw: bool = False,
     ) -> None:
         self.model = model
         self.prompt = prompt
@@ -71,7 +73,7 @@ class Encoder:
             "max_tokens": tokens_per_batch or TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cuda"]),
         }
         self.tokens = Tokens(model, reading.num_frames)
-        self._forward = Forward(model)
+        self._forward = Forward(model, raw=raw)
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="read")
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
         self.cut = 0
@@ -190,7 +192,8 @@ class Encoder:
         jobs = [(number, [items[place] for place in places]) for number, places in enumerate(batches)]
         processes = min(processes or torch.cuda.device_count(), len(jobs))
         if processes > 1:
-            done = share(self.model, jobs, partial(_through, prompt=self.prompt, reading=self.reading), processes)
+            work = partial(_through, prompt=self.prompt, reading=self.reading, raw=self._forward.raw)
+            done = share(self.model, jobs, work, processes)
         else:
             done = self.through(jobs, small=small)
         for number, outcomes, pictures in done:
@@ -254,7 +257,7 @@ def _named(outcome: Outcome, twin: Item, item: Item) -> Outcome:
 
 
 def _through(
-    model: "SentenceTransformer", jobs: Iterable[Batch], *, prompt: str | None, reading: Reading
+    model: "SentenceTransformer", jobs: Iterable[Batch], *, prompt: str | None, reading: Reading, raw: bool
 ) -> Iterator[Done]:
     """What each of several processes does."""
-    yield from Encoder(model, prompt=prompt, reading=reading).through(jobs)
+    yield from Encoder(model, prompt=prompt, reading=reading, raw=raw).through(jobs)

@@ -44,10 +44,14 @@ class Forward:
     """A model, and how many inputs at once its memory was found to hold.
 
     A picture that occurs more than once in a batch passes the vision tower once.
+
+    Args:
+        raw: texts are for the processor as they are, see :mod:`llave.models.raw`.
     """
 
-    def __init__(self, model: "SentenceTransformer") -> None:
+    def __init__(self, model: "SentenceTransformer", *, raw: bool = False) -> None:
         self.model = model.eval()
+        self.raw = raw
         self.fits: int | None = None
 
     def __call__(
@@ -114,7 +118,7 @@ class Forward:
         from sentence_transformers.util import batch_to_device
 
         with torch.inference_mode():
-            features = self.model.preprocess(list(inputs), prompt=prompt)
+            features = self._features(inputs, prompt)
             embedding = self.model(batch_to_device(features, self.model.device))["sentence_embedding"]
         embedding_BD: NDArray[np.float32] = embedding[:, : self.model.truncate_dim].float().cpu().numpy()
         norm_B = np.linalg.norm(embedding_BD, axis=1)
@@ -124,6 +128,13 @@ class Forward:
             else Refused("number", "the model's embedding of this item is zero or not finite")
             for vector_D, norm in zip(embedding_BD, norm_B, strict=True)
         ]
+
+    def _features(self, inputs: Sequence[ModelInput], prompt: str | None) -> dict[str, Any]:
+        if not self.raw:
+            return self.model.preprocess(list(inputs), prompt=prompt)
+        from llave.models.raw import raw_features
+
+        return raw_features(self.model, inputs)
 
     @contextmanager
     def _towers(self) -> Iterator[None]:

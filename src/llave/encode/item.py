@@ -4,17 +4,19 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
+from llave.data.frames import NUM_FRAMES, Frames, frames_key
 from llave.data.identity import content_digest, normal_text
 from llave.data.images import MAX_PIXELS, SECONDS, load_image, picture_size
 from llave.data.media import media_bytes
 from llave.data.mmeb import strip_placeholder
 from llave.data.pages import split_page
-from llave.data.video import NUM_FRAMES, VideoLimits, load_video
+from llave.data.video import VideoLimits, load_video
 from llave.errors import DataError
 from llave.models.pictures import fit_picture
 from llave.models.prompts import ModelInput, model_input
@@ -31,13 +33,17 @@ class Reading:
     """How files are read, and what that may cost.
 
     Args:
-        num_frames: of a video.
+        num_frames: of a video, at most.
+        fps: frames of a second of a film; None spaces ``num_frames`` evenly.
+        folder_rate: frames a second that folders of frames hold; None: nobody knows.
         max_pixels: of a picture; one with more is refused before it is decoded.
         seconds: to decode a picture that is large or may be slow.
         videos: limits of one video.
     """
 
     num_frames: int = NUM_FRAMES
+    fps: float | None = None
+    folder_rate: float | None = None
     max_pixels: int = MAX_PIXELS
     seconds: float = SECONDS
     videos: VideoLimits = VIDEO_LIMITS
@@ -149,31 +155,38 @@ class Item:
             size = picture.height, picture.width
             media.update(f"{size}".encode() + picture.tobytes())
         else:
-            for block in self._blocks(reading.num_frames):
+            for block in self._blocks(reading):
                 if size is None and self.kind == "image":
                     size = picture_size(block)
                 media.update(block)
         return Measured(content_digest(self.words, media.digest()), media.digest(), size)
 
-    def _blocks(self, num_frames: int) -> Iterator[bytes]:
+    def _blocks(self, reading: Reading) -> Iterator[bytes]:
         media = self.image if self.video is None else self.video
-        frames = None if self.video is None else num_frames
+        frames = None if self.video is None else reading.num_frames
         if isinstance(media, Path):
-            yield from media_bytes(media, num_frames=frames)
+            yield from media_bytes(media, num_frames=frames, fps=reading.fps, folder_rate=reading.folder_rate)
             return
         if isinstance(media, bytes):
             yield media
         if frames is not None:
-            yield f"|frames={frames}".encode()
+            yield frames_key(frames, reading.fps, reading.folder_rate)
 
 
-def _load_video(source: Path | bytes, reading: Reading) -> list[Image.Image]:
+def _load_video(source: Path | bytes, reading: Reading) -> Frames:
+    load = partial(
+        load_video,
+        num_frames=reading.num_frames,
+        fps=reading.fps,
+        folder_rate=reading.folder_rate,
+        limits=reading.videos,
+    )
     if isinstance(source, Path):
-        return load_video(source, num_frames=reading.num_frames, limits=reading.videos)
+        return load(source)
     with tempfile.NamedTemporaryFile(prefix="llave-", suffix=".film") as file:  # decoders seek in a file
         file.write(source)
         file.flush()
         try:
-            return load_video(file.name, num_frames=reading.num_frames, limits=reading.videos)
+            return load(file.name)
         except DataError as error:  # nobody knows the name that it had for a moment
             raise DataError(str(error).replace(file.name, f"{len(source):,} bytes")) from None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llave.data.mmeb import PictureFolder, RowItem
-from llave.data.row_text import BLANK, blank_picture, met
+from llave.data.row_text import BLANK, Form, blank_picture, met
 from llave.encode.cache import EmbeddingCache
 from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
@@ -25,12 +25,13 @@ class ItemTable:
     """Items in order of first appearance; those that a row names alike are one.
 
     Args:
-        verbatim, blank: see :func:`llave.data.row_text.met`.
+        verbatim, blank, form: see :func:`llave.data.row_text.met`.
     """
 
-    def __init__(self, *, verbatim: bool = False, blank: bool = False) -> None:
+    def __init__(self, *, verbatim: bool = False, blank: bool = False, form: Form = "text") -> None:
         self._verbatim = verbatim
         self._blank = blank
+        self._form = form
         self._rows: list[tuple[PictureFolder, RowItem, str | None]] = []
         self._numbers: dict[tuple[Path | None, RowItem, str | None], int] = {}
         self._raw: dict[tuple[Path, RowItem, str | None], int] = {}
@@ -42,12 +43,13 @@ class ItemTable:
         """The number of an item, a new one if it was not seen before.
 
         Args:
-            prompt: before it; None is the encoder's.
+            prompt: before it, where it has no instruction of its own; None is the encoder's.
         """
         raw = (folder.root, item, prompt)
         number = self._raw.get(raw)
         if number is None:
-            seen = met(item, verbatim=self._verbatim, blank=self._blank)
+            seen, own = met(item, verbatim=self._verbatim, blank=self._blank, form=self._form)
+            prompt = own or prompt
             key = (folder.root if seen.image or seen.video or seen.audio else None, seen, prompt)
             number = self._raw[raw] = self._numbers.setdefault(key, len(self._rows))
             if number == len(self._rows):
@@ -78,6 +80,9 @@ class Encoding:
         errors: by item number.
         same_U: (U,) the number of the first item of equal content, such as that of a copied file.
         encoded: items that went through the model; those that were known or alike did not.
+        keys: (U) equal for items of equal content (32 bytes, see :class:`~llave.encode.item.Measured`), empty of one
+            that cannot be read.
+        cached: vectors that the cache had.
         cut: texts among them that are longer than the model reads.
     """
 
@@ -86,6 +91,8 @@ class Encoding:
     same_U: NDArray[np.int32]
     encoded: int
     cut: int
+    keys: list[bytes]
+    cached: int
 
 
 def encode_table(
@@ -102,12 +109,14 @@ def encode_table(
         UserError: the model refuses one item after the other, or a process died.
     """
     items = [table.item(number) for number in range(len(table))]
-    encoded = 0
+    encoded = cached = 0
     with show_progress(progress) as work:
         work.stage("read", len(items))
         measured = encoder.measure(items, work.advance)
 
         def plan(different: int, known: int, tokens: int) -> None:
+            nonlocal cached
+            cached = known
             work.stage("encode", different, cost=tokens)
             work.advance(known, worked=0, cost=0)
 
@@ -125,7 +134,8 @@ def encode_table(
             embedding_UD[number] = outcome
     same_U = _same(measured)
     failed = sum(isinstance(measured[number], Measured) and same_U[number] == number for number in errors)
-    return Encoding(embedding_UD, errors, same_U, encoded - int(failed), encoder.cut)
+    keys = [about.key if isinstance(about, Measured) else b"" for about in measured]
+    return Encoding(embedding_UD, errors, same_U, encoded - int(failed), encoder.cut, keys, cached)
 
 
 def _same(measured: Sequence[Measured | Refused]) -> NDArray[np.int32]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from llave.models.prompts import ModelInput
+from llave.models.prompts import ModelInput, stacked
 
 __all__ = ["thumbnail"]
 
@@ -18,7 +18,7 @@ def thumbnail(loaded: ModelInput) -> bytes:
     if isinstance(loaded, dict):
         media = loaded.get("image")
         if media is None and loaded.get("video") is not None:
-            media = Image.fromarray(loaded["video"][0])
+            media = Image.fromarray(stacked(loaded["video"])[0])
     if not isinstance(media, Image.Image):
         return b""
     small = media.copy()

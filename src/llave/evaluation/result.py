@@ -73,6 +73,7 @@ class TaskResult:
     """A data set's scored rows, and what items that could not be embedded cost.
 
     ``skipped`` rows had no query, relevant or other candidate left; ``reduced`` ones were scored against fewer.
+    ``content`` is a hash of what all rows hold, pictures and videos included.
     """
 
     name: str
@@ -85,6 +86,7 @@ class TaskResult:
     metric: str = "hit@1"
     expected: int | None = None
     published_name: str = ""
+    content: str = ""
 
     @property
     def leaderboard(self) -> str:
@@ -134,6 +136,9 @@ class EvalResult:
         failed: data sets without a score.
         revisions: the hub's commit of each repository whose files were read, where it can be told.
         encoded: items that went through the model, of which ``cut`` have a text that is longer than it reads.
+        cached: items whose vectors a cache had.
+        vectors: a hash of all vectors, bit for bit.
+        notes: what was not done as the protocol says.
         phases: seconds of reading, encoding and scoring.
     """
 
@@ -146,7 +151,10 @@ class EvalResult:
     errors: Sequence[ItemError] = ()
     seconds: float = 0.0
     encoded: int = 0
+    cached: int = 0
     cut: int = 0
+    vectors: str = ""
+    notes: Sequence[str] = ()
     compat: str = "strict"
     phases: Mapping[str, float] = field(default_factory=dict)
 
@@ -256,6 +264,7 @@ class EvalResult:
                     "meta": task.meta_task,
                     "split": task.split,
                     "modality": task.modality,
+                    "content": task.content,
                     "metrics": task.metrics(),
                 }
                 for task in self.tasks.values()
@@ -264,6 +273,9 @@ class EvalResult:
             "errors": [{"file": error.file, "message": error.message} for error in self.errors],
             "items": len(self.items),
             "encoded": self.encoded,
+            "cached": self.cached,
+            "vectors": self.vectors,
+            "notes": list(self.notes),
             "texts_cut": self.cut,
             "seconds": round(self.seconds, 3),
         }

@@ -1,5 +1,6 @@
 """Evaluate a model on a benchmark: every unique item is encoded once, every row is scored by cosine."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +12,17 @@ from numpy.typing import NDArray
 
 from llave.data.door import reason_of
 from llave.data.mmeb import RowItem
-from llave.data.video import NUM_FRAMES
-from llave.encode.cache import EmbeddingCache, model_fingerprint
+from llave.data.video import has_rate
+from llave.encode.cache import KEY_BYTES, EmbeddingCache, model_fingerprint
 from llave.encode.encoder import Encoder
-from llave.encode.item import Item, Reading
+from llave.encode.item import Item
 from llave.encode.table import Encoding, ItemTable, encode_table
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.benchmarks.task import Absent, Benchmark, Task, TaskData, Unsupported
 from llave.evaluation.compat import STRICT, Compat
 from llave.evaluation.metrics import Ties, relevant_ranks
+from llave.evaluation.protocol import Protocol
 from llave.evaluation.result import EvalResult, Failure, ItemError, ScoredRow, TaskResult
 from llave.evaluation.scoring import row_scores
 from llave.models.open import load_model
@@ -51,7 +53,7 @@ def evaluate(
     batch_size: int = 64,
     tokens_per_batch: int | None = None,
     processes: int = 1,
-    num_frames: int = NUM_FRAMES,
+    protocol: Protocol = Protocol(),  # noqa: B008 — frozen
     limit: int | None = None,
     cache_dir: Path | None = None,
     progress: bool = True,
@@ -71,7 +73,7 @@ def evaluate(
         batch_size: items per forward pass at most.
         tokens_per_batch: tokens per forward pass at most, estimated; None fits the device.
         processes: that share the encoding; the scores are those of one.
-        num_frames: frames of a video.
+        protocol: how items reach the model, where that is not its own way.
         limit: only this many first rows of each data set. A corpus stays whole.
         cache_dir: keep embeddings here; a killed evaluation goes on from them.
         progress: show a bar on stderr, if that is a terminal.
@@ -86,21 +88,29 @@ def evaluate(
         benchmark = get_benchmark(benchmark)
     started = time.perf_counter()
     compat = compat if ties is None else replace(compat, ties=ties)
-    table = ItemTable(verbatim=compat.verbatim, blank=compat.blank)
+    table = ItemTable(verbatim=compat.verbatim, blank=compat.blank, form=protocol.form)
     bad: dict[str, Sequence[DataError]] = {}
     rows: dict[str, list[_NumberedRow]] = {}
     failed: dict[str, Exception] = {}
     for task in benchmark.tasks:
         try:
-            rows[task.name] = _number(task, model, table, compat, limit, bad)
+            rows[task.name] = _number(task, model, table, compat, protocol, limit, bad)
         except Exception as error:  # of one data set, whatever is in it
             failed[task.name] = error
     _raise_if_all(failed, benchmark)
     read = time.perf_counter()
-    cache = EmbeddingCache(cache_dir, model_fingerprint(model)) if cache_dir is not None else None
-    reading = Reading(num_frames=num_frames)
-    encoder = Encoder(model, reading=reading, batch_size=batch_size, tokens_per_batch=tokens_per_batch)
-    encoding = encode_table(encoder, table, cache=cache, processes=processes, progress=progress)
+    with protocol.applied(model):
+        cache = None
+        if cache_dir is not None:
+            cache = EmbeddingCache(cache_dir, protocol.cache_name(model_fingerprint(model)))
+        encoder = Encoder(
+            model,
+            reading=protocol.reading,
+            batch_size=batch_size,
+            tokens_per_batch=tokens_per_batch,
+            raw=protocol.form == "raw",
+        )
+        encoding = encode_table(encoder, table, cache=cache, processes=processes, progress=progress)
     encoded = time.perf_counter()
     device = "cuda" if model.device.type == "cuda" else "cpu"
     tasks = {}
@@ -129,7 +139,10 @@ def evaluate(
         ],
         seconds=done - started,
         encoded=encoding.encoded,
+        cached=encoding.cached,
         cut=encoding.cut,
+        vectors=hashlib.sha256(encoding.embedding_UD.tobytes()).hexdigest(),
+        notes=_notes(table, protocol),
         phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
     )
 
@@ -167,11 +180,26 @@ def _require(model: "SentenceTransformer", data: TaskData) -> None:
             raise Unsupported(str(error)) from None
 
 
+def _notes(table: ItemTable, protocol: Protocol) -> list[str]:
+    """What was not done as the protocol says."""
+    if protocol.fps is None:
+        return []
+    videos = [path for number in range(len(table)) if table.row_item(number).video and (path := table.path(number))]
+    without = sum(not (has_rate(path) or (path.is_dir() and protocol.folder_rate)) for path in videos)
+    if not without:
+        return []
+    return [
+        f"{without:,} of {len(videos):,} videos are folders of frames or animations, which tell no frames a second: "
+        f"{protocol.num_frames} of each were taken evenly, not {protocol.fps:g} a second"
+    ]
+
+
 def _number(
     task: Task,
     model: "SentenceTransformer",
     table: ItemTable,
     compat: Compat,
+    protocol: Protocol,
     limit: int | None,
     bad: dict[str, Sequence[DataError]],
 ) -> list[_NumberedRow]:
@@ -179,11 +207,13 @@ def _number(
     _require(model, data)
     bad[task.name] = data.bad
     named: dict[str, RowItem] = {}
+    query_prompt = protocol.query_prompt if task.query_prompt is None else task.query_prompt
+    target_prompt = protocol.target_prompt if task.target_prompt is None else task.target_prompt
 
     def number(items: Sequence[RowItem]) -> list[int]:
         if compat.picture_names and task.picture_names:
             items = [named.setdefault(item.image, item) for item in items]
-        return [table.add(task.folder, item, task.target_prompt) for item in items]
+        return [table.add(task.folder, item, target_prompt) for item in items]
 
     corpus = np.array(list(dict.fromkeys(number(data.corpus))), dtype=np.int32)
     rows: list[_NumberedRow] = []
@@ -192,7 +222,7 @@ def _number(
         if len(corpus):
             known = np.concatenate([candidates, np.array(number(row.exclude), dtype=np.int32)])
             candidates = np.concatenate([candidates, corpus[~np.isin(corpus, known)]])
-        rows.append(_NumberedRow(index, table.add(task.folder, row.query, task.query_prompt), candidates, gains))
+        rows.append(_NumberedRow(index, table.add(task.folder, row.query, query_prompt), candidates, gains))
     return rows
 
 
@@ -216,6 +246,7 @@ def _alike(row: _NumberedRow, same_U: NDArray[np.int32]) -> _NumberedRow:
 def _score(
     task: Task, rows: Sequence[_NumberedRow], encoding: Encoding, compat: Compat, device: str, unreadable: int
 ) -> TaskResult:
+    content = _content(rows, encoding.keys)
     broken = np.array(sorted(encoding.errors), dtype=np.int32)
     usable: list[_NumberedRow] = []
     reduced = 0
@@ -258,4 +289,14 @@ def _score(
         metric=task.metric,
         expected=task.expected,
         published_name=task.published_name,
+        content=content,
     )
+
+
+def _content(rows: Sequence[_NumberedRow], keys: Sequence[bytes]) -> str:
+    """SHA-256, in hexadecimal, of what a data set asks: content of queries and candidates, and gains."""
+    key_U32 = np.frombuffer(b"".join(key.ljust(KEY_BYTES, b"\0") for key in keys), np.uint8).reshape(-1, KEY_BYTES)
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(key_U32[row.query].tobytes() + key_U32[row.candidates].tobytes() + row.gains.tobytes())
+    return digest.hexdigest()

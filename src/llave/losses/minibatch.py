@@ -2,7 +2,7 @@
 
 sentence-transformers slices what it preprocessed, but some things that it takes for one per sample are not:
 LLaVA-OneVision's counts of pictures (samples without one have none) and its videos, Qwen2.5-VL's seconds per frame (one
-per video), and SmolVLM's rows of padding where a sample has no picture.
+per video), EmbeddingGemma 2's frames and sounds, and SmolVLM's rows of padding where a sample has no picture.
 """
 
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from sentence_transformers.base.losses.gradcache import _create_minibatch
 from torch import Tensor
+
+from llave.models.model import SOUNDS
+from llave.models.towers import MIXED, slice_mixed
 
 __all__ = ["by_length", "create_minibatch"]
 
@@ -53,23 +56,46 @@ def create_minibatch(features: dict[str, Any], begin: int, end: int, *, video_to
         features: what ``SentenceTransformer.preprocess`` returned.
         video_token_id: placeholder of a video in ``input_ids``, for models that do not say how many a sample has.
     """
+    if features.get("modality") == MIXED:
+        return slice_mixed(features, begin, end)
     part = _create_minibatch(features, begin, end)
     images = features.get("num_images_per_sample")
     if images is not None and "batch_num_images" in features:
         of_samples = images[begin:end]
         part["batch_num_images"] = of_samples[of_samples > 0]
     videos = features.get("pixel_values_videos")
-    if videos is not None and "video_grid_thw" not in features and video_token_id is not None:
-        first, last = _video_range(features["input_ids"], video_token_id, len(videos), begin, end)
-        part["pixel_values_videos"] = videos[first:last]
-    seconds, counts = features.get("second_per_grid_ts"), features.get("num_videos_per_sample")
-    if seconds is not None and counts is not None:
-        part["second_per_grid_ts"] = torch.as_tensor(seconds)[int(counts[:begin].sum()) : int(counts[:end].sum())]
+    if videos is not None:
+        counts = features.get("num_videos_per_sample")
+        if counts is not None:
+            first, last = _span(counts, begin, end)
+        elif video_token_id is not None:
+            first, last = _video_range(features["input_ids"], video_token_id, len(videos), begin, end)
+        else:
+            first, last = begin, end
+        frames = features.get("num_frames_per_video")
+        if frames is not None:  # the frames of all videos on one axis
+            part["num_frames_per_video"] = frames[first:last]
+            start, stop = _span(frames, first, last)
+            part |= {name: features[name][start:stop] for name in ("pixel_values_videos", "video_position_ids")}
+        elif "video_grid_thw" not in features:
+            part["pixel_values_videos"] = videos[first:last]
+        seconds = features.get("second_per_grid_ts")
+        if seconds is not None:
+            part["second_per_grid_ts"] = torch.as_tensor(seconds)[first:last]
+    sounds = features.get(SOUNDS)
+    if sounds is not None:
+        start, stop = _span(sounds, begin, end)
+        part |= {name: features[name][start:stop] for name in ("input_features", "input_features_mask")}
     mask = part.get("pixel_attention_mask")
     if isinstance(mask, Tensor) and not mask.any():
         part["pixel_values"] = part["pixel_values"][:0]
         part["pixel_attention_mask"] = mask[:0]
     return {key: value for key, value in part.items() if not (isinstance(value, Tensor) and value.numel() == 0)}
+
+
+def _span(count_N: Tensor, begin: int, end: int) -> tuple[int, int]:
+    """First and last of what the entries from ``begin`` to ``end`` count."""
+    return int(count_N[:begin].sum()), int(count_N[:end].sum())
 
 
 def _video_range(input_ids_BT: Tensor, token: int, num_videos: int, begin: int, end: int) -> tuple[int, int]:

@@ -18,6 +18,12 @@ __all__ = ["StoredTensor", "stored_tensors", "write_shards"]
 
 SHARD_BYTES = 2 << 30
 """At most so much in one written file."""
+_TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
+    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+}  # fmt: skip
+"""By the words of a safetensors header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +123,9 @@ def _headers(file: Path) -> Iterator[StoredTensor]:
 
 def _torch_type(name: str, file: Path, tensor: str) -> torch.dtype:
     """The type that a safetensors header names."""
-    types = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    if name not in types:
-        raise DataError(f"{file}: {tensor} is of type {name}; expected one of {', '.join(types)}")
-    return types[name]
+    if name not in _TYPES:
+        raise DataError(f"{file}: {tensor} is of type {name}; expected one of {', '.join(_TYPES)}")
+    return _TYPES[name]
 
 
 def _pickled(file: Path) -> dict[str, Tensor]:

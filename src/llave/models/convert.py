@@ -34,7 +34,7 @@ from llave.files import holds_nothing, whole_folder, write_json
 from llave.models.checkpoint_files import StoredTensor, stored_tensors, write_shards
 from llave.models.open import PIL
 
-__all__ = ["CHAT_TEMPLATE", "PROMPTS", "VISION_TOWERS", "convert"]
+__all__ = ["CHAT_TEMPLATE", "ORIGINAL", "PROMPTS", "VISION_TOWERS", "convert"]
 
 VISION_TOWERS: dict[str, dict[str, Any]] = {
     "google/siglip-so400m-patch14-384": {"num_attention_heads": 16, "image_size": 384, "patch_size": 14},
@@ -55,6 +55,7 @@ DROPPED = re.compile(r".*\.(inv_freq|position_ids)")
 """Constants, which some versions of the original code saved."""
 Config = Any
 """A LlavaOnevisionConfig; its parts are typed as dictionaries or None, which they never are once it is made."""
+ORIGINAL = ("llava_qwen", "llava")
 SOURCE = {"embedding": "model.embed_tokens.weight", "vision": "model.vision_tower.vision_tower.vision_model."}
 VOCABULARY_MULTIPLE = 64
 
@@ -143,7 +144,7 @@ def _original_config(source: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error})") from None
-    if config.get("model_type") not in {"llava_qwen", "llava"}:
+    if config.get("model_type") not in ORIGINAL:
         raise DataError(
             f"{path}: model_type is {config.get('model_type')!r}, expected 'llava_qwen'; "
             "a directory that transformers opens needs no conversion"

@@ -18,9 +18,9 @@ from llave.data.identity import normal_text
 from llave.data.suffixes import FILMS
 from llave.data.video import load_video
 from llave.models.pictures import each_part, fit_picture
-from llave.models.prompts import stack_frames
+from llave.models.prompts import timed_frames
 
-__all__ = ["MediaTokens", "fit_input"]
+__all__ = ["MediaTokens", "count_media", "fit_input"]
 
 _MEDIA = re.compile(r"image|img|video|vision|audio|^<row_\d+_col_\d+>$|boi|eoi", re.IGNORECASE)
 _PAIR = 2
@@ -97,6 +97,21 @@ def fit_input(entry: Any, tokens: MediaTokens, takes: Collection[str]) -> Any:
     return each_part(entry, lambda key, value: _part(key, value, tokens))
 
 
+def count_media(entry: Any, kind: str) -> int:
+    """Videos ("video") or sounds ("audio") of a fitted input. A list of pictures is one video."""
+    if isinstance(entry, (list, tuple)):
+        return sum(count_media(one, kind) for one in entry)
+    if not isinstance(entry, dict):
+        return 0
+    if "content" in entry:
+        return sum(isinstance(part, dict) and kind in part for part in entry["content"])
+    value = entry.get(kind)
+    if value is None:
+        return 0
+    several = isinstance(value, (list, tuple)) and not all(isinstance(frame, Image.Image) for frame in value)
+    return len(value) if several else 1
+
+
 def _part(key: str, value: Any, tokens: MediaTokens) -> Any:
     if key == "text":
         return tokens.as_text(normal_text(value)) if isinstance(value, str) else value
@@ -112,7 +127,7 @@ def _is_film(name: str) -> bool:
 def _video(video: Any) -> Any:
     """The frames of a file (F, H, W, 3); pictures that are frames, each fitted; arrays as they are."""
     if isinstance(video, (str, Path)) and os.path.exists(video):
-        return stack_frames(load_video(Path(video)))
+        return timed_frames(load_video(Path(video)))
     if isinstance(video, (list, tuple)) and video and all(isinstance(frame, Image.Image) for frame in video):
         return [fit_picture(frame) for frame in video]
     return video

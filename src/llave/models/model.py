@@ -4,26 +4,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modality import InputFormatter
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
 from llave.data.identity import normal_text
 from llave.errors import DataError, UserError
-from llave.models import nano
+from llave.models import towers
 from llave.models.cut import common_end, cut_rows, shortened
-from llave.models.fit import MediaTokens, fit_input
+from llave.models.families import UNKNOWN, Family, PoolingMode, family_of
+from llave.models.fit import MediaTokens, count_media, fit_input
+from llave.models.pooled import UNLIMITED, pooled, take_videos
+from llave.models.prompts import stacked
 
-__all__ = ["LAST_TOKEN", "Cuts", "EmbeddingModel", "Prompt"]
+__all__ = ["SOUNDS", "Cuts", "EmbeddingModel", "Fusion", "Prompt"]
 
 Prompt = str | Sequence[str | None] | None
 """Of a batch: one for all inputs, one for each of them, or none."""
-LAST_TOKEN = ("llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "smolvlm")
-"""Families whose raw directories (no file of sentence-transformers) are pooled at the last token."""
-UNLIMITED = 10**9
-"""A tokenizer without a length has more than this."""
+Fusion = Literal["mean", "none"]
+"""Of a text and pictures in one item of a dual encoder: the mean of the two unit vectors, or such items are refused."""
+SOUNDS = "num_sounds_per_sample"
+"""Feature (B,) beside sentence-transformers' ``num_images_per_sample`` and ``num_videos_per_sample``."""
 
 
 @dataclass(slots=True)
@@ -39,10 +43,21 @@ class EmbeddingModel(SentenceTransformer):
 
     What it saves is a plain sentence-transformers directory.
 
+    Args:
+        pooling: of a raw checkpoint; None is what its family was made for.
+        fusion: of a dual encoder; None is what its directory says, "mean" if that says nothing.
+
     Attributes:
         source: the directory or hub id that it was opened from, "" if it was put together.
         cuts: what was cut; a caller that wants to know of a part of its work looks before and after.
     """
+
+    def __init__(
+        self, *args: Any, pooling: PoolingMode | None = None, fusion: Fusion | None = None, **kwargs: Any
+    ) -> None:
+        self._wanted_pooling = pooling
+        self.fusion = fusion
+        super().__init__(*args, **kwargs)
 
     def _post_init(self) -> None:
         super()._post_init()
@@ -51,7 +66,7 @@ class EmbeddingModel(SentenceTransformer):
         self._ends: dict[str | None, int] = {}
         transformer = self[0]
         if isinstance(transformer, Transformer):
-            _take_video(transformer)
+            take_videos(transformer)
             old = transformer.input_formatter
             transformer.input_formatter = _Formatter(
                 old.model_type, old.message_format, old.processor, old.supported_modalities
@@ -64,20 +79,41 @@ class EmbeddingModel(SentenceTransformer):
             UserError: a vision-language model whose pooling is not known.
         """
         modules, options = super()._load_default_modules(model_name_or_path, *args, **kwargs)
-        transformer, *rest = modules
-        assert isinstance(transformer, Transformer)
-        family = transformer.config.model_type
-        if transformer.module_output_name != "token_embeddings":  # two towers, each with a vector: CLIP and its like
-            return [transformer, Normalize()], options
-        pooling = rest[0]
-        if family in LAST_TOKEN:
-            pooling = Pooling(transformer.get_embedding_dimension(), "lasttoken")
-        elif "image" in transformer.modalities and family != nano.NanoConfig.model_type:
-            raise UserError(
-                f"{model_name_or_path}: how models of the type {family} are pooled is not known; "
-                "add sentence-transformers' modules.json and 1_Pooling/config.json, which say so"
-            )
-        return [transformer, pooling, Normalize()], options
+        assert isinstance(modules, list)
+        return pooled(model_name_or_path, modules, self._wanted_pooling), options
+
+    def _parse_model_config(self, model_config: dict[str, Any]) -> None:
+        super()._parse_model_config(model_config)
+        self.fusion = self.fusion or model_config.get("fusion")
+
+    def _get_model_config(self) -> dict[str, Any]:
+        said = {"fusion": self.fusion or "mean"} if self.is_dual else {}
+        return super()._get_model_config() | said
+
+    @property
+    def family(self) -> Family:
+        """What is known of its backbone."""
+        return family_of(self[0].model) if isinstance(self[0], Transformer) else UNKNOWN
+
+    @property
+    def is_dual(self) -> bool:
+        """Whether texts and pictures have a tower each, whose vectors are in one space."""
+        return isinstance(self[0], Transformer) and self[0].module_output_name == "sentence_embedding"
+
+    def supports(self, modality: Any) -> bool:
+        """Also what a dual encoder's towers make together: videos, and a text with a picture."""
+        if self.is_dual and modality in ("video", ("image", "text"), ("text", "image")):
+            both = modality == "video" or (self.fusion != "none" and super().supports("text"))
+            return both and super().supports("image")
+        return super().supports(modality)
+
+    def forward(self, input: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """The features with ``sentence_embedding`` (B, D)."""
+        if input.get("modality") != towers.MIXED:
+            sounds = input.pop(SOUNDS, None)  # no network knows it
+            return super().forward(input, **kwargs) | ({} if sounds is None else {SOUNDS: sounds})
+        plain = super().forward
+        return {**input, "sentence_embedding": towers.fuse(input, lambda part: plain(part)["sentence_embedding"])}
 
     def is_singular_input(self, inputs: Any) -> bool:  # type: ignore[override]  # there: a guard for its own types
         """Also a path and the bytes of a picture are one input."""
@@ -94,7 +130,14 @@ class EmbeddingModel(SentenceTransformer):
         Raises:
             DataError: a picture that cannot be decoded, or a picture and a prompt that leave no room for the text.
         """
-        features, cut = self._preprocess(inputs, prompt, kwargs)
+        fitted = self._fitted(inputs)
+        features, cut = self._preprocess(fitted, prompt, kwargs)
+        for kind, values, counts in (
+            ("video", "pixel_values_videos", "num_videos_per_sample"),
+            ("audio", "input_features", SOUNDS),
+        ):
+            if values in features and counts not in features:
+                features[counts] = torch.tensor([count_media(entry, kind) for entry in fitted])
         self.cuts.texts += len(cut)
         self.cuts.tokens += sum(cut.values())
         return features
@@ -102,15 +145,29 @@ class EmbeddingModel(SentenceTransformer):
     def cut_tokens(self, inputs: Sequence[Any], prompt: Prompt = None) -> list[int]:
         """How many tokens of each input's text the model does not read. Costs what preprocessing them costs."""
         prompts = self._prompts(prompt, len(inputs))
-        cuts = [self._preprocess([entry], words, {})[1] for entry, words in zip(inputs, prompts, strict=True)]
+        fitted = self._fitted(inputs)
+        cuts = [self._preprocess([entry], words, {})[1] for entry, words in zip(fitted, prompts, strict=True)]
         return [cut.get(0, 0) for cut in cuts]
 
+    def _fitted(self, inputs: Sequence[Any]) -> list[Any]:
+        """Inputs in the one form; the times of a video's frames only where the model is told them."""
+        fitted = [fit_input(entry, self._media_tokens, self._takes) for entry in inputs]
+        if self.family.timed:
+            return fitted
+        return [
+            {**entry, "video": stacked(entry["video"])} if isinstance(entry, dict) and "video" in entry else entry
+            for entry in fitted
+        ]
+
     def _preprocess(
-        self, inputs: Sequence[Any], prompt: Prompt, kwargs: dict[str, Any]
+        self, fitted: list[Any], prompt: Prompt, kwargs: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[int, int]]:
         """Features, and the tokens that were cut, by row."""
-        fitted = [fit_input(entry, self._media_tokens, self._takes) for entry in inputs]
         prompts = self._prompts(prompt, len(fitted))
+        if self.is_dual:
+            rows = towers.Rows.of(fitted, prompts, fused=self.fusion != "none")
+            if rows is not None and rows.mixed:
+                return self._two_towers(rows, kwargs)
         one = prompts[0] if len(set(prompts)) == 1 else None
         together: Any = one if len(set(prompts)) <= 1 else _Prompts(prompts)
         if not self._is_chat and one is None and any(prompts):
@@ -121,9 +178,18 @@ class EmbeddingModel(SentenceTransformer):
         features = super().preprocess(fitted, prompt=together, **kwargs)
         return features, {} if limit is None else self._cut_by_tokenizer(fitted, together or "", features, limit)
 
+    def _two_towers(self, rows: towers.Rows, kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[int, int]]:
+        preprocess = super().preprocess
+        features = rows.features(lambda some: preprocess(some, **kwargs), self.tokenizer.pad_token_id or 0)
+        texts = [text or "" for text in rows.texts]
+        limit = self._limit(texts, kwargs)
+        return features, {} if limit is None else self._cut_by_tokenizer(texts, "", features, limit)
+
     def _cut_by_tokenizer(self, fitted: list[Any], prompt: str, features: dict[str, Any], limit: int) -> dict[int, int]:
         """What a tokenizer cut off texts without a template, whose end it keeps; counted only where it may have."""
-        mask_BT = features.get("attention_mask")
+        mask_BT, ids_BT = features.get("attention_mask"), features.get("input_ids")
+        if mask_BT is None and ids_BT is not None:  # padded to one length, and told to nobody: SigLIP
+            mask_BT = ids_BT != self.tokenizer.pad_token_id
         full = [] if mask_BT is None else (mask_BT.sum(1) >= limit).nonzero().flatten().tolist()
         counts = {row: len(self.tokenizer(prompt + _text(fitted[row]), verbose=False)["input_ids"]) for row in full}
         return {row: count - limit for row, count in counts.items() if count > limit}
@@ -251,18 +317,3 @@ def _text(entry: Any) -> str:
 def _of_messages(entry: Any) -> bool:
     """Whether an input is a pair or made of messages: sentence-transformers cuts those."""
     return isinstance(entry, (list, tuple)) or (isinstance(entry, dict) and "content" in entry)
-
-
-def _take_video(transformer: Transformer) -> None:
-    """Let a model take the frames of a video as they come.
-
-    sentence-transformers thinks that a nano model takes none: it looks for a video processor, and frames are pictures
-    here. Qwen3-VL's processor would choose among them once more, and silently leave out half of eight.
-    """
-    config: Any = transformer.modality_config
-    if isinstance(transformer.processor, nano.NanoProcessor):
-        config.setdefault("video", dict(config["image"]))
-        transformer.input_formatter.supported_modalities = list(config)
-    elif getattr(getattr(transformer.processor, "video_processor", None), "do_sample_frames", False):
-        arguments: Any = transformer.processing_kwargs
-        arguments["video"] = {"do_sample_frames": False, **arguments.get("video", {})}

@@ -10,7 +10,9 @@ from sentence_transformers import SentenceTransformer
 from llave.data.door import named, reason_of
 from llave.errors import DataError, UserError
 from llave.files import write_json
-from llave.models.model import EmbeddingModel
+from llave.models.families import PoolingMode
+from llave.models.loaded.compare import warn_of_differences
+from llave.models.model import EmbeddingModel, Fusion
 from llave.models.nano_build import build_nano
 
 __all__ = ["PIL", "load_model", "save_model"]
@@ -22,17 +24,26 @@ SAFE = {"weights_only": True, "allow_all_kernels": False}
 
 
 def load_model(
-    path_or_hub_id: str | Path, *, device: str | None = None, dtype: torch.dtype | str | None = None
+    path_or_hub_id: str | Path,
+    *,
+    device: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    pooling: PoolingMode | None = None,
+    fusion: Fusion | None = None,
 ) -> EmbeddingModel:
     """Open a model as a ``SentenceTransformer`` that embeds text, pictures, both together, and mixes of them.
 
-    Code that a model's repository brings is never run.
+    Code that a model's repository brings is never run. What was loaded is compared with the checkpoint's files; the
+    logger ``llave.models.loaded.compare`` says in a line if the vectors are others for a difference.
 
     Args:
         path_or_hub_id: ``"nano"`` (built from installed packages, untrained), a directory, or a hub id. A raw
             checkpoint is pooled as its family was made for: see :class:`EmbeddingModel`.
         device: ``"cpu"``, ``"cuda"``, …; default is the best there is.
         dtype: weights' type, e.g. ``torch.bfloat16``; default is the checkpoint's.
+        pooling: of a raw checkpoint whose family is not known.
+        fusion: of a text and a picture in one item of a dual encoder: "mean" of the two unit vectors, or "none", and
+            such items are refused; default is what the directory says, else "mean".
 
     Raises:
         UserError: no model there, one that cannot be opened, or weights that are not the pinned ones.
@@ -50,7 +61,9 @@ def load_model(
         raise UserError(f"{name}: no such directory")
     model_kwargs: dict[str, Any] = {**SAFE} if dtype is None else {**SAFE, "torch_dtype": dtype}
     try:
-        model = EmbeddingModel(name, device=device, model_kwargs=model_kwargs, trust_remote_code=False)
+        model = EmbeddingModel(
+            name, device=device, model_kwargs=model_kwargs, trust_remote_code=False, pooling=pooling, fusion=fusion
+        )
     except UserError:
         raise
     except Exception as error:  # of transformers, sentence-transformers, safetensors, or a config.json of any form
@@ -59,6 +72,7 @@ def load_model(
             raise UserError(f"{name}: this model brings {what}") from None
         raise UserError(f"{name}: cannot be opened as a model ({reason_of(error)})") from None
     model.source = str(path.resolve()) if path.exists() else name
+    warn_of_differences(model)
     return model
 
 

@@ -14,8 +14,12 @@ from llave.errors import DataError, UserError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["ModelInput", "model_input", "num_frames_of", "require_video", "stack_frames"]
+__all__ = ["ModelInput", "model_input", "num_frames_of", "require_video", "stack_frames", "stacked", "timed_frames"]
 
+TICKS = 1000.0
+"""A second's, where times of frames are told."""
+FASTEST_RATE = 240
+"""Frames a second; nearer ones are told as if they were as far apart."""
 ModelInput = str | Image.Image | dict[str, Any]
 _MEDIA_NAME = re.compile(r"(?s)https?://|data:|.*\.[A-Za-z0-9]{2,4}$")
 """Bare texts that sentence-transformers would fetch or open as a picture or film; in a dict they are texts."""
@@ -42,7 +46,7 @@ def model_input(
     if video:
         if image is not None:
             raise DataError("an item has both a picture and a video")
-        frames = stack_frames(video)
+        frames = timed_frames(video)
         return {"video": frames, "text": text} if text else {"video": frames}
     if image is None:
         if not text:
@@ -62,11 +66,33 @@ def stack_frames(frames: Sequence[Image.Image]) -> NDArray[np.uint8]:
     return np.stack([np.asarray(frame if frame.size == size else frame.resize(size)) for frame in frames])
 
 
+def timed_frames(frames: Sequence[Image.Image]) -> NDArray[np.uint8] | dict[str, Any]:
+    """Stacked frames, in sentence-transformers' form with their times where those are known (:class:`Frames`).
+
+    The times are told as places in a film of 1,000 frames a second, so that they are exact whatever its own rate is.
+    """
+    stack = stack_frames(frames)
+    seconds = getattr(frames, "seconds", None)
+    if not seconds:
+        return stack
+    places = [round(second * TICKS) for second in seconds]
+    places += places[-1:] * (len(stack) - len(places))
+    spacing = max((places[-1] - places[0]) / (len(places) - 1), TICKS / FASTEST_RATE)
+    total = round(spacing * len(places))
+    told = {"fps": TICKS, "frames_indices": places, "total_num_frames": total, "duration": total / TICKS}
+    return {"array": stack, "video_metadata": told}
+
+
+def stacked(video: Any) -> Any:
+    """The frames (F, H, W, 3) of a model input's video, with or without its times."""
+    return video["array"] if isinstance(video, dict) else video
+
+
 def num_frames_of(entry: ModelInput) -> int:
     """Frames of a model input, 0 without a video. LLaVA-OneVision takes only videos of equal length in a batch, and
     SmolVLM embeds a shorter one differently beside a longer one: batch by it."""
     video = entry.get("video") if isinstance(entry, dict) else None
-    return 0 if video is None else len(video)
+    return 0 if video is None else len(stacked(video))
 
 
 def require_video(model: "SentenceTransformer") -> None:

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FeatureLRU", "TowerReuse", "once_per_row", "reusable_tower", "vision_tower"]
+from llave.models.families import family_of
 
-TOWERS = ("vision_tower", "vision_model", "visual")
+__all__ = ["FeatureLRU", "TowerReuse", "once_per_row", "reusable_tower", "vision_tower"]
 
 
 def vision_tower(network: nn.Module | None) -> nn.Module | None:
     """The part of a backbone that sees pictures, or None."""
-    return next((part for name in TOWERS if isinstance(part := getattr(network, name, None), nn.Module)), None)
+    tower = getattr(network, family_of(network).tower or "vision_model", None)
+    return tower if isinstance(tower, nn.Module) else None
 
 
 def reusable_tower(network: nn.Module | None) -> nn.Module | None:

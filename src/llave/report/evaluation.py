@@ -8,6 +8,7 @@ from llave.evaluation.result import EvalResult, TaskResult
 from llave.evaluation.similarity_gap import hardest_negatives
 from llave.report.gallery import PAGE_LIMIT, Thumbnails, gallery_entry
 from llave.report.page import versions, write_page
+from llave.report.presets import preset_summary
 from llave.report.published import PublishedRow, not_comparable, published_groups, published_rows
 from llave.report.titles import group_title, metric_title
 
@@ -24,6 +25,7 @@ def write_eval_report(
     result: EvalResult,
     about: Mapping[str, Any] | None = None,
     *,
+    preset: Mapping[str, Any] | None = None,
     per_task: int = 4,
     limit: int = PAGE_LIMIT,
 ) -> None:
@@ -33,6 +35,7 @@ def write_eval_report(
         path: the file.
         result: the evaluation.
         about: the model, see ``llave.models.about``; ``model_name`` is in the headline.
+        preset: settings of a published score beside those used, see :func:`llave.report.presets.about_preset`.
         per_task: worst queries shown per data set.
         limit: characters of all thumbnails together; what is beyond is named only.
     """
@@ -49,6 +52,8 @@ def write_eval_report(
         summary=_summary(result),
         groups=_groups(result),
         published=_published(result, rows, str(about.get("model_name", "this evaluation"))),
+        preset=preset or None,
+        preset_summary=preset_summary(preset) if preset else [],
         reasons=(reasons[:REASONS], reasons[REASONS:]),
         metrics=SHOWN_METRICS,
         references=[row.model for row in references],
@@ -140,6 +145,7 @@ def _settings(result: EvalResult, about: Mapping[str, Any]) -> dict[str, str]:
     return {
         **model,
         "benchmark": result.benchmark,
+        **{f"note {number}": note for number, note in enumerate(result.notes, 1)},
         "scored as": result.compat,
         "ties": result.ties,
         "items": f"{len(result.items):,}, of which {result.encoded:,} were encoded, the others cached",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from llave.evaluation.record import RunRecord
 from llave.evaluation.result import EvalResult, ScoredRow, TaskResult
 from llave.files import remove_leftovers, write_json, write_jsonl, write_text
 from llave.report.evaluation import write_eval_report
@@ -27,7 +28,9 @@ SHOWN = 3
 """Candidates that a prediction lists, best first."""
 
 
-def write_results(result: EvalResult, out_dir: Path, about: Mapping[str, Any] | None = None) -> Path:
+def write_results(
+    result: EvalResult, out_dir: Path, about: Mapping[str, Any] | None = None, record: RunRecord | None = None
+) -> Path:
     """Write what follows, and nothing else, to a folder; the path of the report.
 
     - ``results.json``, ``results.md``: scores, intervals, errors;
@@ -39,9 +42,11 @@ def write_results(result: EvalResult, out_dir: Path, about: Mapping[str, Any] | 
 
     Args:
         about: the model, for leaderboard and report: ``model_name``, ``embedding_dimension`` and the like.
+        record: how it was run, so that ``llave eval repeat`` can do it again.
     """
     remove_leftovers(out_dir)
-    write_json(out_dir / "results.json", {**result.to_json(), "model": dict(about or {})})
+    run = {} if record is None else {"run": record.to_json()}
+    write_json(out_dir / "results.json", {**result.to_json(), "model": dict(about or {}), **run})
     write_text(out_dir / "results.md", markdown(result))
     write_json(out_dir / "leaderboard.json", leaderboard(result, about or {}))
     for task in result.tasks.values():
@@ -49,7 +54,7 @@ def write_results(result: EvalResult, out_dir: Path, about: Mapping[str, Any] | 
         predictions = (_prediction(result, task, row) for row in task.rows)
         write_jsonl(out_dir / "predictions" / f"{task.name}.jsonl", predictions)
     report = out_dir / "report.html"
-    write_eval_report(report, result, about)
+    write_eval_report(report, result, about, preset=None if record is None else record.preset)
     return report
 
 

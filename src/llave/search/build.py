@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from llave.collection.collection import Columns
 from llave.collection.open import open_collection
-from llave.data.video import NUM_FRAMES
+from llave.data.frames import NUM_FRAMES
 from llave.errors import UserError
 from llave.models.about import eval_dtype, model_name
 from llave.search.index import Index

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llave.data.video import NUM_FRAMES
+from llave.data.frames import NUM_FRAMES
 from llave.errors import UserError
 from llave.files import write_json
 from llave.models.about import dtype_of

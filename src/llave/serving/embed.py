@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from llave.encode.forward import Outcome, Refused, Vector
 from llave.encode.item import Item, Measured
-from llave.models.prompts import ModelInput
+from llave.models.prompts import ModelInput, stacked
 from llave.serving.admission import Claim
 from llave.serving.batcher import Line, Prepared
 from llave.serving.engine import Engine
@@ -178,6 +178,6 @@ def _extent(loaded: ModelInput) -> tuple[int, int, int]:
     """Height and width of a decoded picture or of a video's frames, and their number."""
     media: Any = loaded["image"] if isinstance(loaded, dict) and "image" in loaded else loaded
     if isinstance(media, dict):
-        frames, height, width, _ = media["video"].shape
+        frames, height, width, _ = stacked(media["video"]).shape
         return height, width, frames
     return media.height, media.width, 1

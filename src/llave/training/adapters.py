@@ -17,8 +17,8 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from llave.errors import UserError
+from llave.models.families import family_of
 from llave.models.open import load_model, save_model
-from llave.models.parts import PARTS, matching
 from llave.training.config import AdapterConfig
 from llave.training.prompts import copy_prompts
 
@@ -33,7 +33,7 @@ BLOCK = 64
 
 
 def add_adapter(model: SentenceTransformer, config: AdapterConfig, frozen: list[str]) -> "PeftModel":
-    """Put adapters into the language model in place, and leave only them and the projector to train.
+    """Put adapters into the language model, or a dual encoder's towers, in place; only they and the projector train.
 
     Args:
         frozen: words of parameters' names (a recipe's ``freeze``) that get no adapter; "projector" freezes it.
@@ -50,7 +50,8 @@ def add_adapter(model: SentenceTransformer, config: AdapterConfig, frozen: list[
     network: Any = model[0].model
     if config.quantize != "none":
         _quantize(network, _language_layers(network))
-    stays = {name for word in frozen for name in matching(word, (f"{name}.weight" for name, _ in _linear(network)))}
+    weights = [f"{name}.weight" for name, _ in _linear(network)]
+    stays = {name for word in frozen for name in family_of(network).matching(word, weights)}
     layers = [name for name in _language_layers(network) if f"{name}.weight" not in stays]
     targets = [name for name in layers if not config.targets or any(word in name for word in config.targets)]
     if not targets:
@@ -125,20 +126,34 @@ def _linear(network: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _language_layers(network: nn.Module) -> list[str]:
-    """Names of the linear layers of neither vision tower, projector nor heads."""
+    """Names of the linear layers of neither vision tower, projector nor heads; of a dual encoder's both towers."""
     names = [name for name, _ in _linear(network)]
-    other = {name for part in PARTS.values() for name in names if part.search(f"{name}.")}
-    return [name for name in names if name not in other and not any(word in name for word in NOT_LANGUAGE)]
+    parts = family_of(network).parts
+    if family_of(network).dual:
+        del parts["vision_tower"]
+    other = {name for part in parts.values() for name in names if part.search(f"{name}.")}
+    inside = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, nn.MultiheadAttention))
+    return [
+        name
+        for name in names
+        if name not in other and not name.startswith(inside) and not any(word in name for word in NOT_LANGUAGE)
+    ]
 
 
 def _projector(network: nn.Module) -> list[str]:
     """The outermost modules all of whose parameters are the projector's; peft takes no lists of modules."""
     found: list[str] = []
+    family = family_of(network)
     for name, module in network.named_modules():
         if isinstance(module, nn.ModuleList):
             continue
         inner = [f"{name}.{key}" for key, _ in module.named_parameters()]
-        if name and inner and len(matching("projector", inner)) == len(inner) and not name.startswith(tuple(found)):
+        if (
+            name
+            and inner
+            and len(family.matching("projector", inner)) == len(inner)
+            and not name.startswith(tuple(found))
+        ):
             found.append(f"{name}.")
     return [name.removesuffix(".") for name in found]
 

@@ -3,7 +3,7 @@
 import torch
 from sentence_transformers import SentenceTransformerTrainingArguments
 
-from llave.models.parts import PARTS
+from llave.models.families import UNKNOWN
 from llave.training.config import TrainConfig
 from llave.training.processes import launch_options
 
@@ -17,7 +17,9 @@ def training_arguments(config: TrainConfig) -> SentenceTransformerTrainingArgume
         UserError: what ``launch_options`` refuses.
     """
     mapping = (
-        {} if config.projector_learning_rate is None else {PARTS["projector"].pattern: config.projector_learning_rate}
+        {}
+        if config.projector_learning_rate is None
+        else {UNKNOWN.parts["projector"].pattern: config.projector_learning_rate}
     )
     return SentenceTransformerTrainingArguments(
         output_dir=str(config.output / "checkpoints"),

@@ -43,6 +43,7 @@ def model_card(
         base_model=base if _is_hub_id(base) else None,
         base_text=_base_text(base),
         needs_llave=record["class"] == "NanoModel",
+        fusion=record["fusion"],
         dimensions=dimensions,
         versions=record["versions"],
         steps=record["steps"],

@@ -14,11 +14,13 @@ class LossConfig:
     """The loss.
 
     Args:
-        name: "hardness" (LLaVE) or "focal" (Focal-InfoNCE, its rival in the paper's ablation).
+        name: "hardness" (LLaVE), "focal" (Focal-InfoNCE, its rival in the paper's ablation) or "sigmoid" (SigLIP's,
+            with that model's own temperature and bias, which are learned).
         temperature: tau of the softmax.
         alpha: hardness; 0 is plain InfoNCE, 9 is the paper's.
         alpha_schedule: "constant", "rising" (linear from 0 to alpha over the run) or "falling" (from alpha to 0).
         focal_margin: m of Focal-InfoNCE.
+        sigmoid_bias: of the sigmoid loss, for a model that has none of its own.
         gather: under several processes, use the pairs of all of them as negatives.
         mini_batch_size: rows embedded at a time (GradCache); null embeds the batch at once.
         mini_batch_num_tokens: instead, as many rows at a time as have this many tokens together.
@@ -36,11 +38,12 @@ class LossConfig:
         impl: "auto", "reference", "tiled", "stored" or "triton" (docs/loss.md).
     """
 
-    name: Literal["hardness", "focal"] = "hardness"
+    name: Literal["hardness", "focal", "sigmoid"] = "hardness"
     temperature: float = 0.02
     alpha: float = 9.0
     alpha_schedule: Literal["constant", "rising", "falling"] = "constant"
     focal_margin: float = 0.3
+    sigmoid_bias: float = -10.0
     gather: bool = True
     mini_batch_size: int | None = None
     mini_batch_num_tokens: int | None = None

@@ -8,6 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from llave.losses.focal import FocalInfoNCELoss
 from llave.losses.hardness import HardnessWeightedLoss, Reward
 from llave.losses.reward import EMAReward, MaskedReward, NormalizedReward, TextReward
+from llave.losses.sigmoid import SigmoidLoss
 from llave.training.config import LossConfig
 
 __all__ = ["AlphaSchedule", "build_loss"]
@@ -26,6 +27,8 @@ def build_loss(config: LossConfig, model: SentenceTransformer) -> HardnessWeight
     }
     if config.name == "focal":
         return FocalInfoNCELoss(model, margin=config.focal_margin, **options)
+    if config.name == "sigmoid":
+        return SigmoidLoss(model, bias=config.sigmoid_bias, **options)
     return HardnessWeightedLoss(
         model,
         alpha=config.alpha,

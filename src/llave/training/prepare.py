@@ -17,7 +17,6 @@ from llave.losses.functional import check_matryoshka
 from llave.models.model import EmbeddingModel
 from llave.models.nano_features import standardise_features, use_feature_cache
 from llave.models.open import load_model
-from llave.models.parts import matching
 from llave.models.vision_reuse import FeatureCache
 from llave.training.adapters import add_adapter
 from llave.training.arguments import training_arguments
@@ -45,7 +44,7 @@ class Prepared:
     """A run before its first step. ``record`` is what run.json holds, ``held_out`` the rows that are evaluated."""
 
     trainer: Trainer
-    model: SentenceTransformer
+    model: EmbeddingModel
     cache: FeatureCache | None
     record: dict[str, Any]
     held_out: Benchmark | None = None
@@ -183,10 +182,10 @@ def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
         raise UserError(f"loss.impl triton needs a GPU, and the model is on {model.device}; use auto")
 
 
-def _freeze(model: SentenceTransformer, words: list[str]) -> None:
+def _freeze(model: EmbeddingModel, words: list[str]) -> None:
     parameters = dict(model.named_parameters())
     for word in words:
-        found = matching(word, parameters)
+        found = model.family.matching(word, parameters)
         if not found:
             there = sorted({name.removeprefix("0.model.").split(".")[0] for name in parameters})
             raise UserError(f"freeze: no parameter is part of {word!r}; the model has {', '.join(there)}")

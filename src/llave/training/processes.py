@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from llave.errors import UserError
-from llave.models.parts import PARTS
+from llave.models.families import family_of
 from llave.training.config import TrainConfig
 
 __all__ = ["every_parameter_takes_part", "launch_options", "layer_class", "shard_on_cpus"]
@@ -53,10 +54,11 @@ def layer_class(model: SentenceTransformer) -> str:
     """Class of the language model's layers: what FSDP gathers and lets go of one at a time."""
     network = model[0].model
     assert isinstance(network, nn.Module)
+    vision = family_of(network).parts["vision_tower"]
     lists = [
         (sum(parameter.numel() for parameter in module.parameters()), type(module[0]).__name__)
         for name, module in network.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) and not PARTS["vision_tower"].search(f"{name}.")
+        if isinstance(module, nn.ModuleList) and len(module) and not vision.search(f"{name}.")
     ]
     return max(lists)[1]
 
@@ -65,9 +67,12 @@ def every_parameter_takes_part(model: SentenceTransformer) -> None:
     """Let parameters that a batch without pictures does not use have a gradient of zero, instead of none.
 
     DDP and FSDP wait for the gradient of every parameter on every process, and a batch of texts has none for the
-    projector. The embedding gets zero times their sum.
+    projector, one of pictures none for a dual encoder's other tower. The embedding gets zero times their sum.
     """
-    parts = tuple(PARTS.values())
+    network = model[0].model
+    assert isinstance(network, nn.Module)
+    family = family_of(network)
+    parts = tuple(family.parts.values()) if not family.dual else (re.compile(""),)
 
     def touch(module: nn.Module, inputs: Any, output: dict[str, Tensor]) -> dict[str, Tensor]:
         if torch.is_grad_enabled():

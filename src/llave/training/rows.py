@@ -193,7 +193,7 @@ class Collator:
         return table[other].positive, table.row_ids(other)[1]  # one that equals the positive has its id, and is masked
 
     def _input(self, name: str, item: RowItem) -> ModelInput:
-        seen = met(item, verbatim=self.verbatim, blank=self.blank)
+        seen, _ = met(item, verbatim=self.verbatim, blank=self.blank)
         if seen.image == BLANK:
             return model_input(seen.text, blank_picture(), verbatim=True)
         path = self.corpus.tables[name].image(seen)

@@ -97,6 +97,7 @@ def _finish(
         return
     steps = trainer.state.global_step
     record = {**prepared.record, "status": "finished", "steps": steps, "class": type(prepared.model[0].model).__name__}
+    record["fusion"] = (prepared.model.fusion or "mean") if prepared.model.is_dual else None
     record |= {"seen": trainer.rows_seen(), "texts_cut": texts_cut}
     score = best
     if best is not None:

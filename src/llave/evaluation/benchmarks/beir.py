@@ -31,6 +31,7 @@ from llave.evaluation.benchmarks.places import Place, picture_file
 from llave.evaluation.benchmarks.sounds import sound_path
 from llave.evaluation.benchmarks.spec import TaskSpec
 from llave.evaluation.benchmarks.task import TaskData
+from llave.evaluation.benchmarks.wording import target, worded
 from llave.files import write_bytes
 
 __all__ = ["document_of", "query_of", "read_beir"]
@@ -64,7 +65,10 @@ def query_of(spec: TaskSpec, place: Place, instruction: str | None = None) -> Ca
         told = as_text(row.get(spec.columns.get("instruction", "")))
         sound = sound_path(row, spec, place, where, "query_audio") if "query_audio" in spec.columns else ""
         text = "" if sound else as_text(_value(row, spec.columns.get("query", QUERY_TEXTS)))
-        return RowItem(" ".join(part.strip() for part in (before, told, text) if part.strip()), audio=sound)
+        asked = " ".join(part for part in (before, told) if part.strip())
+        wording = worded(asked, text) if asked else None
+        words = " ".join(part.strip() for part in (before, told, text) if part.strip())
+        return RowItem(words, audio=sound, wording=wording)
 
     return parse
 
@@ -72,10 +76,15 @@ def query_of(spec: TaskSpec, place: Place, instruction: str | None = None) -> Ca
 def document_of(spec: TaskSpec, place: Place) -> Callable[[str, Row, str], RowItem]:
     """Makes a document of a row; a picture within the table becomes a file."""
     folder = place.media_name(spec) or "images"
+    wording = target(spec.target, image=True) if spec.target else None
+
+    def shown(picture: str) -> RowItem:
+        return RowItem(spec.target, picture, wording=wording)
 
     def parse(name: str, row: Row, where: str) -> RowItem:
         if "audio" in spec.columns:
-            return RowItem(spec.target, audio=sound_path(row, spec, place, where))
+            sound = sound_path(row, spec, place, where)
+            return RowItem(spec.target, audio=sound, wording=target(spec.target) if spec.target else None)
         if "images" in spec.columns:
             return RowItem(_text(row, spec) or f"candidate_id: {name}", _picture(row, spec, place, where))
         text = _text(row, spec)
@@ -83,13 +92,13 @@ def document_of(spec: TaskSpec, place: Place) -> Callable[[str, Row, str], RowIt
             return RowItem(spec.title.join(part for part in (as_text(row.get("title")), text) if part))
         picture = row.get("image") or row.get("image_path")
         if isinstance(picture, str):
-            return RowItem(spec.target, f"{folder}/{picture}")
+            return shown(f"{folder}/{picture}")
         file = f"{folder}/{picture_file(name, spec.pictures)}"
         if isinstance(picture, Mapping) and picture.get("bytes") and not (place.root / file).is_file():
             write_bytes(place.root / file, picture["bytes"])
         if picture is None and text and not (place.root / file).is_file():
             return RowItem(spec.title.join(part for part in (as_text(row.get("title")), text) if part))
-        return RowItem(spec.target, file)
+        return shown(file)
 
     return parse
 

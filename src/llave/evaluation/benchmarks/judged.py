@@ -6,11 +6,11 @@ from typing import Any
 
 from llave.data.mmeb import EvalRow, RowItem
 from llave.errors import DataError
+from llave.evaluation.benchmarks.cells import Row
 from llave.evaluation.benchmarks.task import TaskData
 
 __all__ = ["Judged", "Row", "first", "named_ids"]
 
-Row = Mapping[str, Any]
 QUERY_IDS = ("query-id", "query_id", "qid", "q_id", "qry_id", "_id", "id")
 DOCUMENT_IDS = ("corpus-id", "corpus_id", "doc_id", "document_id", "p_id", "candidate_id", "cand_id", "_id", "id")
 OWN_ID = "_id"

@@ -16,7 +16,7 @@
 """
 
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -24,19 +24,18 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, EvalRow, MMEBFolder, RowItem, parse_eval
-from llave.data.tables import as_text
 from llave.errors import DataError
 from llave.evaluation.benchmarks.agent import read_gui, read_memory
 from llave.evaluation.benchmarks.beir import read_beir
+from llave.evaluation.benchmarks.cells import Row, columns_of, string_in, strings_in, text_of
 from llave.evaluation.benchmarks.label_lists import read_labels, shipped_labels
 from llave.evaluation.benchmarks.places import Place
 from llave.evaluation.benchmarks.sounds import read_audio_events, read_audio_video, sound_path
 from llave.evaluation.benchmarks.spec import Reader, TaskSpec
 from llave.evaluation.benchmarks.task import TaskData, mmeb_data
+from llave.evaluation.benchmarks.wording import picture_query, picture_target, question, target, worded
 
 __all__ = ["READ", "join"]
-
-Row = Mapping[str, Any]
 
 
 def join(*parts: str) -> str:
@@ -53,7 +52,7 @@ def _mmeb(spec: TaskSpec, place: Place) -> TaskData:
     def parse(row: Row, where: str) -> list[EvalRow]:
         missing = [column for column in EVAL_COLUMNS if column not in row]
         if missing:
-            raise DataError(f"{where}: missing column {', '.join(missing)}; it has {', '.join(_names(row))}")
+            raise DataError(f"{where}: missing column {', '.join(missing)}; it has {', '.join(columns_of(row))}")
         found = parse_eval(dict(row), where, known)
         return [EvalRow(at(found.query), tuple(map(at, found.candidates)), found.gains)]
 
@@ -67,23 +66,31 @@ def _mmeb(spec: TaskSpec, place: Place) -> TaskData:
 def _instructed(spec: TaskSpec, place: Place) -> TaskData:
     media = place.media_name(spec)
 
+    @cache
+    def candidate(instruction: str, text: str, image: str, captioned: bool) -> RowItem:
+        """Rows share theirs, which are made once."""
+        return RowItem(
+            f"{instruction} {text}".replace(" \n", "\n") if instruction else text,
+            _under(media, image),
+            wording=picture_target(spec, instruction, text, captioned=captioned) if image else None,
+        )
+
     def parse(row: Row, where: str) -> list[EvalRow]:
         query_image = _picture(row, "qry_img_path", media, where)
-        texts, images = _strings(row, "tgt_text", where), _strings(row, "tgt_img_path", where)
+        texts, images = strings_in(row, "tgt_text", where), strings_in(row, "tgt_img_path", where)
         images = images or [""] * len(texts)
         if len(texts) != len(images):
             raise DataError(f"{where}: tgt_text and tgt_img_path differ in length")
-        query = (
-            f"{_string(row, 'qry_inst', where)} {_string(row, 'qry_text', where)}".replace(" \n", "\n") + spec.ending
-        )
+        asked, about = string_in(row, "qry_inst", where), string_in(row, "qry_text", where)
+        query = f"{asked} {about}".replace(" \n", "\n") + spec.ending
         if query_image and IMAGE_PLACEHOLDER not in query:
             query = f"{IMAGE_PLACEHOLDER}\n{query}"
         instruction = str(row.get("tgt_inst") or "")
+        captioned = bool(texts and texts[0].strip())
         candidates = tuple(
-            RowItem(f"{instruction} {text}".replace(" \n", "\n") if instruction else text, _under(media, image))
-            for text, image in zip(texts, images, strict=True)
+            candidate(instruction, text, image, captioned) for text, image in zip(texts, images, strict=True)
         )
-        return [EvalRow(RowItem(query, query_image), candidates)]
+        return [EvalRow(RowItem(query, query_image, wording=picture_query(spec, asked, about)), candidates)]
 
     return _data(place.rows(spec, spec.configs or [spec.name]), parse)
 
@@ -93,13 +100,15 @@ def _labels(spec: TaskSpec, place: Place) -> TaskData:
     listed = None if local else _listed(spec, place)
 
     def parse(row: Row, where: str) -> list[EvalRow]:
-        label = _text(row, spec, "label", where)
+        label = text_of(row, spec, "label", where)
         if listed is not None and label not in listed:
             raise DataError(f"{where}: its label {label!r} is not in the list of {spec.name}'s labels")
-        others = [text for text in _strings(row, spec.columns["candidates"], where) if text != label] if local else []
+        others = [text for text in strings_in(row, spec.columns["candidates"], where) if text != label] if local else []
         if local and not others:
             raise DataError(f"{where}: no other label in {spec.columns['candidates']}")
-        return [EvalRow(_shown(row, spec, place, spec.query, where), (RowItem(label), *map(RowItem, others)))]
+        name, sound = _shown(row, spec, place, where)
+        query = RowItem(spec.query, video=name, audio=sound, wording=worded(spec.query, video=bool(name)))
+        return [EvalRow(query, (RowItem(label), *map(RowItem, others)))]
 
     data = _data(islice(place.rows(spec), spec.first), parse)
     if local:
@@ -121,14 +130,14 @@ def _listed(spec: TaskSpec, place: Place) -> list[str] | None:
     return None if shipped is None or spec.labels is None else read_labels(shipped)
 
 
-def _shown(row: Row, spec: TaskSpec, place: Place, text: str, where: str) -> RowItem:
-    """The row's video or sound, with a text."""
+def _shown(row: Row, spec: TaskSpec, place: Place, where: str) -> tuple[str, str]:
+    """The row's video, or else its sound."""
     if "audio" in spec.columns:
-        return RowItem(text, audio=sound_path(row, spec, place, where))
-    name = _text(row, spec, "video", where)
+        return "", sound_path(row, spec, place, where)
+    name = text_of(row, spec, "video", where)
     if spec.reader == "captions" and PurePosixPath(name).suffix.lower() in FILMS:
         name = PurePosixPath(name).stem
-    return RowItem(text, video=place.video_path(spec, name))
+    return place.video_path(spec, name), ""
 
 
 def _questions(spec: TaskSpec, place: Place) -> TaskData:
@@ -141,13 +150,13 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
     def parse(row: Row, where: str) -> list[EvalRow]:
         options = spec.options or _options(row, spec, where)
         lettered = [f"({letter}) {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False)]
-        question = _text(row, spec, "question", where)
+        asked = text_of(row, spec, "question", where)
         shown = {
-            "question": question,
-            "lettered": "\n".join([question, "Options:", *lettered]),
-            "lines": "\n".join([question, *options]),
-            "words": question + " ".join(options),
-        }
+            "question": asked,
+            "lettered": "\n".join([asked, "Options:", *lettered]),
+            "lines": "\n".join([asked, *options]),
+            "words": asked + " ".join(options),
+        }[spec.ask]
         candidates = {
             "plain": options,
             "lettered": lettered,
@@ -156,8 +165,10 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
         right = _right(row.get(spec.columns["answer"]), options, where)
         texts = candidates[spec.answers]
         ordered = [texts[right], *(text for number, text in enumerate(texts) if number != right)]
-        video = place.video_path(spec, _text(row, spec, "video", where))
-        return [EvalRow(RowItem(join(spec.query, shown[spec.ask]), "", video), tuple(map(RowItem, ordered)))]
+        video = place.video_path(spec, text_of(row, spec, "video", where))
+        spaced = " ".join([asked, *options]) if spec.ask == "words" else shown
+        query = RowItem(join(spec.query, shown), video=video, wording=question(spec.query, shown, spaced))
+        return [EvalRow(query, tuple(map(RowItem, ordered)))]
 
     return _data(islice(place.rows(spec), spec.first), parse)
 
@@ -168,16 +179,19 @@ def _captions(spec: TaskSpec, place: Place) -> TaskData:
     def parse(row: Row, where: str) -> list[EvalRow]:
         column = spec.columns["text"]
         if isinstance(column, list):  # Clotho's five captions
-            captions = [text for name in column if (text := _string(row, name, where).strip())]
+            captions = [text for name in column if (text := string_in(row, name, where).strip())]
         else:
             texts = row.get(column)
             captions = [texts] if isinstance(texts, str) else list(texts or [])
         if not captions or not all(isinstance(caption, str) for caption in captions):
             raise DataError(f"{where}: {column} must be a text or a list of texts")
-        target = _shown(row, spec, place, spec.target, where)
-        target = shown.setdefault(target.video or target.audio, target)
+        name, sound = _shown(row, spec, place, where)
+        candidate = shown.setdefault(name or sound, _target(spec, name, sound))
         chosen = captions if spec.every_caption else captions[:1]
-        return [EvalRow(RowItem(join(spec.query, caption)), (target,)) for caption in chosen]
+        return [
+            EvalRow(RowItem(join(spec.query, caption), wording=worded(spec.query, caption)), (candidate,))
+            for caption in chosen
+        ]
 
     data = _data(islice(place.rows(spec), spec.first), parse)
     return replace(data, corpus=tuple(shown.values()))
@@ -187,16 +201,17 @@ def _moments(spec: TaskSpec, place: Place) -> TaskData:
     media = place.media_name(spec)
 
     def parse(row: Row, where: str) -> list[EvalRow]:
-        name = PurePosixPath(_text(row, spec, "video", where)).stem
+        name = PurePosixPath(text_of(row, spec, "video", where)).stem
         folder = place.media(spec) / name
         clips = sorted(path.name for path in folder.glob("*") if path.is_dir() and path.name != "query")
         right = [clip for clip in clips if clip.startswith("positive")]
         if not right:
             raise DataError(f"{where}: no folder positive* in {folder}{place.advice}")
         ordered = [*right, *(clip for clip in clips if clip not in right)]
-        candidates = tuple(RowItem(spec.target, "", f"{media}/{name}/{clip}") for clip in ordered)
-        text = join(spec.query, _text(row, spec, "text", where))
-        query = RowItem(text, "", f"{media}/{name}/query")
+        candidates = tuple(_target(spec, f"{media}/{name}/{clip}") for clip in ordered)
+        text = text_of(row, spec, "text", where)
+        wording = worded(spec.query, text, video=True)
+        query = RowItem(join(spec.query, text), video=f"{media}/{name}/query", wording=wording)
         return [EvalRow(query, candidates, (1.0,) * len(right))]
 
     return _data(islice(place.rows(spec), spec.first), parse)
@@ -207,23 +222,31 @@ def _clips(spec: TaskSpec, place: Place) -> TaskData:
         return place.video_path(spec, f"video_frames/{path.replace('/', '_').split('.mp4')[0]}")
 
     def parse(row: Row, where: str) -> list[EvalRow]:
-        text, shown = _text(row, spec, "text", where), str(row.get(spec.columns["input"]) or "")
+        text, shown = text_of(row, spec, "text", where), str(row.get(spec.columns["input"]) or "")
         if PurePosixPath(shown).suffix in FILMS:
-            query = RowItem(join(spec.query_with_video, text), "", clip(shown))
+            asked, path = spec.query_with_video, clip(shown)
+            query = RowItem(join(asked, text), video=path, wording=worded(asked, text, video=True))
         elif PurePosixPath(shown).suffix in (".jpg", ".png"):
-            query = RowItem(join(spec.query_with_picture, text), f"{place.media_name(spec)}/query_{shown}")
+            asked, path = spec.query_with_picture, f"{place.media_name(spec)}/query_{shown}"
+            query = RowItem(join(asked, text), path, wording=worded(asked, text, image=True))
         else:
-            query = RowItem(join(spec.query, text))
+            query = RowItem(join(spec.query, text), wording=worded(spec.query, text))
         right, wrong = (
             [str(entry[spec.columns["path"]]) for entry in row.get(spec.columns[key]) or []]
             for key in ("positives", "negatives")
         )
         if not right:
             raise DataError(f"{where}: no right clip in {spec.columns['positives']}")
-        candidates = tuple(RowItem(spec.target, "", clip(path)) for path in [*right, *wrong])
+        candidates = tuple(_target(spec, clip(path)) for path in [*right, *wrong])
         return [EvalRow(query, candidates, (1.0,) * len(right))]
 
     return _data(islice(place.rows(spec), spec.first), parse)
+
+
+def _target(spec: TaskSpec, video: str, sound: str = "") -> RowItem:
+    """A video or sound as a candidate."""
+    wording = target(spec.target, video=bool(video)) if video or spec.target else None
+    return RowItem(spec.target, video=video, audio=sound, wording=wording)
 
 
 FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -266,44 +289,11 @@ def _data(rows: Iterable[tuple[str, Row | DataError]], parse: Callable[[Row, str
     return TaskData(found, bad=bad)
 
 
-def _text(row: Row, spec: TaskSpec, role: str, where: str) -> str:
-    """A column by its role, or the first of several; a pattern such as ``v_{name}`` is filled in from others."""
-    column = spec.columns.get(role)
-    if column is None:
-        raise DataError(f"{spec.name}: columns names no {role}")
-    if isinstance(column, list):
-        column = next((name for name in column if row.get(name) not in (None, "")), column[0])
-    if "{" in column:
-        names = [name for _, name, _, _ in string.Formatter().parse(column) if name]
-        values = {name: row["{config}"] if name == "config" else _string(row, name, where) for name in names}
-        return str(column.format(**values))
-    return _string(row, column, where)
-
-
-def _string(row: Row, column: str, where: str) -> str:
-    if column not in row:
-        raise DataError(f"{where}: missing column {column}; it has {', '.join(_names(row))}")
-    return as_text(row[column])
-
-
-def _names(row: Row) -> list[str]:
-    return [name for name in row if name[:1] != "{"]
-
-
-def _strings(row: Row, column: str, where: str) -> list[str]:
-    value = row.get(column)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise DataError(f"{where}: {column} must be a list")
-    return [as_text(entry) for entry in value]
-
-
 def _options(row: Row, spec: TaskSpec, where: str) -> list[str]:
     column = spec.columns["options"]
     if isinstance(column, list):
-        return [_string(row, name, where) for name in column]
-    found = _strings(row, column, where)
+        return [string_in(row, name, where) for name in column]
+    found = strings_in(row, column, where)
     if not found:
         raise DataError(f"{where}: no options in {column}")
     return found
@@ -326,4 +316,4 @@ def _under(folder: str, path: str) -> str:
 
 
 def _picture(row: Row, column: str, media: str, where: str) -> str:
-    return _under(media, _string(row, column, where))
+    return _under(media, string_in(row, column, where))

@@ -17,6 +17,7 @@ from llave.errors import DataError
 from llave.evaluation.benchmarks.places import Place
 from llave.evaluation.benchmarks.spec import TaskSpec
 from llave.evaluation.benchmarks.task import TaskData
+from llave.evaluation.benchmarks.wording import target, worded
 
 __all__ = ["read_audio_events", "read_audio_video", "sound_path"]
 
@@ -78,8 +79,10 @@ def read_audio_video(spec: TaskSpec, place: Place) -> TaskData:
         except ValueError:
             bad.append(DataError(f"{place.rows_folder(spec)} line {number + 1}: not KIND&VIDEO&QUALITY&FROM&TO"))
             continue
-        film = videos.setdefault(video, RowItem(spec.target, video=f"{media}/AVE/{video}.mp4"))
-        rows.append(EvalRow(RowItem(spec.query, audio=f"{media}/audios/{video}_{clip}.wav"), (film,)))
+        shown = RowItem(spec.target, video=f"{media}/AVE/{video}.mp4", wording=target(spec.target, video=True))
+        film = videos.setdefault(video, shown)
+        sound = RowItem(spec.query, audio=f"{media}/audios/{video}_{clip}.wav", wording=worded(spec.query))
+        rows.append(EvalRow(sound, (film,)))
     return TaskData(rows, tuple(videos.values()), bad)
 
 
@@ -108,14 +111,14 @@ def read_audio_events(spec: TaskSpec, place: Place) -> TaskData:
         for start, end, kind in noted:
             right = [(start, end)] if spec.strict else [(s, e) for s, e, other in noted if other == kind]
             ordered = list(dict.fromkeys([*right, *parts_of]))
-            query = RowItem(f"{spec.query} {kind}", audio=f"{folder}/{file}")
+            query = RowItem(f"{spec.query} {kind}", audio=f"{folder}/{file}", wording=worded(spec.query, kind))
             gains = (1.0,) * len(set(right))
             rows.append(EvalRow(query, tuple(parts_of[span] for span in ordered), gains))
     return TaskData(rows)
 
 
 def _part(spec: TaskSpec, file: str, span: tuple[float, float]) -> RowItem:
-    return RowItem(spec.target, audio=f"{file}#t={span[0]:.3f},{span[1]:.3f}")
+    return RowItem(spec.target, audio=f"{file}#t={span[0]:.3f},{span[1]:.3f}", wording=target(spec.target))
 
 
 def _within(start: float, end: float, seconds: float) -> tuple[float, float]:

@@ -143,13 +143,15 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSpec:
-    """A table's name, its tasks, the hub's data set that holds its media, the archives, and other names of folders."""
+    """A table's name, its tasks, the hub's data set that holds its media, the archives, other names of folders, and
+    protocols: settings of published scores by family of models, see :mod:`llave.evaluation.presets`."""
 
     name: str
     tasks: list[TaskSpec]
     hub: str = ""
     archives: list[Archive] = field(default_factory=list)
     also: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def archives_of(self, task: TaskSpec) -> list[Archive]:
         """What must be unpacked for a data set's media and rows; of several that hold them, the first."""
@@ -207,10 +209,17 @@ def read_spec(path: Path) -> BenchmarkSpec:
         }
     except (AttributeError, TypeError) as error:
         raise DataError(f"{path}: archives must be {{MEDIA: {{files: […], into: …}}}} ({error})") from None
+    protocols = content.get("protocols") or {}
+    if not isinstance(protocols, dict) or not all(isinstance(about, dict) for about in protocols.values()):
+        raise DataError(f"{path}: protocols must be {{FAMILY: {{SETTING: {{…}}}}}}")
     source = str(content.get("source") or "")
-    tasks = [replace(task, source=task.source or source) for task in tasks]
     return BenchmarkSpec(
-        str(content.get("name") or path.stem), tasks, hub, [*own, *base.archives], {**base.also, **also}
+        name=str(content.get("name") or path.stem),
+        tasks=[replace(task, source=task.source or source) for task in tasks],
+        hub=hub,
+        archives=[*own, *base.archives],
+        also={**base.also, **also},
+        protocols={**base.protocols, **protocols},
     )
 
 
