@@ -77,7 +77,9 @@ def quickstart(
             console.print(f"3/5 evaluate {name}, seed {seed}")
             model = load_model(output)
             cache = use_feature_cache(model, features)
-            results[name].append(evaluate(model, benchmark, limit=limit, cache_dir=out / "cache" / "embeddings"))
+            results[name].append(
+                evaluate(model, benchmark, limit=limit, cache_dir=out / "cache" / "embeddings").complete()
+            )
             if cache is not None:
                 cache.save()
     console.print("4/5 report")

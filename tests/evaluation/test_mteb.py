@@ -324,7 +324,7 @@ def test_mistakes_are_named(tmp_path: Path, readable: Path) -> None:
         mmeb_task(tmp_path, "one")
     row = {**row, "tgt_img_path": ["", ""], "tgt_text": ["a", "b"], "qry_video_path": "clip.mp4"}
     (tmp_path / "eval" / "one.json").write_text(json.dumps([row]))
-    with pytest.raises(UserError, match="has videos"):
+    with pytest.raises(UserError, match="has videos or sounds"):
         mmeb_task(tmp_path, "one")
 
 

@@ -95,7 +95,7 @@ def test_every_difference_is_named(repeat: Callable[..., Outcome]) -> None:
     (of_task,) = (line for line in lines if line.startswith("t: "))
     assert "25.00 % then" in of_task
     assert of_task.endswith("differs in score; its rows, pictures or videos are others")
-    assert lines[-2:] == ["gone: only then", "not equal"]
+    assert lines[-2:] == ["gone: a score then, not evaluated now", "not equal"]
 
 
 def test_a_difference_that_changes_nothing_is_named_and_equal(repeat: Callable[..., Outcome]) -> None:
@@ -105,6 +105,32 @@ def test_a_difference_that_changes_nothing_is_named_and_equal(repeat: Callable[.
     assert found["equal"] is True
     assert found["changed"][0].startswith("versions: torch: 1.0 then")
     assert found["outcome"][0] == "vectors: bit for bit the same"
+
+
+def test_a_data_set_without_a_score(evaluated: Path, repeat: Callable[..., Outcome]) -> None:
+    """One that fails again in the same way is equal, whatever the reason's words; one that is scored now is not."""
+    broken = evaluated / "data" / "eval" / "broken.json"
+    broken.write_text("[{}]")
+    try:
+        code, lines, err = repeat(
+            lambda content: content.update(
+                failed={"broken": {"kind": "failed", "reason": "no rows"}}, revisions={"a/b": "1" * 40}
+            )
+        )
+    finally:
+        broken.unlink()
+    assert code == 0, err
+    assert f"data: a/b: {'1' * 40} then, not told now" in lines
+    (line,) = (line for line in lines if line.startswith("broken: "))
+    assert line.startswith("broken: no score (no rows) then, no score (")
+
+    def change(content: dict[str, Any]) -> None:
+        content["datasets"] = {"other": content["datasets"]["t"]}
+        content["failed"] = {"t": {"kind": "absent", "reason": "not there"}}
+
+    code, lines, _ = repeat(change)
+    assert code == 1
+    assert "t: no score (not there) then, a score now" in lines
 
 
 @pytest.mark.parametrize(
@@ -118,6 +144,8 @@ def test_a_difference_that_changes_nothing_is_named_and_equal(repeat: Callable[.
         (lambda content: content.pop("datasets"), "not the results of `llave eval`"),
         (lambda content: content.update(vectors=3), "vectors: expected a hash"),
         (lambda content: content["datasets"]["t"].pop("content"), "datasets: t: no content"),
+        (lambda content: content.update(revisions=[]), "revisions: expected an object"),
+        (lambda content: content.update(failed={"t": "why"}), "failed: t: expected kind and reason"),
     ],
 )
 def test_a_wrong_file_is_one_line(repeat: Callable[..., Outcome], change: Any, said: str) -> None:

@@ -96,7 +96,7 @@ def ablate(
         if _is_first():
             model = load_model(config.output)
             cache = use_feature_cache(model, features)
-            result = evaluate(model, tasks, limit=limit)
+            result = evaluate(model, tasks, limit=limit).complete()
             if cache is not None:
                 cache.save()
             gaps = [gap.gap_hard for gap in similarity_gap(result).values() if gap.gap_hard is not None]

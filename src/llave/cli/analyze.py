@@ -59,7 +59,7 @@ def run(argv: list[str]) -> int:
     for name in [config.compare, config.model] if config.compare else [config.model]:
         model = load_model(name, device=config.device)
         use_feature_cache(model)
-        result = evaluate(model, benchmark, batch_size=config.batch_size, limit=config.limit)
+        result = evaluate(model, benchmark, batch_size=config.batch_size, limit=config.limit).complete()
         runs[Path(name).name] = ModelRun(results=[result])
     own = Path(config.model)
     out = config.out or (own / "analysis" if own.is_dir() else Path("analysis"))

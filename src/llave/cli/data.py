@@ -49,16 +49,17 @@ class DownloadConfig:
     """A download.
 
     Args:
-        what: mmeb-train to train on, or a benchmark: mmeb, mmeb-v2, video-retrieval.
+        what: mmeb-train to train on, or a benchmark: mmeb, mmeb-v2, mmeb-v3, video-retrieval.
         out: folder to make or to complete; a recipe's data or the --root of llave eval then.
         subsets: of mmeb-train: names of data sets; empty is all 20.
         tasks: of a benchmark: data sets, meta-tasks, modalities or splits, with commas between; null is all.
         split: of mmeb-train: original, or ten paraphrases of each instruction.
         revision: of mmeb-train: branch, tag or commit of the repository; null is its newest commit.
-        source: a copy on this machine instead of the hub: the repository, or a folder of OWNER/NAME for a benchmark.
+        source: a copy on this machine instead of the hub: the repository, or for a benchmark a folder of OWNER/NAME, or
+            a cache of the hub.
     """
 
-    what: Literal["mmeb-train", "mmeb", "mmeb-v2", "video-retrieval"]
+    what: Literal["mmeb-train", "mmeb", "mmeb-v2", "mmeb-v3", "video-retrieval"]
     out: Path
     subsets: list[str] = field(default_factory=list)
     tasks: str | None = None
@@ -171,6 +172,7 @@ def _lists(argv: list[str], flag: str) -> list[str]:
 
 def _download_benchmark(config: DownloadConfig) -> int:
     from llave.data.hub import Files, FolderFiles, HubFiles
+    from llave.data.hub_cache import copy_of
     from llave.evaluation.benchmarks import choose_tasks, get_spec
     from llave.evaluation.benchmarks.download import download_benchmark
 
@@ -179,7 +181,7 @@ def _download_benchmark(config: DownloadConfig) -> int:
     spec = get_spec(config.what)
 
     def open_files(repository: str) -> Files:
-        return HubFiles(repository) if config.source is None else FolderFiles(config.source / repository)
+        return HubFiles(repository) if config.source is None else FolderFiles(copy_of(repository, config.source))
 
     fetched = download_benchmark(spec, choose_tasks(spec, config.tasks), config.out, open_files)
     for task in fetched:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from llave.cli.leftovers import cut_lines
+from llave.cli.leftovers import cut_lines, failure_lines
 from llave.cli.parsing import as_argv, parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
@@ -31,10 +31,11 @@ class EvalConfig:
     Args:
         model: a model directory, a hub id, or "nano"; null is the preset's.
         preset: settings of a published score, see llave eval presets; options that are given win over it.
-        benchmark: "mmeb", "mmeb-v2", "video-retrieval", a folder in MMEB's or BEIR's format, a list of tasks (.yaml),
-            or a table with a text and a picture in each row (.csv, .jsonl, .parquet, …): two tasks, t2i and i2t;
-            null is the preset's.
-        root: the data of a named benchmark; null is $LLAVE_MMEB or $LLAVE_MMEB_V2.
+        benchmark: "mmeb", "mmeb-v2", "mmeb-v3", "video-retrieval", a folder in MMEB's or BEIR's format, a list of
+            tasks (.yaml), or a table with a text and a picture in each row (.csv, .jsonl, .parquet, …): two tasks, t2i
+            and i2t; null is the preset's.
+        root: the data of a named benchmark; null is $LLAVE_MMEB, $LLAVE_MMEB_V2 or $LLAVE_MMEB_V3, or what
+            `hf download` left in the hub's cache.
         tasks: only these data sets, meta-tasks, modalities or splits, with commas between; null is all.
         columns: of such a table: which column holds what.
         candidates: of such a table: that each query faces, drawn by the seed; null is all.
@@ -45,7 +46,7 @@ class EvalConfig:
         template: "model" puts texts into the model's chat template; "none" hands its processor the texts as they are,
             with the placeholder of a picture or video in them.
         instructions: "text" has them before the words, "system" in a turn of the system, where a benchmark tells them
-            apart (mmeb-v2, video-retrieval).
+            apart (mmeb-v2, mmeb-v3, video-retrieval).
         query_prompt: before queries that have no instruction of their own; null is the model's.
         target_prompt: before candidates, likewise.
         max_length: tokens that the model reads; null is the model's.
@@ -124,7 +125,7 @@ class Evaluation:
 
 
 def run(argv: list[str]) -> int:
-    """Evaluate, print tables or JSON, write files if asked; 1 if an item could not be embedded."""
+    """Evaluate, print tables or JSON, write files if asked; 1 if an item or a data set failed."""
     if argv[:1] and argv[0] in COMMANDS:
         code: int = importlib.import_module(f"llave.cli.{COMMANDS[argv[0]]}").run(argv[1:])
         return code
@@ -165,7 +166,10 @@ def run(argv: list[str]) -> int:
     for error in result.errors:
         what = f"{error.file}: " if error.file else ""
         sys.stderr.write(f"llave: left out {what}{printable(error.message)}\n")
-    return 1 if result.errors else 0
+    for line in failure_lines(result.failed):
+        sys.stderr.write(f"llave: {printable(line)}\n")
+    failed = any(failure.kind != "unsupported" for failure in result.failed.values())
+    return 1 if result.errors or failed else 0
 
 
 def _parsed(argv: list[str]) -> EvalConfig:

@@ -40,7 +40,7 @@ def run(argv: list[str]) -> int:
 
     from llave.cli.eval import EvalConfig, evaluate_config
     from llave.evaluation.record import differences
-    from llave.evaluation.repeat import compare_outcome, read_results
+    from llave.evaluation.repeat import changed_revisions, compare_outcome, read_results
     from llave.report.outputs import write_results
     from llave.terminal import printable
 
@@ -52,8 +52,9 @@ def run(argv: list[str]) -> int:
         torch.set_num_threads(threads)  # sums are split among them
     evaluation = evaluate_config(asked)
     record = evaluation.record()
-    changed = differences(then.run, record)
-    outcome, equal = compare_outcome(then.outcome, evaluation.result.to_json())
+    now = evaluation.result.to_json()
+    changed = [*differences(then.run, record), *changed_revisions(then.outcome, now)]
+    outcome, equal = compare_outcome(then.outcome, now)
     if config.out is not None:
         write_results(evaluation.result, config.out, evaluation.about(), record)
     if config.json:

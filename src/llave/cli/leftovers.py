@@ -2,10 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llave.terminal import printable
 
-__all__ = ["CHUNKS", "cut_lines", "error_lines", "left_out_lines"]
+if TYPE_CHECKING:
+    from llave.evaluation.result import Failure
+
+__all__ = ["CHUNKS", "cut_lines", "error_lines", "failure_lines", "left_out_lines"]
 
 FIRST = 10
 CHUNKS = "--chunk_tokens makes several items of a text"
@@ -32,6 +36,21 @@ def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
         return []
     parts = sorted(left_out.items(), key=lambda part: (-part[1], part[0]))
     return ["left out: " + ", ".join(f"{number:,} {printable(what)}" for what, number in parts)]
+
+
+def failure_lines(failed: "Mapping[str, Failure]") -> list[str]:
+    """A line for each data set that failed; one for all that are not there, one for each reason not to take them."""
+    lines = [f"no score for {name}: {why.reason}" for name, why in failed.items() if why.kind == "failed"]
+    alike: dict[str, list[str]] = {}
+    for name, why in failed.items():
+        if why.kind != "failed":
+            alike.setdefault("not there" if why.kind == "absent" else why.reason, []).append(name)
+    for reason, names in alike.items():
+        more = f" and {len(names) - FIRST:,} more" if len(names) > FIRST else ""
+        first = next(why.reason for name, why in failed.items() if name == names[0])
+        example = f"; the first: {first}" if reason == "not there" else ""
+        lines.append(f"no score for {len(names):,} data sets ({reason}): {', '.join(names[:FIRST])}{more}{example}")
+    return lines
 
 
 def cut_lines(cut: int, longest: int | None, *, way_out: str = "") -> list[str]:

@@ -22,7 +22,8 @@ class MtebConfig:
 
     Args:
         model: a model directory, a hub id, or "nano".
-        tasks: names of tasks or benchmarks of mteb, with commas between; a folder in MMEB's format is one, too.
+        tasks: names of tasks or benchmarks of mteb, with commas between: 'MIEB(lite)', 'ViDoRe(v3)', 'ViDoRe(v3.1)',
+            MAEB (sounds), MVEB (videos), …; a folder in MMEB's format is one, too.
         out: mteb's result files go here; what is there of the same weights is not run again.
         name: organisation/name in the results; null takes the hub id, or local/ and the directory's name.
         instructions: "mmeb" writes MMEB's instructions before the items, for models trained with them.
@@ -49,7 +50,8 @@ def run(argv: list[str]) -> int:
         command="mteb",
         description="mteb's tasks with their data from the Hugging Face hub, the pictures included. Examples: "
         "llave mteb runs/nano STL10ZeroShot,CIRRIT2IRetrieval --out runs/mteb; llave mteb runs/nano 'MIEB(lite)' "
-        "--out runs/mteb; llave mteb runs/nano data/sample --out runs/mteb (local). `mteb available-tasks` lists names",
+        "--out runs/mteb (or 'ViDoRe(v3)', 'ViDoRe(v3.1)', MAEB, MVEB); llave mteb runs/nano data/sample --out "
+        "runs/mteb (local). `mteb available-tasks` lists names",
         positional=("model", "tasks"),
     )
     import llave.evaluation.mteb  # noqa: F401  # says how to install mteb
@@ -69,7 +71,7 @@ def _run(config: MtebConfig) -> int:
     tasks = _tasks(config.tasks)
     model = mteb_model(config.model, name=config.name, instructions=config.instructions, device=config.device)
     use_feature_cache(model.model)
-    _check_modalities(model.mteb_model_meta.modalities, tasks)
+    tasks = _fitting(model.mteb_model_meta.modalities, tasks)
     shown = sys.stderr.isatty()
     if not shown:
         datasets.disable_progress_bars()
@@ -114,22 +116,37 @@ def _tasks(names: str) -> list[Any]:
         if Path(name).is_dir():
             tasks += mmeb_tasks(name)
             continue
-        benchmarks = [benchmark.name for benchmark in mteb.get_benchmarks()]
-        if name in benchmarks:
-            tasks += mteb.get_benchmark(name).tasks
+        try:
+            tasks += mteb.get_benchmark(name).tasks  # by its name or another (MAEB is the newest of its versions)
             continue
+        except KeyError:
+            pass  # then it is a task
         try:
             tasks.append(mteb.get_task(name))
         except KeyError:
-            known = [*benchmarks, *(task.metadata.name for task in mteb.get_tasks())]
+            known = [
+                *(benchmark.name for benchmark in mteb.get_benchmarks()),
+                *(task.metadata.name for task in mteb.get_tasks()),
+            ]
             close = ", ".join(difflib.get_close_matches(name, known)) or "see `mteb available-tasks`"
             raise UserError(f"mteb has no task or benchmark {name!r}; alike: {close}") from None
     return tasks
 
 
-def _check_modalities(of_model: Sequence[str], tasks: list[Any]) -> None:
-    """mteb itself runs a task of pictures and texts with the texts alone."""
-    unfit = [task.metadata.name for task in tasks if not set(task.metadata.modalities) <= set(of_model)]
+def _fitting(of_model: Sequence[str], tasks: list[Any]) -> list[Any]:
+    """The tasks whose modalities the model takes; mteb itself runs one of pictures and texts with the texts alone.
+
+    Raises:
+        UserError: none.
+    """
+    fit = [task for task in tasks if set(task.metadata.modalities) <= set(of_model)]
+    unfit = [task.metadata.name for task in tasks if task not in fit]
     if unfit:
+        lacking = {kind for task in tasks for kind in task.metadata.modalities} - set(of_model)
         more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
-        raise UserError(f"the model takes {', '.join(of_model)} alone; these take more: {', '.join(unfit[:3])}{more}")
+        what = f"the model takes no {' or '.join(sorted(lacking))}, only {', '.join(of_model)}"
+        line = f"left out {len(unfit)} of {len(tasks)} tasks: {what}: {', '.join(unfit[:3])}{more}"
+        if not fit:
+            raise UserError(line)
+        sys.stderr.write(f"llave: {line}\n")
+    return fit

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,15 +91,20 @@ def _reaching(repository: str) -> Iterator[None]:
 
 
 class FolderFiles:
-    """A copy of a repository in a folder: a snapshot, or a git clone with its LFS files."""
+    """A copy of a repository in a folder: a snapshot, or a git clone with its LFS files.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: the folder.
+        patterns: of the files that matter; looking at no others is quick.
+    """
+
+    def __init__(self, folder: Path, patterns: Sequence[str] = ("**/*",)) -> None:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder (--source)")
         self.folder = folder
         self.listing = {
             path.relative_to(folder).as_posix(): Expected(path.stat().st_size, None)
-            for path in sorted(folder.rglob("*"))
+            for path in sorted({path for pattern in patterns for path in folder.glob(pattern)})
             if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         }
 

@@ -73,18 +73,20 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class RowItem:
-    """One thing to embed: a text, a picture or a video, alone or with a text. Hashable.
+    """One thing to embed: a text, a picture, a video or a sound, alone or with a text. Hashable.
 
     Args:
         text: may hold the placeholder of a picture.
         image: path relative to ``images/``; ``FILE.pdf#page=3`` is a page of a document, from 1.
         video: path relative to ``videos/``: a file, or a folder of frames.
+        audio: path of a sound; ``FILE.wav#t=1.5,2.75`` is its part from one second to another (W3C media fragments).
         wording: other forms of the text, where a benchmark has them.
     """
 
     text: str = ""
     image: str = ""
     video: str = ""
+    audio: str = ""
     wording: Wording | None = None
 
 

@@ -29,7 +29,7 @@ def met(item: RowItem, *, verbatim: bool = False, blank: bool = False, form: For
     """
     wording = item.wording
     if form == "raw":
-        return RowItem(_placed(item, wording.raw if wording else item.text), item.image, item.video), ""
+        return replace(item, text=_placed(item, wording.raw if wording else item.text), wording=None), ""
     instruction = ""
     text = item.text
     if form == "system" and wording is not None:

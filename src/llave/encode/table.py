@@ -50,7 +50,7 @@ class ItemTable:
         if number is None:
             seen, own = met(item, verbatim=self._verbatim, blank=self._blank, form=self._form)
             prompt = own or prompt
-            key = (folder.root if seen.image or seen.video else None, seen, prompt)
+            key = (folder.root if seen.image or seen.video or seen.audio else None, seen, prompt)
             number = self._raw[raw] = self._numbers.setdefault(key, len(self._rows))
             if number == len(self._rows):
                 self._rows.append((folder, seen, prompt))

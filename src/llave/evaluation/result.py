@@ -2,18 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from llave.encode.table import ItemTable
+from llave.errors import DataError
 from llave.evaluation.benchmarks.task import META_TASKS, MODALITIES, Modality, Split
 from llave.evaluation.metrics import Ties, metric_table, metric_values
 from llave.evaluation.statistics import bootstrap_ci95, bootstrap_means, interval95
 
-__all__ = ["EvalResult", "ItemError", "ScoredRow", "TaskResult", "group_members"]
+__all__ = ["EvalResult", "Failure", "ItemError", "ScoredRow", "TaskResult", "group_members"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a data set has no score: it is not on this machine, the model does not take it, or it failed."""
+
+    kind: Literal["absent", "unsupported", "failed"]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,8 @@ class EvalResult:
     """All data sets of one evaluation of one model.
 
     Args:
+        failed: data sets without a score.
+        revisions: the hub's commit of each repository whose files were read, where it can be told.
         encoded: items that went through the model, of which ``cut`` have a text that is longer than it reads.
         cached: items whose vectors a cache had.
         vectors: a hash of all vectors, bit for bit.
@@ -135,6 +146,8 @@ class EvalResult:
     ties: Ties
     tasks: Mapping[str, TaskResult]
     items: ItemTable
+    failed: Mapping[str, Failure] = field(default_factory=dict)
+    revisions: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[ItemError] = ()
     seconds: float = 0.0
     encoded: int = 0
@@ -201,9 +214,25 @@ class EvalResult:
         """Plain mean of the scores over data sets."""
         return float(np.mean([task.score for task in self.tasks.values()]))
 
+    @property
+    def overall_with_zeros(self) -> float:
+        """The same, where a data set that the model does not take counts as 0, as MMEB-V3's leaderboard has it."""
+        zeros = sum(failure.kind == "unsupported" for failure in self.failed.values())
+        return self.overall * len(self.tasks) / (len(self.tasks) + zeros)
+
+    def complete(self) -> "EvalResult":
+        """This result, if every data set has a score.
+
+        Raises:
+            DataError: one has none; the message names it.
+        """
+        for name, failure in self.failed.items():
+            raise DataError(f"{name}: {failure.reason}")
+        return self
+
     def incomparable(self) -> list[str]:
-        """Why data sets cannot be compared with published scores: other numbers of queries."""
-        return [
+        """Why scores cannot be compared with published ones: other numbers of queries, data sets without a score."""
+        return [f"{name}: no score ({failure.reason})" for name, failure in self.failed.items()] + [
             f"{task.name}: {task.queries:,} queries, the published benchmark has {task.expected:,}"
             for task in self.tasks.values()
             if task.expected is not None and task.queries != task.expected
@@ -217,6 +246,9 @@ class EvalResult:
             "compat": self.compat,
             "ties": self.ties,
             "overall": self.overall,
+            "overall_with_zeros": self.overall_with_zeros,
+            "failed": {name: {"kind": why.kind, "reason": why.reason} for name, why in self.failed.items()},
+            "revisions": dict(self.revisions),
             "meta": self.groups(),
             "meta_ci95": {group: list(interval) for group, interval in self.group_intervals().items()},
             "datasets": {

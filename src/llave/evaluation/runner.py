@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from llave.data.door import reason_of
 from llave.data.mmeb import RowItem
 from llave.data.video import has_rate
 from llave.encode.cache import KEY_BYTES, EmbeddingCache, model_fingerprint
 from llave.encode.encoder import Encoder
+from llave.encode.item import Item
 from llave.encode.table import Encoding, ItemTable, encode_table
-from llave.errors import DataError
+from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
-from llave.evaluation.benchmarks.task import Benchmark, Task
+from llave.evaluation.benchmarks.task import Absent, Benchmark, Task, TaskData, Unsupported
 from llave.evaluation.compat import STRICT, Compat
 from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.protocol import Protocol
-from llave.evaluation.result import EvalResult, ItemError, ScoredRow, TaskResult
+from llave.evaluation.result import EvalResult, Failure, ItemError, ScoredRow, TaskResult
 from llave.evaluation.scoring import row_scores
 from llave.models.open import load_model
 from llave.models.prompts import require_video
@@ -59,7 +61,8 @@ def evaluate(
     """Scores of a model on every data set of a benchmark.
 
     An item that cannot be embedded is listed in ``errors``. A row whose query it is, or all whose relevant candidates
-    are such, is skipped; otherwise the row is scored without it. Both are counted.
+    are such, is skipped; otherwise the row is scored without it. Both are counted. A data set that cannot be read, of
+    which no row can be scored, or that the model does not take, is in ``failed``; the others are scored.
 
     Args:
         model: an open model, or what :func:`llave.load_model` opens.
@@ -76,8 +79,7 @@ def evaluate(
         progress: show a bar on stderr, if that is a terminal.
 
     Raises:
-        UserError: no such model or benchmark.
-        DataError: a malformed data set, or one of which no row can be scored.
+        UserError: no such model or benchmark; or no data set could be scored: the first one's reason.
         UserError: the model refuses everything, or a process died.
     """
     if isinstance(model, str | Path):
@@ -88,10 +90,15 @@ def evaluate(
     compat = compat if ties is None else replace(compat, ties=ties)
     table = ItemTable(verbatim=compat.verbatim, blank=compat.blank, form=protocol.form)
     bad: dict[str, Sequence[DataError]] = {}
-    rows = {task.name: _number(task, table, compat, protocol, limit, bad) for task in benchmark.tasks}
+    rows: dict[str, list[_NumberedRow]] = {}
+    failed: dict[str, Exception] = {}
+    for task in benchmark.tasks:
+        try:
+            rows[task.name] = _number(task, model, table, compat, protocol, limit, bad)
+        except Exception as error:  # of one data set, whatever is in it
+            failed[task.name] = error
+    _raise_if_all(failed, benchmark)
     read = time.perf_counter()
-    if any(table.row_item(number).video for number in range(len(table))):
-        require_video(model)
     with protocol.applied(model):
         cache = None
         if cache_dir is not None:
@@ -106,16 +113,22 @@ def evaluate(
         encoding = encode_table(encoder, table, cache=cache, processes=processes, progress=progress)
     encoded = time.perf_counter()
     device = "cuda" if model.device.type == "cuda" else "cpu"
-    tasks = {
-        task.name: _score(task, rows[task.name], encoding, compat, device, len(bad[task.name]))
-        for task in benchmark.tasks
-    }
+    tasks = {}
+    for task in benchmark.tasks:
+        if task.name not in failed:
+            try:
+                tasks[task.name] = _score(task, rows[task.name], encoding, compat, device, len(bad[task.name]))
+            except DataError as error:
+                failed[task.name] = error
+    _raise_if_all(failed, benchmark)
     done = time.perf_counter()
     return EvalResult(
         benchmark=benchmark.name,
         compat=compat.name,
         ties=compat.ties,
         tasks=tasks,
+        failed={name: _failure(error) for name, error in failed.items()},
+        revisions=benchmark.revisions,
         items=table,
         errors=[
             *(ItemError("", str(error)) for errors in bad.values() for error in errors),
@@ -134,6 +147,39 @@ def evaluate(
     )
 
 
+def _raise_if_all(failed: dict[str, Exception], benchmark: Benchmark) -> None:
+    """Without a single data set there is no result."""
+    if failed and len(failed) == len(benchmark.tasks):
+        raise next(iter(failed.values()))
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, Unsupported):
+        return Failure("unsupported", str(error))
+    said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {reason_of(error)}"
+    return Failure("absent" if isinstance(error, Absent) else "failed", said)
+
+
+def _require(model: "SentenceTransformer", data: TaskData) -> None:
+    """Refuse what the model does not take before it is decoded: nothing stands in for what it cannot see or hear.
+
+    Raises:
+        Unsupported: the data set has videos or sounds, and the model takes none.
+    """
+    of_rows = (item for row in data.rows for item in (row.query, *row.candidates[:1]))
+    items = {item for item in (*of_rows, *data.corpus[:1]) if item.video or item.audio}
+    if any(item.audio for item in items):
+        if "audio" not in Item.__dataclass_fields__:
+            raise Unsupported("sounds, which this version of llave does not embed")
+        if not model.supports("audio"):
+            raise Unsupported("sounds, and this model takes none")
+    if any(item.video for item in items):
+        try:
+            require_video(model)
+        except UserError as error:
+            raise Unsupported(str(error)) from None
+
+
 def _notes(table: ItemTable, protocol: Protocol) -> list[str]:
     """What was not done as the protocol says."""
     if protocol.fps is None:
@@ -150,6 +196,7 @@ def _notes(table: ItemTable, protocol: Protocol) -> list[str]:
 
 def _number(
     task: Task,
+    model: "SentenceTransformer",
     table: ItemTable,
     compat: Compat,
     protocol: Protocol,
@@ -157,6 +204,7 @@ def _number(
     bad: dict[str, Sequence[DataError]],
 ) -> list[_NumberedRow]:
     data = task.read()
+    _require(model, data)
     bad[task.name] = data.bad
     named: dict[str, RowItem] = {}
     query_prompt = protocol.query_prompt if task.query_prompt is None else task.query_prompt

@@ -36,7 +36,8 @@ def write_results(
     - ``results.json``, ``results.md``: scores, intervals, errors;
     - ``report.html``: the same as a page, with the worst queries and published figures;
     - ``leaderboard.json``: MMEB's leaderboard's layout;
-    - ``MODALITY/NAME_score.json``: every metric of a data set, where VLM2Vec's report script looks for it;
+    - ``MODALITY/NAME_score.json``: every metric of a data set, where VLM2Vec's report script looks for it (an agent's
+      are under ``tool``, ``gui`` and ``memory``);
     - ``predictions/NAME.jsonl``: per row the query, its relevant candidates with ranks, and the best candidates.
 
     Args:
@@ -49,7 +50,7 @@ def write_results(
     write_text(out_dir / "results.md", markdown(result))
     write_json(out_dir / "leaderboard.json", leaderboard(result, about or {}))
     for task in result.tasks.values():
-        write_json(out_dir / task.modality / f"{task.leaderboard}_score.json", _scores(task))
+        write_json(out_dir / _board(task) / f"{task.leaderboard}_score.json", _scores(task))
         predictions = (_prediction(result, task, row) for row in task.rows)
         write_jsonl(out_dir / "predictions" / f"{task.name}.jsonl", predictions)
     report = out_dir / "report.html"
@@ -61,7 +62,7 @@ def leaderboard(result: EvalResult, about: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON that MMEB's leaderboard takes: metadata, and metrics by modality and data set."""
     metrics: dict[str, dict[str, Any]] = {"image": {}, "video": {}, "visdoc": {}}
     for task in result.tasks.values():
-        metrics[task.modality][task.leaderboard] = _scores(task)
+        metrics.setdefault(_board(task), {})[task.leaderboard] = _scores(task)
     return {
         "metadata": {
             **{key: about.get(key) for key in METADATA},
@@ -103,6 +104,11 @@ def markdown(result: EvalResult) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _board(task: TaskResult) -> str:
+    """Where the leaderboard has a data set."""
+    return task.meta_task if task.modality == "agent" else task.modality
+
+
 def _scores(task: TaskResult) -> dict[str, Any]:
     return {**task.metrics(), "num_pred": task.queries, "num_data": task.queries + task.skipped}
 
@@ -110,7 +116,7 @@ def _scores(task: TaskResult) -> dict[str, Any]:
 def _prediction(result: EvalResult, task: TaskResult, row: ScoredRow) -> dict[str, Any]:
     def shown(number: int) -> dict[str, str]:
         item = result.items.row_item(number)
-        return {key: value for key in ("text", "image", "video") if (value := getattr(item, key))}
+        return {key: value for key in ("text", "image", "video", "audio") if (value := getattr(item, key))}
 
     count = min(SHOWN, len(row.scores))
     top = np.argpartition(-row.scores, count - 1)[:count]

@@ -12,6 +12,12 @@ TITLES = {
     "visrag": "VisRAG",
     "visdoc_ood": "VisDoc OOD",
     "visdoc": "visual documents",
+    "general_text": "general retrieval",
+    "instruction_following": "instruction following",
+    "long_context": "long context",
+    "multi_condition": "multi-condition",
+    "tool": "tools",
+    "gui": "GUI",
 }
 """Of groups where they differ from the group's name."""
 

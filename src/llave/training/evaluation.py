@@ -123,7 +123,7 @@ class Evaluation(TrainerCallback):
                 batch_size=self.settings.batch_size,
                 limit=self.settings.limit,
                 progress=False,
-            )
+            ).complete()
 
     def _is_better(self, record: dict[str, Any]) -> bool:
         if not self.settings.keep_best:

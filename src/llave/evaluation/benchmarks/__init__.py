@@ -1,28 +1,37 @@
 """Benchmarks by name, by table, or by folder."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
 from llave.collection.collection import Columns
+from llave.data.cache import cache_directory
+from llave.data.hub import FolderFiles
+from llave.data.hub_cache import copy_of, hub_snapshot
 from llave.data.mmeb import MMEBFolder
 from llave.data.tables import is_table
 from llave.errors import DataError, UserError
+from llave.evaluation.benchmarks.download import unpack_media
 from llave.evaluation.benchmarks.folder import folder_benchmark
 from llave.evaluation.benchmarks.pairs import pairs_benchmark
 from llave.evaluation.benchmarks.places import Place
 from llave.evaluation.benchmarks.readers import READ
-from llave.evaluation.benchmarks.spec import BenchmarkSpec, TaskSpec, read_spec
-from llave.evaluation.benchmarks.task import Benchmark, Task, TaskData
+from llave.evaluation.benchmarks.spec import Archive, BenchmarkSpec, TaskSpec, read_spec
+from llave.evaluation.benchmarks.task import Absent, Benchmark, Task, TaskData
 
 __all__ = ["NAMES", "Benchmark", "Task", "TaskData", "choose_tasks", "get_benchmark", "get_spec"]
 
 T = TypeVar("T")
-NAMES = ("mmeb", "mmeb-v2", "video-retrieval")
+VARIABLES = {
+    "mmeb": "LLAVE_MMEB",
+    "mmeb-v2": "LLAVE_MMEB_V2",
+    "mmeb-v3": "LLAVE_MMEB_V3",
+    "video-retrieval": "LLAVE_MMEB_V2",
+}
+NAMES = tuple(VARIABLES)
 """Benchmarks that come with llave; each is a table in ``tables/``."""
-VARIABLES = {"mmeb": "LLAVE_MMEB", "mmeb-v2": "LLAVE_MMEB_V2", "video-retrieval": "LLAVE_MMEB_V2"}
 
 
 def get_benchmark(
@@ -40,23 +49,22 @@ def get_benchmark(
         name_or_path: one of :data:`NAMES`; a table of one's own, see ``llave.evaluation.benchmarks.spec``; or a folder
             with ``eval/NAME.parquet``, ``images/`` and an optional ``benchmark.json``, or with ``corpus``, ``queries``
             and ``qrels``; or a table with texts and pictures (:mod:`llave.evaluation.benchmarks.pairs`).
-        root: where a named benchmark's or a table's data lies; the variables ``LLAVE_MMEB`` and ``LLAVE_MMEB_V2``, or
-            the table's folder, otherwise.
+        root: where a named benchmark's or a table's data lies: a folder of ours, one that ``hf download --local-dir``
+            made, or a cache of the hub. Otherwise the variables ``LLAVE_MMEB``, ``LLAVE_MMEB_V2`` and
+            ``LLAVE_MMEB_V3``, then the hub's cache; or the table's folder.
         tasks: comma-separated names, meta-tasks, modalities or splits to keep; None is all.
         columns: of a table of pairs. candidates: that its queries face; None is all. seed: by which they are drawn.
 
     Raises:
         UserError: an unknown name, nothing left, or ``candidates`` without a table of pairs.
-        DataError: missing or malformed data.
+        DataError: malformed data, or none of the data sets is there. One that is not there says so when it is read.
     """
     name = str(name_or_path)
     path = Path(name)
     if name in NAMES:
         place = root or os.environ.get(VARIABLES[name])
         how = f"get it with `llave data download {name} --out DIR`, and name DIR by --root or {VARIABLES[name]}"
-        if not place:
-            raise DataError(f"{name}: no folder with its data given; {how}")
-        return _benchmark(get_spec(name), Place(Path(place), how), tasks)
+        return _named(get_spec(name), Path(place) if place else None, how, tasks)
     pairs = is_table(path) and path.is_file()
     if candidates is not None and not pairs:
         raise UserError(f"--candidates is for tables of pairs; {name} says which candidates there are")
@@ -65,7 +73,8 @@ def get_benchmark(
         words = {task.name: (task, _words(task.meta_task, task)) for task in found.tasks}
         return Benchmark(found.name, _chosen(found.name, words, tasks), found.note)
     if path.suffix in (".yaml", ".yml"):
-        return _benchmark(read_spec(path), Place(Path(root or path.parent)), tasks)
+        spec = read_spec(path)
+        return _benchmark(spec, Place(Path(root or path.parent), also=spec.also), tasks)
     if not path.is_dir():
         raise UserError(f"{name}: no benchmark ({', '.join(NAMES)}), list of tasks (.yaml), table of pairs or folder")
     if not (path / "eval").is_dir() and any(path.glob("qrels*")):
@@ -92,28 +101,71 @@ def choose_tasks(spec: BenchmarkSpec, tasks: str | None) -> list[TaskSpec]:
     return _chosen(spec.name, {about.name: (about, _words(about.meta, about)) for about in spec.tasks}, tasks)
 
 
-def _benchmark(spec: BenchmarkSpec, place: Place, tasks: str | None) -> Benchmark:
+def _named(spec: BenchmarkSpec, root: Path | None, how: str, tasks: str | None) -> Benchmark:
+    """A benchmark that comes with llave.
+
+    What ``hf download`` left in the hub's cache is read there, and nothing is written into it: media, which are packed,
+    are unpacked to a folder of llave's own cache. In a folder of the user's they are unpacked beside the archive.
+    """
+    repository = hub_snapshot(spec.hub) if root is None else copy_of(spec.hub, root)
+    if root is not None and (repository is None or repository.parent.name != "snapshots"):
+        return _benchmark(spec, Place(root, how, spec.also), tasks, lambda _: root)
+    own = cache_directory() / "benchmarks" / spec.name
+    cache = None if repository is None else repository.parents[2]
+    place = Place(own / repository.name if repository else own, how, spec.also, cache)
+    if repository is None and all(place.missing(about) for about in choose_tasks(spec, tasks)):
+        raise DataError(f"{spec.name}: no folder with its data given, and {spec.hub} is not in the hub's cache; {how}")
+    return _benchmark(spec, place, tasks, lambda archive: hub_snapshot(archive.hub, cache))
+
+
+def _benchmark(
+    spec: BenchmarkSpec, place: Place, tasks: str | None, copy: Callable[[Archive], Path | None] = lambda _: None
+) -> Benchmark:
+    """``copy``: the folder of this machine that may hold an archive, from which media can be unpacked."""
+
+    def missing(about: TaskSpec) -> str | None:
+        packed = [folder for archive in spec.archives_of(about) if (folder := _holds(archive, copy)) is not None]
+        return None if packed and spec.packed(about) else place.missing(about, packed=bool(packed))
+
     chosen = choose_tasks(spec, tasks)
-    missing = [what for about in chosen if (what := place.missing(about)) is not None]
-    if missing:
-        more = f" (and {len(missing) - 1} more of {len(chosen)} data sets)" if len(missing) > 1 else ""
-        raise DataError(f"{missing[0]}{more}{place.advice}; or choose data sets that are there with --tasks")
-    return Benchmark(spec.name, [_task(about, place) for about in chosen])
+    absent = [what for about in chosen if (what := missing(about)) is not None]
+    if len(absent) == len(chosen):
+        more = f" (and {len(absent) - 1} more of {len(chosen)} data sets)" if len(absent) > 1 else ""
+        raise DataError(f"{absent[0]}{more}{place.advice}")
+    revisions = {about.hub or about.rows: commit for about in chosen if (commit := place.revision(about)) is not None}
+    return Benchmark(spec.name, [_task(spec, about, place, copy) for about in chosen], revisions=revisions)
 
 
-def _task(spec: TaskSpec, place: Place) -> Task:
+def _holds(archive: Archive, copy: Callable[[Archive], Path | None]) -> Path | None:
+    folder = copy(archive)
+    there = folder is not None and all(next(folder.glob(pattern), None) for pattern in archive.files)
+    return folder if there else None
+
+
+def _task(benchmark: BenchmarkSpec, spec: TaskSpec, place: Place, copy: Callable[[Archive], Path | None]) -> Task:
+    def read() -> TaskData:
+        missing = place.missing(spec)
+        archives = {archive.media: _holds(archive, copy) for archive in benchmark.archives_of(spec)}
+        if all(archives.values()) and (missing or place.root.is_relative_to(cache_directory())):
+            unpack_media(benchmark, spec, lambda a: FolderFiles(archives[a.media] or place.root, a.files), place.root)
+            missing = place.missing(spec)
+        if missing is not None:
+            raise Absent(f"{missing}{place.advice}")
+        return READ[spec.reader](spec, place)
+
     return Task(
         name=spec.name,
         meta_task=spec.meta,
         split=spec.split,
-        folder=MMEBFolder(place.root) if spec.reader == "mmeb" else place,
-        read=lambda: READ[spec.reader](spec, place),
+        folder=MMEBFolder(place.root) if spec.reader == "mmeb" and place.laid_out(spec) else place,
+        read=read,
         where=str(place.rows_folder(spec)),
         modality=spec.modality,
         metric=spec.metric,
         expected=spec.queries,
         picture_names=spec.picture_names,
         published_name=spec.leaderboard,
+        source=spec.source,
     )
 
 

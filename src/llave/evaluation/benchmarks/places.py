@@ -1,16 +1,22 @@
-"""Where a benchmark's rows and media are on this machine."""
+"""Where a benchmark's rows and media are on this machine.
+
+Rows are looked for under the benchmark's folder (``rows/OWNER/NAME``, ``OWNER/NAME``, or where another release of the
+same data puts them), and then where ``hf download OWNER/NAME`` leaves them: in the hub's cache.
+"""
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llave.data.hub_cache import hub_snapshot, revision_of
 from llave.data.mmeb import RowItem
 from llave.data.tables import TABLE_SUFFIXES, is_table, named_tables, read_table
 from llave.errors import DataError
 from llave.evaluation.benchmarks.spec import TaskSpec
+from llave.evaluation.benchmarks.task import Absent
 
 __all__ = ["Place", "is_of", "of_config", "picture_file"]
 
@@ -19,13 +25,19 @@ VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".webp", ".gif")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The folder of a benchmark; paths of pictures and videos are relative to it.
+    """The folder of a benchmark; paths of pictures, videos and sounds are relative to it.
 
-    ``how`` says how to get what is missing.
+    Args:
+        root: the folder.
+        how: how to get what is missing.
+        also: of a folder's name in the table, what else it is called.
+        cache: another cache of the hub than the usual.
     """
 
     root: Path
     how: str = ""
+    also: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    cache: Path | None = None
 
     def image(self, item: RowItem) -> Path | None:
         """The picture of an item, or None."""
@@ -35,32 +47,77 @@ class Place:
         """The video of an item, or None."""
         return self.root / item.video if item.video else None
 
-    def missing(self, spec: TaskSpec) -> str | None:
-        """What is not there of a data set's rows and media, in words; None if nothing."""
+    def audio(self, item: RowItem) -> Path | None:
+        """The sound of an item, or None."""
+        return self.root / item.audio if item.audio else None
+
+    def missing(self, spec: TaskSpec, *, packed: bool = False) -> str | None:
+        """What is not there of a data set's rows and media, in words; None if nothing.
+
+        Args:
+            packed: media may be in archives.
+        """
         rows = self.rows_folder(spec)
-        if spec.reader == "mmeb":
-            found = spec.name in named_tables(self.root / "eval")
-            return None if found else f"{spec.name}: no {spec.name}.parquet in {self.root / 'eval'}"
+        if spec.reader == "mmeb" and self.laid_out(spec):
+            return None
+        if spec.reader == "mmeb" and not self.tables_of(spec, spec.name):
+            snapshot = hub_snapshot(spec.rows, self.cache)
+            return f"{spec.name}: no {spec.name}.parquet in {snapshot or self.root / 'eval'}"
         if not rows.exists():
             return f"{spec.name}: no rows at {rows}"
-        if spec.media and spec.reader != "beir" and not any(folder.is_dir() for folder in self._folders(spec)):
-            return f"{spec.name}: no {spec.modality} files at {self.media(spec)}"
-        return None
+        if not spec.media or spec.reader == "beir" or packed:  # of collections, single files are told
+            return None
+        found = any((self.root / folder).is_dir() for folder in self._folders(spec))
+        return None if found else f"{spec.name}: no {spec.modality} files at {self.media(spec)}"
+
+    def laid_out(self, spec: TaskSpec) -> bool:
+        """Whether a data set lies as MMEB's format has it: ``eval/NAME.parquet`` beside ``images/``."""
+        return spec.name in named_tables(self.root / "eval")
 
     def media(self, spec: TaskSpec) -> Path:
-        """The folder of a data set's pictures, videos or frames."""
-        return self.root / spec.media
+        """The folder of a data set's pictures, videos, sounds or frames."""
+        return self.root / self.media_name(spec)
 
-    def _folders(self, spec: TaskSpec) -> tuple[Path, Path]:
+    def media_name(self, spec: TaskSpec) -> str:
+        """The same, relative to the benchmark's folder: as the table calls it, or as this release does."""
+        return next((name for name in self.names(spec.media) if (self.root / name).is_dir()), spec.media)
+
+    def names(self, name: str) -> list[str]:
+        """What a folder of the table may be called, the table's name first."""
+        return [
+            name,
+            *(
+                other + name.removeprefix(known)
+                for known, others in self.also.items()
+                if name == known or name.startswith(f"{known}/")
+                for other in others
+            ),
+        ]
+
+    def _folders(self, spec: TaskSpec) -> tuple[str, str]:
         """The folder of media, and the one of films where the former is of frames."""
-        return self.media(spec), self.root / spec.media.replace("/frames/", "/videos/")
+        media = self.media_name(spec)
+        return media, media.replace("/frames/", "/videos/")
 
     def rows_folder(self, spec: TaskSpec) -> Path:
-        """The file or folder of a data set's rows."""
-        if spec.reader == "mmeb":
+        """The file or folder of a data set's rows; where there is none, that where it is first looked for."""
+        if spec.reader == "mmeb" and self.laid_out(spec):
             return self.root / "eval" / spec.name
-        nested = self.root / "rows" / spec.rows
-        return nested if nested.exists() or not (self.root / spec.rows).exists() else self.root / spec.rows
+        names = [f"rows/{spec.rows}", *self.names(spec.rows)]
+        under = [self.root / name for name in names]
+        if spec.reader == "mmeb":
+            under = [path for path in (*under, self.root) if path.is_dir() and self.tables_of(spec, spec.name, path)]
+        found = next((path for path in under if path.exists()), None)
+        if found is None and "/" in (repository := spec.hub or spec.rows):
+            snapshot = hub_snapshot(repository, self.cache)
+            inside = [] if snapshot is None else [snapshot / name for name in (names[1:] if spec.hub else [""])]
+            found = next((path for path in inside if path.exists()), None)
+        return found or self.root / "rows" / spec.rows
+
+    def revision(self, spec: TaskSpec) -> str | None:
+        """The hub's commit that a data set's tables are of, where it can be told."""
+        copied = spec.reader == "mmeb" and self.laid_out(spec)  # into eval/, from files that the root tells of
+        return revision_of(self.root if copied else self.rows_folder(spec))
 
     def rows(
         self, spec: TaskSpec, configs: Sequence[str] | None = None
@@ -88,21 +145,31 @@ class Place:
         """Files of a configuration and of the data set's split, as the hub lays them out, sorted.
 
         ``CONFIG/test-00000-of-00001.parquet``, ``data/CONFIG-test.jsonl``, ``CONFIG.json`` and the like; a file that no
-        split is named in counts for every split.
+        split is named in counts for every split. ``FOLDER/CONFIG`` is the configuration's files in that folder.
         """
-        place = self.rows_folder(spec)
+        found = self.tables_of(spec, config)
+        if not found:
+            of = f" of configuration {config}" if config else ""
+            where = f"{self.rows_folder(spec)} ({', '.join(TABLE_SUFFIXES)})"
+            raise Absent(f"{spec.name}: no table{of} in {where}{self.advice}")
+        return found
+
+    def tables_of(self, spec: TaskSpec, config: str = "", place: Path | None = None) -> list[Path]:
+        """The same, or none; ``place``: in another folder than that of the data set's rows."""
+        place = self.rows_folder(spec) if place is None else place
         if place.is_file():
             return [place]
-        found = sorted(path for path in place.rglob("*") if is_table(path) and not path.name.startswith("."))
-        if config:
-            names = of_config([path.relative_to(place) for path in found], config, spec.hub_split)
-            found = [place / name for name in names]
+        inner, _, config = config.rpartition("/")
+        place = place / inner
+        if "*" in config:
+            return sorted(path for path in place.glob(config) if is_table(path))
+        near = ("*", "data/*", f"{config}/**/*")  # before the whole folder, which may hold a hundred thousand pictures
+        found = _tables(place, near, config, spec.hub_split) if config else []
+        if not found and spec.reader != "mmeb":
+            found = _tables(place, ("**/*",), config, spec.hub_split)
         of_split = (
             [path for path in found if is_of(path.relative_to(place), spec.hub_split)] if spec.hub_split else found
         )
-        if not found:
-            of = f" of configuration {config}" if config else ""
-            raise DataError(f"{spec.name}: no table{of} in {place} ({', '.join(TABLE_SUFFIXES)}){self.advice}")
         return of_split or found
 
     @property
@@ -112,14 +179,21 @@ class Place:
 
     def video_path(self, spec: TaskSpec, name: str) -> str:
         """A video's path relative to the folder: a folder of frames, or a film beside them or under ``videos``."""
-        frames = self.media(spec) / name
-        if frames.exists():
-            return f"{spec.media}/{name}"
-        for folder in self._folders(spec):
+        frames, films = self._folders(spec)
+        if (self.root / frames / name).exists():
+            return f"{frames}/{name}"
+        for folder in (frames, films):
             for suffix in VIDEOS:
-                if (folder / f"{name}{suffix}").is_file():
-                    return f"{folder.relative_to(self.root).as_posix()}/{name}{suffix}"
-        return f"{spec.media}/{name}"  # encoding lists it as missing
+                if (self.root / folder / f"{name}{suffix}").is_file():
+                    return f"{folder}/{name}{suffix}"
+        return f"{frames}/{name}"  # encoding lists it as missing
+
+
+def _tables(place: Path, patterns: Sequence[str], config: str, split: str) -> list[Path]:
+    found = {path for pattern in patterns for path in place.glob(pattern) if is_table(path) and path.name[0] != "."}
+    if not config:
+        return sorted(found)
+    return [place / name for name in of_config([path.relative_to(place) for path in sorted(found)], config, split)]
 
 
 def picture_file(name: str, naming: str) -> str:

@@ -3,36 +3,39 @@
 =============  =======================================================================================================
 ``mmeb``       MMEB's evaluation rows; instructions are in the texts (columns of TIGER-Lab/MMEB-eval)
 ``instructed`` the same with instructions in ``qry_inst`` and ``tgt_inst`` (MMEB-V2's pictures)
-``labels``     a video and its label; all labels are candidates, or the row's own in the column ``candidates``
+``labels``     a video or sound and its label; all labels are candidates, or the row's own in the column ``candidates``
 ``questions``  a video, a question and its options; the options are candidates
-``captions``   a text and its video; all videos are candidates
+``captions``   a text, or several, and its video or sound; all videos are candidates
 ``moments``    a text about a video, and a folder of its clips: ``query/``, ``positive…/`` and others
 ``clips``      a text, with a picture or a video or alone, and lists of right and wrong clips
-``beir``       queries, a corpus of pages, and relevance judgements
+``beir``       queries, a corpus of pages, texts, pictures or sounds, and what is relevant
+``memory``     folders of such collections, as one
+``gui``        queries and a corpus of texts and screenshots
+``audio_…``    sounds that find their video; sounds within a recording (:mod:`.sounds`)
 =============  =======================================================================================================
 """
 
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from llave.data.encodings import decode_text
-from llave.data.mmeb import IMAGE_PLACEHOLDER, EvalRow, MMEBFolder, RowItem
-from llave.data.tables import as_text
+from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, EvalRow, MMEBFolder, RowItem, parse_eval
 from llave.errors import DataError
+from llave.evaluation.benchmarks.agent import read_gui, read_memory
 from llave.evaluation.benchmarks.beir import read_beir
+from llave.evaluation.benchmarks.cells import Row, columns_of, string_in, strings_in, text_of
+from llave.evaluation.benchmarks.label_lists import read_labels, shipped_labels
 from llave.evaluation.benchmarks.places import Place
+from llave.evaluation.benchmarks.sounds import read_audio_events, read_audio_video, sound_path
 from llave.evaluation.benchmarks.spec import Reader, TaskSpec
 from llave.evaluation.benchmarks.task import TaskData, mmeb_data
-from llave.evaluation.benchmarks.wording import picture_query, picture_target, question, worded
+from llave.evaluation.benchmarks.wording import picture_query, picture_target, question, target, worded
 
 __all__ = ["READ", "join"]
-
-Row = Mapping[str, Any]
 
 
 def join(*parts: str) -> str:
@@ -41,26 +44,44 @@ def join(*parts: str) -> str:
 
 
 def _mmeb(spec: TaskSpec, place: Place) -> TaskData:
-    return mmeb_data(MMEBFolder(place.root), spec.name)
+    if place.laid_out(spec):
+        return mmeb_data(MMEBFolder(place.root), spec.name)
+    known: dict[tuple[str, str, str | None], RowItem] = {}  # as the hub lays it out
+    media = place.media_name(spec)
+
+    def parse(row: Row, where: str) -> list[EvalRow]:
+        missing = [column for column in EVAL_COLUMNS if column not in row]
+        if missing:
+            raise DataError(f"{where}: missing column {', '.join(missing)}; it has {', '.join(columns_of(row))}")
+        found = parse_eval(dict(row), where, known)
+        return [EvalRow(at(found.query), tuple(map(at, found.candidates)), found.gains)]
+
+    @cache
+    def at(item: RowItem) -> RowItem:
+        return replace(item, image=_under(media, item.image))
+
+    return _data(place.rows(spec, [spec.name]), parse)
 
 
 def _instructed(spec: TaskSpec, place: Place) -> TaskData:
+    media = place.media_name(spec)
+
     @cache
     def candidate(instruction: str, text: str, image: str, captioned: bool) -> RowItem:
         """Rows share theirs, which are made once."""
         return RowItem(
             f"{instruction} {text}".replace(" \n", "\n") if instruction else text,
-            _under(spec.media, image),
+            _under(media, image),
             wording=picture_target(spec, instruction, text, captioned=captioned) if image else None,
         )
 
     def parse(row: Row, where: str) -> list[EvalRow]:
-        query_image = _picture(row, "qry_img_path", spec, where)
-        texts, images = _strings(row, "tgt_text", where), _strings(row, "tgt_img_path", where)
+        query_image = _picture(row, "qry_img_path", media, where)
+        texts, images = strings_in(row, "tgt_text", where), strings_in(row, "tgt_img_path", where)
         images = images or [""] * len(texts)
         if len(texts) != len(images):
             raise DataError(f"{where}: tgt_text and tgt_img_path differ in length")
-        asked, about = _string(row, "qry_inst", where), _string(row, "qry_text", where)
+        asked, about = string_in(row, "qry_inst", where), string_in(row, "qry_text", where)
         query = f"{asked} {about}".replace(" \n", "\n") + spec.ending
         if query_image and IMAGE_PLACEHOLDER not in query:
             query = f"{IMAGE_PLACEHOLDER}\n{query}"
@@ -76,29 +97,47 @@ def _instructed(spec: TaskSpec, place: Place) -> TaskData:
 
 def _labels(spec: TaskSpec, place: Place) -> TaskData:
     local = "candidates" in spec.columns
+    listed = None if local else _listed(spec, place)
 
     def parse(row: Row, where: str) -> list[EvalRow]:
-        label = _text(row, spec, "label", where)
-        path = place.video_path(spec, _text(row, spec, "video", where))
-        video = RowItem(spec.query, "", path, worded(spec.query, video=True))
-        others = [text for text in _strings(row, spec.columns["candidates"], where) if text != label] if local else []
-        return [EvalRow(video, (RowItem(label), *map(RowItem, others)))]
+        label = text_of(row, spec, "label", where)
+        if listed is not None and label not in listed:
+            raise DataError(f"{where}: its label {label!r} is not in the list of {spec.name}'s labels")
+        others = [text for text in strings_in(row, spec.columns["candidates"], where) if text != label] if local else []
+        if local and not others:
+            raise DataError(f"{where}: no other label in {spec.columns['candidates']}")
+        name, sound = _shown(row, spec, place, where)
+        query = RowItem(spec.query, video=name, audio=sound, wording=worded(spec.query, video=bool(name)))
+        return [EvalRow(query, (RowItem(label), *map(RowItem, others)))]
 
     data = _data(islice(place.rows(spec), spec.first), parse)
-    return data if local else replace(data, corpus=tuple(map(RowItem, _all_labels(spec, place, data.rows))))
-
-
-def _all_labels(spec: TaskSpec, place: Place, rows: Sequence[EvalRow]) -> list[str]:
-    """The labels of ``labels/NAME.txt``; without it those that occur, if they are as many as there must be."""
-    path = place.root / "labels" / f"{spec.name}.txt"
-    if path.is_file():
-        return [line.strip() for line in decode_text(path.read_bytes(), str(path)).split("\n") if line.strip()]
-    found = sorted({row.candidates[0].text for row in rows})
-    if spec.labels is not None and len(found) < spec.labels:
+    if local:
+        return data
+    labels = sorted({row.candidates[0].text for row in data.rows}) if listed is None else listed
+    if listed is None and spec.labels is not None and len(labels) < spec.labels:
+        path = place.root / "labels" / f"{spec.name}.txt"
         raise DataError(
-            f"{spec.name}: {len(found)} of its {spec.labels} labels occur in the rows; list all in {path}, one a line"
+            f"{spec.name}: {len(labels)} of its {spec.labels} labels occur in the rows; list all in {path}, one a line"
         )
-    return found
+    return replace(data, corpus=tuple(map(RowItem, labels)))
+
+
+def _listed(spec: TaskSpec, place: Place) -> list[str] | None:
+    """The labels of ``labels/NAME.txt`` beside the data, or of the list that comes with llave."""
+    own, shipped = place.root / "labels" / f"{spec.name}.txt", shipped_labels(spec.name)
+    if own.is_file():
+        return read_labels(own)
+    return None if shipped is None or spec.labels is None else read_labels(shipped)
+
+
+def _shown(row: Row, spec: TaskSpec, place: Place, where: str) -> tuple[str, str]:
+    """The row's video, or else its sound."""
+    if "audio" in spec.columns:
+        return "", sound_path(row, spec, place, where)
+    name = text_of(row, spec, "video", where)
+    if spec.reader == "captions" and PurePosixPath(name).suffix.lower() in FILMS:
+        name = PurePosixPath(name).stem
+    return place.video_path(spec, name), ""
 
 
 def _questions(spec: TaskSpec, place: Place) -> TaskData:
@@ -111,7 +150,7 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
     def parse(row: Row, where: str) -> list[EvalRow]:
         options = spec.options or _options(row, spec, where)
         lettered = [f"({letter}) {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False)]
-        asked = _text(row, spec, "question", where)
+        asked = text_of(row, spec, "question", where)
         shown = {
             "question": asked,
             "lettered": "\n".join([asked, "Options:", *lettered]),
@@ -126,48 +165,53 @@ def _questions(spec: TaskSpec, place: Place) -> TaskData:
         right = _right(row.get(spec.columns["answer"]), options, where)
         texts = candidates[spec.answers]
         ordered = [texts[right], *(text for number, text in enumerate(texts) if number != right)]
-        video = place.video_path(spec, _text(row, spec, "video", where))
+        video = place.video_path(spec, text_of(row, spec, "video", where))
         spaced = " ".join([asked, *options]) if spec.ask == "words" else shown
-        query = RowItem(join(spec.query, shown), "", video, question(spec.query, shown, spaced))
+        query = RowItem(join(spec.query, shown), video=video, wording=question(spec.query, shown, spaced))
         return [EvalRow(query, tuple(map(RowItem, ordered)))]
 
     return _data(islice(place.rows(spec), spec.first), parse)
 
 
 def _captions(spec: TaskSpec, place: Place) -> TaskData:
-    videos: dict[str, RowItem] = {}
+    shown: dict[str, RowItem] = {}
 
     def parse(row: Row, where: str) -> list[EvalRow]:
-        name = _text(row, spec, "video", where)
-        texts = row.get(spec.columns["text"])
-        captions = [texts] if isinstance(texts, str) else list(texts or [])
+        column = spec.columns["text"]
+        if isinstance(column, list):  # Clotho's five captions
+            captions = [text for name in column if (text := string_in(row, name, where).strip())]
+        else:
+            texts = row.get(column)
+            captions = [texts] if isinstance(texts, str) else list(texts or [])
         if not captions or not all(isinstance(caption, str) for caption in captions):
-            raise DataError(f"{where}: {spec.columns['text']} must be a text or a list of texts")
-        stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in FILMS else name
-        video = videos.setdefault(stem, _target(spec, place.video_path(spec, stem)))
+            raise DataError(f"{where}: {column} must be a text or a list of texts")
+        name, sound = _shown(row, spec, place, where)
+        candidate = shown.setdefault(name or sound, _target(spec, name, sound))
         chosen = captions if spec.every_caption else captions[:1]
         return [
-            EvalRow(RowItem(join(spec.query, caption), wording=worded(spec.query, caption)), (video,))
+            EvalRow(RowItem(join(spec.query, caption), wording=worded(spec.query, caption)), (candidate,))
             for caption in chosen
         ]
 
     data = _data(islice(place.rows(spec), spec.first), parse)
-    return replace(data, corpus=tuple(videos.values()))
+    return replace(data, corpus=tuple(shown.values()))
 
 
 def _moments(spec: TaskSpec, place: Place) -> TaskData:
+    media = place.media_name(spec)
+
     def parse(row: Row, where: str) -> list[EvalRow]:
-        name = PurePosixPath(_text(row, spec, "video", where)).stem
+        name = PurePosixPath(text_of(row, spec, "video", where)).stem
         folder = place.media(spec) / name
         clips = sorted(path.name for path in folder.glob("*") if path.is_dir() and path.name != "query")
         right = [clip for clip in clips if clip.startswith("positive")]
         if not right:
             raise DataError(f"{where}: no folder positive* in {folder}{place.advice}")
         ordered = [*right, *(clip for clip in clips if clip not in right)]
-        candidates = tuple(_target(spec, f"{spec.media}/{name}/{clip}") for clip in ordered)
-        text = _text(row, spec, "text", where)
+        candidates = tuple(_target(spec, f"{media}/{name}/{clip}") for clip in ordered)
+        text = text_of(row, spec, "text", where)
         wording = worded(spec.query, text, video=True)
-        query = RowItem(join(spec.query, text), "", f"{spec.media}/{name}/query", wording)
+        query = RowItem(join(spec.query, text), video=f"{media}/{name}/query", wording=wording)
         return [EvalRow(query, candidates, (1.0,) * len(right))]
 
     return _data(islice(place.rows(spec), spec.first), parse)
@@ -178,12 +222,12 @@ def _clips(spec: TaskSpec, place: Place) -> TaskData:
         return place.video_path(spec, f"video_frames/{path.replace('/', '_').split('.mp4')[0]}")
 
     def parse(row: Row, where: str) -> list[EvalRow]:
-        text, shown = _text(row, spec, "text", where), str(row.get(spec.columns["input"]) or "")
+        text, shown = text_of(row, spec, "text", where), str(row.get(spec.columns["input"]) or "")
         if PurePosixPath(shown).suffix in FILMS:
             asked, path = spec.query_with_video, clip(shown)
-            query = RowItem(join(asked, text), "", path, worded(asked, text, video=True))
+            query = RowItem(join(asked, text), video=path, wording=worded(asked, text, video=True))
         elif PurePosixPath(shown).suffix in (".jpg", ".png"):
-            asked, path = spec.query_with_picture, f"{spec.media}/query_{shown}"
+            asked, path = spec.query_with_picture, f"{place.media_name(spec)}/query_{shown}"
             query = RowItem(join(asked, text), path, wording=worded(asked, text, image=True))
         else:
             query = RowItem(join(spec.query, text), wording=worded(spec.query, text))
@@ -199,9 +243,10 @@ def _clips(spec: TaskSpec, place: Place) -> TaskData:
     return _data(islice(place.rows(spec), spec.first), parse)
 
 
-def _target(spec: TaskSpec, video: str) -> RowItem:
-    """A video as a candidate; what Qwen's parsers hand over of it is the video alone."""
-    return RowItem(spec.target, "", video, replace(worded(spec.target, video=True), instruction="", words=""))
+def _target(spec: TaskSpec, video: str, sound: str = "") -> RowItem:
+    """A video or sound as a candidate."""
+    wording = target(spec.target, video=bool(video)) if video or spec.target else None
+    return RowItem(spec.target, video=video, audio=sound, wording=wording)
 
 
 FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -215,6 +260,10 @@ READ: dict[Reader, Callable[[TaskSpec, Place], TaskData]] = {
     "moments": _moments,
     "clips": _clips,
     "beir": read_beir,
+    "memory": read_memory,
+    "gui": read_gui,
+    "audio_video": read_audio_video,
+    "audio_events": read_audio_events,
 }
 
 
@@ -240,39 +289,11 @@ def _data(rows: Iterable[tuple[str, Row | DataError]], parse: Callable[[Row, str
     return TaskData(found, bad=bad)
 
 
-def _text(row: Row, spec: TaskSpec, role: str, where: str) -> str:
-    """A column by its role; a pattern such as ``v_{name}`` is filled in from other columns."""
-    column = spec.columns.get(role)
-    if column is None:
-        raise DataError(f"{spec.name}: columns names no {role}")
-    if "{" in column:
-        names = [name for _, name, _, _ in string.Formatter().parse(column) if name]
-        values = {name: row["{config}"] if name == "config" else _string(row, name, where) for name in names}
-        return str(column.format(**values))
-    return _string(row, column, where)
-
-
-def _string(row: Row, column: str, where: str) -> str:
-    if column not in row:
-        raise DataError(f"{where}: missing column {column}; it has {', '.join(name for name in row if name[0] != '{')}")
-    value = row[column]
-    return as_text(value)
-
-
-def _strings(row: Row, column: str, where: str) -> list[str]:
-    value = row.get(column)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise DataError(f"{where}: {column} must be a list")
-    return [as_text(entry) for entry in value]
-
-
 def _options(row: Row, spec: TaskSpec, where: str) -> list[str]:
     column = spec.columns["options"]
     if isinstance(column, list):
-        return [_string(row, name, where) for name in column]
-    found = _strings(row, column, where)
+        return [string_in(row, name, where) for name in column]
+    found = strings_in(row, column, where)
     if not found:
         raise DataError(f"{where}: no options in {column}")
     return found
@@ -291,8 +312,8 @@ def _right(answer: Any, options: list[str], where: str) -> int:
 
 
 def _under(folder: str, path: str) -> str:
-    return f"{folder}/{path}" if folder and path else path
+    return (PurePosixPath(folder) / path).as_posix() if folder and path else path
 
 
-def _picture(row: Row, column: str, spec: TaskSpec, where: str) -> str:
-    return _under(spec.media, _string(row, column, where))
+def _picture(row: Row, column: str, media: str, where: str) -> str:
+    return _under(media, string_in(row, column, where))

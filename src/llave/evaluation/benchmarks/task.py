@@ -1,17 +1,29 @@
 """What a benchmark is made of."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from llave.data.mmeb import EvalRow, MMEBFolder, PictureFolder, RowItem
 from llave.errors import DataError
 
-__all__ = ["META_TASKS", "MODALITIES", "Benchmark", "Modality", "Split", "Task", "TaskData", "folder_task", "mmeb_data"]
+__all__ = [
+    "META_TASKS",
+    "MODALITIES",
+    "Absent",
+    "Benchmark",
+    "Modality",
+    "Split",
+    "Task",
+    "TaskData",
+    "Unsupported",
+    "folder_task",
+    "mmeb_data",
+]
 
 Split = Literal["ind", "ood"]
-Modality = Literal["image", "video", "visdoc"]
-MODALITIES: tuple[Modality, ...] = ("image", "video", "visdoc")
+Modality = Literal["image", "video", "visdoc", "text", "agent", "audio"]
+MODALITIES: tuple[Modality, ...] = ("image", "video", "visdoc", "text", "agent", "audio")
 META_TASKS = (
     "classification",
     "vqa",
@@ -22,9 +34,25 @@ META_TASKS = (
     "vidore_v2",
     "visrag",
     "visdoc_ood",
+    "general_text",
+    "reasoning",
+    "instruction_following",
+    "long_context",
+    "multi_condition",
+    "tool",
+    "gui",
+    "memory",
     "other",
 )
 """Meta-tasks in the order in which they are printed."""
+
+
+class Absent(DataError):
+    """A data set whose rows or media are not on this machine."""
+
+
+class Unsupported(DataError):
+    """A data set of things that the model, or this version of llave, does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +82,7 @@ class Task:
         metric: the score that counts, e.g. ``"hit@1"``.
         expected: queries of the published benchmark, or None; with another number a score cannot be compared.
         published_name: in the leaderboard's files, where it differs.
+        source: who says that the benchmark has it, and in which form.
         query_prompt, target_prompt: of the data set; None is the model's own.
         picture_names: a scorer of old names candidates by their picture alone (see ``llave.evaluation.compat``).
     """
@@ -71,6 +100,7 @@ class Task:
     target_prompt: str | None = None
     picture_names: bool = False
     published_name: str = ""
+    source: str = ""
 
     def rows(self) -> Sequence[EvalRow]:
         """All rows, without the corpus."""
@@ -79,11 +109,17 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A name and its data sets. ``note`` says what the user should know of how they were made."""
+    """A name and its data sets.
+
+    Args:
+        note: what the user should know of how they were made.
+        revisions: the hub's commit of each repository whose files are read, where it can be told.
+    """
 
     name: str
     tasks: Sequence[Task]
     note: str = ""
+    revisions: Mapping[str, str] = field(default_factory=dict)
 
 
 def mmeb_data(folder: MMEBFolder, name: str) -> TaskData:

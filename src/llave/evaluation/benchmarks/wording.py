@@ -11,11 +11,12 @@ turn of the system; candidates have none.
 """
 
 import unicodedata
+from dataclasses import replace
 
 from llave.data.mmeb import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER, Wording
 from llave.evaluation.benchmarks.spec import TaskSpec
 
-__all__ = ["picture_query", "picture_target", "question", "system", "worded"]
+__all__ = ["picture_query", "picture_target", "question", "system", "target", "worded"]
 
 QUESTION = "Question:"
 """Ends VLM2Vec's instruction of questions, which Qwen's has not."""
@@ -26,6 +27,11 @@ def worded(instruction: str, text: str = "", *, video: bool = False, image: bool
     return Wording(
         _joined(instruction, text, video=video, image=image), system(instruction.strip().removesuffix(":")), text
     )
+
+
+def target(instruction: str, *, video: bool = False, image: bool = False) -> Wording:
+    """A candidate with an instruction and no text; what Qwen's parsers hand over is the video or picture alone."""
+    return replace(worded(instruction, video=video, image=image), instruction="", words="")
 
 
 def question(instruction: str, shown: str, spaced: str) -> Wording:

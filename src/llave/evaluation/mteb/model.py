@@ -11,16 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import datasets
 import numpy as np
 from mteb.models import SentenceTransformerEncoderWrapper
 from mteb.models.abs_encoder import get_prompt
 from mteb.types import PromptType
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from llave.data.images import to_rgb
 from llave.encode.cache import model_fingerprint
+from llave.encode.item import Item, Reading
 from llave.errors import UserError
 from llave.evaluation.mteb.instructions import mmeb_instruction
 from llave.models.open import load_model
@@ -66,10 +69,10 @@ def mteb_model(
 
 
 class MTEBModel(SentenceTransformerEncoderWrapper):
-    """mteb's own wrapper of a sentence-transformers model, but for items with pictures.
+    """mteb's own wrapper of a sentence-transformers model, but for items with pictures or videos.
 
     A batch may mix texts, pictures and both; an empty text or a missing picture is left out of its item, where mteb's
-    wrapper hands the model a None. Pictures become RGB as they do everywhere else in llave.
+    wrapper hands the model a None. Pictures become RGB, and videos frames, as they do everywhere else in llave.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
         the text, as in training.
         """
         features = set(inputs.dataset.features)
-        if features & {"video", "audio"} or not (self.instructions or "image" in features):
+        if "audio" in features or not (self.instructions or features & {"image", "video"}):
             return super().encode(
                 inputs,
                 task_metadata=task_metadata,
@@ -119,8 +122,9 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
                 prompt_type=prompt_type,
                 **kwargs,
             )
-        batches: Iterator[list[ModelInput]] = (self._items(batch, task_metadata, prompt_type) for batch in inputs)
-        if "image" not in features:  # in one call, which sorts texts by their length
+        loader = _encoded_videos(inputs) if "video" in features else inputs
+        batches: Iterator[list[ModelInput]] = (self._items(batch, task_metadata, prompt_type) for batch in loader)
+        if not features & {"image", "video"}:  # in one call, which sorts texts by their length
             batches = iter([[item for batch in batches for item in batch]])
         by_type = {PromptType.query: self.model.encode_query, PromptType.document: self.model.encode_document}
         encode = by_type[prompt_type] if prompt_type else self.model.encode
@@ -134,13 +138,23 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
 
     def _items(self, batch: Any, task: Any, prompt_type: PromptType | None) -> list[ModelInput]:
         count = len(next(iter(batch.values())))
+        texts = batch.get("text", [""] * count)
+        if "video" in batch:
+            films = zip(texts, batch["video"], strict=True)
+            return [Item(text, video=film["bytes"] or Path(film["path"])).load(Reading()) for text, film in films]
         items = []
-        for text, image in zip(batch.get("text", [""] * count), batch.get("image", [None] * count), strict=True):
+        for text, image in zip(texts, batch.get("image", [None] * count), strict=True):
             before = ""
             if self.instructions:
                 before = mmeb_instruction(task, prompt_type, text=bool(text.strip()), image=image is not None)
             items.append(model_input(text, None if image is None else to_rgb(image), prompt=before))
         return items
+
+
+def _encoded_videos(loader: Any) -> Any:
+    """The same batches with videos as their bytes or paths, which mteb would decode whole, with torchcodec."""
+    table = loader.dataset.cast_column("video", datasets.Video(decode=False))
+    return DataLoader(table, batch_size=loader.batch_size, collate_fn=loader.collate_fn)
 
 
 def _name(model: str | Path | SentenceTransformer) -> str:

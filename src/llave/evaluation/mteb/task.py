@@ -168,8 +168,10 @@ def _number(task: Task) -> _Rows:
     table = ItemTable()
 
     def add(item: RowItem) -> int:
-        if item.video:
-            raise UserError(f"{task.where}: has videos, which mteb gets from its own data sets only; use `llave eval`")
+        if item.video or item.audio:
+            raise UserError(
+                f"{task.where}: has videos or sounds, which mteb gets from its own data sets only; use `llave eval`"
+            )
         return table.add(task.folder, item)
 
     rows = _Rows([], table, [], [], np.array(list(dict.fromkeys(map(add, data.corpus))), dtype=np.int32), [])
