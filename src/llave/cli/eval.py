@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from llave.cli.leftovers import cut_lines
+from llave.cli.leftovers import cut_lines, cut_sound_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 
@@ -122,7 +122,10 @@ def run(argv: list[str]) -> int:
         console.print(group_table(result))
         if report is not None:
             console.print(f"report: {report}", soft_wrap=True, markup=False, highlight=False)
-    for line in cut_lines(result.cut, model.max_seq_length):
+    for line in (
+        *cut_lines(result.cut, model.max_seq_length),
+        *cut_sound_lines(result.cut_sounds, model),
+    ):
         sys.stderr.write(f"llave: {line}\n")
     for error in result.errors:
         what = f"{error.file}: " if error.file else ""

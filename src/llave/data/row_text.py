@@ -27,7 +27,7 @@ def met(item: RowItem, *, verbatim: bool = False, blank: bool = False) -> RowIte
     if verbatim:
         text = item.text.replace(IMAGE_PLACEHOLDER, "")
         text = text.removeprefix("\n") if place else text
-    image = BLANK if blank and place and not item.image and not item.video else item.image
+    image = BLANK if blank and place and not item.image and not item.video and not item.audio else item.image
     return replace(item, text=text, image=image)
 
 

@@ -48,7 +48,7 @@ class ItemTable:
         number = self._raw.get(raw)
         if number is None:
             seen = met(item, verbatim=self._verbatim, blank=self._blank)
-            key = (folder.root if seen.image or seen.video else None, seen, prompt)
+            key = (folder.root if seen.image or seen.video or seen.audio else None, seen, prompt)
             number = self._raw[raw] = self._numbers.setdefault(key, len(self._rows))
             if number == len(self._rows):
                 self._rows.append((folder, seen, prompt))
@@ -59,14 +59,14 @@ class ItemTable:
         return self._rows[number][1]
 
     def path(self, number: int) -> Path | None:
-        """The file of its picture or video, or None."""
+        """The file of its picture, video or sound, or None."""
         return self.item(number).file
 
     def item(self, number: int) -> Item:
         """What is encoded."""
         folder, seen, prompt = self._rows[number]
         image = blank_picture() if seen.image == BLANK else folder.image(seen)
-        return Item(seen.text, image, folder.video(seen), prompt, verbatim=True)
+        return Item(seen.text, image, folder.video(seen), prompt, verbatim=True, audio=folder.audio(seen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class Encoding:
         same_U: (U,) the number of the first item of equal content, such as that of a copied file.
         encoded: items that went through the model; those that were known or alike did not.
         cut: texts among them that are longer than the model reads.
+        cut_sounds: sounds that are longer than it hears.
     """
 
     embedding_UD: NDArray[np.float32]
@@ -86,6 +87,7 @@ class Encoding:
     same_U: NDArray[np.int32]
     encoded: int
     cut: int
+    cut_sounds: int
 
 
 def encode_table(
@@ -125,7 +127,7 @@ def encode_table(
             embedding_UD[number] = outcome
     same_U = _same(measured)
     failed = sum(isinstance(measured[number], Measured) and same_U[number] == number for number in errors)
-    return Encoding(embedding_UD, errors, same_U, encoded - int(failed), encoder.cut)
+    return Encoding(embedding_UD, errors, same_U, encoded - int(failed), encoder.cut, encoder.cut_sounds)
 
 
 def _same(measured: Sequence[Measured | Refused]) -> NDArray[np.int32]:

@@ -122,7 +122,8 @@ class EvalResult:
     """All data sets of one evaluation of one model.
 
     Args:
-        encoded: items that went through the model, of which ``cut`` have a text that is longer than it reads.
+        encoded: items that went through the model, of which ``cut`` have a text that is longer than it reads, and
+            ``cut_sounds`` a sound that is longer than it hears.
         phases: seconds of reading, encoding and scoring.
     """
 
@@ -134,6 +135,7 @@ class EvalResult:
     seconds: float = 0.0
     encoded: int = 0
     cut: int = 0
+    cut_sounds: int = 0
     compat: str = "strict"
     phases: Mapping[str, float] = field(default_factory=dict)
 
@@ -233,6 +235,7 @@ class EvalResult:
             "items": len(self.items),
             "encoded": self.encoded,
             "texts_cut": self.cut,
+            "sounds_cut": self.cut_sounds,
             "seconds": round(self.seconds, 3),
         }
 

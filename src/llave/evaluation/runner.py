@@ -23,7 +23,7 @@ from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.result import EvalResult, ItemError, ScoredRow, TaskResult
 from llave.evaluation.scoring import row_scores
 from llave.models.open import load_model
-from llave.models.prompts import require_video
+from llave.models.prompts import require_audio, require_video
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -91,6 +91,8 @@ def evaluate(
     read = time.perf_counter()
     if any(table.row_item(number).video for number in range(len(table))):
         require_video(model)
+    if any(table.row_item(number).audio for number in range(len(table))):
+        require_audio(model)
     cache = EmbeddingCache(cache_dir, model_fingerprint(model)) if cache_dir is not None else None
     reading = Reading(num_frames=num_frames)
     encoder = Encoder(model, reading=reading, batch_size=batch_size, tokens_per_batch=tokens_per_batch)
@@ -118,6 +120,7 @@ def evaluate(
         seconds=done - started,
         encoded=encoding.encoded,
         cut=encoding.cut,
+        cut_sounds=encoding.cut_sounds,
         phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
     )
 

@@ -12,12 +12,14 @@ from sentence_transformers.base.modality import InputFormatter
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
 from llave.data.identity import normal_text
+from llave.data.sound import Hearing
 from llave.errors import DataError, UserError
 from llave.models import towers
 from llave.models.cut import common_end, cut_rows, shortened
 from llave.models.families import UNKNOWN, Family, PoolingMode, family_of
 from llave.models.fit import MediaTokens, count_media, fit_input
 from llave.models.raw import UNLIMITED, pooled, take_videos
+from llave.models.sounds import hearing_of, is_cut
 
 __all__ = ["SOUNDS", "Cuts", "EmbeddingModel", "Fusion", "Prompt"]
 
@@ -31,10 +33,12 @@ SOUNDS = "num_sounds_per_sample"
 
 @dataclass(slots=True)
 class Cuts:
-    """Texts that were longer than the model reads, and the tokens that it did not read, since it was opened."""
+    """Since a model was opened: texts that were longer than it reads, the tokens that it did not read, and sounds that
+    were longer than it hears."""
 
     texts: int = 0
     tokens: int = 0
+    sounds: int = 0
 
 
 class EmbeddingModel(SentenceTransformer):
@@ -127,9 +131,10 @@ class EmbeddingModel(SentenceTransformer):
                 the model has a chat template, otherwise words before a text.
 
         Raises:
-            DataError: a picture that cannot be decoded, or a picture and a prompt that leave no room for the text.
+            DataError: a picture or sound that cannot be decoded, or a picture and a prompt that leave no room for the
+                text.
         """
-        fitted = [fit_input(entry, self._media_tokens, self._takes) for entry in inputs]
+        fitted = [fit_input(entry, self._media_tokens, self._takes, self.hearing) for entry in inputs]
         features, cut = self._preprocess(fitted, prompt, kwargs)
         for kind, values, counts in (
             ("video", "pixel_values_videos", "num_videos_per_sample"),
@@ -137,6 +142,7 @@ class EmbeddingModel(SentenceTransformer):
         ):
             if values in features and counts not in features:
                 features[counts] = torch.tensor([count_media(entry, kind) for entry in fitted])
+        self.cuts.sounds += sum(is_cut(entry, self.hearing) for entry in fitted)
         self.cuts.texts += len(cut)
         self.cuts.tokens += sum(cut.values())
         return features
@@ -144,7 +150,7 @@ class EmbeddingModel(SentenceTransformer):
     def cut_tokens(self, inputs: Sequence[Any], prompt: Prompt = None) -> list[int]:
         """How many tokens of each input's text the model does not read. Costs what preprocessing them costs."""
         prompts = self._prompts(prompt, len(inputs))
-        fitted = [fit_input(entry, self._media_tokens, self._takes) for entry in inputs]
+        fitted = [fit_input(entry, self._media_tokens, self._takes, self.hearing) for entry in inputs]
         cuts = [self._preprocess([entry], words, {})[1] for entry, words in zip(fitted, prompts, strict=True)]
         return [cut.get(0, 0) for cut in cuts]
 
@@ -250,6 +256,11 @@ class EmbeddingModel(SentenceTransformer):
     @cached_property
     def _takes(self) -> list[str]:
         return [kind for kind in ("image", "video", "audio") if self.supports(kind)]
+
+    @cached_property
+    def hearing(self) -> Hearing | None:
+        """What it hears of a sound; None of a model that takes none."""
+        return hearing_of(self[0].processor) if "audio" in self._takes else None
 
     @cached_property
     def _media_tokens(self) -> MediaTokens:

@@ -105,7 +105,7 @@ def _scores(task: TaskResult) -> dict[str, Any]:
 def _prediction(result: EvalResult, task: TaskResult, row: ScoredRow) -> dict[str, Any]:
     def shown(number: int) -> dict[str, str]:
         item = result.items.row_item(number)
-        return {key: value for key in ("text", "image", "video") if (value := getattr(item, key))}
+        return {key: value for key in ("text", "image", "video", "audio") if (value := getattr(item, key))}
 
     count = min(SHOWN, len(row.scores))
     top = np.argpartition(-row.scores, count - 1)[:count]

@@ -35,6 +35,10 @@ class Place:
         """The video of an item, or None."""
         return self.root / item.video if item.video else None
 
+    def audio(self, item: RowItem) -> Path | None:
+        """The audio file of an item, or None."""
+        return self.root / item.audio if item.audio else None
+
     def missing(self, spec: TaskSpec) -> str | None:
         """What is not there of a data set's rows and media, in words; None if nothing."""
         rows = self.rows_folder(spec)

@@ -25,6 +25,7 @@ from llave.errors import UserError
 from llave.evaluation.mteb.instructions import mmeb_instruction
 from llave.models.open import load_model
 from llave.models.prompts import ModelInput, model_input
+from llave.models.sounds import heard_sound, hearing_of
 
 __all__ = ["MTEBModel", "mteb_model"]
 
@@ -66,10 +67,10 @@ def mteb_model(
 
 
 class MTEBModel(SentenceTransformerEncoderWrapper):
-    """mteb's own wrapper of a sentence-transformers model, but for items with pictures.
+    """mteb's own wrapper of a sentence-transformers model, but for items with pictures or sounds.
 
-    A batch may mix texts, pictures and both; an empty text or a missing picture is left out of its item, where mteb's
-    wrapper hands the model a None. Pictures become RGB as they do everywhere else in llave.
+    A batch may mix texts, pictures, sounds and texts with either; an empty text or a missing picture is left out of its item, where mteb's
+    wrapper hands the model a None. Pictures become RGB, and sounds mono at the model's rate, as they do everywhere else in llave.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
         the text, as in training.
         """
         features = set(inputs.dataset.features)
-        if features & {"video", "audio"} or not (self.instructions or "image" in features):
+        if "video" in features or not (self.instructions or features & {"image", "audio"}):
             return super().encode(
                 inputs,
                 task_metadata=task_metadata,
@@ -119,8 +120,10 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
                 prompt_type=prompt_type,
                 **kwargs,
             )
+        if "audio" in features:
+            inputs = _undecoded(inputs)
         batches: Iterator[list[ModelInput]] = (self._items(batch, task_metadata, prompt_type) for batch in inputs)
-        if "image" not in features:  # in one call, which sorts texts by their length
+        if not features & {"image", "audio"}:  # in one call, which sorts texts by their length
             batches = iter([[item for batch in batches for item in batch]])
         by_type = {PromptType.query: self.model.encode_query, PromptType.document: self.model.encode_document}
         encode = by_type[prompt_type] if prompt_type else self.model.encode
@@ -135,12 +138,28 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
     def _items(self, batch: Any, task: Any, prompt_type: PromptType | None) -> list[ModelInput]:
         count = len(next(iter(batch.values())))
         items = []
-        for text, image in zip(batch.get("text", [""] * count), batch.get("image", [None] * count), strict=True):
+        columns = [
+            batch.get(name, [nothing] * count) for name, nothing in (("text", ""), ("image", None), ("audio", None))
+        ]
+        for text, image, audio in zip(*columns, strict=True):
             before = ""
             if self.instructions:
                 before = mmeb_instruction(task, prompt_type, text=bool(text.strip()), image=image is not None)
-            items.append(model_input(text, None if image is None else to_rgb(image), prompt=before))
+            picture = None if image is None else to_rgb(image)
+            heard = None if audio is None else heard_sound(audio, hearing_of(self.model.processor))
+            items.append(model_input(text, picture, audio=heard, prompt=before))
         return items
+
+
+def _undecoded(inputs: Any) -> Any:
+    """A loader whose sounds come as files: decoded by datasets they need torchcodec, and would be resampled by it."""
+    import datasets
+    from torch.utils.data import DataLoader
+
+    if not isinstance(inputs.dataset.features["audio"], datasets.Audio):
+        return inputs
+    dataset = inputs.dataset.cast_column("audio", datasets.Audio(decode=False))
+    return DataLoader(dataset, batch_size=inputs.batch_size, collate_fn=inputs.collate_fn)
 
 
 def _name(model: str | Path | SentenceTransformer) -> str:
