@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,7 @@ def require_audio(model: "SentenceTransformer") -> None:
     _require(model, "audio", "sound")
 
 
-def _require(model: "SentenceTransformer", kind: str, word: str) -> None:
+def _require(model: "SentenceTransformer", kind: Literal["video", "audio"], word: str) -> None:
     if not model.supports(kind):
         takes = sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message")
         raise UserError(
