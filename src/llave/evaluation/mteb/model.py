@@ -69,8 +69,9 @@ def mteb_model(
 class MTEBModel(SentenceTransformerEncoderWrapper):
     """mteb's own wrapper of a sentence-transformers model, but for items with pictures or sounds.
 
-    A batch may mix texts, pictures, sounds and texts with either; an empty text or a missing picture is left out of its item, where mteb's
-    wrapper hands the model a None. Pictures become RGB, and sounds mono at the model's rate, as they do everywhere else in llave.
+    A batch may mix texts, pictures, sounds and texts with either; an empty text or a missing picture is left out of its
+    item, where mteb's wrapper hands the model a None. Pictures become RGB, and sounds mono at the model's rate, as they
+    do everywhere else in llave.
     """
 
     def __init__(
