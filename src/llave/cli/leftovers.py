@@ -55,5 +55,5 @@ def cut_sound_lines(cut: int, model: "SentenceTransformer") -> list[str]:
     if not cut:
         return []
     sounds = "1 sound is" if cut == 1 else f"{cut:,} sounds are"
-    heard = hearing_of(model.processor).seconds
+    heard = hearing_of(model).seconds
     return [f"{sounds} longer than the {heard:g} s that the model hears, and what comes after them does not count"]

@@ -67,7 +67,7 @@ class Encoder:
     ) -> None:
         self.model = model
         self.prompt = prompt
-        self.reading = dataclasses.replace(reading, hearing=hearing_of(getattr(model, "processor", None)))
+        self.reading = dataclasses.replace(reading, hearing=hearing_of(model))
         self._limits = {
             "max_items": batch_size,
             "max_tokens": tokens_per_batch or TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cuda"]),

@@ -45,7 +45,7 @@ class Tokens:
         self._tokenizer = _copy_of(getattr(self._processor, "tokenizer", self._processor), model)
         self._backend: Any = getattr(self._tokenizer, "backend_tokenizer", None)
         self._num_frames = num_frames
-        self._hearing = hearing_of(self._processor)
+        self._hearing = hearing_of(model)
         self._picture = functools.lru_cache(maxsize=4096)(self._count_picture)
         self.size = len(self._tokenizer)
         longest = model.max_seq_length

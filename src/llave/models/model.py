@@ -260,7 +260,7 @@ class EmbeddingModel(SentenceTransformer):
     @cached_property
     def hearing(self) -> Hearing | None:
         """What it hears of a sound; None of a model that takes none."""
-        return hearing_of(self[0].processor) if "audio" in self._takes else None
+        return hearing_of(self[0]) if "audio" in self._takes else None
 
     @cached_property
     def _media_tokens(self) -> MediaTokens:

@@ -10,12 +10,12 @@ from llave.data.sound import Hearing, Sound, load_sound, mono_at
 __all__ = ["fit_sound", "heard_sound", "hearing_of", "is_cut", "sound_input"]
 
 
-def hearing_of(processor: Any) -> Hearing:
-    """The rate that a processor's feature extractor takes, and how much of a sound its tokens are for.
+def hearing_of(model: Any) -> Hearing:
+    """The rate that a model's feature extractor takes, and how much of a sound its tokens are for.
 
     EmbeddingGemma 2 has 750 tokens of 40 ms: 30 s. What says nothing is taken for 16 kHz and 30 s.
     """
-    plain = Hearing()
+    plain, processor = Hearing(), getattr(model, "processor", None)
     rate = getattr(getattr(processor, "feature_extractor", None), "sampling_rate", None) or plain.rate
     tokens, each = (getattr(processor, name, None) for name in ("audio_seq_length", "audio_ms_per_token"))
     return Hearing(rate=int(rate), seconds=tokens * each / 1000 if tokens and each else plain.seconds)

@@ -75,7 +75,7 @@ class Engine:
             raise UserError(f"dimensions: each must be between 1 and {whole}, the length of this model's vectors")
         self.dimensions = sorted({*dimensions, whole})
         self.modalities = sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message")
-        self.hearing = hearing_of(model.processor)
+        self.hearing = hearing_of(model)
         self.num_frames = num_frames
         self.tokens = Tokens(model, num_frames)
         self._forwards: dict[Modality, Forward] = {}

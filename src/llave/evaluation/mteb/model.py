@@ -147,7 +147,7 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
             if self.instructions:
                 before = mmeb_instruction(task, prompt_type, text=bool(text.strip()), image=image is not None)
             picture = None if image is None else to_rgb(image)
-            heard = None if audio is None else heard_sound(audio, hearing_of(self.model.processor))
+            heard = None if audio is None else heard_sound(audio, hearing_of(self.model))
             items.append(model_input(text, picture, audio=heard, prompt=before))
         return items
 
