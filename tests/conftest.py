@@ -1,4 +1,4 @@
-"""Shared fixtures: the untrained nano model, and a few real pictures drawn by the test."""
+"""Shared fixtures: the untrained nano model, a small one that hears, and a few real pictures drawn by the test."""
 
 import os
 import tempfile
@@ -11,12 +11,20 @@ from sentence_transformers import SentenceTransformer
 
 from llave import load_model
 from llave.data.cache import cache_directory
+from llave.models.model import EmbeddingModel
+from tests.models.tiny_backbones import build
 
 
 @pytest.fixture(scope="session")
 def nano_untouched() -> SentenceTransformer:
     """One nano model for tests that only read it."""
     return load_model("nano", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def hearing_model(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingModel:
+    """A small random EmbeddingGemma 2, for tests that only read it."""
+    return load_model(build("embedding_gemma2", tmp_path_factory.mktemp("hearing")), device="cpu")
 
 
 @pytest.fixture

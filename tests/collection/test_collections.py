@@ -142,7 +142,7 @@ def test_pictures_in_a_table(tmp_path: Path, picture: Draw) -> None:
     assert first.item.load(Reading()) == picture(1)
     assert first.item.measure(Reading()).size == (64, 56)
     assert isinstance(second, BadEntry)
-    assert "row 2: no text, picture or video" in second.message
+    assert "row 2: no text, picture, video or sound" in second.message
 
 
 def test_rows_without_an_id_are_named_by_content(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ class Settings:
         keep: also the text, path and fields of each item.
         chunk_tokens: of a text at most; longer ones are several items.
         max_pixels: of a picture at most.
+        sounds: whether the model takes them; else they are left out.
     """
 
     input: str
@@ -58,6 +59,7 @@ class Settings:
     keep: bool
     chunk_tokens: int | None = None
     max_pixels: int = MAX_PIXELS
+    sounds: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
     Raises:
         UserError: another run's files, or an input that is not what it was.
     """
-    collection = open_collection(settings.input, settings.columns)
+    collection = open_collection(settings.input, settings.columns, sounds=settings.sounds)
     parts = list(collection.parts(settings.shard_size))
     if not parts:
         other = ", ".join(f"{number:,} {what}" for what, number in collection.left_out.most_common())
@@ -132,9 +134,11 @@ def load_manifest(out: Path) -> Manifest:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text("utf-8")))
+        kept = dict(json.loads(file.read_text("utf-8")))
     except ValueError as error:
         raise UserError(f"{file}: damaged ({error}); choose another --out") from None
+    kept["columns"] = {"audio": None, **kept.get("columns", {})}
+    return {"sounds": False, **kept}  # of a run that was begun before there were any
 
 
 def _is_ours(out: Path) -> bool:

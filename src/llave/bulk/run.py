@@ -29,7 +29,7 @@ ERRORS = "errors.jsonl"
 
 @dataclass(frozen=True)
 class BulkReport:
-    """Items of the whole run, and of these those that this call embedded, and whose texts it cut.
+    """Items of the whole run, and of these those that this call embedded, and whose texts and sounds it cut.
 
     Args:
         new_errors: none if an earlier call had come to the end, and named them.
@@ -40,6 +40,7 @@ class BulkReport:
     new_errors: int
     embedded: int
     cut: int
+    cut_sounds: int
 
 
 def embed_collection(
@@ -74,7 +75,7 @@ def embed_collection(
             lance = manifest.out / LANCE
             if lance.is_dir():
                 shutil.rmtree(manifest.out / "shards", ignore_errors=True)  # of a run that was killed just then
-                return _report(manifest, 0, 0, new=False)
+                return _report(manifest, Counts(0, 0, 0, 0), new=False)
             for folder in (manifest.out, manifest.out / "shards"):
                 remove_leftovers(folder)
             todo = manifest.todo()
@@ -91,23 +92,22 @@ def embed_collection(
                 written = run_in_processes(model, todo, manifest, batches, min(workers, len(todo)))
             else:
                 written = run_here(model, todo, manifest, batches)
-            embedded, cut = _follow(written, manifest, todo, progress)
+            done = _follow(written, manifest, todo, progress)
             _finish(manifest)
-            return _report(manifest, embedded, cut, new=not ended)
+            return _report(manifest, done, new=not ended)
     except Timeout:
         raise UserError(f"{manifest.out}: another process writes there; wait until it is done") from None
 
 
-def _follow(written: Iterator[Counts], manifest: Manifest, todo: Sequence[int], progress: bool) -> tuple[int, int]:
-    embedded = cut = 0
+def _follow(written: Iterator[Counts], manifest: Manifest, todo: Sequence[int], progress: bool) -> Counts:
+    done = Counts(0, 0, 0, 0)
     with show_progress(progress) as work:
         work.stage("embed", len(manifest.parts), unit="shards")
         work.advance(len(manifest.parts) - len(todo), worked=0)
         for counts in written:
-            embedded += counts.vectors
-            cut += counts.cut
+            done = Counts(*map(sum, zip(done, counts, strict=True)))
             work.advance(1, worked=counts.vectors)
-    return embedded, cut
+    return done
 
 
 def _finish(manifest: Manifest) -> None:
@@ -137,9 +137,11 @@ def _write_lance(manifest: Manifest) -> None:
     shutil.rmtree(manifest.out / "shards")
 
 
-def _report(manifest: Manifest, embedded: int, cut: int, *, new: bool) -> BulkReport:
+def _report(manifest: Manifest, done: Counts, *, new: bool) -> BulkReport:
     errors = (manifest.out / ERRORS).read_bytes().count(b"\n")
-    return BulkReport(_rows(manifest.out, manifest), errors, errors if new else 0, embedded, cut)
+    return BulkReport(
+        _rows(manifest.out, manifest), errors, errors if new else 0, done.vectors, done.cut, done.cut_sounds
+    )
 
 
 def _rows(out: Path, manifest: Manifest) -> int:

@@ -30,11 +30,13 @@ Bad = dict[str, str]
 
 
 class Counts(NamedTuple):
-    """Of a shard that was written: vectors, errors, and texts that are longer than the model reads."""
+    """Of a shard that was written: vectors, errors, texts that are longer than the model reads, and sounds that are
+    longer than it hears."""
 
     vectors: int
     errors: int
     cut: int
+    cut_sounds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class ShardWriter:
     ) -> None:
         settings = manifest.settings
         self._manifest = manifest
-        self._collection = open_collection(settings.input, settings.columns)
+        self._collection = open_collection(settings.input, settings.columns, sounds=settings.sounds)
         self._width = settings.dimensions
         self._encoder = Encoder(
             model,
@@ -80,7 +82,7 @@ class ShardWriter:
         entries: list[Entry] = []
         vectors: list[Any] = []
         errors: list[Bad] = []
-        cut = self._encoder.cut
+        cut, cut_sounds = self._encoder.cut, self._encoder.cut_sounds
         read = self._collection.read(self._manifest.parts[number])
         for chunk in chunks(in_parts(read, self._encoder.tokens, self._manifest.settings.chunk_tokens), CHUNK):
             for entry, vector_D in self._embed(chunk, errors, advance):
@@ -93,7 +95,7 @@ class ShardWriter:
             self._manifest.errors(number).unlink(missing_ok=True)  # of a run that was killed before the vectors
         with whole_file(self._manifest.shard(number)) as partial:
             pq.write_table(table, partial, compression="zstd")
-        return Counts(len(entries), len(errors), self._encoder.cut - cut)
+        return Counts(len(entries), len(errors), self._encoder.cut - cut, self._encoder.cut_sounds - cut_sounds)
 
     def _embed(
         self, chunk: Sequence[Entry | BadEntry], errors: list[Bad], advance: Callable[[int], object]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from llave.cli.leftovers import CHUNKS, cut_lines, left_out_lines
+from llave.cli.leftovers import CHUNKS, cut_lines, cut_sound_lines, left_out_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
@@ -21,8 +21,8 @@ class EmbedConfig:
 
     Args:
         model: a model directory, a hub id, or "nano".
-        input: a folder (pictures, videos, .txt and .md texts, PDF documents), a table (.parquet, .jsonl, .json, .csv,
-            .tsv) or .tar archives (a file or a quoted glob; WebDataset).
+        input: a folder (pictures, videos, sounds, .txt and .md texts, PDF documents), a table (.parquet, .jsonl, .json,
+            .csv, .tsv) or .tar archives (a file or a quoted glob; WebDataset).
         out: folder of the shards; killed, the same command goes on there.
         columns: which column of a table holds what.
         prompt: before every item; null is the model's own for documents.
@@ -111,6 +111,7 @@ def run(argv: list[str]) -> int:
         keep=config.keep,
         chunk_tokens=config.chunk_tokens,
         max_pixels=config.max_pixels,
+        sounds=model.supports("audio"),
     )
     manifest = open_manifest(config.out, settings)
     report = embed_collection(
@@ -136,6 +137,7 @@ def run(argv: list[str]) -> int:
         *manifest.notes,
         *left_out_lines(manifest.left_out),
         *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS),
+        *cut_sound_lines(report.cut_sounds, model),
     ):
         sys.stderr.write(f"llave: {line}\n")
     if report.errors:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from llave.cli.leftovers import cut_lines, failure_lines
+from llave.cli.leftovers import cut_lines, cut_sound_lines, failure_lines
 from llave.cli.parsing import as_argv, parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
@@ -161,7 +161,11 @@ def run(argv: list[str]) -> int:
                 console.print(line, soft_wrap=True, markup=False, highlight=False)
         if report is not None:
             console.print(f"report: {report}", soft_wrap=True, markup=False, highlight=False)
-    for line in [*result.notes, *cut_lines(result.cut, config.max_length or evaluation.model.max_seq_length)]:
+    for line in [
+        *result.notes,
+        *cut_lines(result.cut, config.max_length or evaluation.model.max_seq_length),
+        *cut_sound_lines(result.cut_sounds, evaluation.model),
+    ]:
         sys.stderr.write(f"llave: {line}\n")
     for error in result.errors:
         what = f"{error.file}: " if error.file else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llave.cli import index_sources, index_upgrade
 from llave.cli.defaults import INDEX, find_index
-from llave.cli.leftovers import CHUNKS, cut_lines, error_lines, left_out_lines
+from llave.cli.leftovers import CHUNKS, cut_lines, cut_sound_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
@@ -21,8 +21,8 @@ class IndexConfig:
 
     Args:
         model: a model directory, a hub id, or "nano".
-        input: a folder (pictures, videos, .txt and .md texts, PDF documents), a table (.parquet, .jsonl, .json, .csv,
-            .tsv) or .tar archives.
+        input: a folder (pictures, videos, sounds, .txt and .md texts, PDF documents), a table (.parquet, .jsonl, .json,
+            .csv, .tsv) or .tar archives.
         index: folder of the index; made if it is not there, else brought up to date.
         columns: which column of a table holds what.
         item_prompt: before every item; null is the model's own for documents.
@@ -146,6 +146,7 @@ def run(argv: list[str]) -> int:
         *report.notes,
         *left_out_lines(report.left_out),
         *cut_lines(report.cut, model.max_seq_length, way_out=CHUNKS),
+        *cut_sound_lines(report.cut_sounds, model),
     ):
         sys.stderr.write(f"llave: {line}\n")
     return int(len(report.errors) > (0 if config.strict else len(report.known)))

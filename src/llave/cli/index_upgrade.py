@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llave.cli.defaults import find_index
-from llave.cli.leftovers import cut_lines, error_lines, left_out_lines
+from llave.cli.leftovers import cut_lines, cut_sound_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
 
 __all__ = ["UpgradeConfig", "upgrade"]
@@ -96,6 +96,7 @@ def upgrade(argv: list[str]) -> int:
         *report.notes,
         *left_out_lines(report.left_out),
         *cut_lines(report.cut, model.max_seq_length),
+        *cut_sound_lines(report.cut_sounds, model),
     ):
         sys.stderr.write(f"llave: {line}\n")
     return int(len(report.errors) > (0 if config.strict else len(report.known)))

@@ -4,12 +4,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llave.models.sounds import hearing_of
 from llave.terminal import printable
 
 if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
     from llave.evaluation.result import Failure
 
-__all__ = ["CHUNKS", "cut_lines", "error_lines", "failure_lines", "left_out_lines"]
+__all__ = ["CHUNKS", "cut_lines", "cut_sound_lines", "error_lines", "failure_lines", "left_out_lines"]
 
 FIRST = 10
 CHUNKS = "--chunk_tokens makes several items of a text"
@@ -62,3 +65,12 @@ def cut_lines(cut: int, longest: int | None, *, way_out: str = "") -> list[str]:
         f"{texts} longer than the {longest} tokens that the model reads, and what comes after them does not count"
         f"{way_out and '; '}{way_out}"
     ]
+
+
+def cut_sound_lines(cut: int, model: "SentenceTransformer") -> list[str]:
+    """One line of sounds of which the model does not hear the end."""
+    if not cut:
+        return []
+    sounds = "1 sound is" if cut == 1 else f"{cut:,} sounds are"
+    heard = hearing_of(model).seconds
+    return [f"{sounds} longer than the {heard:g} s that the model hears, and what comes after them does not count"]

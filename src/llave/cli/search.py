@@ -30,7 +30,8 @@ class SearchConfig:
     Args:
         text: what to look for.
         image: a picture to look for; with a text, the model relates the two ("this, but in red").
-        weight: share of the picture in a query between text and picture, from 0 to 1; null lets the model fuse them.
+        audio: a sound to look for, by itself or with a text.
+        weight: share of the picture or sound beside a text, from 0 to 1; null lets the model fuse them.
         like: the path, key or id of an item whose neighbours are wanted.
         filter: e.g. "artist = noto and year >= 2000 and not (group in (animals, 'food & drink') or day < 2024-05)";
             also like, starts, between, is null.
@@ -49,6 +50,7 @@ class SearchConfig:
 
     text: str = ""
     image: Path | None = None
+    audio: Path | None = None
     weight: float | None = None
     like: str | None = None
     filter: str = ""
@@ -71,7 +73,8 @@ def run(argv: list[str]) -> int:
         _with_order(argv),
         command="search",
         description="Search an index that `llave index` made. Examples: llave search 'red umbrella' --index "
-        "photos.index; llave search --image cat.jpg; llave search 'in the snow' --image cat.jpg --weight 0.3; "
+        "photos.index; llave search --image cat.jpg; llave search --audio miaow.mp3; "
+        "llave search 'in the snow' --image cat.jpg --weight 0.3; "
         "llave search --like pets/cat.jpg.",
         positional=("text",),
     )
@@ -84,9 +87,9 @@ def run(argv: list[str]) -> int:
 
     conditions = parse_filter(config.filter)
     index = Index.open(find_index(config.index))
-    asked = bool(config.text or config.image or config.weight is not None)
+    asked = bool(config.text or config.image or config.audio or config.weight is not None)
     if config.like is not None and asked:
-        raise UserError("--like stands alone: an item's neighbours, without a text or picture")
+        raise UserError("--like stands alone: an item's neighbours, without a text, picture or sound")
     if config.sort is not None and (asked or config.like is not None):
         raise UserError("--sort lists items without a search; hits are in the order of their scores")
     if config.sort is not None or (config.filter and not asked and config.like is None):
@@ -98,6 +101,7 @@ def run(argv: list[str]) -> int:
         hits = index.search(
             config.text if config.like is None else None,
             image=config.image,
+            audio=config.audio,
             weight=config.weight,
             like=config.like,
             limit=config.limit,

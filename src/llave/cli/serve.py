@@ -27,9 +27,10 @@ __all__ = ["ServeConfig", "run", "with_defaults"]
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
-DESCRIPTION = """Embeddings and search over HTTP: OpenAI's /v1/embeddings with pictures and videos, Cohere's /v2/embed,
-and with an index a search page. Only this machine can reach it unless --host says otherwise; addresses of pictures are
-not fetched unless --allow_remote_from names their host. Ctrl-C or SIGTERM ends it once all requests are answered.
+DESCRIPTION = """Embeddings and search over HTTP: OpenAI's /v1/embeddings with pictures, videos and sounds, Cohere's
+/v2/embed, and with an index a search page. Only this machine can reach it unless --host says otherwise; addresses of
+pictures are not fetched unless --allow_remote_from names their host. Ctrl-C or SIGTERM ends it once all requests are
+answered.
 
 Try, after `llave quickstart`: llave serve, then
 curl http://127.0.0.1:8000/v1/embeddings -H 'content-type: application/json' -d '{"input": "a red umbrella"}'
@@ -61,7 +62,7 @@ class ServeConfig:
         root_path: under which a proxy shows the server, e.g. /llave; the proxy may take it off or leave it on.
         cors_origins: pages of other servers whose scripts may read answers, e.g. https://example.org.
         allow_sources: folders whose files are given out, beside those that you indexed here yourself.
-        allow_remote_from: hosts whose pictures and videos are fetched by address, https only.
+        allow_remote_from: hosts whose pictures, videos and sounds are fetched by address, https only.
         timeout: seconds for a request, from its head to its answer.
         max_items: of one request.
         max_body_mb: of one request, in MiB.

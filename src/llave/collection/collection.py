@@ -26,6 +26,7 @@ class Columns:
         text: text, caption, …
         image: a path relative to the table's folder, or the bytes (also Hugging Face's {bytes, path}).
         video: a path.
+        audio: a path relative to the table's folder, or the bytes (also Hugging Face's {bytes, path}).
         fields: columns kept as metadata, with commas between; null is all that hold numbers or texts.
     """
 
@@ -34,6 +35,7 @@ class Columns:
     image: str | None = None
     video: str | None = None
     fields: str | None = None
+    audio: str | None = None
 
 
 class Collection(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 from llave.collection.collection import Columns
 from llave.collection.types import FieldTypes, infer_types
 from llave.data.parquet import dates_of_parquet
-from llave.data.suffixes import FILMS
+from llave.data.suffixes import FILMS, SOUNDS
 from llave.data.tables import read_table
 from llave.errors import UserError
 
@@ -18,6 +18,7 @@ USUAL = {
     "text": ("text", "caption", "title"),
     "image": ("image", "image_path", "img_path", "file_name", "picture"),
     "video": ("video", "video_path"),
+    "audio": ("audio", "audio_path"),
 }
 """Names that are looked for where the user names none."""
 
@@ -30,7 +31,7 @@ class Chosen:
         fields: columns that are kept as metadata.
     """
 
-    def __init__(self, columns: Mapping[str, str], fields: Sequence[str]) -> None:
+    def __init__(self, columns: dict[str, str], fields: Sequence[str]) -> None:
         self.columns = columns
         self.fields = fields
 
@@ -43,7 +44,8 @@ class Chosen:
 def choose_columns(path: Path, rows: Sequence[Mapping[str, Any]], columns: Columns) -> Chosen:
     """The columns of a table by its first rows.
 
-    Where no column has the name of a picture's or a video's, one all of whose texts are files beside the table is it.
+    Where no column has the name of a picture's, a video's or a sound's, one all of whose texts are files beside the
+    table is it. A picture's column by its name alone (``file_name``) is a sound's if sounds are all that it names.
 
     Raises:
         UserError: a column that is not there, or none to embed.
@@ -57,13 +59,16 @@ def choose_columns(path: Path, rows: Sequence[Mapping[str, Any]], columns: Colum
         name = asked or next((name for name in usual if name in row), None)
         if name is not None:
             chosen[ours] = name
-    if not {"image", "video"} & chosen.keys():
+    named = [row.get(chosen["image"]) for row in rows] if "image" in chosen and columns.image is None else []
+    if "audio" not in chosen and _suffixes(named) and _suffixes(named) <= SOUNDS:
+        chosen["audio"] = chosen.pop("image")
+    if not {"image", "video", "audio"} & chosen.keys():
         for name in row:
             kind = _files_in(path.parent, [found.get(name) for found in rows])
             if kind is not None and name not in chosen.values():
                 chosen[kind] = name
                 break
-    if not {"text", "image", "video"} & chosen.keys():
+    if not {"text", "image", "video", "audio"} & chosen.keys():
         raise UserError(f"{path}: which column is what? --columns.text or --columns.image; there are: {', '.join(row)}")
     return Chosen(chosen, _fields(path, row, columns, chosen))
 
@@ -82,13 +87,19 @@ def field_types(path: Path, names: Sequence[str], rows: Iterable[Any] | None = N
 
 
 def _files_in(folder: Path, values: Sequence[Any]) -> str | None:
-    """``"image"`` or ``"video"`` if these values are names of files with a suffix, below the folder."""
+    """``"image"``, ``"video"`` or ``"audio"`` if these values are names of files with a suffix, below the folder."""
     names = [value for value in values if value not in (None, "")]
     if not names or not all(isinstance(name, str) and len(name) < 1024 and "\0" not in name for name in names):
         return None
     if not all(PurePath(name).suffix and (folder / name).is_file() for name in names):
         return None
-    return "video" if all(PurePath(name).suffix.lower() in FILMS for name in names) else "image"
+    suffixes = _suffixes(names)
+    return "video" if suffixes <= FILMS else "audio" if suffixes <= SOUNDS else "image"
+
+
+def _suffixes(values: Sequence[Any]) -> set[str]:
+    """Those of values that are texts, in lower case."""
+    return {PurePath(value).suffix.lower() for value in values if isinstance(value, str) and value}
 
 
 def _fields(path: Path, row: Mapping[str, Any], columns: Columns, chosen: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A folder: pictures, videos, texts and PDF documents, by the names of the files."""
+"""A folder: pictures, videos, sounds, texts and PDF documents, by the names of the files."""
 
 import os
 from collections import Counter
@@ -10,15 +10,16 @@ from llave.collection.entry import BadEntry, Entry, stamp_of, state_of
 from llave.collection.metadata import METADATA, Metadata
 from llave.data.encodings import decode_text
 from llave.data.pages import count_pages
-from llave.data.suffixes import ANIMATIONS, DOCUMENTS, FILMS, PICTURES, TEXTS
+from llave.data.suffixes import ANIMATIONS, DOCUMENTS, FILMS, PICTURES, SOUNDS, TEXTS
 from llave.data.video import is_animated
 from llave.encode.item import Item
 from llave.errors import DataError
 
-__all__ = ["FolderCollection"]
+__all__ = ["NO_SOUND", "FolderCollection"]
 
 MAX_TEXT_BYTES = 16 << 20
 READ = PICTURES | FILMS | TEXTS | DOCUMENTS
+NO_SOUND = "this model takes no sounds"
 
 
 class FolderCollection:
@@ -27,10 +28,14 @@ class FolderCollection:
     Hidden files and folders are left out, and links are not followed. An animated picture is a video. A document, and a
     scan of several pages, is its pages. The folder of a file is its field ``folder``; more fields, and ``text``, come
     from :mod:`llave.collection.metadata`.
+
+    Args:
+        sounds: make items of audio files.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, sounds: bool = True) -> None:
         self.root = root
+        self._sounds = sounds
         self.notes: Sequence[str] = ()
         self.left_out: Counter[str] = Counter()
         self._metadata = Metadata(root)
@@ -103,10 +108,10 @@ class FolderCollection:
                 yield from self._names(path, left_out)
             elif not entry.is_file():
                 left_out["special files"] += 1
-            elif path.suffix.lower() in READ:
+            elif (suffix := path.suffix.lower()) in READ or (suffix in SOUNDS and self._sounds):
                 yield path.relative_to(self.root).as_posix()
             else:
-                left_out[path.suffix.lower() or "without a suffix"] += 1
+                left_out[f"{suffix} ({NO_SOUND})" if suffix in SOUNDS else suffix or "without a suffix"] += 1
 
     def _entries(self, name: str) -> Iterator[Entry]:
         path, suffix = self.root / name, PurePosixPath(name).suffix.lower()
@@ -126,6 +131,8 @@ class FolderCollection:
             item = Item(_read_text(path))
         elif suffix in FILMS or (suffix in ANIMATIONS and is_animated(path)):
             item = Item(caption, video=path)
+        elif suffix in SOUNDS:
+            item = Item(caption, audio=path)
         else:
             item = Item(caption, path)
         yield Entry(key=name, item=item, name=name, stamp=stamp, fields=fields)

@@ -12,12 +12,13 @@ from llave.errors import UserError
 __all__ = ["open_collection"]
 
 
-def open_collection(path: str | Path, columns: Columns | None = None) -> Collection:
+def open_collection(path: str | Path, columns: Columns | None = None, *, sounds: bool = True) -> Collection:
     """The collection at a path.
 
     Args:
         path: a folder, a table (.parquet, .jsonl, .json, .csv, .tsv), or tar archives (a .tar file or a glob of them).
         columns: of a table.
+        sounds: make items of them; else they are left out and counted, for a model that takes none.
 
     Raises:
         UserError: nothing there, or none of these.
@@ -25,11 +26,11 @@ def open_collection(path: str | Path, columns: Columns | None = None) -> Collect
     columns = columns or Columns()
     path = Path(path)
     if tars := tar_files(path):
-        return TarCollection(tars)
+        return TarCollection(tars, sounds=sounds)
     if path.is_dir():
-        return FolderCollection(path)
+        return FolderCollection(path, sounds=sounds)
     if not path.exists():
         raise UserError(f"{path}: no such folder or file")
     if is_table(path):
-        return TableCollection(path, columns)
+        return TableCollection(path, columns, sounds=sounds)
     raise UserError(f"{path}: not a folder, a table ({', '.join(TABLE_SUFFIXES)}) or a .tar archive")

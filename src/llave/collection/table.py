@@ -11,6 +11,7 @@ from typing import Any
 from llave.collection.collection import Columns, Part
 from llave.collection.columns import choose_columns, field_types
 from llave.collection.entry import BadEntry, Entry, stamp_of, state_of
+from llave.collection.folder import NO_SOUND
 from llave.collection.types import scalar
 from llave.data.inline import inline_bytes
 from llave.data.pages import split_page
@@ -28,10 +29,13 @@ FIRST_ROWS = 100
 class TableCollection:
     """The rows of a parquet, JSONL, JSON, CSV or TSV file.
 
-    Picture and video files are relative to the table's folder and must lie below it; addresses are not fetched.
+    Picture, video and audio files are relative to the table's folder and must lie below it; addresses are not fetched.
+
+    Args:
+        sounds: make items of them; else their column is not used, and rows with nothing else are left out.
     """
 
-    def __init__(self, path: Path, columns: Columns) -> None:
+    def __init__(self, path: Path, columns: Columns, *, sounds: bool = True) -> None:
         self.path = path
         self.left_out: Counter[str] = Counter()
         self.root = path.parent
@@ -42,7 +46,10 @@ class TableCollection:
             raise UserError(bad or f"{path}: {'rows are not objects with columns' if found else 'no rows'}")
         self.chosen = choose_columns(path, rows, columns)
         self._types = field_types(path, self.chosen.fields)
+        self._unheard = None if sounds else self.chosen.columns.pop("audio", None)
         self.notes: Sequence[str] = [str(self.chosen), *self._types.notes]
+        if self._unheard is not None:
+            self.notes = [*self.notes, f"column {self._unheard!r} is not used: {NO_SOUND}"]
 
     def parts(self, size: int) -> Iterator[Part]:
         """``size`` rows each, by their places from 0; of a JSONL file also by where they begin, so that a part is
@@ -71,7 +78,10 @@ class TableCollection:
                 yield BadEntry(where, str(row))
                 continue
             try:
-                yield self._entry(row)
+                if self._is_unheard(row):
+                    self.left_out[f"rows with a sound alone ({NO_SOUND})"] += 1
+                else:
+                    yield self._entry(row)
             except Exception as error:  # of a row, whatever it is: names with a NUL in them, odd values
                 key = row.get(self.chosen.columns.get("id", "")) if isinstance(row, dict) else None
                 yield BadEntry(where if key is None else str(key), f"{where}: {error}")
@@ -81,30 +91,40 @@ class TableCollection:
             raise DataError("not an object with columns")
         value = {ours: _present(row.get(theirs)) for ours, theirs in self.chosen.columns.items()}
         text = as_text(value.get("text")).strip()
-        image, name = self._picture(value.get("image"))
+        image, name = self._file(value.get("image"), "a picture")
+        audio, heard = self._file(value.get("audio"), "a sound")
         video = self._path(value["video"]) if value.get("video") else None
-        if not text and image is None and video is None:
-            raise DataError("no text, picture or video")
+        if not text and image is None and video is None and audio is None:
+            raise DataError("no text, picture, video or sound")
         key = value.get("id")
         if key is None or key == "":
-            key = _content_key(text, image, video, {name: scalar(row.get(name)) for name in self.chosen.fields})
-        file = video or (split_page(image)[0] if isinstance(image, Path) else None)
+            key = _content_key(
+                text, image or audio, video, {name: scalar(row.get(name)) for name in self.chosen.fields}
+            )
+        file = video or next((split_page(each)[0] for each in (image, audio) if isinstance(each, Path)), None)
         return Entry(
             key=str(key),
-            item=Item(text, image, video),
-            name=str(value["video"]) if video else name,
+            item=Item(text, image, video, audio=audio),
+            name=str(value["video"]) if video else name or heard,
             stamp="" if file is None or not file.is_file() else stamp_of(file, text),
             fields=self._types.of(row),
         )
 
-    def _picture(self, value: Any) -> tuple[Path | bytes | None, str]:
-        """The picture, and its name."""
-        if isinstance(value, Mapping):  # Hugging Face's Image
+    def _is_unheard(self, row: Any) -> bool:
+        """Whether a row has a sound, and nothing that can be used."""
+        if self._unheard is None or not isinstance(row, dict) or not _present(row.get(self._unheard)):
+            return False
+        used = [theirs for ours, theirs in self.chosen.columns.items() if ours != "id"]
+        return not any(_present(row.get(theirs)) for theirs in used)
+
+    def _file(self, value: Any, what: str) -> tuple[Path | bytes | None, str]:
+        """The picture or sound, and its name."""
+        if isinstance(value, Mapping):  # Hugging Face's Image and Audio
             name = str(value.get("path") or "")
             content = value.get("bytes")
             if content is not None and not isinstance(content, bytes):
-                raise DataError(f"{quoted(content)} are no bytes of a picture")
-            return (content, name) if content else self._picture(value.get("path"))
+                raise DataError(f"{quoted(content)} are no bytes of {what}")
+            return (content, name) if content else self._file(value.get("path"), what)
         if isinstance(value, bytes):
             return value, ""
         inline = inline_bytes(value) if isinstance(value, str) else None

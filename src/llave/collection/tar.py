@@ -11,11 +11,12 @@ from typing import Any
 
 from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, state_of
+from llave.collection.folder import NO_SOUND
 from llave.collection.types import scalar
 from llave.data.door import reason_of
 from llave.data.encodings import decode_text
 from llave.data.identity import legible
-from llave.data.suffixes import ANIMATIONS, FILMS, PICTURES
+from llave.data.suffixes import ANIMATIONS, FILMS, PICTURES, SOUNDS
 from llave.data.untar import Member
 from llave.data.video import is_animated
 from llave.encode.item import Item
@@ -46,9 +47,13 @@ class TarCollection:
 
     A key is ``ARCHIVE/NAME``, the archive's path below the folder that holds all of them. A part is a whole archive,
     since a tar file is read from its start.
+
+    Args:
+        sounds: make items of them.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], *, sounds: bool = True) -> None:
+        self._sounds = sounds
         self.notes: Sequence[str] = ()
         self.left_out: Counter[str] = Counter()
         self.root = Path(os.path.commonpath([file.parent.absolute() for file in files]))
@@ -67,7 +72,9 @@ class TarCollection:
             size = (self.root / name).stat().st_size
             with tarfile.open(self.root / name, "r|", tarinfo=Member) as archive:
                 for key, members in _items(archive, size):
-                    yield self._entry(f"{name[: -len('.tar')]}/{key}", members)
+                    entry = self._entry(f"{name[: -len('.tar')]}/{key}", members)
+                    if entry is not None:
+                        yield entry
         except Exception as error:  # whatever a damaged archive leads to
             reason = f"{self.root / name}: cannot read on ({reason_of(error)}); items after this place are missing"
             yield BadEntry(name, reason, hides=True)
@@ -85,7 +92,7 @@ class TarCollection:
         for part in self.parts(0):
             yield from self.read(part)
 
-    def _entry(self, key: str, members: Mapping[str, bytes | str]) -> Entry | BadEntry:
+    def _entry(self, key: str, members: Mapping[str, bytes | str]) -> Entry | BadEntry | None:
         refused = next((content for content in members.values() if isinstance(content, str)), None)
         if refused is not None:
             return BadEntry(key, refused)
@@ -93,13 +100,19 @@ class TarCollection:
         try:
             fields = _fields(key, files.pop("json", None))
             text = _text(key, files)
-            image, video = _media(files)
+            sounds = [suffix for suffix in files if _last(suffix) in SOUNDS]
+            if not self._sounds:
+                self.left_out.update(f"{_last(suffix)} ({NO_SOUND})" for suffix in sounds)
+                files = {suffix: content for suffix, content in files.items() if suffix not in sounds}
+            image, video, audio = _media(files)
             if text is None:
                 text = next((str(fields.pop(name)) for name in TEXT_FIELDS if isinstance(fields.get(name), str)), "")
-            if not text.strip() and image is None and video is None:
-                raise DataError(f"{key}: no text, picture or video in it")
+            if not text.strip() and image is None and video is None and audio is None:
+                if sounds:
+                    return None
+                raise DataError(f"{key}: no text, picture, video or sound in it")
             kept = {name: scalar(value) for name, value in fields.items()}
-            entry = Entry(key=key, item=Item(legible(text).strip(), image, video), name=key, fields=kept)
+            entry = Entry(key=key, item=Item(legible(text).strip(), image, video, audio=audio), name=key, fields=kept)
         except Exception as error:  # of one item, whatever is wrong with it
             return BadEntry(key, str(error))
         self.left_out.update(f".{suffix}" if suffix else "without a suffix" for suffix in files)
@@ -153,16 +166,18 @@ def _text(key: str, files: dict[str, bytes]) -> str | None:
     return None if suffix is None else decode_text(files.pop(suffix), f"{key}.{suffix}")
 
 
-def _media(files: dict[str, bytes]) -> tuple[bytes | None, bytes | None]:
-    """The first picture or film among an item's files, which is taken out; a picture that moves is a film."""
+def _media(files: dict[str, bytes]) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """The first picture, film or sound among an item's files, which is taken out; a picture that moves is a film."""
     for suffix in files:
         if _last(suffix) in FILMS:
-            return None, files.pop(suffix)
+            return None, files.pop(suffix), None
+        if _last(suffix) in SOUNDS:
+            return None, None, files.pop(suffix)
         if _last(suffix) in PICTURES:
             content = files.pop(suffix)
             moves = _last(suffix) in ANIMATIONS and is_animated(content)
-            return (None, content) if moves else (content, None)
-    return None, None
+            return (None, content, None) if moves else (content, None, None)
+    return None, None, None
 
 
 def _last(suffix: str) -> str:

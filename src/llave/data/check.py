@@ -1,6 +1,6 @@
 """Find what is wrong with a folder in MMEB's format: every problem, with its file and row."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +12,7 @@ from llave.data.images import load_image
 from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, TRAIN_COLUMNS, MMEBFolder, strip_placeholder
 from llave.data.mmeb_train import SPLITS
 from llave.data.pages import split_page
+from llave.data.sound import load_sound
 from llave.data.sources import Source, find_source, source_names
 from llave.data.tables import as_text, quoted, read_table
 from llave.data.train_table import open_table
@@ -140,22 +141,25 @@ Finding = tuple[str, str]
 """(kind, message)"""
 
 
+LOADERS: dict[str, Callable[[Path], object]] = {"image": load_image, "video": load_video, "audio": load_sound}
+
+
 class _Media:
-    """Remembers what is wrong with each picture and video, so that each is looked at once."""
+    """Remembers what is wrong with each picture, video and sound, so that each is looked at once."""
 
     def __init__(self, images: Path, decode: bool) -> None:
-        self.folders = {"image": images, "video": images.parent / "videos"}
+        self.folders = {"image": images, "video": images.parent / "videos", "audio": images.parent / "audios"}
         self.decode = decode
         self.known: dict[tuple[str, str], Finding | None] = {}
 
     def problem(self, kind: str, path: str) -> Finding | None:
-        """What is wrong with an ``"image"`` or a ``"video"``, or None."""
+        """What is wrong with an ``"image"``, a ``"video"`` or an ``"audio"``, or None."""
         if (kind, path) not in self.known:
             self.known[kind, path] = self._look(kind, path)
         return self.known[kind, path]
 
     def _look(self, kind: str, path: str) -> Finding | None:
-        word = {"image": "picture", "video": "video"}[kind]
+        word = {"image": "picture", "video": "video", "audio": "sound"}[kind]
         parts = PurePosixPath(path)
         if parts.is_absolute() or ".." in parts.parts:
             return "escaping-path", f"{word} path {path!r} leads out of {kind}s/"
@@ -163,7 +167,7 @@ class _Media:
         try:
             there = split_page(file)[0].is_file() if kind == "image" else file.exists()
             if there and self.decode:
-                load_image(file) if kind == "image" else load_video(file)
+                LOADERS[kind](file)
         except Exception as error:  # whatever a decoder raises for one file
             return f"broken-{kind}", str(error)
         if not there:
@@ -191,7 +195,9 @@ def _eval_row(row: Any, pictures: _Media) -> Iterator[Finding]:
     yield from (columns := list(_columns(row, EVAL_COLUMNS)))
     if columns:
         return
-    yield from _item("query", row["qry_text"], row["qry_img_path"], pictures, row.get("qry_video_path"))
+    yield from _item(
+        "query", row["qry_text"], row["qry_img_path"], pictures, row.get("qry_video_path"), row.get("qry_audio_path")
+    )
     texts, images = row["tgt_text"], row["tgt_img_path"]
     if not isinstance(texts, list) or not isinstance(images, list):
         yield "wrong-type", "tgt_text and tgt_img_path must be lists"
@@ -202,15 +208,16 @@ def _eval_row(row: Any, pictures: _Media) -> Iterator[Finding]:
     if not texts:
         yield "empty-positive", "no candidates, so no positive"
         return
-    videos = row.get("tgt_video_path") or [None] * len(texts)
-    if not isinstance(videos, list) or len(videos) != len(texts):
-        yield "unequal-lengths", "tgt_video_path must be a list as long as tgt_text"
-        return
-    first_seen: dict[tuple[Any, Any, Any], int] = {}
-    for number, candidate in enumerate(zip(texts, images, videos, strict=True)):
+    columns_of = {name: row.get(name) or [None] * len(texts) for name in ("tgt_video_path", "tgt_audio_path")}
+    for name, given in columns_of.items():
+        if not isinstance(given, list) or len(given) != len(texts):
+            yield "unequal-lengths", f"{name} must be a list as long as tgt_text"
+            return
+    first_seen: dict[tuple[Any, ...], int] = {}
+    for number, candidate in enumerate(zip(texts, images, *columns_of.values(), strict=True)):
         role = "positive" if number == 0 else f"candidate {number}"
-        text, image, video = candidate
-        yield from _item(role, text, image, pictures, video)
+        text, image, video, audio = candidate
+        yield from _item(role, text, image, pictures, video, audio)
         first = first_seen.setdefault(candidate, number)
         if first == 0 and number:
             yield "candidate-is-positive", f"candidate {number} equals the positive"
@@ -227,8 +234,10 @@ def _columns(row: Any, columns: tuple[str, ...]) -> Iterator[Finding]:
         yield "missing-column", f"missing column {', '.join(missing)}; it has {', '.join(map(str, row))}"
 
 
-def _item(role: str, text: Any, image: Any, pictures: _Media, video: Any = None) -> Iterator[Finding]:
-    image, video = ("" if value is None else value for value in (image, video))
+def _item(
+    role: str, text: Any, image: Any, pictures: _Media, video: Any = None, audio: Any = None
+) -> Iterator[Finding]:
+    image, video, audio = ("" if value is None else value for value in (image, video, audio))
     try:
         text = as_text(text)
     except DataError as error:
@@ -236,18 +245,20 @@ def _item(role: str, text: Any, image: Any, pictures: _Media, video: Any = None)
         return
     if isinstance(image, dict | bytes):  # within the table; training makes a file of it
         image = ""
-    if not isinstance(image, str) or not isinstance(video, str):
-        yield "wrong-type", f"{role}: {quoted(image if not isinstance(image, str) else video)} is no path"
-        return
-    if not strip_placeholder(text) and not image and not video:
+    for path in (image, video, audio):
+        if not isinstance(path, str):
+            yield "wrong-type", f"{role}: {quoted(path)} is no path"
+            return
+    media = sum(map(bool, (image, video, audio)))
+    if not strip_placeholder(text) and not media:
         yield f"empty-{role.split()[0]}", f"{role}: neither a text nor a picture"
     if IMAGE_PLACEHOLDER in text and not image:
         yield "placeholder-without-image", f"{role}: the text has {IMAGE_PLACEHOLDER} but there is no picture"
     if image and text and IMAGE_PLACEHOLDER not in text:
         yield "image-without-placeholder", f"{role}: a picture, but no {IMAGE_PLACEHOLDER} in the text"
-    if image and video:
-        yield "two-media", f"{role}: both a picture and a video"
-    for kind, path in (("image", image), ("video", video)):
+    if media > 1:
+        yield "two-media", f"{role}: more than one of a picture, a video and a sound"
+    for kind, path in (("image", image), ("video", video), ("audio", audio)):
         problem = pictures.problem(kind, path) if path else None
         if problem is not None:
             yield problem[0], f"{role}: {problem[1]}"

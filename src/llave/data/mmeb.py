@@ -6,8 +6,9 @@ Paths in the rows are relative to ``images/``; ``""`` means no picture. A pictur
 TIGER-Lab/MMEB-eval.
 
 Evaluation rows go beyond the original where a column says so: ``qry_video_path`` and ``tgt_video_path`` (relative to
-``videos/``: a file or a folder of frames), ``tgt_gain`` (gains of the first candidates, which then are all relevant).
-Every query also faces the single candidates in ``corpus/NAME.parquet`` (``tgt_text, tgt_img_path, tgt_video_path``).
+``videos/``: a file or a folder of frames), ``qry_audio_path`` and ``tgt_audio_path`` (files in ``audios/``), and
+``tgt_gain`` (gains of the first candidates, which then are all relevant). Every query also faces the single candidates
+in ``corpus/NAME.parquet`` (``tgt_text, tgt_img_path, tgt_video_path, tgt_audio_path``).
 """
 
 import math
@@ -27,6 +28,7 @@ __all__ = [
     "NEGATIVE_COLUMNS",
     "TRAIN_COLUMNS",
     "VIDEO_PLACEHOLDER",
+    "Candidates",
     "EvalRow",
     "MMEBFolder",
     "PictureFolder",
@@ -42,9 +44,9 @@ __all__ = [
 TRAIN_COLUMNS = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 """Required columns; ``neg_text`` and ``neg_image_path`` may follow."""
 EVAL_COLUMNS = ("qry_text", "qry_img_path", "tgt_text", "tgt_img_path")
-"""Required columns; ``qry_video_path``, ``tgt_video_path`` and ``tgt_gain`` may follow."""
+"""Required columns; ``qry_video_path``, ``tgt_video_path``, the same of ``audio``, and ``tgt_gain`` may follow."""
 CORPUS_COLUMNS = ("tgt_text", "tgt_img_path")
-"""Required columns of ``corpus/NAME``, one candidate a row; ``tgt_video_path`` may follow."""
+"""Required columns of ``corpus/NAME``, one candidate a row; ``tgt_video_path`` and ``tgt_audio_path`` may follow."""
 NEGATIVE_COLUMNS = ("neg_text", "neg_image_path")
 ALL_COLUMNS = (*TRAIN_COLUMNS, *NEGATIVE_COLUMNS)
 """Of training rows."""
@@ -54,6 +56,8 @@ VIDEO_PLACEHOLDER = "<|video_1|>"
 """The same of a video, in texts without a template (:class:`Wording`); MMEB's own rows have none."""
 Split = str  # "train" | "eval"
 T = TypeVar("T")
+Candidates = dict[tuple[str, str, str | None, str | None], "RowItem"]
+"""By text, picture, video and sound as a row has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ def strip_placeholder(text: str) -> str:
 
 
 class PictureFolder(Protocol):
-    """Where the pictures and videos of items are; items of two such places are the same if ``root`` is."""
+    """Where the pictures, videos and sounds of items are; items of two such places are the same if ``root`` is."""
 
     @property
     def root(self) -> Path:
@@ -133,6 +137,9 @@ class PictureFolder(Protocol):
 
     def video(self, item: RowItem) -> Path | None:
         """The video of an item, a file or a folder of frames, or None."""
+
+    def audio(self, item: RowItem) -> Path | None:
+        """The audio file of an item, or None."""
 
 
 class MMEBFolder:
@@ -169,6 +176,10 @@ class MMEBFolder:
         """The video of an item, a file or a folder of frames, or None."""
         return self.root / "videos" / item.video if item.video else None
 
+    def audio(self, item: RowItem) -> Path | None:
+        """The audio file of an item, or None."""
+        return self.root / "audios" / item.audio if item.audio else None
+
     def train(self, name: str, bad: list[DataError] | None = None) -> list[TrainRow]:
         """All training rows of a data set.
 
@@ -179,7 +190,7 @@ class MMEBFolder:
 
     def eval(self, name: str, bad: list[DataError] | None = None) -> list[EvalRow]:
         """All evaluation rows of a data set; ``bad`` as in :meth:`train`."""
-        known: dict[tuple[str, str, str | None], RowItem] = {}
+        known: Candidates = {}
         return _parsed(self.path("eval", name), EVAL_COLUMNS, lambda row, where: parse_eval(row, where, known), bad)
 
     def corpus(self, name: str, bad: list[DataError] | None = None) -> list[RowItem]:
@@ -189,9 +200,7 @@ class MMEBFolder:
         return _parsed(
             self.path("corpus", name),
             CORPUS_COLUMNS,
-            lambda row, where: _item(
-                row["tgt_text"], row["tgt_img_path"], row.get("tgt_video_path"), f"{where}: target"
-            ),
+            lambda row, where: _item(row["tgt_text"], row["tgt_img_path"], *_moving(row, "tgt"), f"{where}: target"),
             bad,
         )
 
@@ -245,16 +254,14 @@ def our_columns(row: Any, where: str, columns: Mapping[str, str]) -> dict[str, A
 
 def parse_train(row: dict[str, Any], where: str) -> TrainRow:
     """A training row of checked types; a row without anything to embed is an error."""
-    query = _item(row["qry"], row["qry_image_path"], None, f"{where}: qry")
-    positive = _item(row["pos_text"], row["pos_image_path"], None, f"{where}: pos")
+    query = _item(row["qry"], row["qry_image_path"], None, None, f"{where}: qry")
+    positive = _item(row["pos_text"], row["pos_image_path"], None, None, f"{where}: pos")
     text, image = row.get("neg_text"), row.get("neg_image_path")
     nothing = text in (None, "") and not image
-    return TrainRow(query, positive, None if nothing else _item(text, image, None, f"{where}: neg"))
+    return TrainRow(query, positive, None if nothing else _item(text, image, None, None, f"{where}: neg"))
 
 
-def parse_eval(
-    row: dict[str, Any], where: str, known: dict[tuple[str, str, str | None], RowItem] | None = None
-) -> EvalRow:
+def parse_eval(row: dict[str, Any], where: str, known: Candidates | None = None) -> EvalRow:
     """An evaluation row of checked types, with at least one candidate.
 
     Args:
@@ -264,14 +271,15 @@ def parse_eval(
     texts, images = row["tgt_text"], row["tgt_img_path"]
     if not isinstance(texts, list) or not isinstance(images, list) or len(texts) != len(images) or not texts:
         raise DataError(f"{where}: tgt_text and tgt_img_path must be lists of the same length, the positive first")
-    videos = row.get("tgt_video_path") or [None] * len(texts)
+    videos, sounds = (given or [None] * len(texts) for given in _moving(row, "tgt"))
     gains = row.get("tgt_gain") or [1.0]
-    if not isinstance(videos, list) or len(videos) != len(texts):
-        raise DataError(f"{where}: tgt_video_path must be a list as long as tgt_text")
+    for kind, given in (("video", videos), ("audio", sounds)):
+        if not isinstance(given, list) or len(given) != len(texts):
+            raise DataError(f"{where}: tgt_{kind}_path must be a list as long as tgt_text")
     if not isinstance(gains, list) or len(gains) > len(texts) or not all(_is_gain(gain) for gain in gains):
         raise DataError(f"{where}: tgt_gain must be a list of numbers above 0, at most as long as tgt_text")
     candidates: list[RowItem] = []
-    for index, key in enumerate(zip(texts, images, videos, strict=True)):
+    for index, key in enumerate(zip(texts, images, videos, sounds, strict=True)):
         try:
             item = known.get(key)
         except TypeError:  # a list where a string belongs
@@ -281,7 +289,7 @@ def parse_eval(
             if isinstance(key[0], str):  # 1 and True are equal keys, and other texts
                 known[key] = item
         candidates.append(item)
-    query = _item(row["qry_text"], row["qry_img_path"], row.get("qry_video_path"), f"{where}: qry")
+    query = _item(row["qry_text"], row["qry_img_path"], *_moving(row, "qry"), f"{where}: qry")
     return EvalRow(query, tuple(candidates), tuple(float(gain) for gain in gains))
 
 
@@ -289,14 +297,19 @@ def _is_gain(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and value > 0
 
 
-def _item(text: Any, image: Any, video: Any, where: str) -> RowItem:
-    image, video = image or "", video or ""
+def _moving(row: dict[str, Any], side: str) -> tuple[Any, Any]:
+    """Paths of a side's videos and sounds."""
+    return row.get(f"{side}_video_path"), row.get(f"{side}_audio_path")
+
+
+def _item(text: Any, image: Any, video: Any, audio: Any, where: str) -> RowItem:
+    image, video, audio = image or "", video or "", audio or ""
     if not isinstance(text, str):
         try:
             text = as_text(text)
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
-    for path in (image, video):
+    for path in (image, video, audio):
         if not isinstance(path, str):
             raise DataError(f"{where}: {quoted(path)} is no path")
     try:
@@ -304,8 +317,9 @@ def _item(text: Any, image: Any, video: Any, where: str) -> RowItem:
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
     image = image if inline is None else str(kept_file(inline))
-    if not text.strip() and not image and not video:
+    media = sum(map(bool, (image, video, audio)))
+    if not text.strip() and not media:
         raise DataError(f"{where}: neither a text nor a picture")
-    if image and video:
-        raise DataError(f"{where}: both a picture and a video")
-    return RowItem(text, image, video)
+    if media > 1:
+        raise DataError(f"{where}: more than one of a picture, a video and a sound")
+    return RowItem(text, image, video, audio)

@@ -41,7 +41,7 @@ def met(item: RowItem, *, verbatim: bool = False, blank: bool = False, form: For
         text = text.removeprefix("\n") if first else text.strip() if place else text
     else:
         text = strip_placeholder(text)
-    image = BLANK if blank and place and not item.image and not item.video else item.image
+    image = BLANK if blank and place and not (item.image or item.video or item.audio) else item.image
     return replace(item, text=text, image=image, wording=None), instruction
 
 

@@ -108,6 +108,10 @@ class TrainTable(Sequence[TrainRow]):
         """None: training rows hold no videos."""
         return None
 
+    def audio(self, item: RowItem) -> Path | None:
+        """None: training rows hold no sounds."""
+        return None
+
     def ids(self) -> NDArray[np.int64]:
         """Content ids of query and positive of every row, (N, 2)."""
         ids = self._ids[:, :2]

@@ -17,7 +17,7 @@ class Estimate:
 
     Args:
         modality: a batch holds one.
-        media: tokens of the picture or video.
+        media: tokens of the picture, video or sound.
         text: tokens of the text.
         content: equal for equal pictures, so that those come together.
     """
@@ -43,7 +43,7 @@ def plan_batches(estimates: Sequence[Estimate], *, max_items: int, max_tokens: i
         max_items: items of a batch.
         max_tokens: tokens of a batch, padding included; an item that is longer is a batch of its own.
     """
-    for modality in ("video", "image", "text"):
+    for modality in ("video", "audio", "image", "text"):
         chosen = [index for index, estimate in enumerate(estimates) if estimate.modality == modality]
         longest_text: dict[bytes, int] = {}
         for index in chosen:

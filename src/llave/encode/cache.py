@@ -69,7 +69,7 @@ def _settings(model: "SentenceTransformer") -> list[str]:
     processor: Any = getattr(model, "processor", None) or model.tokenizer
     tokenizer: Any = getattr(processor, "tokenizer", processor)
     texts.append(repr(getattr(processor, "chat_template", None)))
-    parts = (processor, getattr(processor, "image_processor", None))
+    parts = (processor, *(getattr(processor, name, None) for name in ("image_processor", "feature_extractor")))
     texts += [part.to_json_string() for part in parts if part is not None and hasattr(part, "to_json_string")]
     backend = getattr(tokenizer, "backend_tokenizer", None)
     texts.append(_rules(backend) if backend is not None else repr(tokenizer))

@@ -1,5 +1,6 @@
 """The one loop from items to vectors: measure, take what is known, plan batches, load ahead, encode."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,7 @@ from llave.encode.thumbnail import thumbnail
 from llave.encode.tokens import Tokens
 from llave.errors import UserError
 from llave.models.prompts import ModelInput
+from llave.models.sounds import hearing_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -39,7 +41,7 @@ Batch = tuple[int, Sequence[Item]]
 Done = tuple[int, list[Outcome], list[bytes]]
 """A batch's number, and of each of its items what became of it and a thumbnail."""
 Loaded = ModelInput | Refused
-WORDS = {"image": "a picture", "video": "a video"}
+WORDS = {"image": "a picture", "video": "a video", "audio": "a sound"}
 
 
 class Encoder:
@@ -49,7 +51,7 @@ class Encoder:
         model: an open model (:func:`llave.load_model`).
         prompt: before every item that has none of its own, as ``SentenceTransformer.encode`` takes it; None is the
             model's default.
-        reading: how pictures and videos are read.
+        reading: how pictures, videos and sounds are read; what is heard of a sound is the model's own.
         batch_size: items of a forward pass at most.
         tokens_per_batch: tokens of one at most, estimated, padding included; None is :data:`TOKENS_PER_BATCH`.
         raw: texts are for the processor as they are, without template or prompt, see :mod:`llave.models.raw`.
@@ -67,7 +69,7 @@ class Encoder:
     ) -> None:
         self.model = model
         self.prompt = prompt
-        self.reading = reading
+        self.reading = dataclasses.replace(reading, hearing=hearing_of(model))
         self._limits = {
             "max_items": batch_size,
             "max_tokens": tokens_per_batch or TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cuda"]),
@@ -78,6 +80,8 @@ class Encoder:
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
         self.cut = 0
         """Texts so far that are longer than the model reads."""
+        self.cut_sounds = 0
+        """Sounds so far that are longer than the model hears."""
         self._works = False
         self._refused = 0
 
@@ -175,7 +179,8 @@ class Encoder:
         for place, text in zip(todo, texts, strict=True):
             about = measured[place]
             assert isinstance(about, Measured)
-            media = self.tokens.media(items[place].modality, about.size)
+            media = self.tokens.media(items[place].modality, about.size, about.seconds)
+            self.cut_sounds += about.seconds is not None and self.reading.hearing.cuts(about.seconds)
             estimates.append(Estimate(items[place].modality, media, text, about.media))
         if self.tokens.longest is not None:
             room = self.tokens.longest - self.tokens.special - self.tokens.texts([self.prompt or ""])[0]

@@ -61,14 +61,14 @@ class ItemTable:
         return self._rows[number][1]
 
     def path(self, number: int) -> Path | None:
-        """The file of its picture or video, or None."""
+        """The file of its picture, video or sound, or None."""
         return self.item(number).file
 
     def item(self, number: int) -> Item:
         """What is encoded."""
         folder, seen, prompt = self._rows[number]
         image = blank_picture() if seen.image == BLANK else folder.image(seen)
-        return Item(seen.text, image, folder.video(seen), prompt, verbatim=True)
+        return Item(seen.text, image, folder.video(seen), prompt, verbatim=True, audio=folder.audio(seen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class Encoding:
             that cannot be read.
         cached: vectors that the cache had.
         cut: texts among them that are longer than the model reads.
+        cut_sounds: sounds that are longer than it hears.
     """
 
     embedding_UD: NDArray[np.float32]
@@ -93,6 +94,7 @@ class Encoding:
     cut: int
     keys: list[bytes]
     cached: int
+    cut_sounds: int
 
 
 def encode_table(
@@ -135,7 +137,8 @@ def encode_table(
     same_U = _same(measured)
     failed = sum(isinstance(measured[number], Measured) and same_U[number] == number for number in errors)
     keys = [about.key if isinstance(about, Measured) else b"" for about in measured]
-    return Encoding(embedding_UD, errors, same_U, encoded - int(failed), encoder.cut, keys, cached)
+    cut = encoder.cut, keys, cached, encoder.cut_sounds
+    return Encoding(embedding_UD, errors, same_U, encoded - int(failed), *cut)
 
 
 def _same(measured: Sequence[Measured | Refused]) -> NDArray[np.int32]:

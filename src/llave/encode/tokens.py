@@ -1,13 +1,15 @@
-"""Tokens of texts, pictures and videos, counted without the model: for batches of like cost, queues and bills."""
+"""Tokens of texts, pictures, videos and sounds, counted without the model: for batches, queues and bills."""
 
 import copy
 import functools
+import math
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llave.encode.item import Modality
 from llave.errors import DataError
+from llave.models.sounds import hearing_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -21,6 +23,8 @@ SPARE = 32
 """Tokens beyond what a model reads: where a text is cut, the last ones may be others."""
 FRAME_SHARE = 4
 """A frame of a video is pooled to about a quarter of a picture's tokens."""
+MS_PER_TOKEN = 40
+"""Of sound."""
 UNKNOWN_SIZE = (1684, 1190)
 """Height and width of what is not opened to be measured: a page in A4 at 144 dpi."""
 _copies: "weakref.WeakKeyDictionary[SentenceTransformer, tuple[Any, Any]]" = weakref.WeakKeyDictionary()
@@ -30,7 +34,7 @@ _copies: "weakref.WeakKeyDictionary[SentenceTransformer, tuple[Any, Any]]" = wea
 class Tokens:
     """Counts with a copy of the model's tokenizer: the model's own is changed by every call that pads or truncates.
 
-    Counts of pictures and videos are estimates: they decide the order, not the result.
+    Counts of pictures, videos and sounds are estimates: they decide the order, not the result.
 
     Args:
         num_frames: of a video.
@@ -41,6 +45,7 @@ class Tokens:
         self._tokenizer = _copy_of(getattr(self._processor, "tokenizer", self._processor), model)
         self._backend: Any = getattr(self._tokenizer, "backend_tokenizer", None)
         self._num_frames = num_frames
+        self._hearing = hearing_of(model)
         self._picture = functools.lru_cache(maxsize=4096)(self._count_picture)
         self.size = len(self._tokenizer)
         longest = model.max_seq_length
@@ -69,10 +74,14 @@ class Tokens:
                 return text[:size]
         return text
 
-    def media(self, modality: Modality, size: tuple[int, int] | None) -> int:
-        """Tokens of a picture of (height, width), or of a video of such frames."""
+    def media(self, modality: Modality, size: tuple[int, int] | None, seconds: float | None = None) -> int:
+        """Tokens of a picture of (height, width), of a video of such frames, or of a sound of so many seconds."""
         if modality == "text":
             return 0
+        if modality == "audio":
+            heard = self._hearing.seconds if seconds is None else min(seconds, self._hearing.seconds)
+            each = getattr(self._processor, "audio_ms_per_token", None) or MS_PER_TOKEN
+            return max(1, math.ceil(1000 * heard / each))
         tokens = self._picture(size or UNKNOWN_SIZE)
         return tokens if modality == "image" else max(1, self._num_frames * tokens // FRAME_SHARE)
 

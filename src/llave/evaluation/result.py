@@ -135,7 +135,8 @@ class EvalResult:
     Args:
         failed: data sets without a score.
         revisions: the hub's commit of each repository whose files were read, where it can be told.
-        encoded: items that went through the model, of which ``cut`` have a text that is longer than it reads.
+        encoded: items that went through the model, of which ``cut`` have a text that is longer than it reads, and
+            ``cut_sounds`` a sound that is longer than it hears.
         cached: items whose vectors a cache had.
         vectors: a hash of all vectors, bit for bit.
         notes: what was not done as the protocol says.
@@ -155,6 +156,7 @@ class EvalResult:
     cut: int = 0
     vectors: str = ""
     notes: Sequence[str] = ()
+    cut_sounds: int = 0
     compat: str = "strict"
     phases: Mapping[str, float] = field(default_factory=dict)
 
@@ -277,6 +279,7 @@ class EvalResult:
             "vectors": self.vectors,
             "notes": list(self.notes),
             "texts_cut": self.cut,
+            "sounds_cut": self.cut_sounds,
             "seconds": round(self.seconds, 3),
         }
 

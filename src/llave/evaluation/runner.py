@@ -15,7 +15,6 @@ from llave.data.mmeb import RowItem
 from llave.data.video import has_rate
 from llave.encode.cache import KEY_BYTES, EmbeddingCache, model_fingerprint
 from llave.encode.encoder import Encoder
-from llave.encode.item import Item
 from llave.encode.table import Encoding, ItemTable, encode_table
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
@@ -141,6 +140,7 @@ def evaluate(
         encoded=encoding.encoded,
         cached=encoding.cached,
         cut=encoding.cut,
+        cut_sounds=encoding.cut_sounds,
         vectors=hashlib.sha256(encoding.embedding_UD.tobytes()).hexdigest(),
         notes=_notes(table, protocol),
         phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
@@ -169,8 +169,8 @@ def _require(model: "SentenceTransformer", data: TaskData) -> None:
     of_rows = (item for row in data.rows for item in (row.query, *row.candidates[:1]))
     items = {item for item in (*of_rows, *data.corpus[:1]) if item.video or item.audio}
     if any(item.audio for item in items):
-        if "audio" not in Item.__dataclass_fields__:
-            raise Unsupported("sounds, which this version of llave does not embed")
+        if any("#t=" in item.audio for item in items):
+            raise Unsupported("parts of longer sounds, which llave does not cut out")
         if not model.supports("audio"):
             raise Unsupported("sounds, and this model takes none")
     if any(item.video for item in items):

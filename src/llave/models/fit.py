@@ -2,7 +2,7 @@
 
 A picture, however it is given (a Pillow image of any mode, a path, bytes, a ``data:`` address), becomes upright 8-bit
 RGB by the rules of :mod:`llave.data.images`; a text becomes its normal form (:func:`llave.data.identity.normal_text`),
-and a media token written out in it stays a text (:class:`MediaTokens`).
+and a media token written out in it stays a text (:class:`MediaTokens`). A sound becomes mono at the model's rate.
 """
 
 import os
@@ -15,10 +15,13 @@ from PIL import Image
 from sentence_transformers.base.modality import is_image_url_or_path, is_message_dict, is_video_url_or_path
 
 from llave.data.identity import normal_text
-from llave.data.suffixes import FILMS
+from llave.data.sound import Hearing
+from llave.data.suffixes import FILMS, SOUNDS
 from llave.data.video import load_video
+from llave.errors import DataError
 from llave.models.pictures import each_part, fit_picture
 from llave.models.prompts import timed_frames
+from llave.models.sounds import fit_sound
 
 __all__ = ["MediaTokens", "count_media", "fit_input"]
 
@@ -66,17 +69,19 @@ class MediaTokens:
         return self.pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
 
-def fit_input(entry: Any, tokens: MediaTokens, takes: Collection[str]) -> Any:
+def fit_input(entry: Any, tokens: MediaTokens, takes: Collection[str], hearing: Hearing | None = None) -> Any:
     """One input of ``SentenceTransformer.encode`` in the one form.
 
     Args:
-        entry: a text, a picture in any form, a dictionary of text, image and video, a pair of inputs, or messages. The
-            text of a dictionary is put last: templates that keep the order of the parts were trained that way.
+        entry: a text, a picture in any form, the path of a film or sound, a dictionary of text, image, video and audio,
+            a pair of inputs, or messages. The text of a dictionary is put last: templates that keep the order of the
+            parts were trained that way.
         tokens: of the model.
         takes: what the model takes: ``"image"``, ``"video"``; the name of a file of another kind is a text.
+        hearing: what it hears of a sound; None of a model that takes none.
 
     Raises:
-        DataError: a picture or film that cannot be decoded.
+        DataError: a picture, film or sound that cannot be decoded.
     """
     if isinstance(entry, str):
         if "." in entry[-LONGEST_SUFFIX:] or entry.startswith("data:"):
@@ -84,17 +89,23 @@ def fit_input(entry: Any, tokens: MediaTokens, takes: Collection[str]) -> Any:
                 return fit_picture(entry)
             if "video" in takes and _is_film(entry) and os.path.isfile(entry):
                 return {"video": _video(entry)}
+            if hearing is not None and _is_sound(entry) and os.path.isfile(entry):
+                return {"audio": fit_sound(entry, hearing)}
         return tokens.as_text(normal_text(entry))
     if isinstance(entry, Path) and _is_film(str(entry)):
         return {"video": _video(entry)}
+    if isinstance(entry, Path) and _is_sound(str(entry)):
+        if hearing is None:
+            raise DataError(f"{entry}: a sound, and this model takes none")
+        return {"audio": fit_sound(entry, hearing)}
     if isinstance(entry, (Image.Image, Path, bytes)):
         return fit_picture(entry)
     if isinstance(entry, dict) and not is_message_dict(entry):
-        fitted = {key: _part(key, value, tokens) for key, value in entry.items() if key != "text"}
-        return {**fitted, "text": _part("text", entry["text"], tokens)} if "text" in entry else fitted
+        fitted = {key: _part(key, value, tokens, hearing) for key, value in entry.items() if key != "text"}
+        return {**fitted, "text": _part("text", entry["text"], tokens, hearing)} if "text" in entry else fitted
     if isinstance(entry, (tuple, list)) and len(entry) == _PAIR and not any(map(is_message_dict, entry)):
-        return type(entry)(fit_input(part, tokens, takes) for part in entry)
-    return each_part(entry, lambda key, value: _part(key, value, tokens))
+        return type(entry)(fit_input(part, tokens, takes, hearing) for part in entry)
+    return each_part(entry, lambda key, value: _part(key, value, tokens, hearing))
 
 
 def count_media(entry: Any, kind: str) -> int:
@@ -112,16 +123,23 @@ def count_media(entry: Any, kind: str) -> int:
     return len(value) if several else 1
 
 
-def _part(key: str, value: Any, tokens: MediaTokens) -> Any:
+def _part(key: str, value: Any, tokens: MediaTokens, hearing: Hearing | None) -> Any:
     if key == "text":
         return tokens.as_text(normal_text(value)) if isinstance(value, str) else value
     if key == "image":
         return [fit_picture(one) for one in value] if isinstance(value, (list, tuple)) else fit_picture(value)
+    if key == "audio" and hearing is not None:
+        several = isinstance(value, (list, tuple)) and not all(isinstance(one, (int, float)) for one in value)
+        return [fit_sound(one, hearing) for one in value] if several else fit_sound(value, hearing)
     return _video(value) if key == "video" else value
 
 
 def _is_film(name: str) -> bool:
     return is_video_url_or_path(name) or os.path.splitext(name)[1].lower() in FILMS
+
+
+def _is_sound(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SOUNDS
 
 
 def _video(video: Any) -> Any:

@@ -12,6 +12,7 @@ from sentence_transformers.base.modality import InputFormatter
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
 from llave.data.identity import normal_text
+from llave.data.sound import Hearing
 from llave.errors import DataError, UserError
 from llave.models import towers
 from llave.models.bare import lay_out
@@ -20,6 +21,7 @@ from llave.models.families import UNKNOWN, Family, PoolingMode, family_of
 from llave.models.fit import MediaTokens, count_media, fit_input
 from llave.models.pooled import UNLIMITED, pooled, take_videos
 from llave.models.prompts import stacked
+from llave.models.sounds import hearing_of, is_cut
 
 __all__ = ["SOUNDS", "Cuts", "EmbeddingModel", "Fusion", "Prompt"]
 
@@ -33,10 +35,12 @@ SOUNDS = "num_sounds_per_sample"
 
 @dataclass(slots=True)
 class Cuts:
-    """Texts that were longer than the model reads, and the tokens that it did not read, since it was opened."""
+    """Since a model was opened: texts that were longer than it reads, the tokens that it did not read, and sounds that
+    were longer than it hears."""
 
     texts: int = 0
     tokens: int = 0
+    sounds: int = 0
 
 
 class EmbeddingModel(SentenceTransformer):
@@ -129,7 +133,8 @@ class EmbeddingModel(SentenceTransformer):
                 the model has a chat template, otherwise words before a text.
 
         Raises:
-            DataError: a picture that cannot be decoded, or a picture and a prompt that leave no room for the text.
+            DataError: a picture or sound that cannot be decoded, or a picture and a prompt that leave no room for the
+                text.
         """
         fitted = self._fitted(inputs)
         features, cut = self._preprocess(fitted, prompt, kwargs)
@@ -139,6 +144,7 @@ class EmbeddingModel(SentenceTransformer):
         ):
             if values in features and counts not in features:
                 features[counts] = torch.tensor([count_media(entry, kind) for entry in fitted])
+        self.cuts.sounds += sum(is_cut(entry, self.hearing) for entry in fitted)
         self.cuts.texts += len(cut)
         self.cuts.tokens += sum(cut.values())
         return features
@@ -152,7 +158,7 @@ class EmbeddingModel(SentenceTransformer):
 
     def _fitted(self, inputs: Sequence[Any]) -> list[Any]:
         """Inputs in the one form; the times of a video's frames only where the model is told them."""
-        fitted = [fit_input(entry, self._media_tokens, self._takes) for entry in inputs]
+        fitted = [fit_input(entry, self._media_tokens, self._takes, self.hearing) for entry in inputs]
         if self.family.timed:
             return fitted
         return [
@@ -267,6 +273,11 @@ class EmbeddingModel(SentenceTransformer):
     @cached_property
     def _takes(self) -> list[str]:
         return [kind for kind in ("image", "video", "audio") if self.supports(kind)]
+
+    @cached_property
+    def hearing(self) -> Hearing | None:
+        """What it hears of a sound; None of a model that takes none."""
+        return hearing_of(self[0]) if "audio" in self._takes else None
 
     @cached_property
     def _media_tokens(self) -> MediaTokens:

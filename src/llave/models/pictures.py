@@ -45,7 +45,7 @@ def each_part(entry: Any, part: Callable[[str, Any], Any]) -> Any:
     if not isinstance(content, (list, tuple)):
         return entry
     parts = [
-        {**one, **{key: part(key, one[key]) for key in ("text", "image", "video") if key in one}}
+        {**one, **{key: part(key, one[key]) for key in ("text", "image", "video", "audio") if key in one}}
         if isinstance(one, dict)
         else one
         for one in content

@@ -1,20 +1,31 @@
-"""From a text, a picture and frames to what ``SentenceTransformer.encode`` takes."""
+"""From a text, a picture, frames and a sound to what ``SentenceTransformer.encode`` takes."""
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from llave.data.mmeb import strip_placeholder
+from llave.data.sound import Sound
 from llave.errors import DataError, UserError
+from llave.models.sounds import sound_input
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["ModelInput", "model_input", "num_frames_of", "require_video", "stack_frames", "stacked", "timed_frames"]
+__all__ = [
+    "ModelInput",
+    "model_input",
+    "num_frames_of",
+    "require_audio",
+    "require_video",
+    "stack_frames",
+    "stacked",
+    "timed_frames",
+]
 
 TICKS = 1000.0
 """A second's, where times of frames are told."""
@@ -30,22 +41,26 @@ def model_input(
     image: Image.Image | None,
     *,
     video: Sequence[Image.Image] | None = None,
+    audio: Sound | None = None,
     prompt: str = "",
     verbatim: bool = False,
 ) -> ModelInput:
-    """Combine a prompt, an MMEB text and a decoded picture or the frames of a video.
+    """Combine a prompt, an MMEB text and a decoded picture, the frames of a video, or a sound.
 
     Args:
         verbatim: the text is taken as it is, without the prompt.
 
     Raises:
-        DataError: nothing of all that, or both a picture and a video.
+        DataError: nothing of all that, or two of picture, video and sound.
     """
     if not verbatim:
         text = (prompt + strip_placeholder(text)).strip()
+    if sum(media is not None for media in (image, video or None, audio)) > 1:
+        raise DataError("an item has more than one of a picture, a video and a sound")
+    if audio is not None:
+        heard = sound_input(audio)
+        return {"audio": heard, "text": text} if text else {"audio": heard}
     if video:
-        if image is not None:
-            raise DataError("an item has both a picture and a video")
         frames = timed_frames(video)
         return {"video": frames, "text": text} if text else {"video": frames}
     if image is None:
@@ -101,6 +116,17 @@ def require_video(model: "SentenceTransformer") -> None:
     Raises:
         UserError: the model takes no video.
     """
-    if not model.supports("video"):
+    _require(model, "video", "video")
+
+
+def require_audio(model: "SentenceTransformer") -> None:
+    """The same of sounds."""
+    _require(model, "audio", "sound")
+
+
+def _require(model: "SentenceTransformer", kind: Literal["video", "audio"], word: str) -> None:
+    if not model.supports(kind):
         takes = sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message")
-        raise UserError(f"this model takes no video, only {', '.join(takes)}; choose one that does, or other data sets")
+        raise UserError(
+            f"this model takes no {word}, only {', '.join(takes)}; choose one that does, or other data sets"
+        )

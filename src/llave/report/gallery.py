@@ -62,7 +62,7 @@ def _part(item: RowItem, path: Path | None, score: float | None, thumbnails: Thu
     return {
         "score": score,
         "text": text,
-        "kind": "video" if item.video else "picture",
-        "name": item.video or item.image if path is not None else "",
-        "image": thumbnails.of(path, video=bool(item.video)),
+        "kind": "video" if item.video else "sound" if item.audio else "picture",
+        "name": item.video or item.audio or item.image if path is not None else "",
+        "image": thumbnails.of(None if item.audio else path, video=bool(item.video)),
     }

@@ -35,11 +35,11 @@ def build_index(
     from llave.models.open import load_model
 
     options = options or BuildOptions()
-    collection = open_collection(source, columns)
     there = Index.exists(path)
     if isinstance(model, str | Path):
         dtype = read_info(Path(path)).dtype if there else eval_dtype(None, None)
         model = load_model(model, dtype=dtype)
+    collection = open_collection(source, columns, sounds=model.supports("audio"))
     if there:
         index = Index.open(path, qdrant=options.qdrant)
         index.use_model(model)

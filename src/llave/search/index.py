@@ -175,6 +175,7 @@ class Index:
         query: "str | Item | NDArray[np.float32] | None" = None,
         *,
         image: "str | Path | bytes | Image.Image | None" = None,
+        audio: str | Path | bytes | None = None,
         weight: float | None = None,
         like: str | None = None,
         limit: int = 24,
@@ -188,7 +189,8 @@ class Index:
         Args:
             query: a text, an item, or a vector (D,) of any length above 0; scores are cosines.
             image: a picture to look for; with a text, the model relates the two ("this, but in red").
-            weight: share of the picture between the vectors of text and picture; None lets the model fuse them.
+            audio: a sound to look for.
+            weight: share of the picture or sound beside the text's vector; None lets the model fuse them.
             like: the id, path or key of an item whose neighbours are wanted, instead of all these.
             offset: leave out so many of the best.
             filter: such as ``"artist = noto and year >= 2000"``.
@@ -200,7 +202,7 @@ class Index:
         """
         conditions = _parsed(filter)
         if like is not None:
-            if query is not None or image is not None:
+            if query is not None or image is not None or audio is not None:
                 raise UserError("`like` stands alone: an item's neighbours, without a query")
             query, itself = self._neighbour(like)
             exclude = [*exclude, itself]
@@ -208,7 +210,7 @@ class Index:
             from llave.search.query import embed_query
 
             prompt = self.info.prompts["query"]
-            query = embed_query(self.use_model(), query or "", image=image, weight=weight, prompt=prompt)
+            query = embed_query(self.use_model(), query or "", image=image, audio=audio, weight=weight, prompt=prompt)
         query_D = self._unit(query)
         wanted = limit + offset + len(exclude)
         if wanted > MANY:  # a store makes room for all that are asked for, several times over

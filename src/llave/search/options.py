@@ -60,6 +60,7 @@ class BuildReport:
         left_out: what the source holds and no item was made of: how much of it, by what it is.
         notes: how the source was read, where that was not certain.
         cut: texts that are longer than the model reads.
+        cut_sounds: sounds that are longer than it hears.
     """
 
     added: int = 0
@@ -72,6 +73,7 @@ class BuildReport:
     left_out: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     cut: int = 0
+    cut_sounds: int = 0
 
     def __str__(self) -> str:
         parts = [

@@ -1,4 +1,4 @@
-"""What is searched for: a text, a picture, both, or more of an item."""
+"""What is searched for: a text, a picture or a sound, a text with either, or more of an item."""
 
 import warnings
 from pathlib import Path
@@ -40,6 +40,7 @@ def embed_query(
     query: str | Item = "",
     *,
     image: str | Path | bytes | Image.Image | None = None,
+    audio: str | Path | bytes | None = None,
     weight: float | None = None,
     prompt: str = "",
 ) -> NDArray[np.float32]:
@@ -48,30 +49,37 @@ def embed_query(
     Args:
         query: a text, or an item that is one already.
         image: a picture, with or without a text.
-        weight: share of the picture between two vectors, one of the text and one of the picture; None gives both to
-            the model at once, which relates them ("this, but in red").
+        audio: a sound, with or without a text.
+        weight: share of the picture or sound between two vectors, its own and one of the text; None gives both to the
+            model at once, which relates them ("this, but in red").
         prompt: before the query, as sentence-transformers takes it.
 
     Raises:
-        UserError: neither text nor picture, a weight without both, or what the model does not take.
+        UserError: nothing to search for, both a picture and a sound, a weight without a text and one of these, or what
+            the model does not take.
     """
     if isinstance(query, Item):
-        if image is not None:
-            raise UserError("the query is an item already; put the picture into it")
+        if image is not None or audio is not None:
+            raise UserError("the query is an item already; put the picture or sound into it")
         items = [query]
     else:
-        if not query.strip() and image is None:
-            raise UserError("nothing to search for: give a text, a picture, or both")
-        if weight is not None and (image is None or not query.strip()):
-            raise UserError("a weight is between a text and a picture; give both, or leave it out")
         picture = Path(image) if isinstance(image, str) else image
-        items = [Item(query, picture)] if weight is None else [Item(query), Item(image=picture)]
+        sound = Path(audio) if isinstance(audio, str) else audio
+        if not query.strip() and picture is None and sound is None:
+            raise UserError("nothing to search for: give a text, a picture, a sound, or a text with either")
+        if weight is not None and (not query.strip() or (picture is None and sound is None)):
+            raise UserError("a weight is between a text and a picture or sound; give both, or leave it out")
+        items = [Item(query, picture, audio=sound)]
+        if weight is not None:
+            items = [Item(query), Item(image=picture, audio=sound)]
     vectors = []
     encoder = Encoder(model, prompt=prompt)
     for outcome in encoder(items):
         if isinstance(outcome, Refused):
             raise UserError(f"the query cannot be embedded: {outcome}")
         vectors.append(outcome)
+    if encoder.cut_sounds:
+        warnings.warn(f"only the first {encoder.reading.hearing.seconds:g} s of the sound are heard", stacklevel=2)
     if encoder.cut:
         warnings.warn(f"the query is longer than the {model.max_seq_length} tokens that the model reads", stacklevel=2)
     return vectors[0] if weight is None else combine(vectors[0], vectors[1], weight)

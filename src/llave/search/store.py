@@ -22,10 +22,10 @@ class Row:
         id: unique in the index.
         source: the folder or table it comes from.
         key: its name there.
-        kind: text, image, video or page.
+        kind: text, image, video, audio or page.
         text: of the item.
         path: shown to people; of a table without files it is empty.
-        file: path of the picture, page or video relative to the source's folder; empty where there is none.
+        file: path of the picture, page, video or sound relative to the source's folder; empty where there is none.
         stamp: equal as long as the file surely has not changed.
         content: hash of what the model saw.
         digest: hash of name and fields.

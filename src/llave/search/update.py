@@ -137,7 +137,7 @@ class _Run:
         self.report.removed = len(gone)
         self.report.left_out = dict(collection.left_out)
         self.report.notes = [*collection.notes, *self.schema.settle(complete=not self.hidden)]
-        self.report.cut = self.encoder.cut
+        self.report.cut, self.report.cut_sounds = self.encoder.cut, self.encoder.cut_sounds
         return self.report
 
     def _chunk(self, chunk: list[Entry | BadEntry]) -> None:

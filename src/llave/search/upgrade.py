@@ -48,6 +48,7 @@ class UpgradeReport:
         left_out: what the sources hold and no item was made of.
         notes: how they were read, where that was not certain.
         cut: texts that are longer than the model reads.
+        cut_sounds: sounds that are longer than it hears.
     """
 
     items: int = 0
@@ -58,6 +59,7 @@ class UpgradeReport:
     left_out: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     cut: int = 0
+    cut_sounds: int = 0
 
 
 def upgrade_index(
@@ -164,7 +166,8 @@ def _embed(
     report = UpgradeReport()
     there = [source for source in sources if source.there]
     for source in there:
-        collection, takeover = open_collection(source.path, source.columns), Takeover(new, source)
+        collection = open_collection(source.path, source.columns, sounds=model.supports("audio"))
+        takeover = Takeover(new, source)
         quiet = dataclasses.replace(options, allow_empty=True)
         found = follow_source(new, model, collection, source, quiet, takeover, work)
         report.embedded += found.added + found.changed
@@ -173,6 +176,7 @@ def _embed(
         report.left_out.update(found.left_out)
         report.notes += found.notes
         report.cut += found.cut
+        report.cut_sounds += found.cut_sounds
     paths = {source.path for source in there}  # others were moved or removed since a call before was killed
     columns = new.store.column(["id", "source"])
     rows = zip(columns["id"], columns["source"], strict=True)

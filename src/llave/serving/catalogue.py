@@ -183,8 +183,8 @@ def item(hit: "Hit") -> dict[str, Any]:
         "text": hit.text,
         "path": hit.path,
         "fields": hit.fields,
-        "thumbnail": None if hit.kind == "text" else _address(hit, "thumbnail"),
-        "content": _address(hit, "content") if hit.kind == "image" else None,
+        "thumbnail": None if hit.kind in ("text", "audio") else _address(hit, "thumbnail"),
+        "content": _address(hit, "content") if hit.kind in ("image", "audio") else None,
     }
 
 

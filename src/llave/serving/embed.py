@@ -52,11 +52,11 @@ async def embed(service: Service, model: Served, entries: Sequence[Entry], *, tr
 def _check(entry: Entry, engine: Engine, most: int) -> None:
     if len(entry.text) > most:
         raise bad_request(f"a text of {len(entry.text):,} characters, and at most {most:,} are allowed", entry.place)
-    for name, given in (("image", entry.image), ("video", entry.video)):
+    for name, given in (("image", entry.image), ("video", entry.video), ("audio", entry.audio)):
         if given is not None and name not in engine.modalities:
             raise bad_request(f"this model takes {', '.join(engine.modalities)}, no {name}", entry.place)
-    if entry.image is not None and entry.video is not None:
-        raise bad_request("an item has both a picture and a video; send two items", entry.place)
+    if sum(given is not None for given in (entry.image, entry.video, entry.audio)) > 1:
+        raise bad_request("an item has more than one of a picture, a video and a sound; send two items", entry.place)
 
 
 class _Request:
@@ -73,7 +73,7 @@ class _Request:
 
     async def run(self, entries: Sequence[Entry], claim: Claim) -> list[Vector]:
         found: dict[int, Vector] = {}
-        texts = [number for number, entry in enumerate(entries) if entry.image is None and entry.video is None]
+        texts = [number for number, entry in enumerate(entries) if not entry.has_media]
         items = await self._texts([entries[n] for n in texts], claim)
 
         async def text_vectors() -> None:
@@ -99,18 +99,25 @@ class _Request:
         return [found[number] for number in range(len(entries))]
 
     async def _media(self, entry: Entry, claim: Claim) -> Vector:
-        async with self._service.media.decoded(entry, self._turns) as (item, about, loaded):
+        async with self._service.media.decoded(entry, self._turns, self._engine.hearing) as (item, about, loaded):
             prepared = await self._prepare(entry, item, about, loaded, claim)
             return (await self._vectors([entry], [prepared]))[0]
 
     async def _prepare(self, entry: Entry, item: Item, about: Measured, loaded: ModelInput, claim: Claim) -> Prepared:
-        height, width, frames = _extent(loaded)
+        size, num_bytes = _extent(loaded)
+        heard = self._engine.hearing
+        if about.seconds is not None and heard.cuts(about.seconds) and not self._truncate:
+            message = (
+                f"a sound of {about.seconds:.1f} s, and the model hears {heard.seconds:g} s; shorten it or leave it to "
+                "`truncate`"
+            )
+            raise bad_request(message, entry.place, "context_length_exceeded")
         [words] = await self._beside(len(item.words), lambda: self._count([item.words], entry.prompt))
-        media = self._engine.tokens.media(item.modality, (height, width))
+        media = self._engine.tokens.media(item.modality, size, about.seconds)
         tokens = self._shown(words + media, entry)
         claim.add("tokens", tokens)
         key = (item.modality, entry.prompt, about.key)
-        return Prepared(key, item.modality, loaded, tokens, entry.prompt, 3 * height * width * frames)
+        return Prepared(key, item.modality, loaded, tokens, entry.prompt, num_bytes)
 
     async def _texts(self, entries: Sequence[Entry], claim: Claim) -> list[Prepared]:
         if not entries:
@@ -174,10 +181,13 @@ class _Request:
         raise bad_request("the model does not take this item", entry.place, "invalid_item")
 
 
-def _extent(loaded: ModelInput) -> tuple[int, int, int]:
-    """Height and width of a decoded picture or of a video's frames, and their number."""
+def _extent(loaded: ModelInput) -> tuple[tuple[int, int] | None, int]:
+    """(height, width) of a decoded picture or of a video's frames, and the bytes of what is decoded."""
     media: Any = loaded["image"] if isinstance(loaded, dict) and "image" in loaded else loaded
+    if isinstance(media, dict) and "audio" in media:
+        return None, media["audio"]["array"].nbytes
     if isinstance(media, dict):
-        frames, height, width, _ = stacked(media["video"]).shape
-        return height, width, frames
-    return media.height, media.width, 1
+        video = stacked(media["video"])
+        _, height, width, _ = video.shape
+        return (height, width), video.nbytes
+    return (media.height, media.width), 3 * media.height * media.width

@@ -13,6 +13,7 @@ from llave.encode.item import Modality
 from llave.encode.tokens import Tokens
 from llave.errors import DataError, UserError
 from llave.models.prompts import ModelInput
+from llave.models.sounds import hearing_of
 from llave.serving.batcher import BatchPlan
 from llave.serving.errors import bad_request
 from llave.serving.limits import Limits
@@ -25,6 +26,7 @@ __all__ = ["Engine", "trained_dimensions"]
 PICTURES_ON_CPU = 16
 """More in a batch are no faster on a CPU, and the next text would wait for them."""
 VIDEOS = 4
+SOUNDS = 16
 PADDING = {"cpu": (64, 0.1), "cuda": (4096, 0.5)}
 """Tokens and share of padding in a batch. A forward pass of the nano model costs as much as about 45 more tokens on a
 CPU; a GPU has idle units until thousands."""
@@ -73,6 +75,7 @@ class Engine:
             raise UserError(f"dimensions: each must be between 1 and {whole}, the length of this model's vectors")
         self.dimensions = sorted({*dimensions, whole})
         self.modalities = sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message")
+        self.hearing = hearing_of(model)
         self.num_frames = num_frames
         self.tokens = Tokens(model, num_frames)
         self._forwards: dict[Modality, Forward] = {}
@@ -101,7 +104,12 @@ class Engine:
         padding, share = PADDING["cpu" if kind == "cpu" else "cuda"]
         return BatchPlan(
             tokens=limits.batch_tokens or TOKENS_PER_BATCH.get(kind, TOKENS_PER_BATCH["cuda"]),
-            items={"text": limits.batch_items, "image": min(pictures, limits.batch_items), "video": VIDEOS},
+            items={
+                "text": limits.batch_items,
+                "image": min(pictures, limits.batch_items),
+                "video": VIDEOS,
+                "audio": SOUNDS,
+            },
             padding=padding,
             padding_share=share,
         )

@@ -1,4 +1,4 @@
-"""From a request's forms to entries: one text, at most one picture or video, and the prompt before them."""
+"""From a request's forms to entries: one text, at most one picture, video or sound, and the prompt before them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from llave.encode.tokens import Tokens
 from llave.errors import DataError
 from llave.serving.errors import bad_request
 from llave.serving.schema import (
+    AudioUrlPart,
     CohereRequest,
     ContentObject,
     EmbeddingRequest,
@@ -15,6 +16,8 @@ from llave.serving.schema import (
     ObjectInput,
     Part,
     TextPart,
+    Url,
+    VideoBase64Part,
     VideoUrlPart,
 )
 
@@ -38,6 +41,12 @@ class Entry:
     image: Reference | None = None
     video: Reference | None = None
     prompt: str | None = None
+    audio: Reference | None = None
+
+    @property
+    def has_media(self) -> bool:
+        """Whether there is anything to decode."""
+        return self.image is not None or self.video is not None or self.audio is not None
 
 
 def of_openai(request: EmbeddingRequest, tokens: Tokens, prompt: str | None) -> list[Entry]:
@@ -76,11 +85,9 @@ def _before(instruction: str) -> str:
 
 def _of_item(place: str, item: object, modality: str, tokens: Tokens, prompt: str | None) -> Entry:
     if isinstance(item, str):
-        if modality == "image":
-            return Entry(place, image=item, prompt=prompt)
-        return Entry(place, video=item, prompt=prompt) if modality == "video" else Entry(place, item, prompt=prompt)
+        return Entry(place, prompt=prompt, **{modality: item})
     if isinstance(item, ObjectInput):
-        return Entry(place, item.text or "", item.image, item.video, prompt)
+        return Entry(place, item.text or "", item.image, item.video, prompt, item.audio)
     if isinstance(item, ContentObject):
         return _of_parts(place, _parts(item.content), prompt)
     assert isinstance(item, list)
@@ -96,20 +103,27 @@ def _parts(content: str | Sequence[Part]) -> Sequence[Part]:
 
 def _of_parts(place: str, parts: Iterable[Part], prompt: str | None) -> Entry:
     texts: list[str] = []
-    image: str | None = None
-    video: str | None = None
+    media: dict[str, str] = {}
     for part in parts:
         if isinstance(part, TextPart):
             texts.append(part.text)
             continue
-        if image is not None or video is not None:
-            raise bad_request("one vector takes one picture or one video; send more items", place)
+        if media:
+            raise bad_request("one vector takes one picture, one video or one sound; send more items", place)
         if isinstance(part, ImageUrlPart):
-            image = part.image_url if isinstance(part.image_url, str) else part.image_url.url
+            media["image"] = _address(part.image_url)
         elif isinstance(part, ImageBase64Part):
-            image = part.image_base64
+            media["image"] = part.image_base64
         elif isinstance(part, VideoUrlPart):
-            video = part.video_url if isinstance(part.video_url, str) else part.video_url.url
+            media["video"] = _address(part.video_url)
+        elif isinstance(part, VideoBase64Part):
+            media["video"] = part.video_base64
+        elif isinstance(part, AudioUrlPart):
+            media["audio"] = _address(part.audio_url)
         else:
-            video = part.video_base64
-    return Entry(place, "\n".join(texts), image, video, prompt)
+            media["audio"] = part.input_audio.data
+    return Entry(place, "\n".join(texts), prompt=prompt, **media)
+
+
+def _address(given: str | Url) -> str:
+    return given if isinstance(given, str) else given.url

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from llave.data.sound import SoundLimits
 from llave.data.video_limits import VideoLimits
 
 __all__ = ["MAX_HEAD", "MIB", "Limits"]
@@ -10,6 +11,7 @@ MIB = 1 << 20
 MAX_HEAD = 16 * 1024
 """Bytes of a request's line and headers."""
 VIDEOS = VideoLimits(num_bytes=24 * MIB, num_frames=3600, pixels=1920 * 1200, seconds=15.0)
+SOUNDS = SoundLimits(num_bytes=24 * MIB, seconds=15.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +33,18 @@ class Limits:
         pixels: of one picture; a large one is decoded reduced.
         picture_seconds: to decode one that is large or may be slow.
         videos: limits of one video.
-        remote_seconds: to fetch one picture or video, where that is allowed.
+        sounds: limits of one audio file.
+        remote_seconds: to fetch one picture, video or sound, where that is allowed.
         queue_items: admitted at a time, waiting or in work.
         queue_tokens: of those, estimated.
         queue_bytes: of their decoded pictures and frames.
         batch_items: of one forward pass.
         batch_pictures: of one forward pass that has pictures; None fits the device.
         batch_tokens: of one forward pass, padding included; None fits the device.
-        decoders: pictures decoded at a time; besides, on half of the cores at most, as many slow ones, and videos.
-        media_at_once: pictures and videos of one request that are read at a time, so that others have their turn.
+        decoders: pictures decoded at a time; besides, on half of the cores at most, as many slow ones, videos and
+            sounds.
+        media_at_once: of the pictures, videos and sounds of one request, those that are read at a time, so that others
+            have their turn.
     """
 
     body_bytes: int = 32 * MIB
@@ -56,6 +61,7 @@ class Limits:
     pixels: int = 100_000_000
     picture_seconds: float = 10.0
     videos: VideoLimits = VIDEOS
+    sounds: SoundLimits = SOUNDS
     remote_seconds: float = 10.0
     queue_items: int = 4096
     queue_tokens: int = 1_000_000

@@ -1,11 +1,12 @@
-"""Pictures and videos from clients that are not trusted: read, checked and decoded within bounds.
+"""Pictures, videos and sounds from clients that are not trusted: read, checked and decoded within bounds.
 
-A file has to be JPEG, PNG, WebP or GIF (or a film), its pixels are counted before they are decoded, and decoding runs
-in a few threads: some for what is quick, others for what is large or may be slow, so that the one does not wait for the
-other. What a library says of a bad file stays in the log: it may name addresses in memory.
+A file has to be JPEG, PNG, WebP or GIF (or a film, or a sound), its pixels are counted before they are decoded, and
+decoding runs in a few threads: some for what is quick, others for what is large or may be slow, so that the one does
+not wait for the other. What a library says of a bad file stays in the log: it may name addresses in memory.
 """
 
 import asyncio
+import dataclasses
 import os
 import re
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,7 @@ from llave.data.decode import checked, decoded_size
 from llave.data.formats.read import read_structure
 from llave.data.formats.structure import Structure, Unreadable
 from llave.data.inline import read_inline
+from llave.data.sound import Hearing
 from llave.encode.item import Item, Measured, Reading
 from llave.errors import DataError
 from llave.models.prompts import ModelInput
@@ -32,6 +34,8 @@ __all__ = ["FORMATS", "Media"]
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUICK = 4_000_000
 """Pixels, times the passes over them, that a decoder does in some 50 ms."""
+FLOAT = 4
+"""Bytes of a sample."""
 SMALL = 1 << 16
 """Base64 of at most so many characters, and the head of a file of so many bytes, are read at once, not in a thread."""
 _ADDRESS = re.compile(r"(?!data:)[a-z][a-z0-9+.-]{0,20}:", re.ASCII | re.IGNORECASE)
@@ -50,7 +54,11 @@ class Media:
         self._limits = limits
         self._remote = remote
         self._reading = Reading(
-            num_frames=num_frames, max_pixels=limits.pixels, seconds=limits.picture_seconds, videos=limits.videos
+            num_frames=num_frames,
+            max_pixels=limits.pixels,
+            seconds=limits.picture_seconds,
+            videos=limits.videos,
+            sounds=limits.sounds,
         )
         slow = max(1, min(limits.decoders, (os.cpu_count() or 2) // 2))
         self._quick = _Lane("decode", limits.decoders, limits.queue_bytes // 4)
@@ -58,7 +66,7 @@ class Media:
 
     @property
     def held(self) -> int:
-        """Bytes of decoded pictures and frames."""
+        """Bytes of decoded pictures, frames and sounds."""
         return self._quick.memory.held + self._slow.memory.held
 
     def close(self) -> None:
@@ -101,33 +109,43 @@ class Media:
             ApiError: an empty text.
         """
         item = Item(entry.text, prompt=entry.prompt)
-        return item, self._load(item, entry.place)
+        try:
+            return item, item.load(self._reading)
+        except DataError:
+            raise bad_request("an empty text, and no picture, video or sound", entry.place, "empty_item") from None
 
     @asynccontextmanager
-    async def decoded(self, entry: Entry, turns: asyncio.Semaphore) -> AsyncIterator[tuple[Item, Measured, ModelInput]]:
-        """The item of an entry with a picture or video, decoded; its memory is counted until the end of the block.
+    async def decoded(
+        self, entry: Entry, turns: asyncio.Semaphore, hearing: Hearing
+    ) -> AsyncIterator[tuple[Item, Measured, ModelInput]]:
+        """The item of an entry with a picture, video or sound, decoded; its memory is counted to the end of the block.
 
         Args:
             turns: of its request, taken until the item is decoded.
+            hearing: of the model.
 
         Raises:
-            ApiError: not a picture of an allowed format and size, or not a whole video within the limits.
+            ApiError: not a picture of an allowed format and size, or not a whole video or sound within the limits.
         """
+        reading = dataclasses.replace(self._reading, hearing=hearing)
         async with AsyncExitStack() as held:
             async with turns:
-                item, lane, pixels = await self._read(entry)
-                await held.enter_async_context(lane.memory.hold(pixels * 3))
-                found = await lane.run(lambda: (item, item.measure(self._reading), self._load(item, entry.place)))
+                item, lane, size = await self._read(entry, hearing)
+                await held.enter_async_context(lane.memory.hold(size))
+                found = await lane.run(lambda: (item, *self._decode(item, entry.place, reading)))
             yield found
 
-    async def _read(self, entry: Entry) -> tuple[Item, "_Lane", int]:
-        """The item, where it is decoded, and how many pixels that keeps."""
+    async def _read(self, entry: Entry, hearing: Hearing) -> tuple[Item, "_Lane", int]:
+        """The item, where it is decoded, and how many bytes that keeps."""
         limits = self._limits
+        if entry.audio is not None:
+            data = await self.read(entry.audio, entry.place, most=limits.sounds.num_bytes)
+            return Item(entry.text, prompt=entry.prompt, audio=data), self._slow, hearing.samples * FLOAT
         if entry.image is None:
             assert entry.video is not None
             data = await self.read(entry.video, entry.place, most=limits.videos.num_bytes)
             pixels = self._reading.num_frames * limits.videos.kept_pixels
-            return Item(entry.text, video=data, prompt=entry.prompt), self._slow, pixels
+            return Item(entry.text, video=data, prompt=entry.prompt), self._slow, pixels * 3
         data = await self.read(entry.image, entry.place, most=limits.media_bytes)
         if len(data) <= SMALL:
             structure = self._measure(data, entry.place)
@@ -135,18 +153,17 @@ class Media:
             structure = await self._quick.run(lambda: self._measure(data, entry.place))
         height, width = decoded_size(structure)
         lane = self._quick if structure.pixels * structure.passes <= QUICK else self._slow
-        return Item(entry.text, data, prompt=entry.prompt), lane, height * width
+        return Item(entry.text, data, prompt=entry.prompt), lane, height * width * 3
 
-    def _load(self, item: Item, place: str) -> ModelInput:
-        """What the model takes. What a library says of a bad file is not for strangers."""
+    def _decode(self, item: Item, place: str, reading: Reading) -> tuple[Measured, ModelInput]:
+        """What tells equal ones, and what the model takes. What a library says of a bad file is not for strangers."""
         try:
-            return item.load(self._reading)
+            return item.measure(reading), item.load(reading)
         except Exception as error:
             if item.modality == "image":
                 raise bad_request("the picture is truncated or corrupt", place, "invalid_image") from None
-            if item.modality == "video":
-                raise bad_request(_public_reason(str(error), item.num_bytes), place, "invalid_video") from None
-            raise bad_request("an empty text, and no picture or video", place, "empty_item") from None
+            reason = _public_reason(item.modality, str(error), item.num_bytes)
+            raise bad_request(reason, place, f"invalid_{item.modality}") from None
 
     def _measure(self, data: bytes, place: str) -> Structure:
         """What can be read of a picture without decoding it."""
@@ -181,6 +198,6 @@ def _inline(text: str, place: str) -> bytes:
         raise bad_request(str(error), place, "invalid_base64") from None
 
 
-def _public_reason(message: str, num_bytes: int) -> str:
-    """Our own words about a video, without what a library said in brackets."""
-    return "video: " + re.sub(r" \([^)]*\)", "", message.removeprefix(f"{num_bytes:,} bytes: "))
+def _public_reason(modality: str, message: str, num_bytes: int) -> str:
+    """Our own words about a video or sound, without what a library said in brackets."""
+    return f"{modality}: " + re.sub(r" \([^)]*\)", "", message.removeprefix(f"{num_bytes:,} bytes: "))

@@ -8,15 +8,18 @@ from llave.serving.form import Form
 
 __all__ = [
     "MAX_ITEMS",
+    "AudioUrlPart",
     "CohereRequest",
     "ContentObject",
     "EmbeddingRequest",
     "ImageBase64Part",
     "ImageUrlPart",
+    "InputAudioPart",
     "Message",
     "ObjectInput",
     "Part",
     "TextPart",
+    "Url",
     "VideoBase64Part",
     "VideoUrlPart",
 ]
@@ -82,9 +85,33 @@ class VideoBase64Part(Form):
     video_base64: StrictStr
 
 
+class AudioUrlPart(Form):
+    """A sound by its address."""
+
+    type: Literal["audio_url"]
+    audio_url: Address
+
+
+class AudioData(Form):
+    """An audio file in base64; which format it has is told from the file."""
+
+    data: StrictStr
+    format: Name | None = None
+
+
+class InputAudioPart(Form):
+    """A sound as OpenAI's chat takes it."""
+
+    type: Literal["input_audio"]
+    input_audio: AudioData
+
+
+PARTS = ("text", "image_url", "image_base64", "video_url", "video_base64", "audio_url", "input_audio")
+
+
 def _kind_of_part(value: Any) -> str | None:
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"<{kind}>" if kind in {"text", "image_url", "image_base64", "video_url", "video_base64"} else None
+    return f"<{kind}>" if kind in PARTS else None
 
 
 Part = Annotated[
@@ -92,11 +119,13 @@ Part = Annotated[
     | Annotated[ImageUrlPart, Tag("<image_url>")]
     | Annotated[ImageBase64Part, Tag("<image_base64>")]
     | Annotated[VideoUrlPart, Tag("<video_url>")]
-    | Annotated[VideoBase64Part, Tag("<video_base64>")],
+    | Annotated[VideoBase64Part, Tag("<video_base64>")]
+    | Annotated[AudioUrlPart, Tag("<audio_url>")]
+    | Annotated[InputAudioPart, Tag("<input_audio>")],
     Discriminator(
         _kind_of_part,
         custom_error_type="unknown_part",
-        custom_error_message="a part's type is text, image_url, image_base64, video_url or video_base64",
+        custom_error_message=f"a part's type is one of {', '.join(PARTS)}",
     ),
 ]
 
@@ -113,17 +142,18 @@ PartOrText = Annotated[
 
 
 class ObjectInput(Form):
-    """A text, a picture or a video, or a text with one of them: one vector."""
+    """A text, a picture, a video or a sound, or a text with one of them: one vector."""
 
     text: StrictStr | None = None
     image: StrictStr | None = None
     """A ``data:`` address, base64, or https where allowed."""
     video: StrictStr | None = None
+    audio: StrictStr | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.text is None and self.image is None and self.video is None:
-            raise ValueError("an item needs a text, an image or a video")
+        if self.text is None and self.image is None and self.video is None and self.audio is None:
+            raise ValueError("an item needs a text, an image, a video or an audio")
         return self
 
 
@@ -166,7 +196,7 @@ Input = Annotated[_Text | _Tokens | _Object | _Content | _Items, Discriminator(_
 
 
 class EmbeddingRequest(Form):
-    """OpenAI's request, with pictures and videos."""
+    """OpenAI's request, with pictures, videos and sounds."""
 
     input: Input | None = None
     """A string, token ids, an object, or a list of these; each becomes one vector."""
@@ -177,7 +207,7 @@ class EmbeddingRequest(Form):
     """base64 is of little-endian float32; OpenAI's client asks for it by itself."""
     dimensions: Annotated[StrictInt, Field(ge=1, le=MAX_DIMENSION)] | None = None
     """The first so many numbers of the vector, normalised again; only lengths that the model was trained for."""
-    modality: Literal["text", "image", "video"] = "text"
+    modality: Literal["text", "image", "video", "audio"] = "text"
     """What the strings of ``input`` are (infinity's way)."""
     input_type: Literal["query", "document"] | None = None
     """Chooses the prompt that the model keeps for queries or documents."""

@@ -74,14 +74,17 @@ _Sort = Annotated[Sort, Tag("<object>")]
 
 
 class SearchRequest(Form):
-    """A text, a picture, both, or an item of the index to find more like it; without any of these, items in order."""
+    """A text, a picture, a sound, a text with either, or an item of the index to find more like it; without any of
+    these, items in order."""
 
     text: Annotated[StrictStr, StringConstraints(max_length=MAX_TEXT)] | None = None
     image: StrictStr | None = None
     """A ``data:`` address or base64."""
+    audio: StrictStr | None = None
+    """The same of a sound; a search has a picture or a sound."""
     id: Name | None = None
     weight: Annotated[float, Field(ge=0, le=1)] | None = None
-    """The picture's share beside the text; null lets the model relate the two."""
+    """The share of the picture or sound beside the text; null lets the model relate the two."""
     filter: Annotated[_Line | _Object, Discriminator(_form_of), BeforeValidator(_small)] | None = None
     """Conditions, as a line or an object: ``artist = noto``, ``{"artist": ["noto"], "year": {">=": 2000}}``."""
     sort: Annotated[_Name | _Sort, Discriminator(_form_of)] | None = None
@@ -98,7 +101,11 @@ class SearchRequest(Form):
     @property
     def has_query(self) -> bool:
         """Whether there is anything to compare with."""
-        return self.id is not None or self.image is not None or bool((self.text or "").strip())
+        return self.id is not None or self._has_media or bool((self.text or "").strip())
+
+    @property
+    def _has_media(self) -> bool:
+        return self.image is not None or self.audio is not None
 
     @property
     def order(self) -> str | None:
@@ -110,10 +117,12 @@ class SearchRequest(Form):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         has_text = bool((self.text or "").strip())
-        if self.id is not None and (has_text or self.image is not None):
-            raise ValueError("a search has either an id, or a text and a picture")
-        if self.weight is not None and (not has_text or self.image is None):
-            raise ValueError("a weight is between a text and a picture; give both, or leave it out")
+        if self.id is not None and (has_text or self._has_media):
+            raise ValueError("a search has either an id, or a text and a picture or sound")
+        if self.image is not None and self.audio is not None:
+            raise ValueError("a search has either an image or an audio")
+        if self.weight is not None and not (has_text and self._has_media):
+            raise ValueError("a weight is between a text and a picture or sound; give both, or leave it out")
         if self.has_query and self.order:
             raise ValueError("what a query finds is ordered by its score; leave sort out, or the query")
         if self.has_query and self.offset > MAX_OFFSET:
@@ -127,14 +136,14 @@ class ItemResponse(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
     id: str
     score: float | None
-    kind: Literal["image", "text", "video", "page"]
+    kind: Literal["image", "text", "video", "audio", "page"]
     text: str
     path: str
     fields: dict[str, Scalar]
     thumbnail: str | None
     """Address of a small WebP; another one when the item's content is another."""
     content: str | None
-    """Address of the item's own picture, as long as its file lies where it was."""
+    """Address of the item's own picture or sound, as long as its file lies where it was."""
 
 
 class Histogram(BaseModel):

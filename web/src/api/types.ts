@@ -1,6 +1,6 @@
 /** What the server answers; the API of `llave serve` as TypeScript sees it. */
 
-export type Kind = "image" | "text" | "video" | "page";
+export type Kind = "image" | "text" | "video" | "audio" | "page";
 export type Value = string | number | boolean;
 /** A number, or a date in ISO form. */
 export type Bound = number | string;
@@ -13,7 +13,7 @@ export interface Item {
   text: string;
   path: string;
   fields: Record<string, Value | null>;
-  /** Addresses of its pictures; other ones when what they show is another. */
+  /** Addresses of its pictures, or of its sound; other ones when the content is another. */
   thumbnail: string | null;
   content: string | null;
 }

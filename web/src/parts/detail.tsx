@@ -8,6 +8,7 @@ import { askLike } from "../state/query";
 import { count, score as scoreText, titleOf, valueText } from "./format";
 import { Icon } from "./icons";
 import { Modal } from "./modal";
+import { Player } from "./player";
 import { Thumb } from "./thumb";
 
 /** The open item, and the list that "previous" and "next" step through. */
@@ -74,9 +75,10 @@ function Open({ item, among }: { item: Item; among: Item[] }) {
   );
 }
 
-/** The original where the server gives it out (pictures), else the thumbnail, else the text. */
+/** The original where the server gives it out (pictures, sounds), else the thumbnail, else the text. */
 function Original({ item }: { item: Item }) {
   const [broken, setBroken] = useState(false);
+  if (item.kind === "audio" && item.content !== null) return <Player src={item.content} label={titleOf(item)} />;
   if (item.content === null || broken) return <Thumb item={item} />;
   return <Thumb item={item} src={item.content} onBroken={() => setBroken(true)} />;
 }

@@ -10,6 +10,7 @@ const PATHS = {
   filter: "M4 6h16M7 12h10M10 18h4",
   text: "M5 6h14M5 11h14M5 16h8",
   video: "M4 5h16v14H4zM10 9.2v5.6l5-2.8z",
+  audio: "M4 10v4h4l5 4V6l-5 4zM16 9.5a4 4 0 0 1 0 5M18.500 7a8 8 0 0 1 0 10",
   page: "M6 3h8l4 4v14H6zM14 3v4h4",
   image: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9.5h.01",
   plus: "M12 5v14M5 12h14",

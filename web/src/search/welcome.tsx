@@ -22,7 +22,7 @@ function examplesFrom(info: IndexInfo, sample: Item[]): string[] {
   return [...new Set([...names, ...values.filter(shortEnough)])].slice(0, EXAMPLES);
 }
 
-const NAMES = { image: ["picture"], text: ["text"], video: ["video"], page: ["page"] } as const;
+const NAMES = { image: ["picture"], text: ["text"], video: ["video"], audio: ["sound"], page: ["page"] } as const;
 
 function contents({ kinds }: IndexInfo): string {
   const parts = (Object.keys(NAMES) as (keyof typeof NAMES)[]).flatMap((kind) => {

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, EvalRow, MMEBFolder, RowItem, parse_eval
+from llave.data.mmeb import EVAL_COLUMNS, IMAGE_PLACEHOLDER, Candidates, EvalRow, MMEBFolder, RowItem, parse_eval
 from llave.errors import DataError
 from llave.evaluation.benchmarks.agent import read_gui, read_memory
 from llave.evaluation.benchmarks.beir import read_beir
@@ -46,7 +46,7 @@ def join(*parts: str) -> str:
 def _mmeb(spec: TaskSpec, place: Place) -> TaskData:
     if place.laid_out(spec):
         return mmeb_data(MMEBFolder(place.root), spec.name)
-    known: dict[tuple[str, str, str | None], RowItem] = {}  # as the hub lays it out
+    known: Candidates = {}  # as the hub lays it out
     media = place.media_name(spec)
 
     def parse(row: Row, where: str) -> list[EvalRow]:

@@ -28,6 +28,7 @@ from llave.errors import UserError
 from llave.evaluation.mteb.instructions import mmeb_instruction
 from llave.models.open import load_model
 from llave.models.prompts import ModelInput, model_input
+from llave.models.sounds import heard_sound, hearing_of
 
 __all__ = ["MTEBModel", "mteb_model"]
 
@@ -69,10 +70,11 @@ def mteb_model(
 
 
 class MTEBModel(SentenceTransformerEncoderWrapper):
-    """mteb's own wrapper of a sentence-transformers model, but for items with pictures or videos.
+    """mteb's own wrapper of a sentence-transformers model, but for items with pictures, videos or sounds.
 
-    A batch may mix texts, pictures and both; an empty text or a missing picture is left out of its item, where mteb's
-    wrapper hands the model a None. Pictures become RGB, and videos frames, as they do everywhere else in llave.
+    A batch may mix texts, pictures, sounds and texts with either; an empty text or a missing picture is left out of its
+    item, where mteb's wrapper hands the model a None. Pictures become RGB, videos frames, and sounds mono at the
+    model's rate, as they do everywhere else in llave.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
         the text, as in training.
         """
         features = set(inputs.dataset.features)
-        if "audio" in features or not (self.instructions or features & {"image", "video"}):
+        if not (self.instructions or features & {"image", "video", "audio"}):
             return super().encode(
                 inputs,
                 task_metadata=task_metadata,
@@ -122,9 +124,9 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
                 prompt_type=prompt_type,
                 **kwargs,
             )
-        loader = _encoded_videos(inputs) if "video" in features else inputs
+        loader = _encoded(inputs, features)
         batches: Iterator[list[ModelInput]] = (self._items(batch, task_metadata, prompt_type) for batch in loader)
-        if not features & {"image", "video"}:  # in one call, which sorts texts by their length
+        if not features & {"image", "video", "audio"}:  # in one call, which sorts texts by their length
             batches = iter([[item for batch in batches for item in batch]])
         by_type = {PromptType.query: self.model.encode_query, PromptType.document: self.model.encode_document}
         encode = by_type[prompt_type] if prompt_type else self.model.encode
@@ -143,17 +145,27 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
             films = zip(texts, batch["video"], strict=True)
             return [Item(text, video=film["bytes"] or Path(film["path"])).load(Reading()) for text, film in films]
         items = []
-        for text, image in zip(texts, batch.get("image", [None] * count), strict=True):
+        columns = [
+            batch.get(name, [nothing] * count) for name, nothing in (("text", ""), ("image", None), ("audio", None))
+        ]
+        for text, image, audio in zip(*columns, strict=True):
             before = ""
             if self.instructions:
                 before = mmeb_instruction(task, prompt_type, text=bool(text.strip()), image=image is not None)
-            items.append(model_input(text, None if image is None else to_rgb(image), prompt=before))
+            picture = None if image is None else to_rgb(image)
+            heard = None if audio is None else heard_sound(audio, hearing_of(self.model))
+            items.append(model_input(text, picture, audio=heard, prompt=before))
         return items
 
 
-def _encoded_videos(loader: Any) -> Any:
-    """The same batches with videos as their bytes or paths, which mteb would decode whole, with torchcodec."""
-    table = loader.dataset.cast_column("video", datasets.Video(decode=False))
+def _encoded(loader: Any, features: set[str]) -> Any:
+    """The same batches with videos and sounds as their bytes or paths, which mteb would decode, with torchcodec."""
+    table = loader.dataset
+    for name, kind in (("video", datasets.Video), ("audio", datasets.Audio)):
+        if name in features and isinstance(table.features[name], kind):
+            table = table.cast_column(name, kind(decode=False))
+    if table is loader.dataset:
+        return loader
     return DataLoader(table, batch_size=loader.batch_size, collate_fn=loader.collate_fn)
 
 

@@ -1,4 +1,4 @@
-"""``POST /v1/embeddings``: OpenAI's request with pictures and videos, as JSON or as an upload."""
+"""``POST /v1/embeddings``: OpenAI's request with pictures, videos and sounds, as JSON or as an upload."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -51,18 +51,19 @@ class EmbeddingResponse(BaseModel):
 
 
 class UploadRequest(BaseModel):
-    """A form: a picture or a video as a file, with a text; one vector. The other fields are those of the JSON."""
+    """A form: a picture, video or sound as a file, with a text; one vector. The other fields are those of the JSON."""
 
     model_config = ConfigDict(extra="allow")
     text: str | None = None
     image: Annotated[str | None, Field(json_schema_extra={"format": "binary"})] = None
     video: Annotated[str | None, Field(json_schema_extra={"format": "binary"})] = None
+    audio: Annotated[str | None, Field(json_schema_extra={"format": "binary"})] = None
     model: str | None = None
 
 
 @router.post(
     "/v1/embeddings",
-    summary="Embed texts, pictures, videos, and texts with either",
+    summary="Embed texts, pictures, videos, sounds, and texts with one of them",
     response_model=EmbeddingResponse,
     responses=ERRORS,
     openapi_extra=json_body(EmbeddingRequest, "UploadRequest"),
@@ -116,14 +117,16 @@ async def _read_upload(request: Request, service: Service) -> tuple[EmbeddingReq
             if name in fields or name in files:
                 raise bad_request("given twice", name)
             if isinstance(value, UploadFile):
-                if name not in {"image", "video"}:
-                    raise bad_request("a file must be named image or video", name[:50])
+                if name not in {"image", "video", "audio"}:
+                    raise bad_request("a file must be named image, video or audio", name[:50])
                 files[name] = await value.read()
             else:
                 fields[name] = value
     text = fields.pop("text", "")
-    for name in {"input", "messages", "modality", "image", "video"} & fields.keys():
-        raise bad_request("not a field of a form; `image` and `video` are files here, and `text` is the text", name)
+    for name in {"input", "messages", "modality", "image", "video", "audio"} & fields.keys():
+        raise bad_request(
+            "not a field of a form; `image`, `video` and `audio` are files here, and `text` is the text", name
+        )
     for name in {"normalize", "truncate"} & fields.keys():
         fields[name] = {"true": True, "false": False}.get(fields[name], fields[name])
     if "dimensions" in fields and fields["dimensions"].isdecimal() and len(fields["dimensions"]) < 6:
@@ -134,4 +137,4 @@ async def _read_upload(request: Request, service: Service) -> tuple[EmbeddingReq
         raise first_problem(error) if isinstance(error, ValidationError) else bad_request("bad form") from None
     prompt = service.model(wanted.model).engine.prompt(wanted.input_type, wanted.instruction)
     place = next(iter(files), "text")
-    return wanted, [Entry(place, text, files.get("image"), files.get("video"), prompt)]
+    return wanted, [Entry(place, text, prompt=prompt, **files)]

@@ -38,6 +38,15 @@ __all__ = ["router"]
 router = APIRouter()
 MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
 """How the files begin that a browser shows as pictures and cannot run; WebP has its own rule."""
+SOUNDS = {
+    b"fLaC": "audio/flac",
+    b"OggS": "audio/ogg",
+    b"\x1a\x45\xdf\xa3": "audio/webm",
+    b"ID3": "audio/mpeg",
+    b"\xff\xf1": "audio/aac",
+    b"\xff\xf9": "audio/aac",
+}
+"""Likewise of sounds."""
 FOR_GOOD = "private, max-age=31536000, immutable"
 
 
@@ -123,10 +132,15 @@ async def thumbnail(request: Request, item_id: str, v: str | None = None) -> Res
     return _unchanged(request, headers) or Response(row.thumbnail, media_type="image/webp", headers=headers)
 
 
-@router.get("/v1/items/{item_id}/content", summary="An item's own picture", response_class=Response, responses=ERRORS)
+@router.get(
+    "/v1/items/{item_id}/content", summary="An item's own picture or sound", response_class=Response, responses=ERRORS
+)
 async def content(request: Request, item_id: str, v: str | None = None) -> Response:
-    """The file, if it is a JPEG, PNG, WebP or GIF that still lies in the folder that was indexed."""
-    found = await within(request, catalogue_of(request).run(lambda index: _picture_file(index, item_id, v)))
+    """The file, if it is a JPEG, PNG, WebP or GIF, or a sound, that still lies in the folder that was indexed.
+
+    Of a sound, a browser asks for ranges.
+    """
+    found = await within(request, catalogue_of(request).run(lambda index: _media_file(index, item_id, v)))
     if found is None:
         raise _no_item()
     path, kind, stat, is_current = found
@@ -153,7 +167,7 @@ def _row(index: "Index", item_id: str) -> "Row | None":
     return index.store.get([item_id], thumbnails=True).get(item_id)
 
 
-def _picture_file(index: "Index", item_id: str, v: str | None) -> tuple[Path, str, os.stat_result, bool] | None:
+def _media_file(index: "Index", item_id: str, v: str | None) -> tuple[Path, str, os.stat_result, bool] | None:
     """The file, its type and state, and whether it is the one that was indexed and whose address has this ``v``."""
     from llave.search.trust import Withheld
 
@@ -169,10 +183,23 @@ def _picture_file(index: "Index", item_id: str, v: str | None) -> tuple[Path, st
             head, stat = file.read(16), os.fstat(file.fileno())
     except OSError:
         return None
-    webp = "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
-    kind = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), webp)
+    kind = _sound_type(head) if row.kind == "audio" else _picture_type(head)
     as_indexed = row.stamp.startswith(f"{stat.st_size}:{stat.st_mtime_ns}:")
     return None if kind is None else (path, kind, stat, as_indexed and v == version_of(row.content))
+
+
+def _picture_type(head: bytes) -> str | None:
+    webp = "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
+    return next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), webp)
+
+
+def _sound_type(head: bytes) -> str | None:
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "audio/wav"
+    if head[4:8] == b"ftyp":
+        return "audio/mp4"
+    plain = "audio/mpeg" if head[:1] == b"\xff" and head[1:2] >= b"\xe0" else None  # a frame of MPEG's, without a tag
+    return next((kind for magic, kind in SOUNDS.items() if head.startswith(magic)), plain)
 
 
 async def _query(service: Service, catalogue: Catalogue, wanted: SearchRequest) -> NDArray[np.float32]:
@@ -189,8 +216,13 @@ async def _query(service: Service, catalogue: Catalogue, wanted: SearchRequest) 
     text, weight = wanted.text or "", wanted.weight
     model = service.searching()
     if weight is None:
-        return (await embed(service, model, [Entry("query", text, wanted.image, prompt=prompt)])).vectors[0]
-    entries = [Entry("text", text, prompt=prompt), Entry("image", image=wanted.image, prompt=prompt)]
+        entry = Entry("query", text, wanted.image, prompt=prompt, audio=wanted.audio)
+        return (await embed(service, model, [entry])).vectors[0]
+    place = "image" if wanted.audio is None else "audio"
+    entries = [
+        Entry("text", text, prompt=prompt),
+        Entry(place, image=wanted.image, audio=wanted.audio, prompt=prompt),
+    ]
     text_D, image_D = (await embed(service, model, entries)).vectors
     try:
         return combine(text_D, image_D, weight)
