@@ -9,7 +9,5 @@ FAMILY = Family(
     vision=r"(^|\.)vision_tower\.",
     projector=r"(^|\.)(embed_vision|embed_audio)\.",
     audio=r"(^|\.)audio_tower\.",
-    image="<image_soft_token>",
-    video="<|video|>",
     timed=True,
 )

@@ -24,8 +24,6 @@ class Family:
         vision: pattern of the vision tower's parameters.
         projector: pattern of what brings pictures and sounds into the language model's space.
         audio: pattern of the audio tower's parameters; "" without one.
-        image: how a picture stands in a text that is given to the processor without a template; "" where it cannot.
-        video: the same of a video.
         timed: the model is told when each frame of a video was taken.
         apart: a batch holds pictures or videos, not both.
         padded: texts are padded to the length that the model was trained with, and its vector is at the last place.
@@ -38,8 +36,6 @@ class Family:
     vision: str = "(?!)"
     projector: str = "(?!)"
     audio: str = "(?!)"
-    image: str = ""
-    video: str = ""
     timed: bool = False
     apart: bool = False
     padded: bool = False

@@ -8,7 +8,5 @@ FAMILY = Family(
     tower="vision_model",
     vision=r"(^|\.)vision_model\.",
     projector=r"(^|\.)connector\.",
-    image="<image>",
-    video="<video>",
     apart=True,
 )

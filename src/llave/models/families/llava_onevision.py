@@ -8,6 +8,4 @@ FAMILY = Family(
     tower="vision_tower",
     vision=r"(^|\.)vision_tower\.",
     projector=r"(^|\.)multi_modal_projector\.|(^|\.)image_newline$",
-    image="<image>",
-    video="<video>",
 )

@@ -8,6 +8,5 @@ FAMILY = Family(
     tower="vision_tower",
     vision=r"(^|\.)vision_tower\.",
     projector=r"(^|\.)multi_modal_projector\.",
-    image="<image>",
     bare=True,
 )

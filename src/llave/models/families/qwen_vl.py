@@ -9,8 +9,6 @@ PLAIN = Family(
     tower="visual",
     vision=rf"(^|\.)visual\.(?!{MERGER})",
     projector=rf"(^|\.)visual\.{MERGER}",
-    image="<|image_pad|>",
-    video="<|video_pad|>",
 )
 TIMED = Family(
     types=("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"),
@@ -18,7 +16,5 @@ TIMED = Family(
     tower="visual",
     vision=PLAIN.vision,
     projector=PLAIN.projector,
-    image=PLAIN.image,
-    video=PLAIN.video,
     timed=True,
 )
