@@ -11,7 +11,7 @@ import torch
 from sentence_transformers.base.losses.gradcache import _create_minibatch
 from torch import Tensor
 
-from llave.models.model import SOUNDS
+from llave.models.model import SOUND_COUNTS
 from llave.models.towers import MIXED, slice_mixed
 
 __all__ = ["by_length", "create_minibatch"]
@@ -82,7 +82,7 @@ def create_minibatch(features: dict[str, Any], begin: int, end: int, *, video_to
         seconds = features.get("second_per_grid_ts")
         if seconds is not None:
             part["second_per_grid_ts"] = torch.as_tensor(seconds)[first:last]
-    sounds = features.get(SOUNDS)
+    sounds = features.get(SOUND_COUNTS)
     if sounds is not None:
         start, stop = _span(sounds, begin, end)
         part |= {name: features[name][start:stop] for name in ("input_features", "input_features_mask")}

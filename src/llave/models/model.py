@@ -23,13 +23,13 @@ from llave.models.pooled import UNLIMITED, pooled, take_videos
 from llave.models.prompts import stacked
 from llave.models.sounds import hearing_of, is_cut
 
-__all__ = ["SOUNDS", "Cuts", "EmbeddingModel", "Fusion", "Prompt"]
+__all__ = ["SOUND_COUNTS", "Cuts", "EmbeddingModel", "Fusion", "Prompt"]
 
 Prompt = str | Sequence[str | None] | None
 """Of a batch: one for all inputs, one for each of them, or none."""
 Fusion = Literal["mean", "none"]
 """Of a text and pictures in one item of a dual encoder: the mean of the two unit vectors, or such items are refused."""
-SOUNDS = "num_sounds_per_sample"
+SOUND_COUNTS = "num_sounds_per_sample"
 """Feature (B,) beside sentence-transformers' ``num_images_per_sample`` and ``num_videos_per_sample``."""
 
 
@@ -115,8 +115,8 @@ class EmbeddingModel(SentenceTransformer):
     def forward(self, input: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """The features with ``sentence_embedding`` (B, D)."""
         if input.get("modality") != towers.MIXED:
-            sounds = input.pop(SOUNDS, None)  # no network knows it
-            return super().forward(input, **kwargs) | ({} if sounds is None else {SOUNDS: sounds})
+            sounds = input.pop(SOUND_COUNTS, None)  # no network knows it
+            return super().forward(input, **kwargs) | ({} if sounds is None else {SOUND_COUNTS: sounds})
         plain = super().forward
         return {**input, "sentence_embedding": towers.fuse(input, lambda part: plain(part)["sentence_embedding"])}
 
@@ -140,7 +140,7 @@ class EmbeddingModel(SentenceTransformer):
         features, cut = self._preprocess(fitted, prompt, kwargs)
         for kind, values, counts in (
             ("video", "pixel_values_videos", "num_videos_per_sample"),
-            ("audio", "input_features", SOUNDS),
+            ("audio", "input_features", SOUND_COUNTS),
         ):
             if values in features and counts not in features:
                 features[counts] = torch.tensor([count_media(entry, kind) for entry in fitted])
