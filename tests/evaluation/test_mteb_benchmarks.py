@@ -17,8 +17,10 @@ from llave.cli.mteb import _fitting, _tasks
 from llave.data.video import load_video
 from llave.errors import UserError
 from llave.evaluation.mteb import MTEBModel, mteb_model
+from llave.models.model import EmbeddingModel
 from llave.models.prompts import stack_frames
 from tests.data.films import write_film
+from tests.sounds import tone, write_sound
 
 COLOURS = ("red", "green", "blue", "black", "white")
 TEXTS = [f"what is {name}?" for name in COLOURS]
@@ -33,12 +35,19 @@ def local(name: str, subset: str, corpus: dict[str, Any], features: dict[str, An
     """mteb's task of a name with queries about colours and this corpus, instead of what it fetches."""
     task = mteb.get_task(name) if subset == "default" else mteb.get_task(name, hf_subsets=[subset])
     ids = [f"d{number}" for number in range(len(COLOURS))]
-    table = {"id": ids, **corpus}
+    stored = {
+        "bytes": datasets.Value("binary"),
+        "path": datasets.Value("string"),
+    }  # as files: encoding wants torchcodec
+    plain = {key: stored if isinstance(kind, datasets.Audio) else kind for key, kind in features.items()}
+    documents = datasets.Dataset.from_dict(
+        {"id": ids, **corpus}, features=datasets.Features({"id": datasets.Value("string"), **plain})
+    )
+    for key in features.keys() & {"audio"}:
+        documents = documents.cast_column(key, features[key])
     split = {
         "queries": datasets.Dataset.from_dict({"id": [f"q{number}" for number in range(len(TEXTS))], "text": TEXTS}),
-        "corpus": datasets.Dataset.from_dict(
-            table, features=datasets.Features({"id": datasets.Value("string"), **features})
-        ),
+        "corpus": documents,
         "relevant_docs": {f"q{number}": {f"d{number}": 1} for number in range(len(TEXTS))},
         "top_ranked": None,
     }
@@ -58,11 +67,11 @@ def ndcg(model: MTEBModel, documents: list[Any]) -> float:
     return float(np.mean([1 / math.log2(rank + 1) for rank in ranks]))
 
 
-def main_score(model: MTEBModel, task: Any) -> float:
+def ndcg_of(model: MTEBModel, task: Any) -> float:
     settings: Any = {"show_progress_bar": False, "batch_size": 4}
     result = mteb.evaluate(model, task, cache=None, encode_kwargs=settings, co2_tracker=False, show_progress_bar=False)
     (of_split,) = result.task_results[0].scores.values()
-    return float(of_split[0]["main_score"])
+    return float(of_split[0]["ndcg_at_10"])
 
 
 def pages() -> list[Image.Image]:
@@ -71,7 +80,7 @@ def pages() -> list[Image.Image]:
 
 def test_vidore_v3(model: MTEBModel) -> None:
     task = local("Vidore3FinanceEnRetrieval", "english", {"image": pages()}, {"image": datasets.Image()})
-    assert main_score(model, task) == pytest.approx(ndcg(model, pages()), abs=1e-4)
+    assert ndcg_of(model, task) == pytest.approx(ndcg(model, pages()), abs=1e-4)
 
 
 def test_vidore_v3_1_with_the_text_of_each_page(model: MTEBModel) -> None:
@@ -79,7 +88,7 @@ def test_vidore_v3_1_with_the_text_of_each_page(model: MTEBModel) -> None:
     features = {"image": datasets.Image(), "text": datasets.Value("string")}
     task = local("Vidore3FinanceEnRetrieval.v2", "english", {"image": pages(), "text": texts}, features)
     both = [{"image": page, "text": text} if text else page for page, text in zip(pages(), texts, strict=True)]
-    assert main_score(model, task) == pytest.approx(ndcg(model, both), abs=1e-4)
+    assert ndcg_of(model, task) == pytest.approx(ndcg(model, both), abs=1e-4)
 
 
 def test_mveb_without_torchcodec(model: MTEBModel, tmp_path: Path) -> None:
@@ -87,7 +96,16 @@ def test_mveb_without_torchcodec(model: MTEBModel, tmp_path: Path) -> None:
     mixed = [str(films[0]), *({"bytes": path.read_bytes(), "path": None} for path in films[1:])]
     task = local("MSVDT2VRetrieval", "default", {"video": mixed}, {"video": datasets.Video()})
     seen = [{"video": stack_frames(load_video(path))} for path in films]
-    assert main_score(model, task) == pytest.approx(ndcg(model, seen), abs=1e-4)
+    assert ndcg_of(model, task) == pytest.approx(ndcg(model, seen), abs=1e-4)
+
+
+def test_maeb_by_a_model_that_hears(hearing_model: EmbeddingModel, tmp_path: Path) -> None:
+    """mteb's own Clotho task over five tones, decoded as everywhere in llave."""
+    files = [write_sound(tmp_path / f"{n}.flac", tone(0.5, 200.0 * 2**n)) for n in range(len(COLOURS))]
+    tones = [{"bytes": path.read_bytes(), "path": None} for path in files]
+    task = local("ClothoT2ARetrieval", "default", {"audio": tones}, {"audio": datasets.Audio()})
+    of_ears = mteb_model(hearing_model, name="llave/tiny")
+    assert ndcg_of(of_ears, task) == pytest.approx(ndcg(of_ears, [{"audio": path} for path in files]), abs=1e-4)
 
 
 def test_maeb_is_left_out_with_a_line_where_the_model_hears_nothing(
