@@ -77,7 +77,9 @@ def rehearse(work: Path, size: str, dtype: str, threads: int, out: Path, stages:
         write_checkpoint(work / "original", SIZES[size])
         write_rows(work / "data")
     for stage, command in commands(work, size, dtype).items():
-        needed = stage == "convert" and not model.is_dir()
+        if stage == "convert" and model.is_dir():  # of an earlier call, maybe for another type: the same either way
+            continue
+        needed = stage == "convert"
         if ((size, dtype, stage) in done or stage not in stages) and not needed:
             continue
         found = run_measured(command, threads=threads, cwd=ROOT)
@@ -139,11 +141,12 @@ def write_rows(root: Path) -> None:
 def rehearsal_sheet(content: dict[str, Any]) -> Sheet:
     """GiB and CPU seconds of every stage, a column for each model and type."""
     rows = content["measurements"]
+    converted = {row["model"]: row for row in rows if row["stage"] == "convert"}
     kinds = list(dict.fromkeys((row["model"], row["dtype"]) for row in rows))
     cells = {(row["model"], row["dtype"], row["stage"]): row for row in rows}
 
     def cell(key: tuple[str, str, str]) -> str:
-        row = cells.get(key)
+        row = converted.get(key[0]) if key[2] == "convert" else cells.get(key)  # whatever the type they are used in
         return "not run" if row is None else f"{row['peak_bytes'] / 2**30:.1f} GiB, {row['cpu_seconds']:.0f} s"
 
     commits = ", ".join(dict.fromkeys(row["commit"][:7] for row in rows))
