@@ -11,8 +11,10 @@ def rewrite(page: Path, name: str, table: str) -> None:
     Raises:
         ValueError: the page has no such place.
     """
-    text = page.read_text("utf-8")
-    page.write_text(text.replace(shown(page, name), f"\n{table.strip()}\n"), "utf-8")
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    shown(page, name)
+    before, _, rest = page.read_text("utf-8").partition(start)
+    page.write_text(f"{before}{start}\n{table.strip()}\n{end}{rest.partition(end)[2]}", "utf-8")
 
 
 def shown(page: Path, name: str) -> str:

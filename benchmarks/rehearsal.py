@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("size", choices=sorted(SIZES), nargs="?")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--work", type=Path, help="folder for weights, deleted at the end; default: a temporary one")
+    parser.add_argument(
+        "--work", type=Path, help="folder for weights that stays; default: a temporary one, deleted at the end"
+    )
     parser.add_argument("--page", action="store_true", help="write docs/reproduce.md's table from the results, no more")
     args = parser.parse_args()
     if args.page:
@@ -57,23 +61,26 @@ def main() -> None:
     if (args.size, args.dtype) not in RECIPES:
         parser.error(f"one of {', '.join(f'{size} {dtype}' for size, dtype in RECIPES)}")
     work: Path = args.work or Path(tempfile.mkdtemp(prefix="llave-rehearsal-"))
-    rehearse(work, args.size, args.dtype, args.threads, args.out)
-    shutil.rmtree(work)
+    rehearse(work, args.size, args.dtype, args.threads, args.out, args.stages)
+    if args.work is None:
+        shutil.rmtree(work)
 
 
-def rehearse(work: Path, size: str, dtype: str, threads: int, out: Path) -> None:
-    """Measure every stage that ``out`` does not have yet, and write it there."""
+def rehearse(work: Path, size: str, dtype: str, threads: int, out: Path, stages: Sequence[str] = tuple(STAGES)) -> None:
+    """Measure every one of these stages that ``out`` does not have yet, and write it there."""
     content = json.loads(out.read_text()) if out.is_file() else {"measurements": []}
     done = {(row["model"], row["dtype"], row["stage"]) for row in content["measurements"]}
-    if all((size, dtype, stage) in done for stage in STAGES):
+    if all((size, dtype, stage) in done for stage in stages):
         return
     model = work / "model"
     if not (work / "original").is_dir():
         write_checkpoint(work / "original", SIZES[size])
         write_rows(work / "data")
     for stage, command in commands(work, size, dtype).items():
-        needed = stage == "convert" and not model.is_dir()
-        if (size, dtype, stage) in done and not needed:
+        if stage == "convert" and model.is_dir():  # of an earlier call, maybe for another type: the same either way
+            continue
+        needed = stage == "convert"
+        if ((size, dtype, stage) in done or stage not in stages) and not needed:
             continue
         found = run_measured(command, threads=threads, cwd=ROOT)
         sys.stderr.write(
@@ -134,11 +141,12 @@ def write_rows(root: Path) -> None:
 def rehearsal_sheet(content: dict[str, Any]) -> Sheet:
     """GiB and CPU seconds of every stage, a column for each model and type."""
     rows = content["measurements"]
+    converted = {row["model"]: row for row in rows if row["stage"] == "convert"}
     kinds = list(dict.fromkeys((row["model"], row["dtype"]) for row in rows))
     cells = {(row["model"], row["dtype"], row["stage"]): row for row in rows}
 
     def cell(key: tuple[str, str, str]) -> str:
-        row = cells.get(key)
+        row = converted.get(key[0]) if key[2] == "convert" else cells.get(key)  # whatever the type they are used in
         return "not run" if row is None else f"{row['peak_bytes'] / 2**30:.1f} GiB, {row['cpu_seconds']:.0f} s"
 
     commits = ", ".join(dict.fromkeys(row["commit"][:7] for row in rows))
