@@ -36,7 +36,8 @@ def llave(model: str) -> Embed:
     encoder = Encoder(load_model(model, device="cpu"))
 
     def embed(kind: str, inputs: Sequence[str]) -> Any:
-        return np.stack(encoder([Item(image=Path(path)) if kind == "pictures" else Item(path) for path in inputs]))
+        found = encoder([Item(image=Path(each)) if kind == "pictures" else Item(each) for each in inputs])
+        return np.stack([np.asarray(vector_D) for vector_D in found])
 
     return embed
 
@@ -66,7 +67,7 @@ def sentence_transformers(model: str) -> Embed:
 
 def infinity(model: str) -> Embed:
     """infinity's engine, given the bytes of the files."""
-    from infinity_emb import AsyncEmbeddingEngine, EngineArgs
+    from infinity_emb import AsyncEmbeddingEngine, EngineArgs  # type: ignore[import-not-found]
 
     runner = asyncio.Runner()
     engine: Any = AsyncEmbeddingEngine.from_args(
@@ -100,13 +101,20 @@ def main(way: str, model: str, threads: int) -> None:
     print(json.dumps({name: installed[name] for name in PACKAGES if name in installed}), file=answers, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of memory begins anew
         begin, before = time.perf_counter(), _cpu_seconds()
         vector_ND = embed(asked["kind"], asked["inputs"])
         answer = {"seconds": time.perf_counter() - begin, "cpu_seconds": _cpu_seconds() - before}
         if asked["vectors"]:
             np.save(asked["vectors"], np.asarray(vector_ND, np.float32))
-        answer["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        answer["peak_bytes"] = _peak_bytes()
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def _peak_bytes() -> int:
+    """Resident at most since it began anew."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(line.split()[1])
 
 
 def _cpu_seconds() -> float:

@@ -1,6 +1,7 @@
 """The one loop from items to vectors: measure, take what is known, plan batches, load ahead, encode."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -176,7 +177,8 @@ class Encoder:
             about = measured[place]
             assert isinstance(about, Measured)
             media = self.tokens.media(items[place].modality, about.size)
-            estimates.append(Estimate(items[place].modality, media, text, about.media))
+            pixels = math.prod(about.size) if about.size else 0
+            estimates.append(Estimate(items[place].modality, media, text, about.media, pixels))
         if self.tokens.longest is not None:
             room = self.tokens.longest - self.tokens.special - self.tokens.texts([self.prompt or ""])[0]
             self.cut += sum(each.text > 0 and each.tokens > room for each in estimates)
