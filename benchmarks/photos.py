@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=96)
     parser.add_argument("--texts", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=60, help="no round begins later than this")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--infinity", help="python of its environment")
     parser.add_argument("--out", type=Path)
@@ -75,8 +76,9 @@ def main() -> None:
             photos = apart.submit(write_photos, Path(name) / "photos", sizes).result()
             apart.shutdown()
             found = measure_photos(
-                model, photos, captions(args.texts), rounds=args.rounds, threads=args.threads, infinity=args.infinity
-            )
+                model, photos, captions(args.texts), rounds=args.rounds, minutes=args.minutes, threads=args.threads,
+                infinity=args.infinity,
+            )  # fmt: skip
         content = {**provenance(), **found}
         if args.out is None:
             sys.stdout.write(json.dumps(content, indent=1) + "\n")
@@ -87,12 +89,14 @@ def main() -> None:
 
 
 def measure_photos(
-    model: Path, photos: Sequence[Path], texts: Sequence[str], *, rounds: int, threads: int, infinity: str | None
-) -> dict[str, Any]:
+    model: Path, photos: Sequence[Path], texts: Sequence[str], *, rounds: int, minutes: float, threads: int,
+    infinity: str | None,
+) -> dict[str, Any]:  # fmt: skip
     """Measure every way.
 
     Args:
         photos: all files of one folder.
+        minutes: after which no round but the first begins.
         infinity: python of its environment; None leaves it out.
 
     Raises:
@@ -101,7 +105,7 @@ def measure_photos(
     pythons = {OURS: sys.executable, PLAIN: sys.executable, **({} if infinity is None else {INFINITY: infinity})}
     inputs = {"pictures": [str(path) for path in photos], "texts": list(texts)}
     runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    loads = [os.getloadavg()[0]]
+    loads, begin = [os.getloadavg()[0]], time.perf_counter()
     shuffle = random.Random(0)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -119,6 +123,8 @@ def measure_photos(
         _check(cosines, vectors[PLAIN, "pictures"])
         cells = [*vectors, (INDEX, START)]
         for number in range(rounds):
+            if number and time.perf_counter() - begin > 60 * minutes:
+                break
             for name, kind in shuffle.sample(cells, len(cells)):
                 if name == INDEX:
                     source = folder / START if kind == START else photos[0].parent
@@ -129,7 +135,7 @@ def measure_photos(
                 loads.append(os.getloadavg()[0])
             sys.stderr.write(f"round {number + 1} of {rounds}, load average {loads[-1]:.1f}\n")
     return {
-        "threads": threads, "rounds": rounds, "batch": BATCH, "pictures": len(photos), "texts": len(texts),
+        "threads": threads, "rounds": len(runs[INDEX, START]), "batch": BATCH, "pictures": len(photos), "texts": len(texts),
         "megabytes": sum(path.stat().st_size for path in photos) / 1e6,
         "load_average": {"least": min(loads), "median": statistics.median(loads), "greatest": max(loads)},
         "versions": {name: way.versions for name, way in ways.items()},
