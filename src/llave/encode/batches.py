@@ -9,6 +9,9 @@ __all__ = ["Estimate", "plan_batches"]
 
 VIDEOS_PER_BATCH = 16
 """At most: a loaded video of 8 frames can hold 15 MB, and two batches are loaded at a time."""
+PIXELS_PER_BATCH = 200_000_000
+"""Of pictures before the model's processor shrinks them, at 3 bytes: 16 photos of a telephone are 0.6 GB, and two
+batches are loaded at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +23,14 @@ class Estimate:
         media: tokens of the picture, video or sound.
         text: tokens of the text.
         content: equal for equal pictures, so that those come together.
+        pixels: of the picture, decoded; 0 if untold.
     """
 
     modality: Modality
     media: int
     text: int
     content: bytes
+    pixels: int = 0
 
     @property
     def tokens(self) -> int:
@@ -52,12 +57,14 @@ def plan_batches(estimates: Sequence[Estimate], *, max_items: int, max_tokens: i
         chosen.sort(key=lambda index: _order(estimates[index], longest_text))
         most = min(max_items, VIDEOS_PER_BATCH) if modality == "video" else max_items
         batch: list[int] = []
-        longest = 0
+        longest = pixels = 0
         for index in chosen:
-            longest = max(longest, estimates[index].tokens)
-            if batch and (len(batch) == most or longest * (len(batch) + 1) > max_tokens):
+            estimate = estimates[index]
+            longest, pixels = max(longest, estimate.tokens), pixels + estimate.pixels
+            full = len(batch) == most or longest * (len(batch) + 1) > max_tokens or pixels > PIXELS_PER_BATCH
+            if batch and full:
                 yield batch
-                batch, longest = [], estimates[index].tokens
+                batch, longest, pixels = [], estimate.tokens, estimate.pixels
             batch.append(index)
         if batch:
             yield batch

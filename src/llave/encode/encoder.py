@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -181,7 +182,8 @@ class Encoder:
             assert isinstance(about, Measured)
             media = self.tokens.media(items[place].modality, about.size, about.seconds)
             self.cut_sounds += about.seconds is not None and self.reading.hearing.cuts(about.seconds)
-            estimates.append(Estimate(items[place].modality, media, text, about.media))
+            pixels = math.prod(about.size) if about.size else 0
+            estimates.append(Estimate(items[place].modality, media, text, about.media, pixels))
         if self.tokens.longest is not None:
             room = self.tokens.longest - self.tokens.special - self.tokens.texts([self.prompt or ""])[0]
             self.cut += sum(each.text > 0 and each.tokens > room for each in estimates)
