@@ -327,7 +327,14 @@ def test_the_command(
     assert "not what it was" in capsys.readouterr().err
     assert main([*words[:4], str(tmp_path / "out2"), "--json", "--device", "cpu"]) == 1
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == {"vectors": 1, "errors": 1, "new_errors": 1, "embedded": 1, "cut": 0}
+    assert json.loads(captured.out) == {
+        "vectors": 1,
+        "errors": 1,
+        "new_errors": 1,
+        "embedded": 1,
+        "cut": 0,
+        "cut_sounds": 0,
+    }
     assert "1 items could not be embedded" in captured.err
     assert main([*words, "--shard_size", "0"]) == 2
     monkeypatch.chdir(tmp_path)  # the same input under another name
