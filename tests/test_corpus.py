@@ -22,6 +22,7 @@ from llave.data.train_table import open_table
 from llave.encode.forward import Refused
 from llave.encode.item import Reading
 from llave.errors import UserError
+from llave.evaluation.protocol import Protocol
 from llave.search.options import BuildOptions
 from llave.training.row_errors import RowErrors, read_row_errors
 from llave.training.rows import Collator
@@ -122,7 +123,7 @@ def by_training(world: World) -> Verdicts:
 
 
 def by_evaluation(world: World) -> Verdicts:
-    result = evaluate(world.model, world.root, num_frames=3, progress=False)
+    result = evaluate(world.model, world.root, protocol=Protocol(num_frames=3), progress=False)
     scored = {row.row for row in result.tasks["t"].rows}
     assert result.tasks["t"].skipped == len(world.cases) - len(scored)
     of_files = {Path(error.file).name: error.message for error in result.errors if error.file}
