@@ -41,7 +41,7 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
     return float((value.double() - expected).norm() / expected.norm().clamp_min(1e-30))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     size=st.integers(1, 17),
     extra=st.integers(0, 9),

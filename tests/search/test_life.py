@@ -4,6 +4,7 @@ fresh index of the same files holds, and who reads it meanwhile is not disturbed
 import csv
 import dataclasses
 import json
+import os
 import random
 import shutil
 import signal
@@ -225,8 +226,12 @@ def worker(other_nano: SentenceTransformer) -> Iterator[Callable[..., int]]:
         process.stdin.close()
 
 
+YEARS = int(os.environ.get("LLAVE_YEARS", "1"))
+"""A minute each; more of them when something about the index's life changes."""
+
+
 @pytest.mark.parametrize(
-    ("seed", "steps"), [(3, 12), *(pytest.param(seed, 26, marks=pytest.mark.slow) for seed in range(3))]
+    ("seed", "steps"), [(3, 12), *(pytest.param(seed, 26, marks=pytest.mark.slow) for seed in range(YEARS))]
 )
 def test_a_year(
     seed: int,
