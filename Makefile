@@ -23,9 +23,9 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src/llave
 
-test: lint ## lint and all tests (GPU tests skip themselves where there is none)
+test: lint ## lint and all tests (GPU tests skip themselves where there is none); TESTS='-m "not slow"' for the quick ones
 	sh tests/install_packages.sh
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20 $(TESTS)
 
 format: $(STAMP) ## apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
