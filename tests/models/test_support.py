@@ -17,7 +17,7 @@ from llave.models.model import EmbeddingModel
 from llave.models.tower_reuse import reusable_tower, vision_tower
 from llave.training.adapters import add_adapter
 from llave.training.config import AdapterConfig
-from tests.models.test_backbones import items
+from tests.models.test_backbones import apart, items
 from tests.models.tiny_backbones import BACKBONES, build
 from tests.models.tiny_encoders import DUAL, bert
 
@@ -54,7 +54,7 @@ def mixed(model: EmbeddingModel) -> bool:
     if not model.supports("image"):
         return False
     inputs = items(model)
-    names = [name for name in inputs if name != "video" or not model.family.apart]
+    names = [name for name in inputs if name != "video" or not apart(model)]
     together = model.encode([inputs[name] for name in names], batch_size=len(names))
     return np.allclose(together, np.concatenate([model.encode([inputs[name]]) for name in names]), atol=1e-5)
 

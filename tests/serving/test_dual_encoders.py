@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llave import load_model
+from llave import Encoder, Item, load_model
 from llave.cli.main import main
 from llave.search.index import Index
 from llave.serving.engine import Engine
+from tests.data.films import frames
 from tests.models.tiny_encoders import DUAL
 from tests.serving.running import encoded, running
 from tests.shapes import make_folder
@@ -49,10 +50,16 @@ def test_index_search_and_serve(
     address = "data:image/png;base64," + base64.b64encode(encoded(picture(1))).decode()
     seen = {"type": "image_url", "image_url": {"url": address}}
     both = {"content": [{"type": "text", "text": "the cat"}, seen]}
+    stills = frames(4)
+    stills[0].save(tmp_path / "moving.gif", save_all=True, append_images=stills[1:])
+    film = "data:image/gif;base64," + base64.b64encode((tmp_path / "moving.gif").read_bytes()).decode()
     with running(Engine(model, name=name)) as server:
         vectors = server.vectors(["the cat", {"content": [seen]}, both])
+        moving = server.vectors([{"video": film}])
     expected = model.encode(["the cat", picture(1), {"image": picture(1), "text": "the cat"}])
     assert np.allclose(vectors, expected, atol=1e-5)
+    (outcome,) = Encoder(model)([Item(video=tmp_path / "moving.gif")])
+    assert np.allclose(moving, outcome, atol=1e-5)
 
 
 def test_evaluate(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from llave.models.cut import common_end, cut_rows, shortened
 from llave.models.families import UNKNOWN, Family, PoolingMode, family_of
 from llave.models.fit import MediaTokens, count_media, fit_input
 from llave.models.pooled import UNLIMITED, pooled, take_videos
-from llave.models.prompts import stacked
+from llave.models.prompts import kinds_of, stacked
 from llave.models.sounds import hearing_of, is_cut
 
 __all__ = ["SOUND_COUNTS", "Cuts", "EmbeddingModel", "Fusion", "Prompt"]
@@ -272,7 +272,7 @@ class EmbeddingModel(SentenceTransformer):
 
     @cached_property
     def _takes(self) -> list[str]:
-        return [kind for kind in ("image", "video", "audio") if self.supports(kind)]
+        return [kind for kind in kinds_of(self) if kind != "text"]
 
     @cached_property
     def hearing(self) -> Hearing | None:

@@ -16,7 +16,7 @@ from llave.models.loaded.compare import folder_of
 from llave.models.loaded.difference import read_json
 from llave.models.model import EmbeddingModel
 from llave.models.pooled import UNLIMITED
-from llave.models.prompts import model_input
+from llave.models.prompts import kinds_of, model_input
 
 __all__ = ["FRAMES", "SIZE", "Overview", "overview"]
 
@@ -95,7 +95,7 @@ def overview(model: EmbeddingModel, name: str) -> Overview:
         matryoshka=_matryoshka(folder),
         pooling=_pooling(model),
         normalised=any(isinstance(module, Normalize) for module in model),
-        takes=[kind for kind in ("text", "image", "video", "audio") if model.supports(kind)],
+        takes=kinds_of(model),
         fusion=(model.fusion or "mean") if model.is_dual else None,
         max_tokens=None if (limit := model.max_seq_length) is None or limit > UNLIMITED else limit,
         text=_read(model, "TEXT"),

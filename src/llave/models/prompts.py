@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ModelInput",
+    "kinds_of",
     "model_input",
     "num_frames_of",
     "require_audio",
@@ -103,6 +104,11 @@ def stacked(video: Any) -> Any:
     return video["array"] if isinstance(video, dict) else video
 
 
+def kinds_of(model: "SentenceTransformer") -> list[str]:
+    """What a model takes by itself, of text, image, video and audio; a dual encoder takes videos as pictures."""
+    return [kind for kind in ("text", "image", "video", "audio") if model.supports(kind)]
+
+
 def num_frames_of(entry: ModelInput) -> int:
     """Frames of a model input, 0 without a video. LLaVA-OneVision takes only videos of equal length in a batch, and
     SmolVLM embeds a shorter one differently beside a longer one: batch by it."""
@@ -126,7 +132,7 @@ def require_audio(model: "SentenceTransformer") -> None:
 
 def _require(model: "SentenceTransformer", kind: Literal["video", "audio"], word: str) -> None:
     if not model.supports(kind):
-        takes = sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message")
+        takes = sorted(kinds_of(model))
         raise UserError(
             f"this model takes no {word}, only {', '.join(takes)}; choose one that does, or other data sets"
         )

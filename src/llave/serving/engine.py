@@ -12,7 +12,7 @@ from llave.encode.forward import Forward, Outcome, Refused
 from llave.encode.item import Modality
 from llave.encode.tokens import Tokens
 from llave.errors import DataError, UserError
-from llave.models.prompts import ModelInput
+from llave.models.prompts import ModelInput, kinds_of
 from llave.models.sounds import hearing_of
 from llave.serving.batcher import BatchPlan
 from llave.serving.errors import bad_request
@@ -74,7 +74,7 @@ class Engine:
         if any(not 0 < number <= whole for number in dimensions):
             raise UserError(f"dimensions: each must be between 1 and {whole}, the length of this model's vectors")
         self.dimensions = sorted({*dimensions, whole})
-        self.modalities = sorted(kind for kind in model.modalities if isinstance(kind, str) and kind != "message")
+        self.modalities = sorted(kinds_of(model))
         self.hearing = hearing_of(model)
         self.num_frames = num_frames
         self.tokens = Tokens(model, num_frames)

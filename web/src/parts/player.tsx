@@ -1,7 +1,8 @@
 /** A sound, played when it is asked for: nothing of it is fetched before. */
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 
-import { apiKey, at, messageOf, send } from "../api/client";
+import { apiKey, at, messageOf } from "../api/client";
+import { useGuarded } from "./guarded";
 import { Icon } from "./icons";
 
 interface Props {
@@ -36,24 +37,7 @@ function PlainSound({ src, label, onProblem }: SoundProps) {
 /** An <audio> cannot send the API key, so the file is fetched with it, once somebody wants to hear it. */
 function GuardedSound({ src, label, onProblem }: SoundProps) {
   const [wanted, setWanted] = useState(false);
-  const [url, setUrl] = useState<string>();
-  useEffect(() => {
-    if (!wanted) return;
-    const abort = new AbortController();
-    let made: string | undefined;
-    send(src, { signal: abort.signal })
-      .then((response) => response.blob())
-      .then((blob) => {
-        if (abort.signal.aborted) return;
-        made = URL.createObjectURL(blob);
-        setUrl(made);
-      })
-      .catch((error: unknown) => abort.signal.aborted || onProblem(messageOf(error)));
-    return () => {
-      abort.abort();
-      if (made !== undefined) URL.revokeObjectURL(made);
-    };
-  }, [src, wanted]);
+  const url = useGuarded(src, wanted, (error) => onProblem(messageOf(error)));
   if (url !== undefined) return <audio controls src={url} aria-label={label} onError={() => onProblem(UNPLAYABLE)} />;
   return (
     <button type="button" class="button" disabled={wanted} onClick={() => setWanted(true)}>

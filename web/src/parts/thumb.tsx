@@ -1,9 +1,10 @@
 /** An item's picture, a text's first words, or a sign for what has neither. */
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { apiKey, at, send } from "../api/client";
+import { apiKey, at } from "../api/client";
 import type { Item } from "../api/types";
 import { altOf } from "./format";
+import { useGuarded } from "./guarded";
 import { Icon } from "./icons";
 
 interface Props {
@@ -40,31 +41,19 @@ function PlainPicture({ src, alt, onError }: PictureProps) {
 /** An <img> cannot send the API key, so the picture is fetched with it, once it comes near the viewport. */
 function GuardedPicture({ src, alt, onError }: PictureProps) {
   const place = useRef<HTMLImageElement>(null);
-  const [url, setUrl] = useState<string>();
+  const [near, setNear] = useState(false);
+  const url = useGuarded(src, near, onError);
   useEffect(() => {
-    const abort = new AbortController();
-    let made: string | undefined;
     const observer = new IntersectionObserver(
       (entries) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
         observer.disconnect();
-        send(src, { signal: abort.signal })
-          .then((response) => response.blob())
-          .then((blob) => {
-            if (abort.signal.aborted) return;
-            made = URL.createObjectURL(blob);
-            setUrl(made);
-          })
-          .catch(() => abort.signal.aborted || onError());
+        setNear(true);
       },
       { rootMargin: "200px" },
     );
     if (place.current) observer.observe(place.current);
-    return () => {
-      abort.abort();
-      observer.disconnect();
-      if (made !== undefined) URL.revokeObjectURL(made);
-    };
-  }, [src]);
+    return () => observer.disconnect();
+  }, []);
   return <img ref={place} src={url} alt={alt} />;
 }

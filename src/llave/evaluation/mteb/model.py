@@ -27,12 +27,11 @@ from llave.encode.item import Item, Reading
 from llave.errors import UserError
 from llave.evaluation.mteb.instructions import mmeb_instruction
 from llave.models.open import load_model
-from llave.models.prompts import ModelInput, model_input
+from llave.models.prompts import ModelInput, kinds_of, model_input
 from llave.models.sounds import heard_sound, hearing_of
 
 __all__ = ["MTEBModel", "mteb_model"]
 
-MODALITIES = ("text", "image", "video", "audio")
 Instructions = Literal["mmeb"]
 
 
@@ -85,13 +84,12 @@ class MTEBModel(SentenceTransformerEncoderWrapper):
             super().__init__(model)
         self.instructions = instructions
         parameters = list(model.parameters())
-        kinds = {part for kind in model.modalities for part in ((kind,) if isinstance(kind, str) else kind)}
         self.mteb_model_meta = self.mteb_model_meta.model_copy(
             update={
                 "loader": None,
                 "name": name,
                 "revision": revision,
-                "modalities": [kind for kind in MODALITIES if kind in kinds],
+                "modalities": kinds_of(model),
                 "n_parameters": sum(weight.numel() for weight in parameters),
                 "memory_usage_mb": round(sum(weight.numel() * weight.element_size() for weight in parameters) / 2**20),
                 "use_instructions": instructions is not None or any((self.model_prompts or {}).values()),

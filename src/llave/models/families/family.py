@@ -25,7 +25,6 @@ class Family:
         projector: pattern of what brings pictures and sounds into the language model's space.
         audio: pattern of the audio tower's parameters; "" without one.
         timed: the model is told when each frame of a video was taken.
-        apart: a batch holds pictures or videos, not both.
         padded: texts are padded to the length that the model was trained with, and its vector is at the last place.
         bare: its processor takes no text without a picture; inputs are laid out by :mod:`llave.models.bare`.
     """
@@ -37,7 +36,6 @@ class Family:
     projector: str = "(?!)"
     audio: str = "(?!)"
     timed: bool = False
-    apart: bool = False
     padded: bool = False
     bare: bool = False
 

@@ -8,5 +8,4 @@ FAMILY = Family(
     tower="vision_model",
     vision=r"(^|\.)vision_model\.",
     projector=r"(^|\.)connector\.",
-    apart=True,
 )
