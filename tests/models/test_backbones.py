@@ -222,43 +222,43 @@ def test_gradients_of_mixed_rows_do_not_depend_on_mini_batches(model: EmbeddingM
     assert torch.allclose(found, whole, atol=1e-5 * float(whole.abs().max()))
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_a_frozen_tower_runs_once_per_step(model: EmbeddingModel, frozen: bool) -> None:
-    """Counted; and the gradients are those without reuse, bit for bit. A tower that learns runs twice."""
-    network = model[0].model
-    tower = vision_tower(network)
-    tower.requires_grad_(not frozen)
-    inputs = items(model)
-    queries = [inputs["image"], "a", inputs["fused"], inputs["multi"], inputs["text"]]
-    targets = ["b", inputs["image"], picture(33, 70), "c", inputs["fused"]]
-    count = 0
+def tower_passes(
+    model: EmbeddingModel, queries: list[Any], targets: list[Any], *, reuse: bool
+) -> tuple[int, list[torch.Tensor]]:
+    """How often the vision tower runs in a step of GradCache, and the step's gradients."""
+    tower = vision_tower(model[0].model)
     forward = type(tower).forward
+    count = 0
 
     def counted(self: Any, *arguments: Any, **options: Any) -> Any:
         nonlocal count
         count += 1
         return forward(self, *arguments, **options)
 
-    def run(*, reuse: bool) -> tuple[int, list[torch.Tensor]]:
-        nonlocal count
-        count = 0
-        model.zero_grad()
-        loss = HardnessWeightedLoss(
-            model, temperature=0.1, mini_batch_size=2, vision_reuse_gib=4.0 * reuse, keep_graphs=0
-        )
+    model.zero_grad()
+    loss = HardnessWeightedLoss(model, temperature=0.1, mini_batch_size=2, vision_reuse_gib=4.0 * reuse, keep_graphs=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(tower), "forward", counted)
         loss([model.preprocess(queries), model.preprocess(targets)]).backward()
-        return count, [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    assert "forward" not in vars(tower)
+    return count, [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_tower_runs_once_per_step(model: EmbeddingModel, frozen: bool) -> None:
+    """Counted; and the gradients are those without reuse, bit for bit. A tower that learns runs twice."""
+    tower = vision_tower(model[0].model)
+    tower.requires_grad_(not frozen)
+    inputs = items(model)
+    queries = [inputs["image"], "a", inputs["fused"], inputs["multi"], inputs["text"]]
+    targets = ["b", inputs["image"], picture(33, 70), "c", inputs["fused"]]
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(tower), "forward", counted)
-            twice, expected = run(reuse=False)
-            once, found = run(reuse=True)
+        twice, expected = tower_passes(model, queries, targets, reuse=False)
+        once, found = tower_passes(model, queries, targets, reuse=True)
     finally:
         tower.requires_grad_(True)
     assert once == (twice // 2 if frozen else twice)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
-    assert "forward" not in vars(tower)
 
 
 def test_a_kept_graph_is_embedded_once(model: EmbeddingModel) -> None:

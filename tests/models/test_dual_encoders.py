@@ -15,7 +15,7 @@ from llave import HardnessWeightedLoss, load_model
 from llave.errors import DataError, UserError
 from llave.models.model import EmbeddingModel
 from llave.models.tower_reuse import vision_tower
-from tests.models.test_backbones import picture
+from tests.models.test_backbones import picture, tower_passes
 from tests.models.tiny_encoders import DUAL
 
 
@@ -139,34 +139,15 @@ def test_gradients_of_mixed_rows_do_not_depend_on_mini_batches(model: EmbeddingM
     assert torch.allclose(found, whole, atol=1e-5 * float(whole.abs().max()))
 
 
-def test_a_locked_tower_runs_once_per_step(model: EmbeddingModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_tower_runs_once_per_step(model: EmbeddingModel) -> None:
     tower = vision_tower(model[0].model)
     assert tower is not None
     tower.requires_grad_(False)
-    calls = 0
-    forward = type(tower).forward
-
-    def counted(self: Any, *arguments: Any, **options: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        return forward(self, *arguments, **options)
-
-    monkeypatch.setattr(type(tower), "forward", counted)
     inputs = items()
     queries, targets = [inputs["image"], inputs["fused"], "a", inputs["multi"]], ["b", "c", picture(60, 60), "d"]
-
-    def run(*, reuse: bool) -> tuple[int, list[torch.Tensor]]:
-        nonlocal calls
-        calls = 0
-        model.zero_grad()
-        loss = HardnessWeightedLoss(
-            model, temperature=0.1, mini_batch_size=2, vision_reuse_gib=4.0 * reuse, keep_graphs=0
-        )
-        loss([model.preprocess(queries), model.preprocess(targets)]).backward()
-        return calls, [p.grad.clone() for p in model.parameters() if p.grad is not None]
-
     try:
-        (twice, expected), (once, found) = run(reuse=False), run(reuse=True)
+        twice, expected = tower_passes(model, queries, targets, reuse=False)
+        once, found = tower_passes(model, queries, targets, reuse=True)
     finally:
         tower.requires_grad_(True)
     assert once * 2 == twice
