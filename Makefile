@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install quickstart test lint format web bench docs clean
+.PHONY: help install quickstart test lint format web bench gpu wheels docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,18 @@ bench: $(STAMP) ## speed of the nano model, of a training step and of the loss o
 	$(BIN)/python benchmarks/nano.py
 	$(BIN)/llave bench train
 	$(BIN)/llave bench loss
+
+gpu: ## what a GPU does, in eight minutes, to benchmarks/results/gpu.json; GPU=--small rehearses it on a CPU
+	PYTHONPATH="src:.:$$PYTHONPATH" $(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu $(GPU)
+
+WHEEL_PYTHON ?= 3.12
+wheels: $(STAMP) ## in .wheels, for `make gpu`: what a machine with torch, transformers and pytest alone lacks
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: -c constraints.txt -d .wheels \
+	  --implementation cp --python-version $(WHEEL_PYTHON) \
+	  --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+	  sentence-transformers datasets dill multiprocess jsonargparse docstring-parser typeshed-client \
+	  importlib-resources pydantic pydantic-core annotated-types typing-inspection fastapi starlette uvicorn \
+	  python-multipart num2words
 
 docs: $(STAMP) ## pictures and tables of the README from runs/quickstart
 	$(BIN)/python -m benchmarks.loss_page

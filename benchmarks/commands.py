@@ -40,7 +40,7 @@ class LossConfig:
         dim: dimensions of an embedding.
         dtype: type of the embeddings.
         rounds: timed rounds; in each every variant runs once.
-        only: measure variants whose name contains this.
+        only: measure variants whose name matches this regular expression.
         compiled: also the eager form under torch.compile (needs a C++ compiler on a CPU).
         memory: skip variants that would need more GiB than this.
         threads: CPU threads; null leaves torch's choice.

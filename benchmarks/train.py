@@ -38,7 +38,8 @@ class StepMeasurement:
     """One variant on one kind of rows; ``failed`` says why there are no numbers.
 
     ``seconds`` is the median of the rounds, ``fastest`` and ``slowest`` their ends; ``peak_bytes`` is above the model
-    and its inputs; ``error`` is the relative error of the gradient against the whole batch embedded at once.
+    and its inputs; ``error`` is the relative error of the gradient against the whole batch embedded at once, where that
+    fits into memory.
     """
 
     rows: str
@@ -91,7 +92,10 @@ def measure_train(
     """
     features = [model.preprocess(column) for column in _columns(side, pairs, mixed=rows == "mixed")]
     features = [{key: _to(value, model.device) for key, value in column.items()} for column in features]
-    exact = _gradient(model, HardnessWeightedLoss(model, temperature=TEMPERATURE, alpha=0.0), features)
+    try:
+        exact = _gradient(model, HardnessWeightedLoss(model, temperature=TEMPERATURE, alpha=0.0), features)
+    except torch.OutOfMemoryError:
+        exact = None
     steps: dict[str, Callable[[], None]] = {}
     failed: dict[str, str] = {}
     errors: dict[str, float] = {}
@@ -104,7 +108,9 @@ def measure_train(
             failed[name] = f"{type(error).__name__}: {error}".splitlines()[0]
             continue
         steps[name] = _step(model, loss, features)
-        errors[name] = float((gradient - exact).norm() / exact.norm())
+        if exact is not None:
+            errors[name] = float((gradient - exact).norm() / exact.norm())
+        del gradient
         peaks[name] = peak_bytes(steps[name], model.device)
     times: dict[str, list[float]] = {name: [] for name in steps}
     console = Console(stderr=True)
@@ -129,7 +135,7 @@ def measure_train(
             fastest=min(values),
             slowest=max(values),
             peak_bytes=peaks[name],
-            error=errors[name],
+            error=errors.get(name),
         )
         for name, values in times.items()
     ]

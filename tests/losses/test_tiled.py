@@ -248,6 +248,83 @@ def test_precision_on_a_gpu(name: str, kernels: str, dtype: torch.dtype, limit: 
         assert relative_error(value, reference) < limit
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.integers(1, 300),
+    extra=st.integers(0, 40),
+    dim=st.integers(1, 70),
+    temperature=st.sampled_from([0.02, 0.5, 0.001]),
+    ids=st.booleans(),
+    reward=st.booleans(),
+    symmetric=st.booleans(),
+    slices=st.booleans(),
+    impl=st.sampled_from(["auto", "triton", "tiled", "stored"]),
+    tile_side=st.integers(20, 400),
+    seed=st.integers(0, 2**31),
+)
+def test_odd_shapes_on_a_gpu(
+    size: int,
+    extra: int,
+    dim: int,
+    temperature: float,
+    ids: bool,
+    reward: bool,
+    symmetric: bool,
+    slices: bool,
+    impl: str,
+    tile_side: int,
+    seed: int,
+) -> None:
+    """In float64 on the device, against the reference on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    query, target = unit(size, dim, seed), unit(size + extra, dim, seed + 1)
+    options: dict[str, Any] = {"alpha": 9.0, "symmetric": symmetric}
+    if ids:
+        options["query_ids"] = torch.randint(0, max(2, size // 2), (size,), generator=generator)
+        options["target_ids"] = torch.randint(0, max(2, size), (size + extra,), generator=generator)
+    if reward:
+        options["reward_BB"] = torch.randn(size, size + extra, generator=generator, dtype=torch.float64)
+    if slices:
+        options["matryoshka_dims"] = sorted({1, (dim + 1) // 2, dim})
+    expected = gradients(query, target, temperature, **options)
+    moved = {name: value.cuda() if isinstance(value, Tensor) else value for name, value in options.items()}
+    if impl in {"auto", "stored"}:
+        leaves = [value.cuda().requires_grad_() for value in (query, target)]
+        loss = hardness_weighted_loss(*leaves, temperature=temperature, impl=impl, **moved)
+        got: tuple[Tensor, ...] = (loss.detach(), *torch.autograd.grad(loss, leaves))
+    else:
+        kernels = "triton" if impl == "triton" else "torch"
+        got = gradients(
+            query.cuda(), target.cuda(), temperature, **moved, keep="nothing", kernels=kernels, tile_side=tile_side
+        )
+    for value, reference, power in zip(got, expected, (1, 2, 2, 3), strict=False):
+        assert torch.allclose(value.cpu(), reference, rtol=1e-9, atol=1e-11 + 1e-13 / temperature**power)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("impl", ["auto", "tiled", "triton"])
+def test_large_batches_on_a_gpu_take_little_memory_and_give_the_same_bits(
+    impl: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch refuses every product in this mode
+    size = 40_000  # a matrix of all scores would take 6.4 GB
+    query, target = (value.to("cuda", torch.bfloat16).requires_grad_() for value in regime("hard", size, 64))
+    torch.use_deterministic_algorithms(True)
+    try:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        first, second = (
+            torch.autograd.grad(hardness_weighted_loss(query, target, impl=impl), (query, target)) for _ in range(2)
+        )
+        assert torch.cuda.max_memory_allocated() - before < 1 << 29
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
 def test_auto_follows_the_free_memory() -> None:
     assert choose_implementation(64, 64, torch.device("cpu")) == "reference"
     assert choose_implementation(512, 512, torch.device("cpu")) == "stored"
