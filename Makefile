@@ -49,7 +49,7 @@ wheels: $(STAMP) ## in .wheels, for `make gpu`: what a machine with torch, trans
 	  --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
 	  sentence-transformers datasets dill multiprocess jsonargparse docstring-parser typeshed-client \
 	  importlib-resources pydantic pydantic-core annotated-types typing-inspection fastapi starlette uvicorn \
-	  python-multipart num2words
+	  opentelemetry-api python-multipart num2words
 
 docs: $(STAMP) ## pictures and tables of the README from runs/quickstart
 	$(BIN)/python -m benchmarks.loss_page

@@ -144,9 +144,13 @@ def measure_train(
 def work(model: SentenceTransformer, side: int) -> tuple[float, float]:
     """GFLOP of a pair's forward pass: in the vision tower, and in all the rest."""
     features = [model.preprocess(column) for column in _columns(side, 1, mixed=False)]
+    network: Any = model[0].model
+    usual = network.config._attn_implementation
+    network.set_attn_implementation("eager")  # the counter refuses SDPA where several heads share a key, as on a GPU
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         for column in features:
             model({key: _to(value, model.device) for key, value in column.items()})
+    network.set_attn_implementation(usual)
     counts = counter.get_flop_counts()
     vision = sum(sum(count.values()) for name, count in counts.items() if name.endswith(".vision_tower"))
     return vision / 1e9, (counter.get_total_flops() - vision) / 1e9
