@@ -5,6 +5,7 @@ so that the gradients agree; interleaved in one process.
 """
 
 import random
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -78,9 +79,10 @@ def measure_train(
     pairs: int,
     mini_batch_size: int,
     rounds: int,
+    only: str = "",
     progress: bool = True,
 ) -> list[StepMeasurement]:
-    """Measure every variant on rows of a kind.
+    """Measure every variant whose name matches ``only``, a regular expression, on rows of a kind.
 
     Args:
         model: in training mode, its vision tower frozen.
@@ -102,6 +104,8 @@ def measure_train(
     peaks: dict[str, int] = {}
     longest = max(int(column["attention_mask"].sum(1).max()) for column in features)
     for name, loss in _variants(model, pairs, mini_batch_size, mini_batch_size * longest, rows).items():
+        if not re.search(only, name):
+            continue
         try:
             gradient = _gradient(model, loss, features)
         except (ValueError, RuntimeError) as error:
