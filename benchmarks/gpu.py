@@ -1,9 +1,9 @@
 """What is worth knowing of a GPU, in one command of about eight minutes: ``make gpu``.
 
 Two ceilings (copying, multiplying), the loss, a training step of LLaVE-0.5B's size, vectors, a server and the tests
-that need a GPU, each in a process of its own with a limit, so that one that fails or hangs costs itself alone. The result is
-written after every part, and a part that is measured later, on a device of the same name, joins those in the file. It
-needs a checkout and an environment in which ``llave[serve]`` can be imported (``make wheels``); weights are random.
+that need a GPU, each in a process of its own with a limit, so that one that fails or hangs costs itself alone. The
+result is written after every part, and a part that is measured later, on a device of the same name, joins those in the
+file. It needs a checkout and an environment that can import ``llave[serve]`` (``make wheels``); weights are random.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The table and plot of docs/loss.md from results/loss_cpu.json, which `llave bench loss --out DIR` measured.
+"""Tables and plot of docs/loss.md from results/loss_cpu.json (`llave bench loss --out DIR`) and gpu.json (`make gpu`).
 
 Run: python -m benchmarks.loss_page
 """
@@ -6,6 +6,7 @@ Run: python -m benchmarks.loss_page
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from benchmarks.loss import Measurement
 from benchmarks.tables import loss_plot
@@ -22,7 +23,8 @@ def main() -> None:
     wide = [measurement for measurement in found if measurement.dim == DIM]
     page = ROOT / "docs/loss.md"
     text = page.read_text("utf-8")
-    for name, table in (("sizes", sizes_table(wide)), ("dims", dims_table(found))):
+    gpu = json.loads((ROOT / "benchmarks/results/gpu.json").read_text("utf-8"))
+    for name, table in (("sizes", sizes_table(wide)), ("dims", dims_table(found)), ("gpu", gpu_table(gpu))):
         text = re.sub(
             f"<!-- {name} -->.*?<!-- /{name} -->", f"<!-- {name} -->\n{table}\n<!-- /{name} -->", text, flags=re.S
         )
@@ -52,6 +54,30 @@ def dims_table(found: list[Measurement]) -> str:
     for variant in dict.fromkeys(m.variant for m in found if m.dim == dims[0]):
         cells = [milliseconds([m for m in found if m.dim == dim], variant, 2048) for dim in dims]
         lines.append(line([variant, *cells]))
+    return "\n".join(lines)
+
+
+def gpu_table(content: dict[str, Any]) -> str:
+    """Milliseconds by variant and N of one device, with the least that four products take at its own speed."""
+    loss = content["parts"]["loss"]
+    found = [Measurement(**{k: v for k, v in m.items() if k != "dtype"}) for m in loss["measurements"]]
+    sizes = sorted({m.size for m in found})
+    rate, largest = content["parts"]["ceilings"]["flops_bfloat16"], sizes[-1]
+    floors = [f"{1000 * 4 * 2 * size**2 * DIM / rate:.2g}" for size in sizes]
+    libraries = ", ".join(f"{name} {version}" for name, version in content["libraries"].items())
+    lines = [
+        f"{content['device']}, driver {content['driver']}, {libraries}; commit {loss['commit']}",
+        "",
+        line([f"ms, bfloat16, D={DIM}", *(f"N={size:,}" for size in sizes), f"MiB, N={largest:,}", "error, easy",
+              "error, hard"]),
+        line(["---", *["---:"] * (len(sizes) + 3)]),
+        line([f"floor: four products at {rate / 1e12:.0f} TFLOP/s", *floors, "", "", ""]),
+    ]  # fmt: skip
+    for variant in dict.fromkeys(m.variant for m in found):
+        last = [m for m in found if m.variant == variant][-1]
+        errors = ["" if error is None else f"{error:.0e}" for error in (last.error_easy, last.error_hard)]
+        memory = f"{(last.peak_bytes or 0) / 2**20:,.0f}" if last.size == largest else ""
+        lines.append(line([variant, *(milliseconds(found, variant, size) for size in sizes), memory, *errors]))
     return "\n".join(lines)
 
 

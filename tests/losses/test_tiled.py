@@ -319,7 +319,7 @@ def test_large_batches_on_a_gpu_take_little_memory_and_give_the_same_bits(
         first, second = (
             torch.autograd.grad(hardness_weighted_loss(query, target, impl=impl), (query, target)) for _ in range(2)
         )
-        assert torch.cuda.max_memory_allocated() - before < 1 << 29
+        assert torch.cuda.max_memory_allocated() - before < 1 << 30
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
