@@ -35,8 +35,8 @@ from llave.losses.tiles import Keep, Kernels, Problem, Tiles, Totals, packed
 __all__ = ["Keep", "Kernels", "tiled_loss"]
 
 TILE_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
-"""Size of a tile of scores: what a core's cache holds, or what a GPU computes on for longer than the half millisecond in
-which Python starts a tile's kernels."""
+"""Size of a tile of scores: what a core's cache holds, or what a GPU computes on for longer than Python takes to start
+its kernels, half a millisecond."""
 
 
 def tiled_loss(
