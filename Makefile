@@ -52,7 +52,7 @@ wheels: $(STAMP) ## in .wheels, for `make gpu`: what a machine with torch, trans
 	  opentelemetry-api python-multipart num2words
 
 docs: $(STAMP) ## pictures and tables of the README from runs/quickstart
-	$(BIN)/python -m benchmarks.loss_page
+	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python docs/refresh.py
 
 clean: ## remove the environment and all runs

@@ -18,13 +18,11 @@ import torch
 from PIL import Image
 
 from benchmarks.measured_run import run_measured
-from benchmarks.page import rewrite
 from benchmarks.provenance import provenance
 from benchmarks.shaped_model import Shape, shaped_model
 from benchmarks.sheet import Sheet
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks/results/large_batch_cpu.json"
 SIDE = 384
 SHAPE = Shape(
     side=SIDE, vision_width=32, vision_hidden=32, vision_layers=1, vision_heads=1,
@@ -53,11 +51,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--page", action="store_true", help="write docs/training.md's table from the results, no more")
     args = parser.parse_args()
-    if args.page:
-        rewrite(ROOT / "docs/training.md", "large batch", large_batch_sheet(json.loads(RESULTS.read_text())).markdown())
-        return
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -78,7 +72,7 @@ def main() -> None:
     if args.out is None:
         sys.stdout.write(text + "\n")
     else:
-        (args.out / RESULTS.name).write_text(text + "\n")
+        (args.out / "large_batch_cpu.json").write_text(text + "\n")
 
 
 def measured(found: Any, metrics: Path) -> dict[str, Any]:

@@ -1,40 +1,34 @@
-"""Tables and plot of docs/loss.md from results/loss_cpu.json (`llave bench loss --out DIR`) and gpu.json (`make gpu`).
+"""Tables and plot of docs/loss.md: of `llave bench loss --out DIR` on a CPU, and of `make gpu`."""
 
-Run: python -m benchmarks.loss_page
-"""
-
-import json
-import re
 from pathlib import Path
 from typing import Any
 
 from benchmarks.loss import Measurement
 from benchmarks.tables import loss_plot
 
-ROOT = Path(__file__).parent.parent
 DIM = 896
 DETAIL = 4096
 """Size for which memory and errors are shown too."""
 
 
-def main() -> None:
-    content = json.loads((ROOT / "benchmarks/results/loss_cpu.json").read_text("utf-8"))
-    found = [Measurement(**measurement) for measurement in content["measurements"]]
-    wide = [measurement for measurement in found if measurement.dim == DIM]
-    page = ROOT / "docs/loss.md"
-    text = page.read_text("utf-8")
-    gpu = json.loads((ROOT / "benchmarks/results/gpu.json").read_text("utf-8"))
-    for name, table in (("sizes", sizes_table(wide)), ("dims", dims_table(found)), ("gpu", gpu_table(gpu))):
-        text = re.sub(
-            f"<!-- {name} -->.*?<!-- /{name} -->", f"<!-- {name} -->\n{table}\n<!-- /{name} -->", text, flags=re.S
-        )
-    page.write_text(text, "utf-8")
-    loss_plot(wide, f"D={DIM}, {content['title']}", ROOT / "docs/loss")
-    (ROOT / "docs/loss.svg").unlink()
+def wide(content: dict[str, Any]) -> list[Measurement]:
+    """What was measured at :data:`DIM` dimensions."""
+    return [measurement for measurement in measurements(content) if measurement.dim == DIM]
 
 
-def sizes_table(found: list[Measurement]) -> str:
+def measurements(content: dict[str, Any]) -> list[Measurement]:
+    return [Measurement(**{k: v for k, v in m.items() if k != "dtype"}) for m in content["measurements"]]
+
+
+def draw(content: dict[str, Any], path: Path) -> None:
+    """The plot of docs/loss.md, as a PNG."""
+    loss_plot(wide(content), f"D={DIM}, {content['title']}", path)
+    path.with_suffix(".svg").unlink()
+
+
+def sizes_table(content: dict[str, Any]) -> str:
     """Milliseconds by variant and N; memory and errors at one size."""
+    found = wide(content)
     sizes = sorted({m.size for m in found})
     head = ["ms", *(f"N={size:,}" for size in sizes), f"MiB, N={DETAIL:,}", "error, easy", "error, hard"]
     lines = [line(head), line(["---", *["---:"] * (len(head) - 1)])]
@@ -46,9 +40,9 @@ def sizes_table(found: list[Measurement]) -> str:
     return "\n".join(lines)
 
 
-def dims_table(found: list[Measurement]) -> str:
+def dims_table(content: dict[str, Any]) -> str:
     """Milliseconds by variant and D at N=2,048."""
-    found = [m for m in found if m.size == 2048]
+    found = [m for m in measurements(content) if m.size == 2048]
     dims = sorted({m.dim for m in found})
     lines = [line(["ms, N=2,048", *(f"D={dim:,}" for dim in dims)]), line(["---", *["---:"] * len(dims)])]
     for variant in dict.fromkeys(m.variant for m in found if m.dim == dims[0]):
@@ -60,7 +54,7 @@ def dims_table(found: list[Measurement]) -> str:
 def gpu_table(content: dict[str, Any]) -> str:
     """Milliseconds by variant and N of one device, with the least that four products take at its own speed."""
     loss = content["parts"]["loss"]
-    found = [Measurement(**{k: v for k, v in m.items() if k != "dtype"}) for m in loss["measurements"]]
+    found = measurements(loss)
     sizes = sorted({m.size for m in found})
     rate, largest = content["parts"]["ceilings"]["flops_bfloat16"], sizes[-1]
     floors = [f"{1000 * 4 * 2 * size**2 * DIM / rate:.2g}" for size in sizes]
@@ -90,7 +84,3 @@ def milliseconds(found: list[Measurement], variant: str, size: int) -> str:
 
 def line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-if __name__ == "__main__":
-    main()

@@ -31,7 +31,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.page import rewrite
 from benchmarks.photo_folder import captions, write_model, write_photos
 from benchmarks.photos_peer import BATCH, WAYS
 from benchmarks.provenance import provenance
@@ -46,7 +45,6 @@ Run = dict[str, float]
 __all__ = ["measure_photos", "photos_sheet"]
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks/results/photos_cpu.json"
 INDEX, OURS, PLAIN, INFINITY = "llave index", *WAYS
 LARGE_SHARE = 6
 """One photo in so many is of 12 million pixels, the others of 1.2."""
@@ -66,26 +64,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--infinity", help="python of its environment")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--page", action="store_true", help="write README's table from the results, no more")
     args = parser.parse_args()
-    if not args.page:
-        with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(1, get_context("spawn")) as apart:
-            # apart, so that the memory it takes is not counted as that of the processes started here
-            model = apart.submit(write_model, Path(name) / "model").result()
-            sizes = [(4000, 3000) if number % LARGE_SHARE == 0 else (1280, 960) for number in range(args.photos)]
-            photos = apart.submit(write_photos, Path(name) / "photos", sizes).result()
-            apart.shutdown()
-            found = measure_photos(
-                model, photos, captions(args.texts), rounds=args.rounds, minutes=args.minutes, threads=args.threads,
-                infinity=args.infinity,
-            )  # fmt: skip
-        content = {**provenance(), **found}
-        if args.out is None:
-            sys.stdout.write(json.dumps(content, indent=1) + "\n")
-        else:
-            write_json(args.out, content, indent=1)
+    with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(1, get_context("spawn")) as apart:
+        # apart, so that the memory it takes is not counted as that of the processes started here
+        model = apart.submit(write_model, Path(name) / "model").result()
+        sizes = [(4000, 3000) if number % LARGE_SHARE == 0 else (1280, 960) for number in range(args.photos)]
+        photos = apart.submit(write_photos, Path(name) / "photos", sizes).result()
+        apart.shutdown()
+        found = measure_photos(
+            model, photos, captions(args.texts), rounds=args.rounds, minutes=args.minutes, threads=args.threads,
+            infinity=args.infinity,
+        )  # fmt: skip
+    content = {**provenance(), **found}
+    if args.out is None:
+        sys.stdout.write(json.dumps(content, indent=1) + "\n")
     else:
-        rewrite(ROOT / "README.md", "photos", photos_sheet(json.loads(RESULTS.read_text())).markdown())
+        write_json(args.out, content, indent=1)
 
 
 def measure_photos(

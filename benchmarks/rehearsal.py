@@ -19,7 +19,6 @@ from PIL import Image
 
 from benchmarks.measured_run import run_measured
 from benchmarks.original_checkpoint import SIZES, write_checkpoint
-from benchmarks.page import rewrite
 from benchmarks.provenance import provenance
 from benchmarks.sheet import Sheet
 
@@ -53,11 +52,7 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, help="folder for weights that stays; default: a temporary one, deleted at the end"
     )
-    parser.add_argument("--page", action="store_true", help="write docs/reproduce.md's table from the results, no more")
     args = parser.parse_args()
-    if args.page:
-        rewrite(ROOT / "docs/reproduce.md", "rehearsal", rehearsal_sheet(json.loads(RESULTS.read_text())).markdown())
-        return
     if (args.size, args.dtype) not in RECIPES:
         parser.error(f"one of {', '.join(f'{size} {dtype}' for size, dtype in RECIPES)}")
     work: Path = args.work or Path(tempfile.mkdtemp(prefix="llave-rehearsal-"))

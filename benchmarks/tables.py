@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.eval import BASE as OURS
 from benchmarks.eval import EvalMeasurement
@@ -11,7 +12,10 @@ from benchmarks.sheet import Sheet
 from benchmarks.train import BASE as PEER
 from benchmarks.train import REPAIRED, StepMeasurement
 
-__all__ = ["eval_sheet", "loss_plot", "loss_sheet", "serve_sheet", "train_sheet"]
+__all__ = [
+    "eval_markdown", "eval_sheet", "loss_plot", "loss_sheet", "serve_markdown", "serve_sheet", "train_markdown",
+    "train_sheet",
+]  # fmt: skip
 
 BASE = "llave auto"
 
@@ -171,3 +175,18 @@ def _serve_row(measurement: ServeMeasurement) -> tuple[str, ...]:
         f"{measurement.p95_ms:.1f}",
         f"{measurement.cpu_ms:.1f}",
     )
+
+
+def train_markdown(content: dict[str, Any]) -> str:
+    """Of a committed measurement."""
+    return train_sheet([StepMeasurement(**m) for m in content["measurements"]], content["title"]).markdown()
+
+
+def eval_markdown(content: dict[str, Any]) -> str:
+    """Of a committed measurement."""
+    return eval_sheet([EvalMeasurement(**m) for m in content["measurements"]], content["title"]).markdown()
+
+
+def serve_markdown(content: dict[str, Any]) -> str:
+    """Of a committed measurement."""
+    return serve_sheet([ServeMeasurement(**m) for m in content["measurements"]], content["title"]).markdown()

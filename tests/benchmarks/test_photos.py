@@ -1,14 +1,12 @@
-"""The benchmark of photos: its ways to vectors agree, and README shows what was measured."""
+"""The benchmark of photos: its ways to vectors agree."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.page import shown
 from benchmarks.photo_folder import captions, write_model, write_photos
-from benchmarks.photos import INFINITY, NEAR, PLAIN, RESULTS, ROOT, _check, _least_cosine, photos_sheet
+from benchmarks.photos import INFINITY, NEAR, PLAIN, _check, _least_cosine
 from benchmarks.photos_peer import WAYS
 from llave.errors import UserError
 
@@ -39,8 +37,3 @@ def test_the_photos_are_the_same_every_time(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
     assert one[0].read_bytes() != one[1].read_bytes()
     assert len(set(captions(200))) == 200
-
-
-def test_readme_shows_what_was_measured() -> None:
-    content = json.loads(RESULTS.read_text("utf-8"))
-    assert shown(ROOT / "README.md", "photos").strip() == photos_sheet(content).markdown().strip()

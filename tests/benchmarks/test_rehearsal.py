@@ -1,17 +1,13 @@
-"""The rehearsal's checkpoint converts and opens at any size, and pages show what was measured."""
+"""The rehearsal's checkpoint converts and opens at any size."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.large_batch import large_batch_sheet
 from benchmarks.measured_run import run_measured
 from benchmarks.original_checkpoint import SIZES, Sizes, write_checkpoint
-from benchmarks.page import rewrite, shown
-from benchmarks.rehearsal import RECIPES, STAGES, commands, rehearsal_sheet, write_rows
+from benchmarks.rehearsal import RECIPES, STAGES, commands, write_rows
 from llave import load_model
 from llave.data.mmeb import MMEBFolder
 from llave.models.convert import convert
@@ -60,25 +56,3 @@ def test_a_run_is_measured() -> None:
     assert filled.peak_bytes > 64 << 20
     with pytest.raises(RuntimeError, match="exit code 3"):
         run_measured(["python3", "-c", "raise SystemExit(3)"], threads=1)
-
-
-def test_a_place_in_a_page(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("before <!-- a --> old <!-- /a --> after\n")
-    rewrite(page, "a", "new")
-    assert page.read_text() == "before <!-- a -->\nnew\n<!-- /a --> after\n"
-    with pytest.raises(ValueError, match="no place <!-- b -->"):
-        shown(page, "b")
-
-
-@pytest.mark.parametrize(
-    ("page", "name", "results", "sheet"),
-    [
-        ("reproduce.md", "rehearsal", "rehearsal.json", rehearsal_sheet),
-        ("training.md", "large batch", "large_batch_cpu.json", large_batch_sheet),
-    ],
-    ids=["rehearsal", "large batch"],
-)
-def test_the_pages_show_what_was_measured(page: str, name: str, results: str, sheet: Any) -> None:
-    content = json.loads((ROOT / "benchmarks" / "results" / results).read_text())
-    assert shown(ROOT / "docs" / page, name).strip() == sheet(content).markdown().strip()

@@ -1,0 +1,93 @@
+"""Every table of the README and docs/ that was measured, and the file it comes from: ``python -m benchmarks.pages``.
+
+A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``. To change one, measure anew and run this (``make
+docs``); tests/benchmarks/test_pages.py renders all of them and compares.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.hostile.table import hostile_sheet, load_sheet
+from benchmarks.large_batch import large_batch_sheet
+from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
+from benchmarks.photos import photos_sheet
+from benchmarks.rehearsal import rehearsal_sheet
+from benchmarks.tables import eval_markdown, serve_markdown, train_markdown
+
+__all__ = ["PLACES", "Place", "content", "rewrite", "shown"]
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a table stands, and what it shows.
+
+    Args:
+        page: from the project's root.
+        name: of the place.
+        source: in benchmarks/results.
+        render: from the source's content to Markdown.
+    """
+
+    page: str
+    name: str
+    source: str
+    render: Callable[[dict[str, Any]], str]
+
+
+PLACES = (
+    Place("README.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
+    Place("docs/loss.md", "sizes", "loss_cpu.json", sizes_table),
+    Place("docs/loss.md", "dims", "loss_cpu.json", dims_table),
+    Place("docs/loss.md", "gpu", "gpu.json", gpu_table),
+    Place("docs/training.md", "step", "train_step_cpu.json", train_markdown),
+    Place("docs/training.md", "large batch", "large_batch_cpu.json", lambda found: large_batch_sheet(found).markdown()),
+    Place("docs/evaluation.md", "eval", "eval_cpu.json", eval_markdown),
+    Place("docs/reproduce.md", "rehearsal", "rehearsal.json", lambda found: rehearsal_sheet(found).markdown()),
+    Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
+    Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
+    Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),
+)
+
+
+def main() -> None:
+    """Render all."""
+    for place in PLACES:
+        rewrite(ROOT / place.page, place.name, place.render(content(place.source)))
+    draw(content("loss_cpu.json"), ROOT / "docs/loss")
+
+
+def content(source: str) -> dict[str, Any]:
+    """Of a committed measurement."""
+    found: dict[str, Any] = json.loads((RESULTS / source).read_text("utf-8"))
+    return found
+
+
+def rewrite(page: Path, name: str, table: str) -> None:
+    """Put a table into its place.
+
+    Raises:
+        ValueError: the page has no such place.
+    """
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    shown(page, name)
+    before, _, rest = page.read_text("utf-8").partition(start)
+    page.write_text(f"{before}{start}\n{table.strip()}\n{end}{rest.partition(end)[2]}", "utf-8")
+
+
+def shown(page: Path, name: str) -> str:
+    """What stands there now, line breaks included."""
+    _, found, after = page.read_text("utf-8").partition(f"<!-- {name} -->")
+    text, end, _ = after.partition(f"<!-- /{name} -->")
+    if not found or not end:
+        raise ValueError(f"{page}: no place <!-- {name} --> … <!-- /{name} -->")
+    return text
+
+
+if __name__ == "__main__":
+    main()
