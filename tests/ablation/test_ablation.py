@@ -39,6 +39,7 @@ def test_grids() -> None:
         ("{variants: {}}", "variants must be"),
         ("{variants: {a: {}}, baseline: b}", "none of the variants"),
         ("{variants: {a: {}}, alpha: [1]}", "alpha beside"),
+        ("{variants: {a: {}}, means: {all: []}}", "means must be"),
     ],
 )
 def test_bad_grids_are_named(text: str, message: str) -> None:
@@ -55,9 +56,10 @@ def test_grids_of_the_repository() -> None:
 
 def test_differences_are_paired_by_seed() -> None:
     def score(variant: str, seed: int, overall: float) -> Score:
-        return Score(variant, seed, {"ood": overall, "overall": overall}, {"x": overall}, {"x": 10}, 0.1, {})
+        datasets = {"x": overall, "y": 0.2, "z": 0.9}
+        return Score(variant, seed, {"ood": overall, "overall": overall}, datasets, {"x": 10}, 0.1, {})
 
-    grid = Grid([Variant("a", {}), Variant("b", {})], "a")
+    grid = Grid([Variant("a", {}), Variant("b", {})], "a", means={"x and y": ["x", "y"]})
     first, second = [0.50, 0.60, 0.40], [0.53, 0.62, 0.44]
     scores = [score("a", seed, value) for seed, value in enumerate(first)]
     scores += [score("b", seed, value) for seed, value in enumerate(second)]
@@ -67,6 +69,10 @@ def test_differences_are_paired_by_seed() -> None:
     assert b.differences["ood"] == pytest.approx(mean_ci95([0.03, 0.02, 0.04]))
     assert b.p["ood"] == paired_permutation_test(second, first)
     assert a.groups["ood"] == mean_ci95(first)
+    assert b.groups["x and y"].mean == pytest.approx((0.53 + 0.62 + 0.44 + 0.99 + 4 * 0.2) / 8)
+    assert b.differences["x and y"].mean == pytest.approx(0.015)
+    with pytest.raises(UserError, match="no data set w; there are x, y, z"):
+        summarise(Grid(grid.variants, "a", means={"all": ["w"]}), scores)
     with pytest.raises(UserError, match="no cell"):
         summarise(grid, [])
 
@@ -75,7 +81,10 @@ def test_differences_are_paired_by_seed() -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_folder(tmp_path / "data")
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(f"data: {data}\noutput: unused\nbatch_size: 8\nmax_steps: 2\n")
+    recipe.write_text(
+        f"data: {data}\noutput: unused\nbatch_size: 8\nmax_steps: 2\n"
+        f"evaluate: {{benchmark: {data}, every_steps: 1, keep_best: false}}\n"
+    )
     command = [
         "ablate", str(recipe), "--grid", "{loss.alpha: [0, 9]}", "--seeds", "2", "--out", str(tmp_path / "out"),
     ]  # fmt: skip
@@ -87,6 +96,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert content["baseline"] == "loss.alpha=0"
     assert content["variants"]["loss.alpha=9"]["seeds"] == [0, 1]
     assert content["queries"] == {"naming": 16, "t2i": 16}
+    assert content["command"].startswith("llave ablate ")
+    (first, _) = content["variants"]["loss.alpha=9"]["runs"]
+    assert [point["step"] for point in first["curve"]] == [1, 2]
+    assert 0 <= first["curve"][0]["overall"] <= 1
+    assert set(first["overlaps"]) == {"naming", "t2i"}
     cells = sorted((tmp_path / "out" / "cells").glob("*.json"))
     assert len(cells) == 4
     assert not list((tmp_path / "out" / "models").iterdir())

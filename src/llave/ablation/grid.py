@@ -6,11 +6,13 @@ baseline: llave                                                    # named; the 
 variants:
   llave: {}
   infonce: {loss.alpha: 0}
+means:                                                             # of some data sets, beside those of all
+  without composed: [group, t2i, i2i]
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +35,15 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Variants, the one that the others are compared with, and the numeric key if a single one is varied."""
+    """Variants, the one that the others are compared with, and the numeric key if a single one is varied.
+
+    ``means`` are data sets by the name of their mean.
+    """
 
     variants: Sequence[Variant]
     baseline: str
     axis: str | None = None
+    means: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def read_grid(source: str) -> Grid:
@@ -60,9 +66,9 @@ def read_grid(source: str) -> Grid:
 
 def _named(content: dict[str, Any]) -> Grid:
     variants = content["variants"]
-    unknown = sorted(set(content) - {"variants", "baseline"})
+    unknown = sorted(set(content) - {"variants", "baseline", "means"})
     if unknown:
-        raise UserError(f"grid: {', '.join(unknown)} beside 'variants' and 'baseline'")
+        raise UserError(f"grid: {', '.join(unknown)} beside 'variants', 'baseline' and 'means'")
     if not isinstance(variants, dict) or not variants:
         raise UserError("grid: variants must be {name: {key: value, ...}, ...}")
     made = []
@@ -73,7 +79,10 @@ def _named(content: dict[str, Any]) -> Grid:
     baseline = str(content.get("baseline", made[0].name))
     if baseline not in {variant.name for variant in made}:
         raise UserError(f"grid: the baseline {baseline!r} is none of the variants")
-    return Grid(made, baseline)
+    means = content.get("means", {})
+    if not isinstance(means, dict) or not all(isinstance(names, list) and names for names in means.values()):
+        raise UserError("grid: means must be {name: [data set, ...], ...}")
+    return Grid(made, baseline, means={str(name): [str(one) for one in names] for name, names in means.items()})
 
 
 def _product(content: dict[str, Any]) -> Grid:

@@ -12,6 +12,7 @@ from rich.table import Table
 from llave.ablation.grid import Grid
 from llave.ablation.run import Score
 from llave.errors import UserError
+from llave.evaluation.record import code, versions
 from llave.evaluation.statistics import Estimate, mean_ci95, paired_permutation_test
 from llave.report.plots import MODEL_COLOURS, save_figure, style
 
@@ -47,69 +48,102 @@ def summarise(grid: Grid, scores: Sequence[Score]) -> list[Row]:
     }
     if not any(by_variant.values()):
         raise UserError("no cell of this ablation is done yet")
-    return [_row(name, own, by_variant[grid.baseline]) for name, own in by_variant.items() if own]
+    measured = {
+        name: {seed: _groups(score, grid.means) for seed, score in own.items()} for name, own in by_variant.items()
+    }
+    return [
+        _row(name, own, measured[grid.baseline], [score.gap_hard for score in by_variant[name].values()])
+        for name, own in measured.items()
+        if own
+    ]
 
 
-def _row(name: str, own: Mapping[int, Score], baseline: Mapping[int, Score]) -> Row:
-    groups = list(next(iter(own.values())).groups)
+def _groups(score: Score, means: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """P@1 by group, and by the grid's own means.
+
+    Raises:
+        UserError: a mean of a data set that was not evaluated.
+    """
+    found = dict(score.groups)
+    for mean, names in means.items():
+        missing = [name for name in names if name not in score.datasets]
+        if missing:
+            raise UserError(f"grid: means: {mean}: no data set {missing[0]}; there are {', '.join(score.datasets)}")
+        found[mean] = float(np.mean([score.datasets[name] for name in names]))
+    return found
+
+
+def _row(
+    name: str, own: Mapping[int, dict[str, float]], baseline: Mapping[int, dict[str, float]], gaps: Sequence[float]
+) -> Row:
+    groups = list(next(iter(own.values())))
     shared = sorted(set(own) & set(baseline))
     differences, p = {}, {}
     for group in groups if shared else []:
-        mine, theirs = ([scores[seed].groups[group] for seed in shared] for scores in (own, baseline))
+        mine, theirs = ([scores[seed][group] for seed in shared] for scores in (own, baseline))
         differences[group] = mean_ci95(np.subtract(mine, theirs))
         p[group] = paired_permutation_test(mine, theirs) if len(shared) > 1 else None
     return Row(
         name,
         tuple(sorted(own)),
-        {group: mean_ci95([score.groups[group] for score in own.values()]) for group in groups},
+        {group: mean_ci95([scores[group] for scores in own.values()]) for group in groups},
         differences,
         p,
-        float(np.mean([score.gap_hard for score in own.values()])),
+        float(np.mean(gaps)),
     )
 
 
-def table(rows: Sequence[Row], baseline: str) -> Table:
+def table(grid: Grid, rows: Sequence[Row]) -> Table:
     """For a terminal."""
-    shown = Table(title="ablation: P@1 %, mean ± 95% interval over seeds", caption=f"± to {baseline}: paired by seed")
+    shown = Table(
+        title="ablation: P@1 %, mean ± 95% interval over seeds", caption=f"± to {grid.baseline}: paired by seed"
+    )
     shown.add_column("variant")
-    for heading in _headings(rows):
+    for heading in _headings(grid, rows):
         shown.add_column(heading, justify="right")
     for row in rows:
-        shown.add_row(row.variant, *_cells(row, rows, baseline))
+        shown.add_row(row.variant, *_cells(grid, row))
     return shown
 
 
-def markdown(rows: Sequence[Row], baseline: str, queries: Mapping[str, int]) -> str:
+def markdown(grid: Grid, rows: Sequence[Row], queries: Mapping[str, int]) -> str:
     """For a page."""
-    headings = ["variant", *_headings(rows)]
+    headings = ["variant", *_headings(grid, rows)]
     lines = [f"| {' | '.join(headings)} |", "|---|" + "---:|" * (len(headings) - 1)]
-    lines += [f"| {' | '.join([row.variant, *_cells(row, rows, baseline)])} |" for row in rows]
+    lines += [f"| {' | '.join([row.variant, *_cells(grid, row)])} |" for row in rows]
     seeds = sorted({seed for row in rows for seed in row.seeds})
     lines += [
         "",
         f"P@1 %, mean ± half of the 95% interval (Student's t) over seeds {', '.join(map(str, seeds))}; {len(queries)} "
-        f"data sets, {sum(queries.values()):,} queries. Differences to {baseline} are paired by seed.",
+        f"data sets, {sum(queries.values()):,} queries. Differences to {grid.baseline} are paired by seed.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _headings(rows: Sequence[Row]) -> list[str]:
-    named = [SPLITS[group] for group in _splits(rows)]
-    return [*named, *(f"{name}, difference" for name in named if name != "overall"), "gap to hard", "seeds"]
+def _headings(grid: Grid, rows: Sequence[Row]) -> list[str]:
+    shown = _shown(grid, rows[0])
+    return [
+        *(SPLITS.get(name, name) for name in shown),
+        *(f"{SPLITS.get(name, name)}, difference" for name in shown),
+        "gap to hard",
+        "seeds",
+    ]
 
 
-def _splits(rows: Sequence[Row]) -> list[str]:
-    return [group for group in SPLITS if group in rows[0].groups]
+def _shown(grid: Grid, row: Row) -> list[str]:
+    """The splits, and the grid's own means."""
+    return [*(name for name in SPLITS if name in row.groups), *grid.means]
 
 
-def _cells(row: Row, rows: Sequence[Row], baseline: str) -> list[str]:
-    splits = _splits(rows)
-    cells = [_percent(row.groups[group]) for group in splits]
-    for group in splits:
-        if group != "overall":
-            known = row.variant != baseline and group in row.differences
-            cells.append(_percent(row.differences[group], sign=True) if known else "")
-    return [*cells, f"{row.gap_hard:.3f}", str(len(row.seeds))]
+def _cells(grid: Grid, row: Row) -> list[str]:
+    shown = _shown(grid, row)
+    compared = row.variant != grid.baseline and bool(row.differences)
+    return [
+        *(_percent(row.groups[name]) for name in shown),
+        *(_percent(row.differences[name], sign=True) if compared else "" for name in shown),
+        f"{row.gap_hard:.3f}",
+        str(len(row.seeds)),
+    ]
 
 
 def _percent(estimate: Estimate, *, sign: bool = False) -> str:
@@ -124,7 +158,10 @@ def to_json(grid: Grid, rows: Sequence[Row], scores: Sequence[Score]) -> dict[st
         return {"mean": value.mean, "ci95": None if value.interval is None else list(value.interval)}
 
     return {
+        "versions": versions(),
+        "code": code(),
         "baseline": grid.baseline,
+        "means": {name: list(names) for name, names in grid.means.items()},
         "variants": {
             row.variant: {
                 "changes": next(dict(v.changes) for v in grid.variants if v.name == row.variant),
@@ -134,10 +171,16 @@ def to_json(grid: Grid, rows: Sequence[Row], scores: Sequence[Score]) -> dict[st
                     group: {**estimate(value), "p": row.p[group]} for group, value in row.differences.items()
                 },
                 "gap_hard": row.gap_hard,
-                "datasets": {
-                    name: float(np.mean([score.datasets[name] for score in scores if score.variant == row.variant]))
-                    for name in scores[0].datasets
-                },
+                "runs": [
+                    {
+                        "seed": score.seed,
+                        "datasets": score.datasets,
+                        "overlaps": score.overlaps,
+                        "curve": score.curve,
+                    }
+                    for score in scores
+                    if score.variant == row.variant
+                ],
             }
             for row in rows
         },
@@ -158,7 +201,7 @@ def _curve(grid: Grid, rows: Sequence[Row], axis: str) -> Figure:
     ordered = sorted(rows, key=lambda row: value_of[row.variant])
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
-    for colour, group in zip(MODEL_COLOURS[1:], _splits(rows), strict=False):
+    for colour, group in zip(MODEL_COLOURS[1:], _shown(grid, rows[0]), strict=False):
         estimates = [row.groups[group] for row in ordered]
         axes.errorbar(
             [value_of[row.variant] for row in ordered],
@@ -167,7 +210,7 @@ def _curve(grid: Grid, rows: Sequence[Row], axis: str) -> Figure:
             marker="o",
             capsize=3,
             color=colour,
-            label=SPLITS[group],
+            label=SPLITS.get(group, group),
         )
     axes.set(xlabel=axis, ylabel="P@1 %")
     axes.legend(frameon=False)
@@ -179,7 +222,7 @@ def _forest(grid: Grid, rows: Sequence[Row]) -> Figure:
     others = [row for row in rows if row.variant != grid.baseline and row.differences]
     figure = Figure(figsize=(7.2, 1.4 + 0.5 * max(len(others), 1)), layout="constrained")
     axes = figure.subplots()
-    splits = [group for group in _splits(rows) if group != "overall"]
+    splits = [group for group in _shown(grid, rows[0]) if group != "overall"]
     for number, (colour, group) in enumerate(zip(MODEL_COLOURS[1:], splits, strict=False)):
         estimates = [row.differences[group] for row in others]
         axes.errorbar(
@@ -189,7 +232,7 @@ def _forest(grid: Grid, rows: Sequence[Row]) -> Figure:
             fmt="o",
             capsize=3,
             color=colour,
-            label=SPLITS[group],
+            label=SPLITS.get(group, group),
         )
     axes.axvline(0, color="#8c8c8c", linewidth=0.8)
     axes.set_yticks(range(len(others)), [row.variant for row in others])

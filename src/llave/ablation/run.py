@@ -32,7 +32,9 @@ Configure = Callable[[Variant], TrainConfig]
 class Score:
     """P@1 of one training run, as fractions: per group (meta-tasks, ``ind``, ``ood``, ``overall``) and per data set.
 
-    ``gap_hard`` is the mean over data sets of the positives' cosine less the hard negatives'.
+    ``gap_hard`` is the mean over data sets of the positives' cosine less the hard negatives'; ``overlaps`` are the
+    shared areas of their histograms. ``curve`` has the groups after each evaluation while it trained (a recipe's
+    ``evaluate``), with its ``step``.
     """
 
     variant: str
@@ -42,6 +44,8 @@ class Score:
     queries: dict[str, int]
     gap_hard: float
     changes: dict[str, Any]
+    overlaps: dict[str, float] = dataclasses.field(default_factory=dict)
+    curve: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
 def ablate(
@@ -99,7 +103,8 @@ def ablate(
             result = evaluate(model, tasks, limit=limit).complete()
             if cache is not None:
                 cache.save()
-            gaps = [gap.gap_hard for gap in similarity_gap(result).values() if gap.gap_hard is not None]
+            found = similarity_gap(result)
+            gaps = [gap.gap_hard for gap in found.values() if gap.gap_hard is not None]
             score = Score(
                 variant.name,
                 seed,
@@ -108,6 +113,8 @@ def ablate(
                 {name: task.queries for name, task in result.tasks.items()},
                 sum(gaps) / len(gaps),
                 dict(variant.changes),
+                {name: gap.overlap for name, gap in found.items() if gap.overlap is not None},
+                _curve(config.output, list(result.groups())),
             )
             write_json(path, {**dataclasses.asdict(score), "identity": identity}, indent=1)
             if not keep_models:
@@ -124,7 +131,18 @@ def load_scores(out: Path, grid: Grid, seeds: Sequence[int]) -> Iterator[Score]:
             path = _cell_file(out, variant, seed)
             if path.is_file():
                 content = json.loads(path.read_text("utf-8"))
-                yield Score(**{field.name: content[field.name] for field in dataclasses.fields(Score)})
+                known = {field.name for field in dataclasses.fields(Score)}
+                yield Score(**{name: value for name, value in content.items() if name in known})
+
+
+def _curve(output: Path, groups: Sequence[str]) -> list[dict[str, float]]:
+    """Scores while it trained."""
+    records = [json.loads(line) for line in (output / "metrics.jsonl").read_text("utf-8").splitlines()]
+    return [
+        {"step": record["step"], **{name: record[f"eval_{name}"] for name in groups if f"eval_{name}" in record}}
+        for record in records
+        if "eval_overall" in record
+    ]
 
 
 def _cell_file(out: Path, variant: Variant, seed: int) -> Path:

@@ -85,12 +85,12 @@ def run(argv: list[str]) -> int:
         keep_models=config.keep_models,
     )
     rows = summarise(grid, scores)
-    content = to_json(grid, rows, scores)
+    content = {"command": f"llave ablate {' '.join(argv)}", **to_json(grid, rows, scores)}
     write_json(config.out / "ablation.json", content, indent=1)
-    write_text(config.out / "ablation.md", markdown(rows, grid.baseline, scores[0].queries))
+    write_text(config.out / "ablation.md", markdown(grid, rows, scores[0].queries))
     plot(grid, rows, config.out / "ablation")
     if config.json:
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     else:
-        Console().print(table(rows, grid.baseline))
+        Console().print(table(grid, rows))
     return 0

@@ -17,7 +17,7 @@ from llave.models.about import dtype_of
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["RunRecord", "differences", "run_record"]
+__all__ = ["RunRecord", "code", "differences", "run_record", "versions"]
 
 PACKAGES = (*LIBRARIES, "tokenizers", "numpy", "av", "pypdfium2")
 """Whose versions may change a vector or the decoding of what it is of."""
@@ -81,8 +81,8 @@ def run_record(
     budget = options.get("tokens_per_batch") or TOKENS_PER_BATCH["cuda" if cuda else "cpu"]
     return RunRecord(
         options=dict(options),
-        versions=_versions(),
-        code=_code(),
+        versions=versions(),
+        code=code(),
         machine={
             "device": model.device.type,
             "name": torch.cuda.get_device_name(model.device) if cuda else torch.backends.cpu.get_cpu_capability(),
@@ -123,7 +123,8 @@ def _shown(value: Any) -> str:
     return f"{text[:12]}…" if len(text) == 64 and " " not in text else text  # of a hash its beginning
 
 
-def _versions() -> dict[str, Any]:
+def versions() -> dict[str, Any]:
+    """Of llave, Python and the libraries that decide a vector."""
     found: dict[str, Any] = {"llave": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -133,7 +134,7 @@ def _versions() -> dict[str, Any]:
     return found
 
 
-def _code() -> dict[str, Any]:
+def code() -> dict[str, Any]:
     """The commit of the checkout that llave is run from."""
 
     def git(*words: str) -> str:
@@ -141,9 +142,7 @@ def _code() -> dict[str, Any]:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        git(
-            "ls-files", "--error-unmatch", Path(__file__).name
-        )  # an environment may lie in a checkout of something else
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # the environment may lie in another project's checkout
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--", "../.."))}
     except (OSError, subprocess.SubprocessError):  # installed as a package, or there is no git
         return {}
