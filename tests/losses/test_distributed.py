@@ -41,7 +41,9 @@ def cases() -> list[dict[str, Any]]:
     return [
         {"temperature": temperature, "symmetric": symmetric, **options}
         for temperature, symmetric, options in itertools.product(
-            (0.1, 0.001), (True, False), ({}, rich, {**rich, "shared_ids": True})
+            (0.1, 0.001),
+            (True, False),
+            ({}, {"weighting": "in_batch"}, rich, {**rich, "shared_ids": True, "weighting": "hard_negatives"}),
         )
     ]
 

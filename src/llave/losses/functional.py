@@ -22,6 +22,7 @@ from torch import Tensor
 from llave.losses.finite import check_finite
 from llave.losses.masks import known_positives
 from llave.losses.tiled import tiled_loss
+from llave.losses.weighting import Weighting, alphas, own_negatives
 
 __all__ = [
     "IMPLEMENTATIONS",
@@ -53,6 +54,7 @@ def hardness_weighted_loss(
     *,
     temperature: float | Tensor = 0.02,
     alpha: float = 9.0,
+    weighting: Weighting = "all",
     symmetric: bool = True,
     reward_BB: Tensor | None = None,
     query_ids: Tensor | None = None,
@@ -69,6 +71,8 @@ def hardness_weighted_loss(
         target_MD: L2-normalised targets; row i < B is the positive of query i, later rows are hard negatives.
         temperature: tau, > 0; a tensor with ``requires_grad`` is learned.
         alpha: hardness, >= 0; 0 is InfoNCE.
+        weighting: which negatives weigh ``exp(alpha * reward)`` and not 1: "all" (LLaVE), "hard_negatives" (a query's
+            own: targets ``B * k + i`` for k >= 1; arXiv 2509.20354) or "in_batch" (all but these).
         symmetric: also score each positive target against all queries, and average the two directions.
         reward_BB: hardness of each pair (B, M), without gradient; default is the cosine itself (LLaVE).
         query_ids, target_ids: integer ids of shape (B,) and (M,). Pairs that share a query id or a target id
@@ -96,6 +100,7 @@ def hardness_weighted_loss(
     options: dict[str, Any] = {
         "temperature": temperature,
         "alpha": alpha,
+        "weighting": weighting,
         "symmetric": symmetric,
         "query_ids": query_ids,
         "target_ids": target_ids,
@@ -150,6 +155,7 @@ def _reference(
     *,
     temperature: float | Tensor,
     alpha: float,
+    weighting: Weighting,
     symmetric: bool,
     reward_BB: Tensor | None,
     query_ids: Tensor | None,
@@ -167,7 +173,11 @@ def _reference(
         if not torch.compiler.is_compiling():
             check_finite(query_BD, target_MD, positive_B, size)
         reward_BM = cosine_BM if reward_BB is None else reward_BB.to(dtype)
-        logit_BM = torch.add(scaled_BM, reward_BM.detach(), alpha=alpha)
+        in_batch, own = alphas(alpha, weighting)
+        logit_BM = torch.add(scaled_BM, reward_BM.detach(), alpha=in_batch)
+        if own != in_batch:
+            own_BM = own_negatives(size, target_MD.shape[0], cosine_BM.device)
+            logit_BM = torch.where(own_BM, scaled_BM + own * reward_BM.detach(), logit_BM)
         return contrast(
             logit_BM,
             positive_B,

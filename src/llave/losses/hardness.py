@@ -13,6 +13,7 @@ from llave.losses.cached_step import CachedStep
 from llave.losses.functional import IMPLEMENTATIONS, TILED, choose_implementation, hardness_weighted_loss
 from llave.losses.reward import CosineReward, EMAReward, EmbeddingReward, RewardFunction
 from llave.losses.tiled import tiled_loss
+from llave.losses.weighting import Weighting, alphas
 
 __all__ = ["HardnessWeightedLoss"]
 
@@ -31,6 +32,7 @@ class HardnessWeightedLoss(CachedStep):
         model: the model to train.
         temperature: tau.
         alpha: hardness; 0 is InfoNCE.
+        weighting: which negatives it applies to: "all", "hard_negatives" (the row's own) or "in_batch" (all others).
         mini_batch_size, mini_batch_num_tokens, vision_reuse_gib, keep_graphs, sort_by_length, vision_cache_gib:
             GradCache, see :class:`llave.losses.cached_step.CachedStep`. Without the first two the batch is embedded at
             once.
@@ -47,6 +49,7 @@ class HardnessWeightedLoss(CachedStep):
         *,
         temperature: float = 0.02,
         alpha: float = 9.0,
+        weighting: Weighting = "all",
         mini_batch_size: int | None = None,
         mini_batch_num_tokens: int | None = None,
         gather: bool = True,
@@ -71,10 +74,12 @@ class HardnessWeightedLoss(CachedStep):
         )
         if temperature <= 0 or alpha < 0:
             raise ValueError(f"temperature must be > 0 and alpha >= 0, got {temperature} and {alpha}")
+        alphas(alpha, weighting)
         if impl not in IMPLEMENTATIONS:
             raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
         self.temperature = temperature
         self.alpha = alpha
+        self.weighting = weighting
         self.gather = gather
         self.shared_ids = shared_ids
         self.reward = reward
@@ -147,6 +152,7 @@ class HardnessWeightedLoss(CachedStep):
             distributed=True,
             temperature=self.temperature,
             alpha=self.alpha,
+            weighting=self.weighting,
             matryoshka_dims=self.matryoshka_dims,
             matryoshka_weights=self.matryoshka_weights,
             query_ids=query_ids,
@@ -164,6 +170,7 @@ class HardnessWeightedLoss(CachedStep):
             target_MD,
             temperature=self.temperature,
             alpha=self.alpha,
+            weighting=self.weighting,
             reward_BB=self._reward_matrix(query_BD.detach(), target_MD.detach(), offset=0),
             matryoshka_dims=self.matryoshka_dims,
             matryoshka_weights=self.matryoshka_weights,
@@ -223,6 +230,7 @@ class HardnessWeightedLoss(CachedStep):
         return {
             "temperature": self.temperature,
             "alpha": self.alpha,
+            "weighting": self.weighting,
             "mini_batch_size": self.mini_batch_size or None,
             "mini_batch_num_tokens": self.mini_batch_num_tokens,
             "gather": self.gather,

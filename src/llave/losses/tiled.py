@@ -31,6 +31,7 @@ from llave.losses.elementwise import Tile
 from llave.losses.finite import check_finite
 from llave.losses.log_sums import LogSums
 from llave.losses.tiles import Keep, Kernels, Problem, Tiles, Totals, packed
+from llave.losses.weighting import Weighting, alphas
 
 __all__ = ["Keep", "Kernels", "tiled_loss"]
 
@@ -44,6 +45,7 @@ def tiled_loss(
     *,
     temperature: float | Tensor,
     alpha: float,
+    weighting: Weighting = "all",
     symmetric: bool = True,
     offset: int = 0,
     num_pairs: int | None = None,
@@ -65,6 +67,7 @@ def tiled_loss(
         target_CD: L2-normalised candidates of all processes; ``offset + i`` is the positive of anchor i.
         temperature: tau; a tensor gets a gradient.
         alpha: hardness.
+        weighting: which negatives alpha applies to; candidates ``num_pairs * k + offset + i`` are anchor i's own.
         offset: candidate that is the first anchor's positive.
         num_pairs: the first candidates, which are positives of some anchor of some process (default: A);
             those behind are extra negatives without a column of their own.
@@ -81,8 +84,10 @@ def tiled_loss(
         tile_side = math.isqrt(TILE_BYTES.get(query_AD.device.type, TILE_BYTES["cuda"]) // dtype.itemsize)
     dims = (query_AD.shape[1],) if matryoshka_dims is None else tuple(sorted(matryoshka_dims))
     weights = dict(zip(matryoshka_dims or dims, matryoshka_weights or [1.0] * len(dims), strict=True))
+    in_batch, own = alphas(alpha, weighting)
     problem = Problem(
-        alpha=alpha,
+        alpha=in_batch,
+        own_alpha=own,
         symmetric=symmetric,
         offset=offset,
         num_pairs=query_AD.shape[0] if num_pairs is None else num_pairs,

@@ -21,6 +21,7 @@ class Problem:
     """What is computed, apart from the tensors; see :func:`llave.losses.tiled.tiled_loss`."""
 
     alpha: float
+    own_alpha: float
     symmetric: bool
     offset: int
     num_pairs: int
@@ -60,6 +61,7 @@ class Tiles:
         self.scores = Scores(
             tau=tau,
             alpha=problem.alpha,
+            own_alpha=problem.own_alpha,
             offset=problem.offset,
             num_candidates=target_CD.shape[0],
             num_pairs=problem.num_pairs,

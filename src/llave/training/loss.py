@@ -33,6 +33,7 @@ def build_loss(config: LossConfig, model: SentenceTransformer) -> HardnessWeight
     return HardnessWeightedLoss(
         model,
         alpha=config.alpha,
+        weighting=config.weighting,
         reward=_reward(config, model),
         matryoshka_dims=config.matryoshka_dims,
         matryoshka_weights=config.matryoshka_weights,
