@@ -37,6 +37,7 @@ def cases() -> list[dict[str, Any]]:
         "target_ids": torch.randint(0, 9, (targets,), generator=generator),
         "reward": torch.randn(WORLD * PAIRS, targets, generator=generator, dtype=torch.float64),
         "matryoshka_dims": [3, DIM],
+        "positive_margin": 0.2,
     }
     return [
         {"temperature": temperature, "symmetric": symmetric, **options}

@@ -78,6 +78,17 @@ def test_the_grey_picture_of_webqa_has_so_many_tokens(tmp_path: Path) -> None:
     assert processor._get_num_multimodal_tokens(image_sizes=[size]).num_image_tokens == [1_485]
 
 
+def test_the_controls_of_alpha() -> None:
+    """What makes InfoNCE LLaVE's loss at the recipe's temperature and alpha, and each half of it alone."""
+    folder = Path(__file__).parents[2] / "recipes"
+    loss = recipe(folder / "nano.yaml").loss
+    margin = loss.alpha * loss.temperature / (1 + loss.alpha * loss.temperature)
+    changes = {one.name: dict(one.changes) for one in read_grid(str(folder / "ablations/controls.yaml")).variants}
+    assert changes["both"] == changes["temperature alone"] | changes["margin alone"]
+    assert changes["both"]["loss.temperature"] == pytest.approx(1 / (1 / loss.temperature + loss.alpha), rel=1e-8)
+    assert changes["both"]["loss.positive_margin"] == pytest.approx(margin, rel=1e-8)
+
+
 def test_the_ablations_of_table_3() -> None:
     """By their numbers in the paper: negatives in a softmax (here of 8 processes), rows, what is trained, the loss."""
     recipes = Path(__file__).parents[2] / "recipes"

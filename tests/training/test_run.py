@@ -183,6 +183,7 @@ def test_training_on_a_csv_file_with_its_own_columns(tmp_path: Path) -> None:
         ({"workers": 2, "feature_cache": Path("x")}, "leave workers at 0"),
         ({"sub_batch": 4}, "sub_batch is for batches: mixed"),
         ({"loss": LossConfig(weighting="hard_negatives")}, "no data set has hard_negatives"),
+        ({"loss": LossConfig(positive_margin=1.0)}, "loss.positive_margin must be at least 0 and below 1"),
         ({"loss": LossConfig(weighting="in_batch", name="focal")}, "loss.weighting is for name: hardness"),
         ({"sub_batch": 3, "batches": "mixed"}, "sub_batch must divide batch_size 8, got 3"),
     ],

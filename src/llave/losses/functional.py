@@ -27,6 +27,7 @@ from llave.losses.weighting import Weighting, alphas, own_negatives
 __all__ = [
     "IMPLEMENTATIONS",
     "TILED",
+    "check_margin",
     "check_matryoshka",
     "choose_implementation",
     "contrast",
@@ -55,6 +56,7 @@ def hardness_weighted_loss(
     temperature: float | Tensor = 0.02,
     alpha: float = 9.0,
     weighting: Weighting = "all",
+    positive_margin: float = 0.0,
     symmetric: bool = True,
     reward_BB: Tensor | None = None,
     query_ids: Tensor | None = None,
@@ -73,6 +75,8 @@ def hardness_weighted_loss(
         alpha: hardness, >= 0; 0 is InfoNCE.
         weighting: which negatives weigh ``exp(alpha * reward)`` and not 1: "all" (LLaVE), "hard_negatives" (a query's
             own: targets ``B * k + i`` for k >= 1; arXiv 2509.20354) or "in_batch" (all but these).
+        positive_margin: m in [0, 1): a positive's logit is ``(s - m * sg(s)) / tau``, so that its value has to win by a
+            share of itself while its gradient stays.
         symmetric: also score each positive target against all queries, and average the two directions.
         reward_BB: hardness of each pair (B, M), without gradient; default is the cosine itself (LLaVE).
         query_ids, target_ids: integer ids of shape (B,) and (M,). Pairs that share a query id or a target id
@@ -94,6 +98,7 @@ def hardness_weighted_loss(
     if impl not in IMPLEMENTATIONS:
         raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
     _check(query_BD, target_MD, temperature, alpha, reward_BB, query_ids, target_ids)
+    check_margin(positive_margin)
     check_matryoshka(query_BD.shape[1], matryoshka_dims, matryoshka_weights)
     if impl == "auto":
         impl = choose_implementation(query_BD.shape[0], target_MD.shape[0], query_BD.device)
@@ -101,6 +106,7 @@ def hardness_weighted_loss(
         "temperature": temperature,
         "alpha": alpha,
         "weighting": weighting,
+        "positive_margin": positive_margin,
         "symmetric": symmetric,
         "query_ids": query_ids,
         "target_ids": target_ids,
@@ -156,6 +162,7 @@ def _reference(
     temperature: float | Tensor,
     alpha: float,
     weighting: Weighting,
+    positive_margin: float,
     symmetric: bool,
     reward_BB: Tensor | None,
     query_ids: Tensor | None,
@@ -170,6 +177,8 @@ def _reference(
         cosine_BM = query_BD.to(dtype) @ target_MD.to(dtype).T
         scaled_BM = cosine_BM / temperature
         positive_B = scaled_BM.diagonal()
+        if positive_margin:
+            positive_B = positive_B - positive_margin * cosine_BM.diagonal().detach() / temperature
         if not torch.compiler.is_compiling():
             check_finite(query_BD, target_MD, positive_B, size)
         reward_BM = cosine_BM if reward_BB is None else reward_BB.to(dtype)
@@ -235,6 +244,12 @@ def check_matryoshka(width: int, dims: Sequence[int] | None, weights: Sequence[f
         raise ValueError(f"matryoshka_dims must be different numbers from 1 to {width}, got {list(dims)}")
     if weights is not None and len(weights) != len(dims):
         raise ValueError(f"{len(dims)} matryoshka_dims need as many weights, got {len(weights)}")
+
+
+def check_margin(positive_margin: float) -> None:
+    """Raise a ValueError unless the margin leaves something of the positive."""
+    if not 0 <= positive_margin < 1:
+        raise ValueError(f"positive_margin must be at least 0 and below 1, got {positive_margin}")
 
 
 def _check(

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from llave.losses.batch_similarity import batch_similarity
 from llave.losses.cached_step import CachedStep
-from llave.losses.functional import IMPLEMENTATIONS, TILED, choose_implementation, hardness_weighted_loss
+from llave.losses.functional import (
+    IMPLEMENTATIONS,
+    TILED,
+    check_margin,
+    choose_implementation,
+    hardness_weighted_loss,
+)
 from llave.losses.reward import CosineReward, EMAReward, EmbeddingReward, RewardFunction
 from llave.losses.tiled import tiled_loss
 from llave.losses.weighting import Weighting, alphas
@@ -33,6 +39,7 @@ class HardnessWeightedLoss(CachedStep):
         temperature: tau.
         alpha: hardness; 0 is InfoNCE.
         weighting: which negatives it applies to: "all", "hard_negatives" (the row's own) or "in_batch" (all others).
+        positive_margin: share of its cosine, without gradient, that is taken off a positive before the softmax.
         mini_batch_size, mini_batch_num_tokens, vision_reuse_gib, keep_graphs, sort_by_length, vision_cache_gib:
             GradCache, see :class:`llave.losses.cached_step.CachedStep`. Without the first two the batch is embedded at
             once.
@@ -50,6 +57,7 @@ class HardnessWeightedLoss(CachedStep):
         temperature: float = 0.02,
         alpha: float = 9.0,
         weighting: Weighting = "all",
+        positive_margin: float = 0.0,
         mini_batch_size: int | None = None,
         mini_batch_num_tokens: int | None = None,
         gather: bool = True,
@@ -75,11 +83,13 @@ class HardnessWeightedLoss(CachedStep):
         if temperature <= 0 or alpha < 0:
             raise ValueError(f"temperature must be > 0 and alpha >= 0, got {temperature} and {alpha}")
         alphas(alpha, weighting)
+        check_margin(positive_margin)
         if impl not in IMPLEMENTATIONS:
             raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
         self.temperature = temperature
         self.alpha = alpha
-        self.weighting = weighting
+        self.weighting: Weighting = weighting
+        self.positive_margin = positive_margin
         self.gather = gather
         self.shared_ids = shared_ids
         self.reward = reward
@@ -153,6 +163,7 @@ class HardnessWeightedLoss(CachedStep):
             temperature=self.temperature,
             alpha=self.alpha,
             weighting=self.weighting,
+            positive_margin=self.positive_margin,
             matryoshka_dims=self.matryoshka_dims,
             matryoshka_weights=self.matryoshka_weights,
             query_ids=query_ids,
@@ -171,6 +182,7 @@ class HardnessWeightedLoss(CachedStep):
             temperature=self.temperature,
             alpha=self.alpha,
             weighting=self.weighting,
+            positive_margin=self.positive_margin,
             reward_BB=self._reward_matrix(query_BD.detach(), target_MD.detach(), offset=0),
             matryoshka_dims=self.matryoshka_dims,
             matryoshka_weights=self.matryoshka_weights,
@@ -231,6 +243,7 @@ class HardnessWeightedLoss(CachedStep):
             "temperature": self.temperature,
             "alpha": self.alpha,
             "weighting": self.weighting,
+            "positive_margin": self.positive_margin,
             "mini_batch_size": self.mini_batch_size or None,
             "mini_batch_num_tokens": self.mini_batch_num_tokens,
             "gather": self.gather,

@@ -22,6 +22,7 @@ class Problem:
 
     alpha: float
     own_alpha: float
+    positive_margin: float
     symmetric: bool
     offset: int
     num_pairs: int

@@ -20,6 +20,7 @@ class LossConfig:
         alpha: hardness; 0 is plain InfoNCE, 9 is the paper's.
         weighting: which negatives alpha applies to: "all", "hard_negatives" (each row's own, as in EmbeddingGemma) or
             "in_batch" (all but these).
+        positive_margin: share of its own cosine, without gradient, that is taken off a positive before the softmax.
         alpha_schedule: "constant", "rising" (linear from 0 to alpha over the run) or "falling" (from alpha to 0).
         focal_margin: m of Focal-InfoNCE.
         sigmoid_bias: of the sigmoid loss, for a model that has none of its own.
@@ -48,6 +49,7 @@ class LossConfig:
     temperature: float = 0.02
     alpha: float = 9.0
     weighting: Literal["all", "hard_negatives", "in_batch"] = "all"
+    positive_margin: float = 0.0
     alpha_schedule: Literal["constant", "rising", "falling"] = "constant"
     focal_margin: float = 0.3
     sigmoid_bias: float = -10.0
@@ -305,8 +307,14 @@ class TrainConfig:
             raise UserError("evaluate needs a benchmark, or rows of the training data: --val_fraction 0.1")
         if self.loss.alpha < 0:
             raise UserError(f"alpha must be at least 0, got {self.loss.alpha}")
-        if self.loss.weighting != "all" and self.loss.name != "hardness":
-            raise UserError(f"loss.weighting is for name: hardness, not {self.loss.name}")
+        if not 0 <= self.loss.positive_margin < 1:
+            raise UserError(f"loss.positive_margin must be at least 0 and below 1, got {self.loss.positive_margin}")
+        for name, other in (
+            ("weighting", self.loss.weighting != "all"),
+            ("positive_margin", self.loss.positive_margin != 0),
+        ):
+            if other and self.loss.name != "hardness":
+                raise UserError(f"loss.{name} is for name: hardness, not {self.loss.name}")
         if self.loss.weighting == "hard_negatives" and not any(one.hard_negatives for one in self.datasets.values()):
             raise UserError("loss.weighting hard_negatives: no data set has hard_negatives, so alpha would do nothing")
         if self.loss.name == "focal" and (self.loss.reward != "self" or self.loss.matryoshka_dims):

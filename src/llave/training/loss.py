@@ -34,6 +34,7 @@ def build_loss(config: LossConfig, model: SentenceTransformer) -> HardnessWeight
         model,
         alpha=config.alpha,
         weighting=config.weighting,
+        positive_margin=config.positive_margin,
         reward=_reward(config, model),
         matryoshka_dims=config.matryoshka_dims,
         matryoshka_weights=config.matryoshka_weights,
