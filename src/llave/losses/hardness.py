@@ -1,6 +1,7 @@
 """The hardness-weighted loss as a sentence-transformers loss, plain or cached, on one device or many."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from llave.losses.functional import (
     hardness_weighted_loss,
 )
 from llave.losses.reward import CosineReward, EMAReward, EmbeddingReward, RewardFunction
+from llave.losses.temperature import LearnedTemperature
 from llave.losses.tiled import tiled_loss
 from llave.losses.weighting import Weighting, alphas
 
@@ -36,7 +38,7 @@ class HardnessWeightedLoss(CachedStep):
 
     Args:
         model: the model to train.
-        temperature: tau.
+        temperature: tau, fixed or learned.
         alpha: hardness; 0 is InfoNCE.
         weighting: which negatives it applies to: "all", "hard_negatives" (the row's own) or "in_batch" (all others).
         positive_margin: share of its cosine, without gradient, that is taken off a positive before the softmax.
@@ -54,7 +56,7 @@ class HardnessWeightedLoss(CachedStep):
         self,
         model: SentenceTransformer,
         *,
-        temperature: float = 0.02,
+        temperature: float | LearnedTemperature = 0.02,
         alpha: float = 9.0,
         weighting: Weighting = "all",
         positive_margin: float = 0.0,
@@ -80,7 +82,7 @@ class HardnessWeightedLoss(CachedStep):
             sort_by_length=sort_by_length,
             vision_cache_gib=vision_cache_gib,
         )
-        if temperature <= 0 or alpha < 0:
+        if (isinstance(temperature, float | int) and temperature <= 0) or alpha < 0:
             raise ValueError(f"temperature must be > 0 and alpha >= 0, got {temperature} and {alpha}")
         alphas(alpha, weighting)
         check_margin(positive_margin)
@@ -96,6 +98,8 @@ class HardnessWeightedLoss(CachedStep):
         self.matryoshka_dims = matryoshka_dims
         self.matryoshka_weights = matryoshka_weights
         self.impl = impl
+        self._tau: float | Tensor = 0.0
+        self._later: tuple[Tensor, Tensor] | None = None
         self._reward_embeddings: list[Tensor] | None = None
         self._last_batch: tuple[Tensor, Tensor, int, Tensor | None, Tensor | None] | None = None
 
@@ -106,7 +110,11 @@ class HardnessWeightedLoss(CachedStep):
             raise ValueError(f"expected at least a query and a positive column, got {len(features)}")
         if isinstance(self.reward, EMAReward) and self.training:
             self.reward.follow()
-        return self.step(features, labels)
+        loss = self.step(features, labels)
+        if self._later is not None:
+            loss.register_hook(partial(_pass_on, *self._later))
+            self._later = None
+        return loss
 
     def before_loss(self, features: list[dict[str, Any]]) -> None:
         """The reward embeds what the model embeds, in the same pieces."""
@@ -120,10 +128,14 @@ class HardnessWeightedLoss(CachedStep):
     ) -> Tensor:
         """Loss of the whole batch from the embeddings of its mini-batches, one list per column."""
         columns = self.in_rows([_unit(torch.cat(chunks)) for chunks in reps])
+        tau = self.temperature() if isinstance(self.temperature, LearnedTemperature) else self.temperature
+        self._tau = tau.detach().requires_grad_() if with_backward and isinstance(tau, Tensor) else tau
         loss = self._loss(columns, self._column_ids(labels, len(columns)))
         if with_backward:
             loss.backward()
             loss = loss.detach()
+            if isinstance(tau, Tensor) and isinstance(self._tau, Tensor) and self._tau.grad is not None:
+                self._later = (tau, self._tau.grad)  # as the embeddings' gradients: once the loss's own is known
         return loss
 
     def last_similarity(self) -> dict[str, float]:
@@ -160,7 +172,7 @@ class HardnessWeightedLoss(CachedStep):
             num_pairs=size * torch.distributed.get_world_size(),
             reward_AC=self._reward_matrix(columns[0].detach(), target_MD.detach(), offset=offset),
             distributed=True,
-            temperature=self.temperature,
+            temperature=self._tau,
             alpha=self.alpha,
             weighting=self.weighting,
             positive_margin=self.positive_margin,
@@ -179,7 +191,7 @@ class HardnessWeightedLoss(CachedStep):
         return hardness_weighted_loss(
             query_BD,
             target_MD,
-            temperature=self.temperature,
+            temperature=self._tau,
             alpha=self.alpha,
             weighting=self.weighting,
             positive_margin=self.positive_margin,
@@ -239,8 +251,9 @@ class HardnessWeightedLoss(CachedStep):
     def get_config_dict(self) -> dict[str, Any]:
         """Settings, for the model card."""
         reward = self.reward if isinstance(self.reward, str) else type(self.reward).__name__
+        temperature = self.temperature
         return {
-            "temperature": self.temperature,
+            "temperature": temperature.values() if isinstance(temperature, LearnedTemperature) else temperature,
             "alpha": self.alpha,
             "weighting": self.weighting,
             "positive_margin": self.positive_margin,
@@ -267,6 +280,11 @@ class HardnessWeightedLoss(CachedStep):
             "  journal={arXiv preprint arXiv:2503.04812},\n"
             "  year={2025}\n}"
         )
+
+
+def _pass_on(value: Tensor, slope: Tensor, grad: Tensor) -> None:
+    """Backward of what GradCache has taken the loss's slope by, scaled by the loss's own gradient."""
+    value.backward(slope * grad)
 
 
 def _unit(embedding_BD: Tensor) -> Tensor:

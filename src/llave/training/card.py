@@ -52,6 +52,7 @@ def model_card(
         duration=_duration(seconds),
         hardware=record["machine"]["device"],
         loss=config["loss"],
+        temperatures=record.get("temperatures"),
         adapter=config["adapter"],
         rows=record["seen"],
         prompts={name: text for name, text in record["prompts"].items() if text},

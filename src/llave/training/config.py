@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from llave.errors import UserError
+from llave.losses.temperature import BOUNDS
 
 __all__ = ["AdapterConfig", "DataSetConfig", "EvaluateConfig", "LossConfig", "TrainConfig"]
 
@@ -16,7 +17,10 @@ class LossConfig:
     Args:
         name: "hardness" (LLaVE), "focal" (Focal-InfoNCE, its rival in the paper's ablation) or "sigmoid" (SigLIP's,
             with that model's own temperature and bias, which are learned).
-        temperature: tau of the softmax.
+        temperature: tau of the softmax; where it is learned, the one to begin with.
+        learn_temperature: "one" learns tau, "per_dataset" one for each data set (with batches: one_task); between 0.01
+            and 1, without weight decay.
+        temperature_learning_rate: of the logarithm of a learned temperature.
         alpha: hardness; 0 is plain InfoNCE, 9 is the paper's.
         weighting: which negatives alpha applies to: "all", "hard_negatives" (each row's own, as in EmbeddingGemma) or
             "in_batch" (all but these).
@@ -47,6 +51,8 @@ class LossConfig:
 
     name: Literal["hardness", "focal", "sigmoid"] = "hardness"
     temperature: float = 0.02
+    learn_temperature: Literal["none", "one", "per_dataset"] = "none"
+    temperature_learning_rate: float = 1e-3
     alpha: float = 9.0
     weighting: Literal["all", "hard_negatives", "in_batch"] = "all"
     positive_margin: float = 0.0
@@ -288,7 +294,11 @@ class TrainConfig:
             raise UserError("sub_batch is for batches: mixed")
         if self.sub_batch is not None and (self.sub_batch < 1 or self.batch_size % self.sub_batch):
             raise UserError(f"sub_batch must divide batch_size {self.batch_size}, got {self.sub_batch}")
-        for name, rate in (("temperature", self.loss.temperature), ("learning_rate", self.learning_rate)):
+        for name, rate in (
+            ("temperature", self.loss.temperature),
+            ("learning_rate", self.learning_rate),
+            ("loss.temperature_learning_rate", self.loss.temperature_learning_rate),
+        ):
             if rate <= 0:
                 raise UserError(f"{name} must be positive, got {rate}")
         if self.loss.mini_batch_size is not None and self.loss.mini_batch_num_tokens is not None:
@@ -312,9 +322,22 @@ class TrainConfig:
         for name, other in (
             ("weighting", self.loss.weighting != "all"),
             ("positive_margin", self.loss.positive_margin != 0),
+            ("learn_temperature", self.loss.learn_temperature != "none"),
         ):
             if other and self.loss.name != "hardness":
                 raise UserError(f"loss.{name} is for name: hardness, not {self.loss.name}")
+        if self.loss.learn_temperature != "none":
+            low, high = BOUNDS
+            if not low <= self.loss.temperature <= high:
+                raise UserError(
+                    f"loss.temperature must be from {low} to {high} to be learned, got {self.loss.temperature}"
+                )
+            if self.loss.learn_temperature == "per_dataset" and self.batches != "one_task":
+                raise UserError("loss.learn_temperature per_dataset needs batches: one_task")
+            if self.sharding != "none" or self.deepspeed is not None:
+                raise UserError(
+                    "loss.learn_temperature: not with sharding or deepspeed, which know the model's weights alone"
+                )
         if self.loss.weighting == "hard_negatives" and not any(one.hard_negatives for one in self.datasets.values()):
             raise UserError("loss.weighting hard_negatives: no data set has hard_negatives, so alpha would do nothing")
         if self.loss.name == "focal" and (self.loss.reward != "self" or self.loss.matryoshka_dims):

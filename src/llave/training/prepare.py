@@ -89,7 +89,7 @@ def prepare(
         processor.feature_cache = cache = None  # a worker's features would never come back to it
     uses = uses_of(settings, model)
     keep_prompts(model, uses)
-    loss = build_loss(config.loss, model)
+    loss = build_loss(config.loss, model, list(tables))
     lazy = config.loss.lazy_media and loss.uses_gradient_cache
     readers, preparers = processes_for(workers, lazy=lazy)
     _set_processes(arguments, model, readers)

@@ -21,15 +21,18 @@ from llave.data.sampler import GlobalBatchSampler
 from llave.errors import DataError, UserError
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
+from llave.losses.temperature import LearnedTemperature
 from llave.training.adapters import load_trained, trained_state
 from llave.training.callbacks import Clock, peak_bytes
+from llave.training.loss import TEMPERATURE
 from llave.training.pieces import PieceLoader, start_method
 from llave.training.processes import shard_on_cpus
-from llave.training.rows import FAILURE, ROWS, TEXTS_CUT
+from llave.training.rows import FAILURE, ROWS, TASK, TEXTS_CUT
 
 __all__ = ["Trainer"]
 
 EMA_FILE = "ema_reward.safetensors"
+TEMPERATURE_FILE = "temperature.safetensors"
 TRAINED_FILE = "trained.safetensors"
 
 
@@ -64,6 +67,7 @@ class Trainer(SentenceTransformerTrainer):
         self.sub_batch = sub_batch
         self.pieces = pieces
         self.reward = loss.reward if isinstance(loss.reward, EMAReward) else None
+        self.temperature = loss.temperature if isinstance(loss.temperature, LearnedTemperature) else None
         self.only_trained = only_trained
         self.texts_cut = 0
         numbers = Dataset(pa.table({"row": np.arange(len(corpus), dtype=np.int32)}))
@@ -89,7 +93,14 @@ class Trainer(SentenceTransformerTrainer):
             speed = {"pairs_per_second": self.clock.pairs_per_second(self.state.global_step)}
             memory = {"memory_gib": peak_bytes() / 2**30}
             logs = {**logs, **self.hardness_loss.last_similarity(), **speed, **memory}
+            if self.temperature is not None:
+                learned = self.temperature.values()
+                logs |= {f"temperature_{name}".removesuffix("_"): value for name, value in learned.items()}
         super().log(logs, start_time)
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Without the temperature: decay would draw it to 1."""
+        return [name for name in super().get_decay_parameter_names(model) if not name.startswith(TEMPERATURE)]
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: it would describe the rows' bookkeeping columns as if they were texts; see ``card``."""
@@ -137,6 +148,9 @@ class Trainer(SentenceTransformerTrainer):
         if FAILURE in inputs:
             raise DataError(inputs[FAILURE])
         self.texts_cut += inputs.pop(TEXTS_CUT, 0)
+        task = inputs.pop(TASK, 0)
+        if self.temperature is not None:
+            self.temperature.current = task
         return super()._prepare_inputs(inputs)
 
     def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Any]], Tensor | None]:
@@ -172,11 +186,13 @@ class Trainer(SentenceTransformerTrainer):
         return loader
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Also the EMA reward, here so that it is on disk before the trainer's state makes the checkpoint whole."""
+        """Also what the loss keeps, on disk before the trainer's state makes the checkpoint whole."""
         super().save_model(output_dir, _internal_call)
         if self.reward is not None and output_dir is not None and self.is_world_process_zero():
             self.reward.follow()  # as of the last optimiser step; the next forward would call it otherwise
             save_file(self.reward.state_dict(), Path(output_dir) / EMA_FILE)
+        if self.temperature is not None and output_dir is not None and self.is_world_process_zero():
+            save_file(self.temperature.state_dict(), Path(output_dir) / TEMPERATURE_FILE)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save:
@@ -203,3 +219,5 @@ class Trainer(SentenceTransformerTrainer):
             super()._load_from_checkpoint(resume_from_checkpoint)
         if self.reward is not None:
             self.reward.load_state_dict(load_file(Path(resume_from_checkpoint) / EMA_FILE))
+        if self.temperature is not None:
+            self.temperature.load_state_dict(load_file(Path(resume_from_checkpoint) / TEMPERATURE_FILE))
