@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from llave.losses.masks import known_positives
+from llave.losses.masks import known_positives, left_out
 
 __all__ = ["Elementwise", "Scores", "Sums", "Tile", "TorchElementwise"]
 
@@ -154,6 +154,8 @@ class TorchElementwise:
             logit_TC.div_(scores.tau).add_(reward_TC, alpha=scores.alpha)
         for part, more in zip(scores.own_negatives(tile, logit_TC), own, strict=False):
             part += more
+        if scores.reward_AC is not None:
+            logit_TC.masked_fill_(left_out(reward_TC), -torch.inf)
         if scores.query_ids is not None or scores.target_ids is not None:
             pair_T = torch.arange(tile.rows.start, tile.rows.stop, device=logit_TC.device) + scores.offset
             known_TC = known_positives(

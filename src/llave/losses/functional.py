@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from llave.losses.finite import check_finite
-from llave.losses.masks import known_positives
+from llave.losses.masks import known_positives, left_out
 from llave.losses.tiled import tiled_loss
 from llave.losses.weighting import Weighting, alphas, own_negatives
 
@@ -79,6 +79,7 @@ def hardness_weighted_loss(
             share of itself while its gradient stays.
         symmetric: also score each positive target against all queries, and average the two directions.
         reward_BB: hardness of each pair (B, M), without gradient; default is the cosine itself (LLaVE).
+            A pair of reward -1e4 is left out of the negatives, whatever alpha.
         query_ids, target_ids: integer ids of shape (B,) and (M,). Pairs that share a query id or a target id
             are positives of one another and are left out of the negatives, in both directions.
         shared_ids: query and target ids are of one space: a target with the id of a query is the same content, and
@@ -187,6 +188,8 @@ def _reference(
         if own != in_batch:
             own_BM = own_negatives(size, target_MD.shape[0], cosine_BM.device)
             logit_BM = torch.where(own_BM, scaled_BM + own * reward_BM.detach(), logit_BM)
+        if reward_BB is not None:
+            logit_BM = logit_BM.masked_fill(left_out(reward_BM), torch.finfo(dtype).min / 4)
         return contrast(
             logit_BM,
             positive_B,

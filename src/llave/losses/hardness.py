@@ -18,7 +18,9 @@ from llave.losses.functional import (
     choose_implementation,
     hardness_weighted_loss,
 )
+from llave.losses.masks import EXCLUDED
 from llave.losses.reward import CosineReward, EMAReward, EmbeddingReward, RewardFunction
+from llave.losses.teacher import TeacherVectors
 from llave.losses.temperature import LearnedTemperature
 from llave.losses.tiled import tiled_loss
 from llave.losses.weighting import Weighting, alphas
@@ -42,6 +44,8 @@ class HardnessWeightedLoss(CachedStep):
         alpha: hardness; 0 is InfoNCE.
         weighting: which negatives it applies to: "all", "hard_negatives" (the row's own) or "in_batch" (all others).
         positive_margin: share of its cosine, without gradient, that is taken off a positive before the softmax.
+        teacher, teacher_margin: a negative that the teacher scores above the query's positive less the margin is left
+            out, in both directions. Needs labels with an id per column.
         mini_batch_size, mini_batch_num_tokens, vision_reuse_gib, keep_graphs, sort_by_length, vision_cache_gib:
             GradCache, see :class:`llave.losses.cached_step.CachedStep`. Without the first two the batch is embedded at
             once.
@@ -60,6 +64,8 @@ class HardnessWeightedLoss(CachedStep):
         alpha: float = 9.0,
         weighting: Weighting = "all",
         positive_margin: float = 0.0,
+        teacher: TeacherVectors | None = None,
+        teacher_margin: float = 0.0,
         mini_batch_size: int | None = None,
         mini_batch_num_tokens: int | None = None,
         gather: bool = True,
@@ -92,6 +98,9 @@ class HardnessWeightedLoss(CachedStep):
         self.alpha = alpha
         self.weighting: Weighting = weighting
         self.positive_margin = positive_margin
+        self.teacher = teacher
+        self.teacher_margin = teacher_margin
+        self._share_left_out: Tensor | None = None
         self.gather = gather
         self.shared_ids = shared_ids
         self.reward = reward
@@ -139,11 +148,15 @@ class HardnessWeightedLoss(CachedStep):
         return loss
 
     def last_similarity(self) -> dict[str, float]:
-        """Positive, hard and easy cosines, gap and accuracy within the last batch; see :func:`batch_similarity`."""
+        """Positive, hard and easy cosines, gap and accuracy within the last batch; see :func:`batch_similarity`.
+
+        With a teacher also ``left_out``, the share of the pairs that it took out.
+        """
         if self._last_batch is None:
             return {}
         query_BD, target_MD, offset, query_ids, target_ids = self._last_batch
-        return batch_similarity(
+        left_out = {} if self._share_left_out is None else {"left_out": float(self._share_left_out)}
+        return left_out | batch_similarity(
             query_BD,
             target_MD,
             offset=offset,
@@ -170,7 +183,9 @@ class HardnessWeightedLoss(CachedStep):
             target_MD,
             offset=offset,
             num_pairs=size * torch.distributed.get_world_size(),
-            reward_AC=self._reward_matrix(columns[0].detach(), target_MD.detach(), offset=offset),
+            reward_AC=self._reward_matrix(
+                columns[0].detach(), target_MD.detach(), offset=offset, query_ids=query_ids, target_ids=target_ids
+            ),
             distributed=True,
             temperature=self._tau,
             alpha=self.alpha,
@@ -195,7 +210,9 @@ class HardnessWeightedLoss(CachedStep):
             alpha=self.alpha,
             weighting=self.weighting,
             positive_margin=self.positive_margin,
-            reward_BB=self._reward_matrix(query_BD.detach(), target_MD.detach(), offset=0),
+            reward_BB=self._reward_matrix(
+                query_BD.detach(), target_MD.detach(), offset=0, query_ids=query_ids, target_ids=target_ids
+            ),
             matryoshka_dims=self.matryoshka_dims,
             matryoshka_weights=self.matryoshka_weights,
             query_ids=query_ids,
@@ -212,8 +229,30 @@ class HardnessWeightedLoss(CachedStep):
         return (gathered[0], torch.cat(gathered[1:])) if len(gathered) > 1 else (None, gathered[0])
 
     @torch.no_grad()
-    def _reward_matrix(self, query_BD: Tensor, target_MD: Tensor, *, offset: int) -> Tensor | None:
+    def _reward_matrix(
+        self,
+        query_BD: Tensor,
+        target_MD: Tensor,
+        *,
+        offset: int,
+        query_ids: Tensor | None,
+        target_ids: Tensor | None,
+    ) -> Tensor | None:
         """Reward of these queries with all targets; target ``offset + i`` is the positive of query i."""
+        reward_BM = self._reward_of(query_BD, target_MD, offset=offset)
+        if self.teacher is None:
+            return reward_BM
+        if query_ids is None or target_ids is None:
+            raise ValueError("a teacher finds its vectors by ids: give labels with one id per column")
+        pairs = slice(offset, offset + len(query_BD))
+        score_BM = self.teacher.scores(query_ids[pairs], target_ids)
+        above_BM = score_BM > score_BM.diagonal(offset)[:, None] - self.teacher_margin
+        above_BM.diagonal(offset).fill_(False)
+        self._share_left_out = above_BM.float().mean()
+        return (query_BD @ target_MD.T if reward_BM is None else reward_BM).masked_fill(above_BM, EXCLUDED)
+
+    def _reward_of(self, query_BD: Tensor, target_MD: Tensor, *, offset: int) -> Tensor | None:
+        """What the reward says, None for the cosine."""
         if self.reward == "self":
             return None
         if not isinstance(self.reward, EmbeddingReward) and callable(self.reward):
@@ -265,6 +304,7 @@ class HardnessWeightedLoss(CachedStep):
             "keep_graphs": self.keep_graphs,
             "sort_by_length": self.sort_by_length,
             "reward": reward,
+            "teacher_margin": None if self.teacher is None else self.teacher_margin,
             "matryoshka_dims": self.matryoshka_dims,
             "matryoshka_weights": self.matryoshka_weights,
             "impl": self.impl,

@@ -14,10 +14,12 @@ import triton.language as tl
 from torch import Tensor
 
 from llave.losses.elementwise import Scores, Sums, Tile
+from llave.losses.masks import EXCLUDED
 
 __all__ = ["TritonElementwise"]
 
 BLOCK_T, BLOCK_C, WARPS = 32, 256, 8
+LEFT_OUT: tl.constexpr = tl.constexpr(EXCLUDED / 2)
 INTERPRETED = bool(triton.knobs.runtime.interpret)
 
 
@@ -138,6 +140,8 @@ def _logits(
         weight = tl.where((behind > 0) & (behind % num_pairs == 0), tl.load(slopes_ptr + 2), alpha)
     logit = cosine * inverse_tau + weight * reward
     counts = inside & (c[None, :] != t[:, None] + diagonal)
+    if HAS_REWARD:  # as masks.left_out
+        counts = counts & (reward >= LEFT_OUT)
     if HAS_QUERY_IDS:
         row_id = tl.load(row_query_ptr + t, mask=t < rows, other=0)
         column_id = tl.load(column_query_ptr + c, mask=c < num_queries, other=0)

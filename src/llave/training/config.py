@@ -44,6 +44,9 @@ class LossConfig:
             moving average of the model) or "text" (the cosine less the likeness of the texts, mean weight 1).
         ema_decay: weight of the past in the "ema" reward.
         mask_margin: of the "masked" reward.
+        teacher: a frozen model, as model; a negative that it scores above the query's positive less teacher_margin is
+            left out as probably false. It embeds all rows once, before training.
+        teacher_margin: a cosine; below 0 leaves out only what beats the positive by as much.
         matryoshka_dims: prefixes of the embedding that are trained too; name the whole length among them.
         matryoshka_weights: weight of each; null is 1.
         impl: "auto", "reference", "tiled", "stored" or "triton" (docs/loss.md).
@@ -69,6 +72,8 @@ class LossConfig:
     reward: Literal["self", "normalized", "masked", "ema", "text"] = "self"
     ema_decay: float = 0.99
     mask_margin: float = 0.1
+    teacher: str | None = None
+    teacher_margin: float = 0.0
     matryoshka_dims: list[int] | None = None
     matryoshka_weights: list[float] | None = None
     impl: Literal["auto", "reference", "tiled", "stored", "triton"] = "auto"
@@ -323,6 +328,7 @@ class TrainConfig:
             ("weighting", self.loss.weighting != "all"),
             ("positive_margin", self.loss.positive_margin != 0),
             ("learn_temperature", self.loss.learn_temperature != "none"),
+            ("teacher", self.loss.teacher is not None),
         ):
             if other and self.loss.name != "hardness":
                 raise UserError(f"loss.{name} is for name: hardness, not {self.loss.name}")
@@ -338,6 +344,8 @@ class TrainConfig:
                 raise UserError(
                     "loss.learn_temperature: not with sharding or deepspeed, which know the model's weights alone"
                 )
+        if self.loss.teacher_margin and self.loss.teacher is None:
+            raise UserError("loss.teacher_margin is for loss.teacher, and there is none")
         if self.loss.weighting == "hard_negatives" and not any(one.hard_negatives for one in self.datasets.values()):
             raise UserError("loss.weighting hard_negatives: no data set has hard_negatives, so alpha would do nothing")
         if self.loss.name == "focal" and (self.loss.reward != "self" or self.loss.matryoshka_dims):

@@ -10,6 +10,7 @@ from llave.losses.focal import FocalInfoNCELoss
 from llave.losses.hardness import HardnessWeightedLoss, Reward
 from llave.losses.reward import EMAReward, MaskedReward, NormalizedReward, TextReward
 from llave.losses.sigmoid import SigmoidLoss
+from llave.losses.teacher import TeacherVectors
 from llave.losses.temperature import LearnedTemperature
 from llave.training.config import LossConfig
 
@@ -19,11 +20,17 @@ TEMPERATURE = "temperature."
 """Begins the name of a learned temperature among the loss's parameters."""
 
 
-def build_loss(config: LossConfig, model: SentenceTransformer, names: Sequence[str] = ()) -> HardnessWeightedLoss:
+def build_loss(
+    config: LossConfig,
+    model: SentenceTransformer,
+    names: Sequence[str] = (),
+    teacher: TeacherVectors | None = None,
+) -> HardnessWeightedLoss:
     """The loss of a recipe; a reward that judges by the model before training copies it here.
 
     Args:
         names: of the data sets, by their numbers in the batches.
+        teacher: vectors of the teacher that the recipe names.
     """
     temperature: float | LearnedTemperature = config.temperature
     if config.learn_temperature != "none":
@@ -49,6 +56,8 @@ def build_loss(config: LossConfig, model: SentenceTransformer, names: Sequence[s
         alpha=config.alpha,
         weighting=config.weighting,
         positive_margin=config.positive_margin,
+        teacher=teacher,
+        teacher_margin=config.teacher_margin,
         reward=_reward(config, model),
         matryoshka_dims=config.matryoshka_dims,
         matryoshka_weights=config.matryoshka_weights,

@@ -31,6 +31,7 @@ from llave.training.record import RUN_FILE, run_record
 from llave.training.row_errors import RowErrors
 from llave.training.rows import DECODED_BYTES, Collator, Use
 from llave.training.tables import num_workers, open_tables
+from llave.training.teacher import teacher_vectors
 from llave.training.trainer import Trainer
 
 __all__ = ["ERRORS_FILE", "Prepared", "prepare"]
@@ -79,6 +80,12 @@ def prepare(
         counts = ", ".join(f"{len(held[name]) if name in held else 0} of {name}" for name in tables)
         console.print(f"{title}: rows held out: {counts}")
     corpus = Corpus(tables)
+    teacher = None
+    if config.loss.teacher is not None:
+        console.print(f"{title}: the teacher {config.loss.teacher} reads the rows", soft_wrap=True)
+        with arguments.main_process_first(desc="teacher"):  # the others find its vectors in the cache
+            first = arguments.local_process_index == 0
+            teacher = teacher_vectors(config, tables, settings, device=None if first else "cpu")
     model = _model(config)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
     if cache is not None:
@@ -89,7 +96,7 @@ def prepare(
         processor.feature_cache = cache = None  # a worker's features would never come back to it
     uses = uses_of(settings, model)
     keep_prompts(model, uses)
-    loss = build_loss(config.loss, model, list(tables))
+    loss = build_loss(config.loss, model, list(tables), teacher)
     lazy = config.loss.lazy_media and loss.uses_gradient_cache
     readers, preparers = processes_for(workers, lazy=lazy)
     _set_processes(arguments, model, readers)
