@@ -11,7 +11,7 @@ import transformers
 
 from benchmarks.shaped_model import byte_tokenizer
 from llave.ablation.grid import read_grid
-from llave.cli.parsing import parse
+from llave.cli.parsing import as_argv, parse
 from llave.data.row_text import blank_picture
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.tables import open_tables
@@ -87,6 +87,15 @@ def test_the_controls_of_alpha() -> None:
     assert changes["both"] == changes["temperature alone"] | changes["margin alone"]
     assert changes["both"]["loss.temperature"] == pytest.approx(1 / (1 / loss.temperature + loss.alpha), rel=1e-8)
     assert changes["both"]["loss.positive_margin"] == pytest.approx(margin, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", ["candidates", "controls", "losses"])
+def test_every_variant_is_read(name: str) -> None:
+    folder = Path(__file__).parents[2] / "recipes"
+    grid = read_grid(str(folder / f"ablations/{name}.yaml"))
+    assert len({repr(recipe(folder / "nano.yaml", *as_argv(one.changes))) for one in grid.variants}) == len(
+        grid.variants
+    )
 
 
 def test_the_ablations_of_table_3() -> None:

@@ -82,7 +82,7 @@ EVALUATED = ["--evaluate.benchmark", "DATA", "--evaluate.every_steps", "3", "--e
     ("options", "step"),
     [
         # 4 batches an epoch: step 6 is inside the second epoch, step 8 at its end.
-        (["--workers", "2", "--batches", "mixed", "--sub_batch", "4"], 6),
+        (["--workers", "2", "--batches", "mixed", "--sub_batch", "4", "--ema.decay", "0.9", "--ema.every", "3"], 6),
         (["--adapter.rank", "4", "--adapter.dropout", "0.1"], 8),
         (["--loss.reward", "ema", "--loss.learn_temperature", "per_dataset", *EVALUATED], 6),
     ],

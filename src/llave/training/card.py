@@ -54,6 +54,7 @@ def model_card(
         loss=config["loss"],
         temperatures=record.get("temperatures"),
         adapter=config["adapter"],
+        ema=config.get("ema"),
         rows=record["seen"],
         prompts={name: text for name, text in record["prompts"].items() if text},
         skipped=len(record["skipped"]),

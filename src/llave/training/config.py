@@ -7,7 +7,7 @@ from typing import Literal
 from llave.errors import UserError
 from llave.losses.temperature import BOUNDS
 
-__all__ = ["AdapterConfig", "DataSetConfig", "EvaluateConfig", "LossConfig", "TrainConfig"]
+__all__ = ["AdapterConfig", "DataSetConfig", "EMAConfig", "EvaluateConfig", "LossConfig", "TrainConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,25 @@ class AdapterConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EMAConfig:
+    """An exponential moving average of the trained weights, which is what the run exports and evaluates.
+
+    Args:
+        decay: share of the past in each update; less at first, so that a short run is not an average of its beginning.
+        every: optimiser steps between updates.
+    """
+
+    decay: float = 0.999
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise UserError(f"ema.decay must be at least 0 and below 1, got {self.decay}")
+        if self.every < 1:
+            raise UserError(f"ema.every must be at least 1, got {self.every}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """Precision@1 while training.
 
@@ -205,6 +224,8 @@ class TrainConfig:
         warmup: share of the steps with a rising learning rate.
         schedule: learning rate after the warm-up.
         adapter: train low-rank adapters instead of the language model's weights; null trains the weights.
+        ema: export (and evaluate) a moving average of the trained weights, in float32 beside them; null exports
+            the last step's.
         freeze: parts that are not trained: "vision_tower", "projector", or any word of a parameter's name.
         seed: of everything random.
         precision: arithmetic of the forward pass.
@@ -251,6 +272,7 @@ class TrainConfig:
     warmup: float = 0.03
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     adapter: AdapterConfig | None = None
+    ema: EMAConfig | None = None
     freeze: list[str] = field(default_factory=lambda: ["vision_tower"])
     seed: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -312,6 +334,8 @@ class TrainConfig:
             raise UserError("loss.reward ema needs the whole model in every process; use sharding none")
         if self.sharding != "none" and self.adapter is not None and self.adapter.quantize != "none":
             raise UserError("adapter.quantize: 4-bit weights cannot be sharded; use sharding none")
+        if self.ema is not None and (self.sharding != "none" or self.deepspeed is not None):
+            raise UserError("ema needs the whole model in every process; use sharding none")
         if self.deepspeed is not None and self.sharding != "none":
             raise UserError("give deepspeed or sharding, not both")
         if not 0 <= self.val_fraction < 1:

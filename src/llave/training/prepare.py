@@ -20,6 +20,7 @@ from llave.models.open import load_model
 from llave.models.vision_reuse import FeatureCache
 from llave.training.adapters import add_adapter
 from llave.training.arguments import training_arguments
+from llave.training.averaging import WeightAverage
 from llave.training.callbacks import Clock
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.holdout import held_out_benchmark, hold_out
@@ -111,6 +112,7 @@ def prepare(
         clock=Clock(config.batch_size * config.accumulate * arguments.world_size),
         pieces=pieces if lazy else None,
         only_trained=config.adapter is not None,
+        average=None if config.ema is None else WeightAverage(model, decay=config.ema.decay, every=config.ema.every),
         task_weights={name: setting.weight for name, setting in settings.items()},
         sub_batch=(config.sub_batch or config.batch_size) if config.batches == "mixed" else None,
     )
