@@ -37,11 +37,14 @@ def cases() -> list[dict[str, Any]]:
         "target_ids": torch.randint(0, 9, (targets,), generator=generator),
         "reward": torch.randn(WORLD * PAIRS, targets, generator=generator, dtype=torch.float64),
         "matryoshka_dims": [3, DIM],
+        "positive_margin": 0.2,
     }
     return [
         {"temperature": temperature, "symmetric": symmetric, **options}
         for temperature, symmetric, options in itertools.product(
-            (0.1, 0.001), (True, False), ({}, rich, {**rich, "shared_ids": True})
+            (0.1, 0.001),
+            (True, False),
+            ({}, {"weighting": "in_batch"}, rich, {**rich, "shared_ids": True, "weighting": "hard_negatives"}),
         )
     ]
 

@@ -143,12 +143,15 @@ def _rank(rank: int, world: int, directory: str, inputs: list[list[Any]], option
         {"impl": "stored", "matryoshka_dims": [64, 384]},
         {"impl": "reference", "reward": NormalizedReward()},
         {"impl": "tiled", "reward": MaskedReward(-0.05)},
+        {"impl": "tiled", "weighting": "hard_negatives", "positive_margin": 0.2, "mini_batch_size": 2},
     ],
     ids=lambda options: "-".join(str(value) for value in options.values()),
 )
 def test_two_processes_equal_one(model: SentenceTransformer, inputs: list[list[Any]], options: dict[str, Any]) -> None:
     model.eval()
-    the_same = {key: options[key] for key in ("matryoshka_dims", "reward") if key in options}
+    the_same = {
+        key: options[key] for key in ("matryoshka_dims", "reward", "weighting", "positive_margin") if key in options
+    }
     whole = HardnessWeightedLoss(model, temperature=0.1, impl="reference", **the_same)
     loss = whole(preprocess(model, inputs), IDS)
     loss.backward()

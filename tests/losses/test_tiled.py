@@ -48,6 +48,8 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
     dim=st.integers(1, 9),
     temperature=st.one_of(st.floats(0.02, 2.0), st.sampled_from([0.001, 0.0005])),
     alpha=st.floats(0.0, 20.0),
+    weighting=st.sampled_from(["all", "hard_negatives", "in_batch"]),
+    positive_margin=st.sampled_from([0.0, 0.0, 0.15, 0.6]),
     query_ids=st.booleans(),
     target_ids=st.booleans(),
     shared_ids=st.booleans(),
@@ -65,6 +67,8 @@ def test_equals_the_reference_in_float64(
     dim: int,
     temperature: float,
     alpha: float,
+    weighting: str,
+    positive_margin: float,
     query_ids: bool,
     target_ids: bool,
     shared_ids: bool,
@@ -79,6 +83,7 @@ def test_equals_the_reference_in_float64(
     generator = torch.Generator().manual_seed(seed)
     query, target = unit(size, dim, seed), unit(size + extra, dim, seed + 1)
     options: dict[str, Any] = {"alpha": alpha, "symmetric": symmetric, "shared_ids": shared_ids}
+    options |= {"weighting": weighting, "positive_margin": positive_margin}
     if query_ids:
         options["query_ids"] = torch.randint(0, max(2, size // 2), (size,), generator=generator)
     if target_ids:

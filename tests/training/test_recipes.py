@@ -11,7 +11,7 @@ import transformers
 
 from benchmarks.shaped_model import byte_tokenizer
 from llave.ablation.grid import read_grid
-from llave.cli.parsing import parse
+from llave.cli.parsing import as_argv, parse
 from llave.data.row_text import blank_picture
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.tables import open_tables
@@ -76,6 +76,26 @@ def test_the_grey_picture_of_webqa_has_so_many_tokens(tmp_path: Path) -> None:
     )
     size = blank_picture().size
     assert processor._get_num_multimodal_tokens(image_sizes=[size]).num_image_tokens == [1_485]
+
+
+def test_the_controls_of_alpha() -> None:
+    """What makes InfoNCE LLaVE's loss at the recipe's temperature and alpha, and each half of it alone."""
+    folder = Path(__file__).parents[2] / "recipes"
+    loss = recipe(folder / "nano.yaml").loss
+    margin = loss.alpha * loss.temperature / (1 + loss.alpha * loss.temperature)
+    changes = {one.name: dict(one.changes) for one in read_grid(str(folder / "ablations/controls.yaml")).variants}
+    assert changes["both"] == changes["temperature alone"] | changes["margin alone"]
+    assert changes["both"]["loss.temperature"] == pytest.approx(1 / (1 / loss.temperature + loss.alpha), rel=1e-8)
+    assert changes["both"]["loss.positive_margin"] == pytest.approx(margin, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", ["candidates", "controls", "losses"])
+def test_every_variant_is_read(name: str) -> None:
+    folder = Path(__file__).parents[2] / "recipes"
+    grid = read_grid(str(folder / f"ablations/{name}.yaml"))
+    assert len({repr(recipe(folder / "nano.yaml", *as_argv(one.changes))) for one in grid.variants}) == len(
+        grid.variants
+    )
 
 
 def test_the_ablations_of_table_3() -> None:

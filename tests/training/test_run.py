@@ -82,9 +82,9 @@ EVALUATED = ["--evaluate.benchmark", "DATA", "--evaluate.every_steps", "3", "--e
     ("options", "step"),
     [
         # 4 batches an epoch: step 6 is inside the second epoch, step 8 at its end.
-        (["--workers", "2", "--batches", "mixed", "--sub_batch", "4"], 6),
+        (["--workers", "2", "--batches", "mixed", "--sub_batch", "4", "--ema.decay", "0.9", "--ema.every", "3"], 6),
         (["--adapter.rank", "4", "--adapter.dropout", "0.1"], 8),
-        (["--loss.reward", "ema", *EVALUATED], 6),
+        (["--loss.reward", "ema", "--loss.learn_temperature", "per_dataset", *EVALUATED], 6),
     ],
     ids=["mixed and workers", "lora", "ema and evaluate"],
 )
@@ -116,6 +116,7 @@ def test_killed_and_resumed_equals_uninterrupted(data: Path, tmp_path: Path, opt
         assert torch.equal(value, got[name]), name
     records = [json.loads((output / "run.json").read_text()) for output in (whole, killed)]
     assert records[0].get("best") == records[1].get("best")
+    assert records[0]["temperatures"] == records[1]["temperatures"]
     assert ("best" in records[0]) is ("--evaluate.benchmark" in options)
 
 
@@ -182,6 +183,12 @@ def test_training_on_a_csv_file_with_its_own_columns(tmp_path: Path) -> None:
         ({"workers": -1}, "workers must be at least 0"),
         ({"workers": 2, "feature_cache": Path("x")}, "leave workers at 0"),
         ({"sub_batch": 4}, "sub_batch is for batches: mixed"),
+        ({"loss": LossConfig(weighting="hard_negatives")}, "no data set has hard_negatives"),
+        ({"loss": LossConfig(learn_temperature="one", temperature=0.001)}, "must be from 0.01 to 1.0 to be learned"),
+        ({"loss": LossConfig(learn_temperature="per_dataset"), "batches": "mixed"}, "needs batches: one_task"),
+        ({"loss": LossConfig(learn_temperature="one"), "sharding": "fsdp"}, "not with sharding or deepspeed"),
+        ({"loss": LossConfig(positive_margin=1.0)}, "loss.positive_margin must be at least 0 and below 1"),
+        ({"loss": LossConfig(weighting="in_batch", name="focal")}, "loss.weighting is for name: hardness"),
         ({"sub_batch": 3, "batches": "mixed"}, "sub_batch must divide batch_size 8, got 3"),
     ],
 )

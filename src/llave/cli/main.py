@@ -27,6 +27,7 @@ COMMANDS = {
     "analyze": "similarity gap and hardest negatives of a model, as one HTML page",
     "serve": "embeddings and search over HTTP: OpenAI's and Cohere's requests, pictures, videos and sounds too; a page",
     "convert": "an original LLaVE checkpoint as a sentence-transformers directory",
+    "merge": "the weighted mean of several trained models as one",
     "bench": "the loss, and a training step, beside their peers: time, memory, exactness",
     "doctor": "what this machine can run, and what is missing; what a model is, and whether it is sound",
 }

@@ -5,13 +5,14 @@ a tile for a GPU. Needs torch alone.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from llave.losses.masks import known_positives
+from llave.losses.masks import known_positives, left_out
 
 __all__ = ["Elementwise", "Scores", "Sums", "Tile", "TorchElementwise"]
 
@@ -35,12 +36,14 @@ class Sums(NamedTuple):
 class Scores:
     """How a cosine becomes a logit: ``z = s/tau + alpha*r``, and -inf for the positive and known positives.
 
-    Candidate ``offset + i`` is the positive of anchor i. ``dtype`` is that of the sums, ``grad_dtype`` that of a tile's
+    Candidate ``offset + i`` is the positive of anchor i; candidates ``num_pairs``, ``2 * num_pairs``, ... behind it are
+    its own hard negatives, with ``own_alpha`` for alpha. ``dtype`` is that of the sums, ``grad_dtype`` that of a tile's
     gradient.
     """
 
     tau: float
     alpha: float
+    own_alpha: float
     offset: int
     num_candidates: int
     num_pairs: int
@@ -52,15 +55,11 @@ class Scores:
     grad_dtype: torch.dtype
 
     @property
-    def beta(self) -> float:
-        """Slope of the logit where the reward is the cosine."""
-        return 1 / self.tau + self.alpha
-
-    @property
     def bounded(self) -> bool:
         """Whether ``|s| <= 1`` keeps every sum of exponentials within the number range: no maximum is needed then."""
         limit = math.log(torch.finfo(self.dtype).max) - 4
-        return self.reward_AC is None and self.beta + math.log(self.num_candidates) < limit
+        beta = 1 / self.tau + max(self.alpha, self.own_alpha)
+        return self.reward_AC is None and beta + math.log(self.num_candidates) < limit
 
     def positives(self, tile: Tile) -> slice:
         """Anchors whose positive lies in the tile."""
@@ -71,6 +70,12 @@ class Scores:
     def diagonal(self, tile: Tile, tile_TC: Tensor) -> Tensor:
         """View of the tile's positives; empty where there are none."""
         return tile_TC.diagonal(self.offset + tile.rows.start - tile.columns.start)
+
+    def own_negatives(self, tile: Tile, tile_TC: Tensor) -> Iterator[Tensor]:
+        """Views of the tile's own hard negatives, some of them empty."""
+        first = self.offset + tile.rows.start - tile.columns.start
+        for behind in range(self.num_pairs, self.num_candidates, self.num_pairs):
+            yield tile_TC.diagonal(first + behind)
 
 
 class Elementwise(Protocol):
@@ -137,11 +142,20 @@ class TorchElementwise:
     def _logits(self, tile: Tile, cosine_TC: Tensor, *, consume: bool) -> Tensor:
         scores = self.scores
         logit_TC = cosine_TC if consume else cosine_TC.clone()
-        if scores.reward_AC is None:
-            logit_TC.mul_(scores.beta)
-        else:
+        reward_TC = cosine_TC
+        if scores.reward_AC is not None:
             reward_TC = scores.reward_AC[tile.rows, tile.columns].to(logit_TC.dtype)
+        own = []
+        if scores.own_alpha != scores.alpha:  # before the cosines are overwritten
+            own = [part * (scores.own_alpha - scores.alpha) for part in scores.own_negatives(tile, reward_TC)]
+        if scores.reward_AC is None:
+            logit_TC.mul_(1 / scores.tau + scores.alpha)
+        else:
             logit_TC.div_(scores.tau).add_(reward_TC, alpha=scores.alpha)
+        for part, more in zip(scores.own_negatives(tile, logit_TC), own, strict=False):
+            part += more
+        if scores.reward_AC is not None:
+            logit_TC.masked_fill_(left_out(reward_TC), -torch.inf)
         if scores.query_ids is not None or scores.target_ids is not None:
             pair_T = torch.arange(tile.rows.start, tile.rows.stop, device=logit_TC.device) + scores.offset
             known_TC = known_positives(

@@ -19,7 +19,7 @@ def focal_infonce_loss(
     query_BD: Tensor,
     target_MD: Tensor,
     *,
-    temperature: float = 0.05,
+    temperature: float | Tensor = 0.05,
     margin: float = 0.3,
     symmetric: bool = True,
     query_ids: Tensor | None = None,
@@ -72,7 +72,7 @@ class FocalInfoNCELoss(HardnessWeightedLoss):
         return focal_infonce_loss(
             query_BD,
             target_MD,
-            temperature=self.temperature,
+            temperature=self._tau,
             margin=self.margin,
             query_ids=query_ids,
             target_ids=target_ids,

@@ -20,12 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from llave.losses.finite import check_finite
-from llave.losses.masks import known_positives
+from llave.losses.masks import known_positives, left_out
 from llave.losses.tiled import tiled_loss
+from llave.losses.weighting import Weighting, alphas, own_negatives
 
 __all__ = [
     "IMPLEMENTATIONS",
     "TILED",
+    "check_margin",
     "check_matryoshka",
     "choose_implementation",
     "contrast",
@@ -53,6 +55,8 @@ def hardness_weighted_loss(
     *,
     temperature: float | Tensor = 0.02,
     alpha: float = 9.0,
+    weighting: Weighting = "all",
+    positive_margin: float = 0.0,
     symmetric: bool = True,
     reward_BB: Tensor | None = None,
     query_ids: Tensor | None = None,
@@ -69,8 +73,13 @@ def hardness_weighted_loss(
         target_MD: L2-normalised targets; row i < B is the positive of query i, later rows are hard negatives.
         temperature: tau, > 0; a tensor with ``requires_grad`` is learned.
         alpha: hardness, >= 0; 0 is InfoNCE.
+        weighting: which negatives weigh ``exp(alpha * reward)`` and not 1: "all" (LLaVE), "hard_negatives" (a query's
+            own: targets ``B * k + i`` for k >= 1; arXiv 2509.20354) or "in_batch" (all but these).
+        positive_margin: m in [0, 1): a positive's logit is ``(s - m * sg(s)) / tau``, so that its value has to win by a
+            share of itself while its gradient stays.
         symmetric: also score each positive target against all queries, and average the two directions.
         reward_BB: hardness of each pair (B, M), without gradient; default is the cosine itself (LLaVE).
+            A pair of reward -1e4 is left out of the negatives, whatever alpha.
         query_ids, target_ids: integer ids of shape (B,) and (M,). Pairs that share a query id or a target id
             are positives of one another and are left out of the negatives, in both directions.
         shared_ids: query and target ids are of one space: a target with the id of a query is the same content, and
@@ -90,12 +99,15 @@ def hardness_weighted_loss(
     if impl not in IMPLEMENTATIONS:
         raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
     _check(query_BD, target_MD, temperature, alpha, reward_BB, query_ids, target_ids)
+    check_margin(positive_margin)
     check_matryoshka(query_BD.shape[1], matryoshka_dims, matryoshka_weights)
     if impl == "auto":
         impl = choose_implementation(query_BD.shape[0], target_MD.shape[0], query_BD.device)
     options: dict[str, Any] = {
         "temperature": temperature,
         "alpha": alpha,
+        "weighting": weighting,
+        "positive_margin": positive_margin,
         "symmetric": symmetric,
         "query_ids": query_ids,
         "target_ids": target_ids,
@@ -150,6 +162,8 @@ def _reference(
     *,
     temperature: float | Tensor,
     alpha: float,
+    weighting: Weighting,
+    positive_margin: float,
     symmetric: bool,
     reward_BB: Tensor | None,
     query_ids: Tensor | None,
@@ -164,10 +178,18 @@ def _reference(
         cosine_BM = query_BD.to(dtype) @ target_MD.to(dtype).T
         scaled_BM = cosine_BM / temperature
         positive_B = scaled_BM.diagonal()
+        if positive_margin:
+            positive_B = positive_B - positive_margin * cosine_BM.diagonal().detach() / temperature
         if not torch.compiler.is_compiling():
             check_finite(query_BD, target_MD, positive_B, size)
         reward_BM = cosine_BM if reward_BB is None else reward_BB.to(dtype)
-        logit_BM = torch.add(scaled_BM, reward_BM.detach(), alpha=alpha)
+        in_batch, own = alphas(alpha, weighting)
+        logit_BM = torch.add(scaled_BM, reward_BM.detach(), alpha=in_batch)
+        if own != in_batch:
+            own_BM = own_negatives(size, target_MD.shape[0], cosine_BM.device)
+            logit_BM = torch.where(own_BM, scaled_BM + own * reward_BM.detach(), logit_BM)
+        if reward_BB is not None:
+            logit_BM = logit_BM.masked_fill(left_out(reward_BM), torch.finfo(dtype).min / 4)
         return contrast(
             logit_BM,
             positive_B,
@@ -225,6 +247,12 @@ def check_matryoshka(width: int, dims: Sequence[int] | None, weights: Sequence[f
         raise ValueError(f"matryoshka_dims must be different numbers from 1 to {width}, got {list(dims)}")
     if weights is not None and len(weights) != len(dims):
         raise ValueError(f"{len(dims)} matryoshka_dims need as many weights, got {len(weights)}")
+
+
+def check_margin(positive_margin: float) -> None:
+    """Raise a ValueError unless the margin leaves something of the positive."""
+    if not 0 <= positive_margin < 1:
+        raise ValueError(f"positive_margin must be at least 0 and below 1, got {positive_margin}")
 
 
 def _check(

@@ -1,6 +1,7 @@
 """The hardness-weighted loss as a sentence-transformers loss, plain or cached, on one device or many."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -10,9 +11,19 @@ from torch import Tensor, nn
 
 from llave.losses.batch_similarity import batch_similarity
 from llave.losses.cached_step import CachedStep
-from llave.losses.functional import IMPLEMENTATIONS, TILED, choose_implementation, hardness_weighted_loss
+from llave.losses.functional import (
+    IMPLEMENTATIONS,
+    TILED,
+    check_margin,
+    choose_implementation,
+    hardness_weighted_loss,
+)
+from llave.losses.masks import EXCLUDED
 from llave.losses.reward import CosineReward, EMAReward, EmbeddingReward, RewardFunction
+from llave.losses.teacher import TeacherVectors
+from llave.losses.temperature import LearnedTemperature
 from llave.losses.tiled import tiled_loss
+from llave.losses.weighting import Weighting, alphas
 
 __all__ = ["HardnessWeightedLoss"]
 
@@ -29,8 +40,12 @@ class HardnessWeightedLoss(CachedStep):
 
     Args:
         model: the model to train.
-        temperature: tau.
+        temperature: tau, fixed or learned.
         alpha: hardness; 0 is InfoNCE.
+        weighting: which negatives it applies to: "all", "hard_negatives" (the row's own) or "in_batch" (all others).
+        positive_margin: share of its cosine, without gradient, that is taken off a positive before the softmax.
+        teacher, teacher_margin: a negative that the teacher scores above the query's positive less the margin is left
+            out, in both directions. Needs labels with an id per column.
         mini_batch_size, mini_batch_num_tokens, vision_reuse_gib, keep_graphs, sort_by_length, vision_cache_gib:
             GradCache, see :class:`llave.losses.cached_step.CachedStep`. Without the first two the batch is embedded at
             once.
@@ -45,8 +60,12 @@ class HardnessWeightedLoss(CachedStep):
         self,
         model: SentenceTransformer,
         *,
-        temperature: float = 0.02,
+        temperature: float | LearnedTemperature = 0.02,
         alpha: float = 9.0,
+        weighting: Weighting = "all",
+        positive_margin: float = 0.0,
+        teacher: TeacherVectors | None = None,
+        teacher_margin: float = 0.0,
         mini_batch_size: int | None = None,
         mini_batch_num_tokens: int | None = None,
         gather: bool = True,
@@ -69,18 +88,27 @@ class HardnessWeightedLoss(CachedStep):
             sort_by_length=sort_by_length,
             vision_cache_gib=vision_cache_gib,
         )
-        if temperature <= 0 or alpha < 0:
+        if (isinstance(temperature, float | int) and temperature <= 0) or alpha < 0:
             raise ValueError(f"temperature must be > 0 and alpha >= 0, got {temperature} and {alpha}")
+        alphas(alpha, weighting)
+        check_margin(positive_margin)
         if impl not in IMPLEMENTATIONS:
             raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
         self.temperature = temperature
         self.alpha = alpha
+        self.weighting: Weighting = weighting
+        self.positive_margin = positive_margin
+        self.teacher = teacher
+        self.teacher_margin = teacher_margin
+        self._share_left_out: Tensor | None = None
         self.gather = gather
         self.shared_ids = shared_ids
         self.reward = reward
         self.matryoshka_dims = matryoshka_dims
         self.matryoshka_weights = matryoshka_weights
         self.impl = impl
+        self._tau: float | Tensor = 0.0
+        self._later: tuple[Tensor, Tensor] | None = None
         self._reward_embeddings: list[Tensor] | None = None
         self._last_batch: tuple[Tensor, Tensor, int, Tensor | None, Tensor | None] | None = None
 
@@ -91,7 +119,11 @@ class HardnessWeightedLoss(CachedStep):
             raise ValueError(f"expected at least a query and a positive column, got {len(features)}")
         if isinstance(self.reward, EMAReward) and self.training:
             self.reward.follow()
-        return self.step(features, labels)
+        loss = self.step(features, labels)
+        if self._later is not None:
+            loss.register_hook(partial(_pass_on, *self._later))
+            self._later = None
+        return loss
 
     def before_loss(self, features: list[dict[str, Any]]) -> None:
         """The reward embeds what the model embeds, in the same pieces."""
@@ -105,18 +137,26 @@ class HardnessWeightedLoss(CachedStep):
     ) -> Tensor:
         """Loss of the whole batch from the embeddings of its mini-batches, one list per column."""
         columns = self.in_rows([_unit(torch.cat(chunks)) for chunks in reps])
+        tau = self.temperature() if isinstance(self.temperature, LearnedTemperature) else self.temperature
+        self._tau = tau.detach().requires_grad_() if with_backward and isinstance(tau, Tensor) else tau
         loss = self._loss(columns, self._column_ids(labels, len(columns)))
         if with_backward:
             loss.backward()
             loss = loss.detach()
+            if isinstance(tau, Tensor) and isinstance(self._tau, Tensor) and self._tau.grad is not None:
+                self._later = (tau, self._tau.grad)  # as the embeddings' gradients: once the loss's own is known
         return loss
 
     def last_similarity(self) -> dict[str, float]:
-        """Positive, hard and easy cosines, gap and accuracy within the last batch; see :func:`batch_similarity`."""
+        """Positive, hard and easy cosines, gap and accuracy within the last batch; see :func:`batch_similarity`.
+
+        With a teacher also ``left_out``, the share of the pairs that it took out.
+        """
         if self._last_batch is None:
             return {}
         query_BD, target_MD, offset, query_ids, target_ids = self._last_batch
-        return batch_similarity(
+        left_out = {} if self._share_left_out is None else {"left_out": float(self._share_left_out)}
+        return left_out | batch_similarity(
             query_BD,
             target_MD,
             offset=offset,
@@ -143,10 +183,14 @@ class HardnessWeightedLoss(CachedStep):
             target_MD,
             offset=offset,
             num_pairs=size * torch.distributed.get_world_size(),
-            reward_AC=self._reward_matrix(columns[0].detach(), target_MD.detach(), offset=offset),
+            reward_AC=self._reward_matrix(
+                columns[0].detach(), target_MD.detach(), offset=offset, query_ids=query_ids, target_ids=target_ids
+            ),
             distributed=True,
-            temperature=self.temperature,
+            temperature=self._tau,
             alpha=self.alpha,
+            weighting=self.weighting,
+            positive_margin=self.positive_margin,
             matryoshka_dims=self.matryoshka_dims,
             matryoshka_weights=self.matryoshka_weights,
             query_ids=query_ids,
@@ -162,9 +206,13 @@ class HardnessWeightedLoss(CachedStep):
         return hardness_weighted_loss(
             query_BD,
             target_MD,
-            temperature=self.temperature,
+            temperature=self._tau,
             alpha=self.alpha,
-            reward_BB=self._reward_matrix(query_BD.detach(), target_MD.detach(), offset=0),
+            weighting=self.weighting,
+            positive_margin=self.positive_margin,
+            reward_BB=self._reward_matrix(
+                query_BD.detach(), target_MD.detach(), offset=0, query_ids=query_ids, target_ids=target_ids
+            ),
             matryoshka_dims=self.matryoshka_dims,
             matryoshka_weights=self.matryoshka_weights,
             query_ids=query_ids,
@@ -181,8 +229,30 @@ class HardnessWeightedLoss(CachedStep):
         return (gathered[0], torch.cat(gathered[1:])) if len(gathered) > 1 else (None, gathered[0])
 
     @torch.no_grad()
-    def _reward_matrix(self, query_BD: Tensor, target_MD: Tensor, *, offset: int) -> Tensor | None:
+    def _reward_matrix(
+        self,
+        query_BD: Tensor,
+        target_MD: Tensor,
+        *,
+        offset: int,
+        query_ids: Tensor | None,
+        target_ids: Tensor | None,
+    ) -> Tensor | None:
         """Reward of these queries with all targets; target ``offset + i`` is the positive of query i."""
+        reward_BM = self._reward_of(query_BD, target_MD, offset=offset)
+        if self.teacher is None:
+            return reward_BM
+        if query_ids is None or target_ids is None:
+            raise ValueError("a teacher finds its vectors by ids: give labels with one id per column")
+        pairs = slice(offset, offset + len(query_BD))
+        score_BM = self.teacher.scores(query_ids[pairs], target_ids)
+        above_BM = score_BM > score_BM.diagonal(offset)[:, None] - self.teacher_margin
+        above_BM.diagonal(offset).fill_(False)
+        self._share_left_out = above_BM.float().mean()
+        return (query_BD @ target_MD.T if reward_BM is None else reward_BM).masked_fill(above_BM, EXCLUDED)
+
+    def _reward_of(self, query_BD: Tensor, target_MD: Tensor, *, offset: int) -> Tensor | None:
+        """What the reward says, None for the cosine."""
         if self.reward == "self":
             return None
         if not isinstance(self.reward, EmbeddingReward) and callable(self.reward):
@@ -220,9 +290,12 @@ class HardnessWeightedLoss(CachedStep):
     def get_config_dict(self) -> dict[str, Any]:
         """Settings, for the model card."""
         reward = self.reward if isinstance(self.reward, str) else type(self.reward).__name__
+        temperature = self.temperature
         return {
-            "temperature": self.temperature,
+            "temperature": temperature.values() if isinstance(temperature, LearnedTemperature) else temperature,
             "alpha": self.alpha,
+            "weighting": self.weighting,
+            "positive_margin": self.positive_margin,
             "mini_batch_size": self.mini_batch_size or None,
             "mini_batch_num_tokens": self.mini_batch_num_tokens,
             "gather": self.gather,
@@ -231,6 +304,7 @@ class HardnessWeightedLoss(CachedStep):
             "keep_graphs": self.keep_graphs,
             "sort_by_length": self.sort_by_length,
             "reward": reward,
+            "teacher_margin": None if self.teacher is None else self.teacher_margin,
             "matryoshka_dims": self.matryoshka_dims,
             "matryoshka_weights": self.matryoshka_weights,
             "impl": self.impl,
@@ -246,6 +320,11 @@ class HardnessWeightedLoss(CachedStep):
             "  journal={arXiv preprint arXiv:2503.04812},\n"
             "  year={2025}\n}"
         )
+
+
+def _pass_on(value: Tensor, slope: Tensor, grad: Tensor) -> None:
+    """Backward of what GradCache has taken the loss's slope by, scaled by the loss's own gradient."""
+    value.backward(slope * grad)
 
 
 def _unit(embedding_BD: Tensor) -> Tensor:

@@ -3,7 +3,15 @@
 import torch
 from torch import Tensor
 
-__all__ = ["known_positives"]
+__all__ = ["EXCLUDED", "known_positives", "left_out"]
+
+EXCLUDED = -1e4
+"""Reward of a pair that shall not count, whatever alpha is and whatever it applies to."""
+
+
+def left_out(reward: Tensor) -> Tensor:
+    """Mask of the pairs whose reward is :data:`EXCLUDED`, in any float type."""
+    return reward < EXCLUDED / 2
 
 
 def known_positives(

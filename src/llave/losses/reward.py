@@ -16,6 +16,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
+from llave.losses.masks import EXCLUDED
+
 __all__ = [
     "CosineReward",
     "EMAReward",
@@ -28,8 +30,6 @@ __all__ = [
 
 RewardFunction = Callable[[Tensor, Tensor], Tensor]
 """(queries (B, D), targets (M, D)) -> reward (B, M); embeddings are detached and L2-normalised."""
-EXCLUDED = -1e4
-"""Reward of a pair that shall not count: its weight ``exp(alpha * reward)`` is 0 in any float type."""
 
 
 class CosineReward(Protocol):
@@ -79,7 +79,7 @@ class NormalizedReward:
 class MaskedReward:
     """The cosine, but a negative that beats its query's positive by more than ``margin`` does not count at all.
 
-    Such a negative is probably a false one (Qwen3-Embedding, arXiv 2506.05176, uses a margin of 0.1). Needs alpha > 0.
+    Such a negative is probably a false one (Qwen3-Embedding, arXiv 2506.05176, uses a margin of 0.1).
     """
 
     margin: float

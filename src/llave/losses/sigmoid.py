@@ -70,7 +70,7 @@ class SigmoidLoss(HardnessWeightedLoss):
         return sigmoid_loss(
             query_BD,
             target_MD,
-            scale=network.logit_scale.exp() if own else 1 / self.temperature,  # type: ignore[union-attr,operator]
+            scale=network.logit_scale.exp() if own else 1 / self._tau,  # type: ignore[union-attr,operator]
             bias=network.logit_bias if own else self.bias,  # type: ignore[union-attr,arg-type]
             query_ids=query_ids,
             target_ids=target_ids,

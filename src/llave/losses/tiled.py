@@ -1,7 +1,7 @@
 """The hardness-weighted loss without its N x N matrix: tiles of scores, recomputed for the gradient or kept.
 
 Notation: ``A`` anchors (this process's queries), ``C`` candidates, ``z_ij = s_ij/tau + alpha*r_ij`` for i != j and
-``z_ii = s_ii/tau``; ``E_ij = exp(z_ij)`` and 0 where j is the positive of i, or known to be one.
+``z_ii = (1 - m) s_ii/tau``; ``E_ij = exp(z_ij)`` and 0 where j is the positive of i, or known to be one.
 
 - Pass 1, one matmul: row sums ``r = E 1`` and column sums ``c = E' 1`` from the same tiles.
 - Pass 2, three matmuls (one recomputes z): with ``R = 1/(r + p)``, ``C = 1/(c + p)``, ``p = exp(z_ii)``,
@@ -31,6 +31,7 @@ from llave.losses.elementwise import Tile
 from llave.losses.finite import check_finite
 from llave.losses.log_sums import LogSums
 from llave.losses.tiles import Keep, Kernels, Problem, Tiles, Totals, packed
+from llave.losses.weighting import Weighting, alphas
 
 __all__ = ["Keep", "Kernels", "tiled_loss"]
 
@@ -45,6 +46,8 @@ def tiled_loss(
     *,
     temperature: float | Tensor,
     alpha: float,
+    weighting: Weighting = "all",
+    positive_margin: float = 0.0,
     symmetric: bool = True,
     offset: int = 0,
     num_pairs: int | None = None,
@@ -66,6 +69,8 @@ def tiled_loss(
         target_CD: L2-normalised candidates of all processes; ``offset + i`` is the positive of anchor i.
         temperature: tau; a tensor gets a gradient.
         alpha: hardness.
+        weighting: which negatives alpha applies to; candidates ``num_pairs * k + offset + i`` are anchor i's own.
+        positive_margin: share of its own cosine, without gradient, that a positive's logit is short of.
         offset: candidate that is the first anchor's positive.
         num_pairs: the first candidates, which are positives of some anchor of some process (default: A);
             those behind are extra negatives without a column of their own.
@@ -82,8 +87,11 @@ def tiled_loss(
         tile_side = math.isqrt(TILE_BYTES.get(query_AD.device.type, TILE_BYTES["cuda"]) // dtype.itemsize)
     dims = (query_AD.shape[1],) if matryoshka_dims is None else tuple(sorted(matryoshka_dims))
     weights = dict(zip(matryoshka_dims or dims, matryoshka_weights or [1.0] * len(dims), strict=True))
+    in_batch, own = alphas(alpha, weighting)
     problem = Problem(
-        alpha=alpha,
+        alpha=in_batch,
+        own_alpha=own,
+        positive_margin=positive_margin,
         symmetric=symmetric,
         offset=offset,
         num_pairs=query_AD.shape[0] if num_pairs is None else num_pairs,
@@ -143,6 +151,12 @@ class _TiledLoss(torch.autograd.Function):
         gain = factor if exact else torch.full_like(factor, 4096)
         totals = Totals(log_total_KA, log_total_KC, pull_KA, gain, None if exact else factor / gain)
         query_grad_AD, target_grad_CD, slope = tiles.gradients(totals, ctx.kept, with_slope=ctx.needs_input_grad[2])
+        if (
+            problem.positive_margin
+        ):  # tau divides what the margin leaves of a positive's cosine, which has the slope 1/tau
+            weights_K1 = positive_KA.new_tensor(problem.weights)[:, None]
+            taken = problem.positive_margin / (1 - problem.positive_margin) * tau
+            slope = slope + factor * taken * (weights_K1 * pull_KA * positive_KA).sum()
         return query_grad_AD.to(query_AD.dtype), target_grad_CD.to(target_CD.dtype), -slope / tau, None
 
 
@@ -169,7 +183,7 @@ def _sums(tiles: Tiles, problem: Problem) -> tuple[Tensor, Tensor, Tensor, list[
             column.add(number, columns, of_columns)
     if problem.distributed and problem.symmetric:
         column.add_other_processes()
-    return row.log(), column.log(), positive_KA.div_(tiles.scores.tau), kept
+    return row.log(), column.log(), positive_KA.mul_((1 - problem.positive_margin) / tiles.scores.tau), kept
 
 
 def _gathered(positive_KA: Tensor, problem: Problem) -> Tensor:

@@ -21,6 +21,8 @@ class Problem:
     """What is computed, apart from the tensors; see :func:`llave.losses.tiled.tiled_loss`."""
 
     alpha: float
+    own_alpha: float
+    positive_margin: float
     symmetric: bool
     offset: int
     num_pairs: int
@@ -60,6 +62,7 @@ class Tiles:
         self.scores = Scores(
             tau=tau,
             alpha=problem.alpha,
+            own_alpha=problem.own_alpha,
             offset=problem.offset,
             num_candidates=target_CD.shape[0],
             num_pairs=problem.num_pairs,

@@ -14,10 +14,12 @@ import triton.language as tl
 from torch import Tensor
 
 from llave.losses.elementwise import Scores, Sums, Tile
+from llave.losses.masks import EXCLUDED
 
 __all__ = ["TritonElementwise"]
 
 BLOCK_T, BLOCK_C, WARPS = 32, 256, 8
+LEFT_OUT: tl.constexpr = tl.constexpr(EXCLUDED / 2)
 INTERPRETED = bool(triton.knobs.runtime.interpret)
 
 
@@ -75,7 +77,7 @@ class TritonElementwise:
     def _common(self, tile: Tile, cosine_TC: Tensor) -> dict[str, Any]:
         scores = self.scores
         if self._slopes is None:  # in memory, because a kernel's scalar arguments are float32
-            self._slopes = cosine_TC.new_tensor([1 / scores.tau, scores.alpha])
+            self._slopes = cosine_TC.new_tensor([1 / scores.tau, scores.alpha, scores.own_alpha])
         rows, columns = cosine_TC.shape
         # Candidates from num_pairs on have no query of their own; 0 pairs means no query ids.
         num_queries = min(max(scores.num_pairs - tile.columns.start, 0), columns)
@@ -95,10 +97,12 @@ class TritonElementwise:
             "columns": columns,
             "diagonal": scores.offset + tile.rows.start - tile.columns.start,
             "num_queries": num_queries,
+            "num_pairs": scores.num_pairs,
             "HAS_REWARD": reward_TC is not None,
             "HAS_QUERY_IDS": query_ids is not None,
             "HAS_TARGET_IDS": target_ids is not None,
             "SHARED_IDS": scores.shared_ids and query_ids is not None and target_ids is not None,
+            "HAS_OWN": scores.own_alpha != scores.alpha,
             "BOUNDED": scores.bounded,
             "BLOCK_T": BLOCK_T,
             "BLOCK_C": BLOCK_C,
@@ -116,9 +120,9 @@ class TritonElementwise:
 @triton.jit
 def _logits(
     cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
-    rows, columns, diagonal, num_queries,
+    rows, columns, diagonal, num_queries, num_pairs,
     HAS_REWARD: tl.constexpr, HAS_QUERY_IDS: tl.constexpr, HAS_TARGET_IDS: tl.constexpr,
-    SHARED_IDS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
+    SHARED_IDS: tl.constexpr, HAS_OWN: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """This program's rows t, columns c, places in the tile, and logits; -inf at positives and outside."""
     t = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
@@ -130,8 +134,14 @@ def _logits(
     reward = cosine
     if HAS_REWARD:
         reward = tl.load(reward_ptr + place, mask=inside, other=0.0).to(cosine.dtype)
-    logit = cosine * inverse_tau + alpha * reward
+    weight = alpha
+    if HAS_OWN:  # the positive of row t is column t + diagonal, its own hard negatives are num_pairs apart behind it
+        behind = c[None, :] - t[:, None] - diagonal
+        weight = tl.where((behind > 0) & (behind % num_pairs == 0), tl.load(slopes_ptr + 2), alpha)
+    logit = cosine * inverse_tau + weight * reward
     counts = inside & (c[None, :] != t[:, None] + diagonal)
+    if HAS_REWARD:  # as masks.left_out
+        counts = counts & (reward >= LEFT_OUT)
     if HAS_QUERY_IDS:
         row_id = tl.load(row_query_ptr + t, mask=t < rows, other=0)
         column_id = tl.load(column_query_ptr + c, mask=c < num_queries, other=0)
@@ -151,15 +161,16 @@ def _logits(
 def _sums_kernel(
     cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
     row_total_ptr, row_top_ptr, column_total_ptr, column_top_ptr,
-    rows, columns, diagonal, num_queries,
+    rows, columns, diagonal, num_queries, num_pairs,
     HAS_REWARD: tl.constexpr, HAS_QUERY_IDS: tl.constexpr, HAS_TARGET_IDS: tl.constexpr,
-    SHARED_IDS: tl.constexpr, BOUNDED: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
+    SHARED_IDS: tl.constexpr, HAS_OWN: tl.constexpr, BOUNDED: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """Sums of exp(z) of a block's rows and columns, from one exponential where none can overflow."""
     t, c, _place, _inside, logit = _logits(
         cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
-        rows, columns, diagonal, num_queries, HAS_REWARD, HAS_QUERY_IDS, HAS_TARGET_IDS, SHARED_IDS,
-        BLOCK_T, BLOCK_C,
+        rows, columns, diagonal, num_queries, num_pairs, HAS_REWARD, HAS_QUERY_IDS, HAS_TARGET_IDS, SHARED_IDS,
+        HAS_OWN, BLOCK_T, BLOCK_C,
     )  # fmt: skip
     row_place = tl.program_id(1) * rows + t
     column_place = tl.program_id(0) * columns + c
@@ -181,15 +192,16 @@ def _sums_kernel(
 def _gradient_kernel(
     cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
     log_total_row_ptr, log_total_column_ptr, pull_ptr, grad_ptr, gain_ptr,
-    rows, columns, diagonal, num_queries,
+    rows, columns, diagonal, num_queries, num_pairs,
     HAS_REWARD: tl.constexpr, HAS_QUERY_IDS: tl.constexpr, HAS_TARGET_IDS: tl.constexpr,
-    SHARED_IDS: tl.constexpr, BOUNDED: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
+    SHARED_IDS: tl.constexpr, HAS_OWN: tl.constexpr, BOUNDED: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """``exp(z) (exp(-log_total_row) + exp(-log_total_column))``, minus the pull at the positives."""
     t, c, place, inside, logit = _logits(
         cosine_ptr, slopes_ptr, reward_ptr, row_query_ptr, column_query_ptr, row_target_ptr, column_target_ptr,
-        rows, columns, diagonal, num_queries, HAS_REWARD, HAS_QUERY_IDS, HAS_TARGET_IDS, SHARED_IDS,
-        BLOCK_T, BLOCK_C,
+        rows, columns, diagonal, num_queries, num_pairs, HAS_REWARD, HAS_QUERY_IDS, HAS_TARGET_IDS, SHARED_IDS,
+        HAS_OWN, BLOCK_T, BLOCK_C,
     )  # fmt: skip
     log_row = tl.load(log_total_row_ptr + t, mask=t < rows, other=0.0)[:, None]
     log_column = tl.load(log_total_column_ptr + c, mask=c < columns, other=0.0)[None, :]

@@ -5,6 +5,7 @@ from sentence_transformers import SentenceTransformerTrainingArguments
 
 from llave.models.families import UNKNOWN
 from llave.training.config import TrainConfig
+from llave.training.loss import TEMPERATURE
 from llave.training.processes import launch_options
 
 __all__ = ["training_arguments"]
@@ -16,11 +17,11 @@ def training_arguments(config: TrainConfig) -> SentenceTransformerTrainingArgume
     Raises:
         UserError: what ``launch_options`` refuses.
     """
-    mapping = (
-        {}
-        if config.projector_learning_rate is None
-        else {UNKNOWN.parts["projector"].pattern: config.projector_learning_rate}
-    )
+    mapping = {}
+    if config.projector_learning_rate is not None:
+        mapping[UNKNOWN.parts["projector"].pattern] = config.projector_learning_rate
+    if config.loss.learn_temperature != "none":
+        mapping[rf"^{TEMPERATURE}"] = config.loss.temperature_learning_rate
     return SentenceTransformerTrainingArguments(
         output_dir=str(config.output / "checkpoints"),
         per_device_train_batch_size=config.batch_size,

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from llave.errors import UserError
+from llave.losses.temperature import BOUNDS
 
-__all__ = ["AdapterConfig", "DataSetConfig", "EvaluateConfig", "LossConfig", "TrainConfig"]
+__all__ = ["AdapterConfig", "DataSetConfig", "EMAConfig", "EvaluateConfig", "LossConfig", "TrainConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +17,14 @@ class LossConfig:
     Args:
         name: "hardness" (LLaVE), "focal" (Focal-InfoNCE, its rival in the paper's ablation) or "sigmoid" (SigLIP's,
             with that model's own temperature and bias, which are learned).
-        temperature: tau of the softmax.
+        temperature: tau of the softmax; where it is learned, the one to begin with.
+        learn_temperature: "one" learns tau, "per_dataset" one for each data set (with batches: one_task); between 0.01
+            and 1, without weight decay.
+        temperature_learning_rate: of the logarithm of a learned temperature.
         alpha: hardness; 0 is plain InfoNCE, 9 is the paper's.
+        weighting: which negatives alpha applies to: "all", "hard_negatives" (each row's own, as in EmbeddingGemma) or
+            "in_batch" (all but these).
+        positive_margin: share of its own cosine, without gradient, that is taken off a positive before the softmax.
         alpha_schedule: "constant", "rising" (linear from 0 to alpha over the run) or "falling" (from alpha to 0).
         focal_margin: m of Focal-InfoNCE.
         sigmoid_bias: of the sigmoid loss, for a model that has none of its own.
@@ -37,6 +44,9 @@ class LossConfig:
             moving average of the model) or "text" (the cosine less the likeness of the texts, mean weight 1).
         ema_decay: weight of the past in the "ema" reward.
         mask_margin: of the "masked" reward.
+        teacher: a frozen model, as model; a negative that it scores above the query's positive less teacher_margin is
+            left out as probably false. It embeds all rows once, before training.
+        teacher_margin: a cosine; below 0 leaves out only what beats the positive by as much.
         matryoshka_dims: prefixes of the embedding that are trained too; name the whole length among them.
         matryoshka_weights: weight of each; null is 1.
         impl: "auto", "reference", "tiled", "stored" or "triton" (docs/loss.md).
@@ -44,7 +54,11 @@ class LossConfig:
 
     name: Literal["hardness", "focal", "sigmoid"] = "hardness"
     temperature: float = 0.02
+    learn_temperature: Literal["none", "one", "per_dataset"] = "none"
+    temperature_learning_rate: float = 1e-3
     alpha: float = 9.0
+    weighting: Literal["all", "hard_negatives", "in_batch"] = "all"
+    positive_margin: float = 0.0
     alpha_schedule: Literal["constant", "rising", "falling"] = "constant"
     focal_margin: float = 0.3
     sigmoid_bias: float = -10.0
@@ -58,6 +72,8 @@ class LossConfig:
     reward: Literal["self", "normalized", "masked", "ema", "text"] = "self"
     ema_decay: float = 0.99
     mask_margin: float = 0.1
+    teacher: str | None = None
+    teacher_margin: float = 0.0
     matryoshka_dims: list[int] | None = None
     matryoshka_weights: list[float] | None = None
     impl: Literal["auto", "reference", "tiled", "stored", "triton"] = "auto"
@@ -128,6 +144,25 @@ class AdapterConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EMAConfig:
+    """An exponential moving average of the trained weights, which is what the run exports and evaluates.
+
+    Args:
+        decay: share of the past in each update; less at first, so that a short run is not an average of its beginning.
+        every: optimiser steps between updates.
+    """
+
+    decay: float = 0.999
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise UserError(f"ema.decay must be at least 0 and below 1, got {self.decay}")
+        if self.every < 1:
+            raise UserError(f"ema.every must be at least 1, got {self.every}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """Precision@1 while training.
 
@@ -189,6 +224,8 @@ class TrainConfig:
         warmup: share of the steps with a rising learning rate.
         schedule: learning rate after the warm-up.
         adapter: train low-rank adapters instead of the language model's weights; null trains the weights.
+        ema: export (and evaluate) a moving average of the trained weights, in float32 beside them; null exports
+            the last step's.
         freeze: parts that are not trained: "vision_tower", "projector", or any word of a parameter's name.
         seed: of everything random.
         precision: arithmetic of the forward pass.
@@ -235,6 +272,7 @@ class TrainConfig:
     warmup: float = 0.03
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     adapter: AdapterConfig | None = None
+    ema: EMAConfig | None = None
     freeze: list[str] = field(default_factory=lambda: ["vision_tower"])
     seed: int = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -283,7 +321,11 @@ class TrainConfig:
             raise UserError("sub_batch is for batches: mixed")
         if self.sub_batch is not None and (self.sub_batch < 1 or self.batch_size % self.sub_batch):
             raise UserError(f"sub_batch must divide batch_size {self.batch_size}, got {self.sub_batch}")
-        for name, rate in (("temperature", self.loss.temperature), ("learning_rate", self.learning_rate)):
+        for name, rate in (
+            ("temperature", self.loss.temperature),
+            ("learning_rate", self.learning_rate),
+            ("loss.temperature_learning_rate", self.loss.temperature_learning_rate),
+        ):
             if rate <= 0:
                 raise UserError(f"{name} must be positive, got {rate}")
         if self.loss.mini_batch_size is not None and self.loss.mini_batch_num_tokens is not None:
@@ -292,6 +334,8 @@ class TrainConfig:
             raise UserError("loss.reward ema needs the whole model in every process; use sharding none")
         if self.sharding != "none" and self.adapter is not None and self.adapter.quantize != "none":
             raise UserError("adapter.quantize: 4-bit weights cannot be sharded; use sharding none")
+        if self.ema is not None and (self.sharding != "none" or self.deepspeed is not None):
+            raise UserError("ema needs the whole model in every process; use sharding none")
         if self.deepspeed is not None and self.sharding != "none":
             raise UserError("give deepspeed or sharding, not both")
         if not 0 <= self.val_fraction < 1:
@@ -302,5 +346,31 @@ class TrainConfig:
             raise UserError("evaluate needs a benchmark, or rows of the training data: --val_fraction 0.1")
         if self.loss.alpha < 0:
             raise UserError(f"alpha must be at least 0, got {self.loss.alpha}")
+        if not 0 <= self.loss.positive_margin < 1:
+            raise UserError(f"loss.positive_margin must be at least 0 and below 1, got {self.loss.positive_margin}")
+        for name, other in (
+            ("weighting", self.loss.weighting != "all"),
+            ("positive_margin", self.loss.positive_margin != 0),
+            ("learn_temperature", self.loss.learn_temperature != "none"),
+            ("teacher", self.loss.teacher is not None),
+        ):
+            if other and self.loss.name != "hardness":
+                raise UserError(f"loss.{name} is for name: hardness, not {self.loss.name}")
+        if self.loss.learn_temperature != "none":
+            low, high = BOUNDS
+            if not low <= self.loss.temperature <= high:
+                raise UserError(
+                    f"loss.temperature must be from {low} to {high} to be learned, got {self.loss.temperature}"
+                )
+            if self.loss.learn_temperature == "per_dataset" and self.batches != "one_task":
+                raise UserError("loss.learn_temperature per_dataset needs batches: one_task")
+            if self.sharding != "none" or self.deepspeed is not None:
+                raise UserError(
+                    "loss.learn_temperature: not with sharding or deepspeed, which know the model's weights alone"
+                )
+        if self.loss.teacher_margin and self.loss.teacher is None:
+            raise UserError("loss.teacher_margin is for loss.teacher, and there is none")
+        if self.loss.weighting == "hard_negatives" and not any(one.hard_negatives for one in self.datasets.values()):
+            raise UserError("loss.weighting hard_negatives: no data set has hard_negatives, so alpha would do nothing")
         if self.loss.name == "focal" and (self.loss.reward != "self" or self.loss.matryoshka_dims):
             raise UserError("loss: focal has neither a reward nor Matryoshka prefixes")

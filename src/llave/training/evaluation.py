@@ -115,7 +115,7 @@ class Evaluation(TrainerCallback):
             self.trainer.control.should_log = should_log  # or the step's own record would count as written
 
     def _evaluate(self) -> EvalResult:
-        with _undisturbed(self.trainer), self.trainer.accelerator.autocast():
+        with _undisturbed(self.trainer), self.trainer.averaged(), self.trainer.accelerator.autocast():
             return evaluate(
                 self.trainer.sentence_model,
                 self.benchmark,

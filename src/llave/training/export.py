@@ -15,10 +15,15 @@ __all__ = ["export_model"]
 
 
 def export_model(trainer: Trainer, config: TrainConfig, directory: Path) -> None:
-    """Write the model as it is now. Every process calls it; the first one writes.
+    """Write the model as it is now, or its average. Every process calls it; the first one writes.
 
     The model in training stays as it is, bit for bit.
     """
+    with trainer.averaged():
+        _export(trainer, config, directory)
+
+
+def _export(trainer: Trainer, config: TrainConfig, directory: Path) -> None:
     state = _whole_state(trainer)
     if not trainer.is_world_process_zero():
         return

@@ -1,5 +1,6 @@
 """From a recipe's ``loss`` section to the loss, and its hardness over the run."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
@@ -9,15 +10,35 @@ from llave.losses.focal import FocalInfoNCELoss
 from llave.losses.hardness import HardnessWeightedLoss, Reward
 from llave.losses.reward import EMAReward, MaskedReward, NormalizedReward, TextReward
 from llave.losses.sigmoid import SigmoidLoss
+from llave.losses.teacher import TeacherVectors
+from llave.losses.temperature import LearnedTemperature
 from llave.training.config import LossConfig
 
-__all__ = ["AlphaSchedule", "build_loss"]
+__all__ = ["TEMPERATURE", "AlphaSchedule", "build_loss"]
+
+TEMPERATURE = "temperature."
+"""Begins the name of a learned temperature among the loss's parameters."""
 
 
-def build_loss(config: LossConfig, model: SentenceTransformer) -> HardnessWeightedLoss:
-    """The loss of a recipe; a reward that judges by the model before training copies it here."""
+def build_loss(
+    config: LossConfig,
+    model: SentenceTransformer,
+    names: Sequence[str] = (),
+    teacher: TeacherVectors | None = None,
+) -> HardnessWeightedLoss:
+    """The loss of a recipe; a reward that judges by the model before training copies it here.
+
+    Args:
+        names: of the data sets, by their numbers in the batches.
+        teacher: vectors of the teacher that the recipe names.
+    """
+    temperature: float | LearnedTemperature = config.temperature
+    if config.learn_temperature != "none":
+        temperature = LearnedTemperature(
+            config.temperature, names if config.learn_temperature == "per_dataset" else ("",)
+        )
     options: dict[str, Any] = {
-        "temperature": config.temperature,
+        "temperature": temperature,
         "mini_batch_size": config.mini_batch_size,
         "mini_batch_num_tokens": config.mini_batch_num_tokens,
         "keep_graphs": config.keep_graphs,
@@ -33,6 +54,10 @@ def build_loss(config: LossConfig, model: SentenceTransformer) -> HardnessWeight
     return HardnessWeightedLoss(
         model,
         alpha=config.alpha,
+        weighting=config.weighting,
+        positive_margin=config.positive_margin,
+        teacher=teacher,
+        teacher_margin=config.teacher_margin,
         reward=_reward(config, model),
         matryoshka_dims=config.matryoshka_dims,
         matryoshka_weights=config.matryoshka_weights,

@@ -20,6 +20,7 @@ from llave.models.open import load_model
 from llave.models.vision_reuse import FeatureCache
 from llave.training.adapters import add_adapter
 from llave.training.arguments import training_arguments
+from llave.training.averaging import WeightAverage
 from llave.training.callbacks import Clock
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.holdout import held_out_benchmark, hold_out
@@ -31,6 +32,7 @@ from llave.training.record import RUN_FILE, run_record
 from llave.training.row_errors import RowErrors
 from llave.training.rows import DECODED_BYTES, Collator, Use
 from llave.training.tables import num_workers, open_tables
+from llave.training.teacher import teacher_vectors
 from llave.training.trainer import Trainer
 
 __all__ = ["ERRORS_FILE", "Prepared", "prepare"]
@@ -79,6 +81,12 @@ def prepare(
         counts = ", ".join(f"{len(held[name]) if name in held else 0} of {name}" for name in tables)
         console.print(f"{title}: rows held out: {counts}")
     corpus = Corpus(tables)
+    teacher = None
+    if config.loss.teacher is not None:
+        console.print(f"{title}: the teacher {config.loss.teacher} reads the rows", soft_wrap=True)
+        with arguments.main_process_first(desc="teacher"):  # the others find its vectors in the cache
+            first = arguments.local_process_index == 0
+            teacher = teacher_vectors(config, tables, settings, device=None if first else "cpu")
     model = _model(config)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
     if cache is not None:
@@ -89,7 +97,7 @@ def prepare(
         processor.feature_cache = cache = None  # a worker's features would never come back to it
     uses = uses_of(settings, model)
     keep_prompts(model, uses)
-    loss = build_loss(config.loss, model)
+    loss = build_loss(config.loss, model, list(tables), teacher)
     lazy = config.loss.lazy_media and loss.uses_gradient_cache
     readers, preparers = processes_for(workers, lazy=lazy)
     _set_processes(arguments, model, readers)
@@ -104,6 +112,7 @@ def prepare(
         clock=Clock(config.batch_size * config.accumulate * arguments.world_size),
         pieces=pieces if lazy else None,
         only_trained=config.adapter is not None,
+        average=None if config.ema is None else WeightAverage(model, decay=config.ema.decay, every=config.ema.every),
         task_weights={name: setting.weight for name, setting in settings.items()},
         sub_batch=(config.sub_batch or config.batch_size) if config.batches == "mixed" else None,
     )

@@ -27,7 +27,7 @@ from llave.models.model import Cuts
 from llave.models.prompts import ModelInput, model_input
 from llave.training.row_errors import RowErrors
 
-__all__ = ["DECODED_BYTES", "FAILURE", "LENGTHS", "ROWS", "TEXTS_CUT", "Collator", "Use"]
+__all__ = ["DECODED_BYTES", "FAILURE", "LENGTHS", "ROWS", "TASK", "TEXTS_CUT", "Collator", "Use"]
 
 DECODED_BYTES = 800_000_000
 """Decoded pictures that a rank keeps, in bytes (4,000 of 224 x 224)."""
@@ -35,6 +35,8 @@ SUBSTITUTES = 32
 """Rows tried in place of a broken one, before the data set is called broken."""
 FAILURE = "failure"
 """Key of a batch that could not be made: why. An exception would come out of a worker as its traceback."""
+TASK = "task"
+"""Key of the number of a batch's data set (in mixed batches of the first row's) among the corpus's."""
 TEXTS_CUT = "texts_cut"
 """Key of the number of a batch's texts that are longer than the model reads."""
 ROWS = "rows"
@@ -142,13 +144,14 @@ class Collator:
         places = [self.corpus.locate(feature["row"]) for feature in features]
         uses = self.uses.values() if self.mixed else [self.uses[name] for name, _ in places]
         with_negatives = any(use.hard_negatives for use in uses)
+        task = {TASK: list(self.corpus.tables).index(places[0][0])}
         if self.lazy:
-            return self._lazy_batch(places, with_negatives)
+            return self._lazy_batch(places, with_negatives) | task
         pairs, columns, cut = self._prepared(places, with_negatives)
         batch: dict[str, Any] = {"label": torch.tensor([pair.ids for pair in pairs])}
         for column, found in zip(("query", "positive", "negative"), columns, strict=False):
             batch |= {f"{column}_{key}": value for key, value in found.items()}
-        return {**batch, TEXTS_CUT: cut}
+        return {**batch, **task, TEXTS_CUT: cut}
 
     def _lazy_batch(self, places: list[tuple[str, int]], with_negatives: bool) -> dict[str, Any]:
         ids: list[list[int]] = []

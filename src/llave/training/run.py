@@ -99,6 +99,7 @@ def _finish(
     record = {**prepared.record, "status": "finished", "steps": steps, "class": type(prepared.model[0].model).__name__}
     record["fusion"] = (prepared.model.fusion or "mean") if prepared.model.is_dual else None
     record |= {"seen": trainer.rows_seen(), "texts_cut": texts_cut}
+    record["temperatures"] = None if trainer.temperature is None else trainer.temperature.values()
     score = best
     if best is not None:
         shutil.copytree(output / BEST, output, dirs_exist_ok=True)

@@ -1,6 +1,7 @@
 """sentence-transformers' trainer with what contrastive training over many data sets lacks in it."""
 
 import itertools
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,20 @@ from llave.data.sampler import GlobalBatchSampler
 from llave.errors import DataError, UserError
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
+from llave.losses.temperature import LearnedTemperature
 from llave.training.adapters import load_trained, trained_state
+from llave.training.averaging import WeightAverage
 from llave.training.callbacks import Clock, peak_bytes
+from llave.training.loss import TEMPERATURE
 from llave.training.pieces import PieceLoader, start_method
 from llave.training.processes import shard_on_cpus
-from llave.training.rows import FAILURE, ROWS, TEXTS_CUT
+from llave.training.rows import FAILURE, ROWS, TASK, TEXTS_CUT
 
 __all__ = ["Trainer"]
 
 EMA_FILE = "ema_reward.safetensors"
+TEMPERATURE_FILE = "temperature.safetensors"
+AVERAGE_FILE = "average.safetensors"
 TRAINED_FILE = "trained.safetensors"
 
 
@@ -43,6 +49,7 @@ class Trainer(SentenceTransformerTrainer):
         sub_batch: None makes every global batch of one data set; see :class:`GlobalBatchSampler`.
         pieces: prepares the mini-batches of lazy batches; None where batches come prepared.
         only_trained: checkpoints hold the trained parameters alone (adapters), not the whole model.
+        average: of the weights, which is exported instead of them.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Trainer(SentenceTransformerTrainer):
         sub_batch: int | None,
         pieces: PieceLoader | None = None,
         only_trained: bool = False,
+        average: WeightAverage | None = None,
         **kwargs: Any,
     ) -> None:
         self.hardness_loss = loss
@@ -64,10 +72,14 @@ class Trainer(SentenceTransformerTrainer):
         self.sub_batch = sub_batch
         self.pieces = pieces
         self.reward = loss.reward if isinstance(loss.reward, EMAReward) else None
+        self.temperature = loss.temperature if isinstance(loss.temperature, LearnedTemperature) else None
         self.only_trained = only_trained
+        self.average = average
         self.texts_cut = 0
         numbers = Dataset(pa.table({"row": np.arange(len(corpus), dtype=np.int32)}))
         super().__init__(loss=loss, train_dataset=numbers, **kwargs)
+        if average is not None:
+            self.add_callback(average)
 
     @property
     def sentence_model(self) -> SentenceTransformer:
@@ -75,6 +87,10 @@ class Trainer(SentenceTransformerTrainer):
         model = self.accelerator.unwrap_model(self.model)
         assert isinstance(model, SentenceTransformer)
         return model
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within it the model has its average, if it keeps one: what is exported and evaluated."""
+        return nullcontext() if self.average is None else self.average.applied()
 
     def create_accelerator_and_postprocess(self) -> None:
         """Also FSDP on CPUs, which works (over gloo) though accelerate passes over it without a word."""
@@ -89,7 +105,14 @@ class Trainer(SentenceTransformerTrainer):
             speed = {"pairs_per_second": self.clock.pairs_per_second(self.state.global_step)}
             memory = {"memory_gib": peak_bytes() / 2**30}
             logs = {**logs, **self.hardness_loss.last_similarity(), **speed, **memory}
+            if self.temperature is not None:
+                learned = self.temperature.values()
+                logs |= {f"temperature_{name}".removesuffix("_"): value for name, value in learned.items()}
         super().log(logs, start_time)
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Without the temperature: decay would draw it to 1."""
+        return [name for name in super().get_decay_parameter_names(model) if not name.startswith(TEMPERATURE)]
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: it would describe the rows' bookkeeping columns as if they were texts; see ``card``."""
@@ -137,6 +160,9 @@ class Trainer(SentenceTransformerTrainer):
         if FAILURE in inputs:
             raise DataError(inputs[FAILURE])
         self.texts_cut += inputs.pop(TEXTS_CUT, 0)
+        task = inputs.pop(TASK, 0)
+        if self.temperature is not None:
+            self.temperature.current = task
         return super()._prepare_inputs(inputs)
 
     def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Any]], Tensor | None]:
@@ -172,11 +198,19 @@ class Trainer(SentenceTransformerTrainer):
         return loader
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Also the EMA reward, here so that it is on disk before the trainer's state makes the checkpoint whole."""
+        """Also what we keep, on disk before the trainer's state makes the checkpoint whole."""
         super().save_model(output_dir, _internal_call)
-        if self.reward is not None and output_dir is not None and self.is_world_process_zero():
+        if output_dir is None or not self.is_world_process_zero():
+            return
+        if self.reward is not None:
             self.reward.follow()  # as of the last optimiser step; the next forward would call it otherwise
-            save_file(self.reward.state_dict(), Path(output_dir) / EMA_FILE)
+        for name, part in self._kept().items():
+            save_file(part.state_dict(), Path(output_dir) / name)
+
+    def _kept(self) -> dict[str, EMAReward | LearnedTemperature | WeightAverage]:
+        """What a checkpoint holds beside the trainer's own, by file."""
+        parts = {EMA_FILE: self.reward, TEMPERATURE_FILE: self.temperature, AVERAGE_FILE: self.average}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save:
@@ -201,5 +235,5 @@ class Trainer(SentenceTransformerTrainer):
             load_trained(self.sentence_model, load_file(Path(resume_from_checkpoint) / TRAINED_FILE))
         else:
             super()._load_from_checkpoint(resume_from_checkpoint)
-        if self.reward is not None:
-            self.reward.load_state_dict(load_file(Path(resume_from_checkpoint) / EMA_FILE))
+        for name, part in self._kept().items():
+            part.load_state_dict(load_file(Path(resume_from_checkpoint) / name))

@@ -1,0 +1,69 @@
+"""A run whose teacher leaves out false negatives."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from llave import load_model
+from llave.data.cache import cache_directory
+from llave.errors import UserError
+from llave.training.config import DataSetConfig, LossConfig, TrainConfig
+from llave.training.run import train
+from llave.training.tables import open_tables
+from llave.training.teacher import teacher_vectors
+from tests.shapes import make_folder
+
+
+def config(data: Path, output: Path, **loss: Any) -> TrainConfig:
+    datasets = {"t2i": DataSetConfig(hard_negatives=True, mask_own_targets=False), "naming": DataSetConfig()}
+    return TrainConfig(
+        data=data,
+        output=output,
+        loss=LossConfig(**loss),
+        datasets=datasets,
+        batch_size=8,
+        max_steps=3,
+        log_steps=1,
+    )
+
+
+def test_a_run_leaves_out_what_its_teacher_takes_for_false(tmp_path: Path) -> None:
+    """Its vectors are the teacher's, of every column; a second run encodes nothing."""
+    data = make_folder(tmp_path / "data")
+    load_model("nano", device="cpu").save_pretrained(str(tmp_path / "teacher"))
+    shares = {}
+    for margin in (0.5, -0.5):
+        recipe = config(data, tmp_path / str(margin), teacher=str(tmp_path / "teacher"), teacher_margin=margin)
+        output = train(recipe)
+        lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+        shares[margin] = [line["left_out"] for line in lines if "loss" in line]
+    assert min(shares[0.5]) > 0.5
+    assert max(shares[-0.5]) < 0.5
+    kept = {path: path.stat().st_mtime_ns for path in (cache_directory() / "embeddings").rglob("*.safetensors")}
+    tables = {name: table for name, (_, table) in open_tables(data, recipe.datasets).items()}
+    vectors = teacher_vectors(recipe, tables, recipe.datasets, device="cpu")
+    assert kept == {path: path.stat().st_mtime_ns for path in (cache_directory() / "embeddings").rglob("*.safetensors")}
+    teacher = load_model(tmp_path / "teacher", device="cpu")
+    row = tables["t2i"][3]
+    query_id, positive_id, negative_id = tables["t2i"].row_ids(3)
+    found = vectors.scores(torch.tensor([query_id, query_id ^ (1 << 61)]), torch.tensor([positive_id, negative_id]))
+    pictures = [
+        {"text": "Represent the given image.", "image": str(tables["t2i"].image(item))}
+        for item in (row.positive, row.negative)
+    ]
+    expected = teacher.similarity(teacher.encode([row.query.text]), teacher.encode(pictures))
+    assert torch.isnan(found[0]).all()  # this data set takes no target for a query itself, and its labels say so
+    assert torch.allclose(found[1], expected[0], atol=1e-4)
+
+
+def test_a_teacher_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    with pytest.raises(UserError, match=r"loss\.teacher: \./none: no such directory"):
+        train(config(data, tmp_path / "run", teacher="./none"))
+    with pytest.raises(UserError, match=r"loss\.teacher_margin is for loss\.teacher"):
+        config(data, tmp_path / "run", teacher_margin=0.1)
+    with pytest.raises(UserError, match=r"loss\.teacher is for name: hardness"):
+        config(data, tmp_path / "run", teacher="nano", name="sigmoid")
