@@ -14,6 +14,7 @@ from llave.data.check import check_folder
 from llave.errors import UserError
 from llave.sample import fetch
 from llave.sample.build import META_TASKS, build_sample
+from llave.sample.emoji import EMOJI
 
 SCALE = 0.12
 
@@ -105,7 +106,7 @@ def test_rows_are_as_mmeb_wants_them(sample: Path) -> None:
 def test_the_folder_is_whole(sample: Path) -> None:
     assert check_folder(sample, decode=True) == []
     licences = (sample / "LICENSES.md").read_text()
-    for package in fetch.PACKAGES:
+    for package in EMOJI.packages:
         assert f"| {package.name} | {package.version} | {package.licence} |" in licences
     with Image.open(sample / "contact.png") as sheet:
         sheet.load()
@@ -132,13 +133,13 @@ def test_content_that_is_not_the_pinned_one_is_refused(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stand-in npm, first on the path, delivers a changed tarball under the right name."""
-    package = min(fetch.PACKAGES, key=lambda p: (fetch.cache_directory() / "sample" / p.tarball).stat().st_size)
+    package = min(EMOJI.packages, key=lambda p: (fetch.cache_directory() / "sample" / p.tarball).stat().st_size)
     original = fetch.cache_directory() / "sample" / package.tarball
     changed = tmp_path / "changed.tgz"
     changed.write_bytes(original.read_bytes()[:-1] + b"\0")
     cache = tmp_path / "cache"
     (cache / "sample").mkdir(parents=True)
-    for other in fetch.PACKAGES:
+    for other in EMOJI.packages:
         if other is not package:
             (cache / "sample" / other.tarball).symlink_to(fetch.cache_directory() / "sample" / other.tarball)
     tools = tmp_path / "bin"

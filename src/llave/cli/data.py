@@ -119,17 +119,17 @@ def _sample(argv: list[str]) -> int:
         positional=("out",),
     )
     from llave.sample.build import build_sample
-    from llave.sample.fetch import ANIMATIONS
+    from llave.sample.packages import ANIMATED_EMOJI
 
-    if not 0 <= config.animated <= len(ANIMATIONS):
-        raise UserError(f"--animated: there are {len(ANIMATIONS)} packages of animations, not {config.animated}")
+    if not 0 <= config.animated <= len(ANIMATED_EMOJI):
+        raise UserError(f"--animated: there are {len(ANIMATED_EMOJI)} packages of animations, not {config.animated}")
     summary = build_sample(config.out, seed=config.seed, max_queries=config.max_queries, cache=config.cache)
     sys.stdout.write(f"{summary}\n")
     if config.animated:
         from llave.sample.animated import add_animated
 
         try:
-            animated = add_animated(config.out, packages=ANIMATIONS[: config.animated], cache=config.cache)
+            animated = add_animated(config.out, packages=ANIMATED_EMOJI[: config.animated], cache=config.cache)
             sys.stdout.write(f"{animated}\n")
         except UserError as error:
             sys.stderr.write(f"llave: no animations: {error}\n")
