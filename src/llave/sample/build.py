@@ -114,7 +114,8 @@ def build_sample(
             builder.write_tasks(concepts, split, max_queries, scale)
             _write_about(partial, domain, tarballs, seed)
             bar.update(task, description="contact sheet")
-            draw_sheet(partial, sorted(META_TASKS), random.Random(seed)).save(partial / "contact.png")
+            sheet = draw_sheet(partial, sorted(META_TASKS), random.Random(seed), credits=_credits(domain))
+            sheet.save(partial / "contact.png")
         summary = SampleSummary(
             out=out,
             concepts=len(concepts),
@@ -218,6 +219,11 @@ def _write_about(root: Path, domain: Domain, tarballs: Mapping[str, Path], seed:
             (text,) = read_files(tarballs[package.name], package.licence_file)
             lines += [f"## {package.name} {package.version}", "", "```", text.decode("utf-8").strip(), "```", ""]
     write_text(root / "LICENSES.md", "\n".join(lines))
+
+
+def _credits(domain: Domain) -> str:
+    shown = [p for p in domain.packages if p.licence_file]  # those whose licence wants to be named with the pictures
+    return "; ".join(f"{p.source} ({p.licence})" for p in shown)
 
 
 _SPLITS = (("", "ind"), ("_ood", "ood"))

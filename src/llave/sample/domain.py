@@ -68,6 +68,7 @@ class Domain:
         artists: of all drawings.
         trained: keys of the artists that training sees; the others are out of distribution.
         num_unseen: concepts that training does not see.
+        held_out: share of the seen concepts by all trained artists of which one drawing is kept from training.
         load: concepts in a fixed order and their drawings, from the tarballs by package.
         changes: what was done to the pictures, for the list of licences.
         papers: colours that a drawing may be saved on.
@@ -79,6 +80,7 @@ class Domain:
     artists: tuple[Artist, ...]
     trained: tuple[str, ...]
     num_unseen: int
+    held_out: float
     load: Callable[[Mapping[str, Path]], tuple[list[Concept], Drawings]]
     changes: str
     papers: tuple[RGB, ...] = ((255, 255, 255),)

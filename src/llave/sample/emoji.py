@@ -132,6 +132,7 @@ EMOJI = Domain(
     artists=ARTISTS,
     trained=("noto", "fluent"),
     num_unseen=320,
+    held_out=0.25,
     load=load_emoji,
     changes="Pictures were resized and composed into scenes.",
 )

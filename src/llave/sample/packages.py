@@ -52,7 +52,7 @@ ICONS = (
         "3.52.0",
         "dldKlJNfO/gZnGLcIY0X2EFFKIMGwL/rEvTqglvBgAPFiwj9pZOCN5V3Sf0Gyjq6foX4VQmLdOmsS4w5FdWKAw==",
         "MIT",
-        "Tabler Icons by Paweł Kuna; also names, tags and categories",
+        "Tabler Icons, also their names, tags and categories",
         "package/LICENSE",
     ),
     Package(

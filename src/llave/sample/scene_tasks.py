@@ -44,17 +44,17 @@ class SceneTasks:
 
         Args:
             name: folder of the pictures under images/scenes.
-            drawings: what may stand in the scenes; one artist a scene.
+            drawings: what may stand in the scenes; one artist a scene, and only those who drew enough for one.
             count: number of scenes; a training scene gives two questions and a grounding row for each thing.
             evaluation: evaluation rows, one question a scene.
         """
-        artists = sorted({drawing.artist for drawing in drawings})
-        of_artist = {artist: [d for d in drawings if d.artist == artist] for artist in artists}
+        of_artist = {a: [d for d in drawings if d.artist == a] for a in {drawing.artist for drawing in drawings}}
+        artists = sorted(artist for artist, theirs in of_artist.items() if len(theirs) >= max(NUMBERS))
         labels = sorted({drawing.concept.label for drawing in drawings})
         scenes: list[tuple[Scene, str, list[str]]] = []
         for number in range(count):
             artist = artists[number % len(artists)]
-            chosen = self.rng.sample(of_artist[artist], self.rng.randint(2, 4))
+            chosen = self.rng.sample(of_artist[artist], self.rng.randint(min(NUMBERS), max(NUMBERS)))
             scene = plan_scene([drawing.concept for drawing in chosen], artist, self.rng)
             picture_of = {d.concept.key: self.images(d, COLOURS[scene.colour]) for d in chosen}
             canvas = draw_scene(scene, picture_of)

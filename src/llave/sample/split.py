@@ -18,8 +18,6 @@ from llave.sample.domain import Concept, Domain, Drawing
 
 __all__ = ["SampleSplit", "split_concepts"]
 
-HELD_OUT_SHARE = 0.25  # of the seen concepts that all training artists drew
-
 
 @dataclass(frozen=True, slots=True)
 class SampleSplit:
@@ -55,7 +53,7 @@ def split_concepts(
             unseen += [Drawing(concept, artist.key) for artist in domain.artists if artist.key in concept.drawn_by]
             continue
         drawings = [Drawing(concept, artist) for artist in domain.trained if artist in concept.drawn_by]
-        if len(drawings) == len(domain.trained) and rng.random() < HELD_OUT_SHARE:
+        if len(drawings) == len(domain.trained) and rng.random() < domain.held_out:
             held_out.append(drawings.pop(rng.randrange(len(drawings))))
         train += drawings
     return SampleSplit(tuple(train), tuple(held_out), tuple(unseen))
