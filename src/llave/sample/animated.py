@@ -21,9 +21,10 @@ from llave.data.mmeb import RowItem
 from llave.errors import UserError
 from llave.files import whole_folder, write_json, write_text
 from llave.sample.build import EVAL_SCHEMA, MANIFEST
-from llave.sample.concepts import Concept, load_concepts
+from llave.sample.domain import Concept
+from llave.sample.emoji import EMOJI, canonical, load_emoji
 from llave.sample.fetch import Package, fetch_packages
-from llave.sample.pictures import ARTISTS, Artist, read_drawings
+from llave.sample.pictures import read_drawings
 from llave.sample.rows import Row, eval_row, pick
 from llave.sample.tasks import CANDIDATES
 
@@ -54,7 +55,7 @@ def add_animated(sample: Path, *, packages: Sequence[Package], cache: Path | Non
 
     Args:
         sample: a folder that :func:`build_sample` made; the rest of it is left alone.
-        packages: some of :data:`llave.sample.fetch.ANIMATIONS`.
+        packages: some of :data:`llave.sample.packages.ANIMATED_EMOJI`.
         cache: directory for the downloaded packages.
 
     Raises:
@@ -68,12 +69,12 @@ def add_animated(sample: Path, *, packages: Sequence[Package], cache: Path | Non
         if known["settings"] == settings:
             return AnimatedSummary(out=out, **known["summary"])
     tarballs = fetch_packages(cache, packages)
-    concepts, _ = load_concepts(fetch_packages(cache))
-    drawn = {path.stem for artist in ARTISTS for path in (sample / "images" / artist.key).glob("*.png")}
+    concepts, _ = load_emoji(fetch_packages(cache, EMOJI.packages))
+    drawn = {path.stem for artist in EMOJI.artists for path in (sample / "images" / artist.key).glob("*.png")}
     return write_animated(
         out,
         {package: tarballs[package.name] for package in packages},
-        [concept for concept in concepts if concept.hexcode in drawn],
+        [concept for concept in concepts if concept.key in drawn],
         unseen=set(about["unseen"]),
         settings=settings,
     )
@@ -106,7 +107,7 @@ def write_animated(
         rows: dict[str, int] = {}
         tasks: dict[str, dict[str, str]] = {}
         for end, split in (("", "ind"), ("_ood", "ood")):
-            pool = [concept for concept in chosen if (concept.hexcode in unseen) == (split == "ood")]
+            pool = [concept for concept in chosen if (concept.key in unseen) == (split == "ood")]
             size = len(pool) if split == "ood" else CANDIDATES
             for name, table in _tasks(pool, size, settings["max_queries"], rng).items():
                 pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), partial / "eval" / f"{name}{end}.parquet")
@@ -118,7 +119,7 @@ def write_animated(
         lines += [f"| {p.source} | {p.name} | {p.version} | {p.licence} |" for p in packages]
         write_text(partial / "LICENSES.md", "\n".join([*lines, "", "Files are as published.", ""]))
         summary = AnimatedSummary(
-            out=out, concepts=len(chosen), unseen=len({c.hexcode for c in chosen} & unseen), rows=rows
+            out=out, concepts=len(chosen), unseen=len({c.key for c in chosen} & unseen), rows=rows
         )
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         hashes = {str(path.relative_to(partial)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -132,8 +133,7 @@ def _animations(tarballs: Iterable[Path], concepts: Sequence[Concept]) -> dict[s
     wanted = {code for concept in concepts for code in concept.members}
     found: dict[str, bytes] = {}
     for tarball in tarballs:
-        artist = Artist("fluent", "Fluent animated", tarball.name, "package/assets", 256)
-        for code, data in read_drawings(tarball, artist, wanted).items():
+        for code, data in read_drawings(tarball, "package/assets", canonical, wanted).items():
             with Image.open(io.BytesIO(data)) as image:
                 if getattr(image, "n_frames", 1) > 1:
                     found.setdefault(code, data)
@@ -144,7 +144,7 @@ def _choose(concepts: Sequence[Concept], animations: Mapping[str, bytes]) -> dic
     """Each concept's animation, its own emoji's before a variant's; a file that two concepts share serves neither."""
     chosen = {}
     for concept in concepts:
-        codes = [code for code in (concept.hexcode, *concept.members) if code in animations]
+        codes = [code for code in (concept.key, *concept.members) if code in animations]
         if codes:
             chosen[concept] = animations[codes[0]]
     uses: dict[bytes, int] = {}
@@ -179,7 +179,7 @@ def _video(concept: Concept) -> RowItem:
 
 
 def _path(concept: Concept) -> str:
-    return f"fluent/{concept.hexcode}.webp"
+    return f"fluent/{concept.key}.webp"
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

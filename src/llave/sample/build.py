@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from rich.progress import Progress
 from llave.data.mmeb import EVAL_COLUMNS, TRAIN_COLUMNS
 from llave.errors import UserError
 from llave.files import whole_folder, write_json, write_jsonl, write_text
-from llave.sample.concepts import Concept, load_concepts
-from llave.sample.fetch import PACKAGES, fetch_packages
-from llave.sample.pictures import ARTISTS, Drawings, drawing
+from llave.sample.colours import ink_of, paper_of, tint
+from llave.sample.domain import RGB, Concept, Domain, Drawing, Drawings
+from llave.sample.emoji import EMOJI
+from llave.sample.fetch import fetch_packages, read_files
+from llave.sample.pictures import drawing
 from llave.sample.rows import Row
 from llave.sample.scene_tasks import SceneTasks
 from llave.sample.sheet import draw_sheet
-from llave.sample.split import NUM_UNSEEN, Drawing, SampleSplit, split_concepts
+from llave.sample.split import SampleSplit, split_concepts
 from llave.sample.tasks import PictureTasks
 
 __all__ = ["META_TASKS", "PICTURES", "SampleSummary", "build_sample"]
@@ -66,6 +69,7 @@ class SampleSummary:
 def build_sample(
     out: Path,
     *,
+    domain: Domain = EMOJI,
     seed: int = 0,
     max_queries: int = 1000,
     cache: Path | None = None,
@@ -75,6 +79,7 @@ def build_sample(
     """Make the sample at ``out``; one that is there already with the same settings is kept.
 
     Args:
+        domain: what is drawn, and by whom.
         seed: of every choice.
         max_queries: at most this many queries in each evaluation set.
         cache: directory for the downloaded packages.
@@ -84,34 +89,37 @@ def build_sample(
     Raises:
         UserError: ``out`` holds something else, or the packages cannot be fetched.
     """
-    settings = {"seed": seed, "max_queries": max_queries, "scale": scale}
+    settings: dict[str, Any] = {"seed": seed, "max_queries": max_queries, "scale": scale}
+    if domain is not EMOJI:  # whose manifests stay as they were before there was another
+        settings["domain"] = domain.key
     existing = _existing(out, settings)
     if existing is not None:
         return existing
-    tarballs = fetch_packages(cache)
+    tarballs = fetch_packages(cache, domain.packages)
     with whole_folder(out) as partial:
         for folder in ("train", "eval", "images"):
             (partial / folder).mkdir(parents=True)
         with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
-            task = bar.add_task("reading emoji", total=None)
-            concepts, drawings = load_concepts(tarballs)
+            task = bar.add_task(f"reading {domain.key}", total=None)
+            concepts, drawings = domain.load(tarballs)
             rng = random.Random(seed)
             if scale < 1.0:
                 concepts = [c for c in concepts if rng.random() < scale]
-            split = split_concepts(concepts, rng, num_unseen=round(NUM_UNSEEN * scale))
-            builder = _Builder(partial, drawings, rng)
+            split = split_concepts(concepts, domain, rng, scale=scale)
+            builder = _Builder(partial, domain, drawings, rng, seed)
             bar.update(task, description="drawing pictures")
             builder.save_drawings(split)
             _write_pictures(partial / PICTURES, split)
             bar.update(task, description="composing tasks")
             builder.write_tasks(concepts, split, max_queries, scale)
-            _write_about(partial, seed)
+            _write_about(partial, domain, tarballs, seed)
             bar.update(task, description="contact sheet")
-            draw_sheet(partial, sorted(META_TASKS), random.Random(seed)).save(partial / "contact.png")
+            sheet = draw_sheet(partial, sorted(META_TASKS), random.Random(seed), credits=_credits(domain))
+            sheet.save(partial / "contact.png")
         summary = SampleSummary(
             out=out,
             concepts=len(concepts),
-            unseen=len({d.concept.hexcode for d in split.unseen}),
+            unseen=len({d.concept.key for d in split.unseen}),
             pictures=builder.pictures,
             rows=builder.rows,
         )
@@ -122,17 +130,21 @@ def build_sample(
 class _Builder:
     """Writes pictures and tables below one folder."""
 
-    def __init__(self, root: Path, drawings: Drawings, rng: random.Random) -> None:
+    def __init__(self, root: Path, domain: Domain, drawings: Drawings, rng: random.Random, seed: int) -> None:
         self.root = root
+        self.domain = domain
         self.drawings = drawings
         self.rng = rng
+        self.seed = seed
+        self.sizes = {artist.key: artist.size for artist in domain.artists}
         self.pictures = 0
         self.rows: dict[str, int] = {}
 
-    def image(self, item: Drawing) -> Image.Image:
-        """RGBA at the artist's size."""
-        size = next(artist.size for artist in ARTISTS if artist.key == item.artist)
-        return drawing(self.drawings[item.artist][item.concept.hexcode], size)
+    def image(self, item: Drawing, paper: RGB) -> Image.Image:
+        """RGBA at the artist's size, in a colour that can be seen on this paper."""
+        image = drawing(self.drawings[item.artist][item.concept.key], self.sizes[item.artist])
+        ink = ink_of(self.domain, item, paper, self.seed)
+        return image if ink is None else tint(image, ink)
 
     def save(self, path: str, image: Image.Image) -> None:
         target = self.root / "images" / path
@@ -142,18 +154,19 @@ class _Builder:
 
     def save_drawings(self, split: SampleSplit) -> None:
         for item in (*split.train, *split.held_out, *split.unseen):
-            image = self.image(item)
-            white = Image.new("RGBA", image.size, "white")
-            self.save(item.path, Image.alpha_composite(white, image).convert("RGB"))
+            paper = paper_of(self.domain, item, self.seed)
+            image = self.image(item, paper)
+            ground = Image.new("RGBA", image.size, (*paper, 255))
+            self.save(item.path, Image.alpha_composite(ground, image).convert("RGB"))
 
     def write_tasks(self, concepts: list[Concept], split: SampleSplit, limit: int, scale: float) -> None:
-        tasks = PictureTasks(concepts, self.rng)
+        tasks = PictureTasks(concepts, self.domain, self.rng)
         scenes = SceneTasks(self.image, self.save, self.rng)
         train = tasks.train(split.train)
         seen = (*split.train, *split.held_out)
-        held_out_codes = {d.concept.hexcode for d in split.held_out}
+        held_out_keys = {d.concept.key for d in split.held_out}
         ind = tasks.evaluate(
-            split.held_out, [d for d in seen if d.concept.hexcode in held_out_codes], unseen=False, limit=limit
+            split.held_out, [d for d in seen if d.concept.key in held_out_keys], unseen=False, limit=limit
         )
         ood = tasks.evaluate(split.unseen, split.unseen, unseen=True, limit=limit)
         num_train, num_eval = round(TRAIN_SCENES * scale), min(round(EVAL_SCENES * scale), limit)
@@ -179,7 +192,7 @@ def _write_pictures(path: Path, split: SampleSplit) -> None:
     roles = {"train": split.train, "held out": split.held_out, "unseen": split.unseen}
     rows = [
         {
-            "id": f"{item.artist}/{item.concept.hexcode}",
+            "id": f"{item.artist}/{item.concept.key}",
             "image": f"images/{item.path}",
             "name": item.concept.label,
             "tags": ", ".join(item.concept.tags),
@@ -194,13 +207,23 @@ def _write_pictures(path: Path, split: SampleSplit) -> None:
     write_jsonl(path, rows)
 
 
-def _write_about(root: Path, seed: int) -> None:
+def _write_about(root: Path, domain: Domain, tarballs: Mapping[str, Path], seed: int) -> None:
+    name = "sample" if domain is EMOJI else f"sample-{domain.key}"
     tasks = {name + end: {"meta": meta, "split": split} for name, meta in META_TASKS.items() for end, split in _SPLITS}
-    write_json(root / "benchmark.json", {"name": "sample", "seed": seed, "tasks": tasks}, indent=1)
+    write_json(root / "benchmark.json", {"name": name, "seed": seed, "tasks": tasks}, indent=1)
     lines = ["# Licences of the sample's sources", "", "| source | package | version | licence |", "|---|---|---|---|"]
-    lines += [f"| {p.source} | {p.name} | {p.version} | {p.licence} |" for p in PACKAGES]
-    lines += ["", "Pictures were resized and composed into scenes.", ""]
+    lines += [f"| {p.source} | {p.name} | {p.version} | {p.licence} |" for p in domain.packages]
+    lines += ["", domain.changes, ""]
+    for package in domain.packages:
+        if package.licence_file:
+            (text,) = read_files(tarballs[package.name], package.licence_file)
+            lines += [f"## {package.name} {package.version}", "", "```", text.decode("utf-8").strip(), "```", ""]
     write_text(root / "LICENSES.md", "\n".join(lines))
+
+
+def _credits(domain: Domain) -> str:
+    shown = [p for p in domain.packages if p.licence_file]  # those whose licence wants to be named with the pictures
+    return "; ".join(f"{p.source} ({p.licence})" for p in shown)
 
 
 _SPLITS = (("", "ind"), ("_ood", "ood"))
@@ -214,7 +237,7 @@ def _write_manifest(root: Path, settings: dict[str, Any], summary: SampleSummary
         {
             "settings": settings,
             "concepts": summary.concepts,
-            "unseen": sorted({d.concept.hexcode for d in split.unseen}),
+            "unseen": sorted({d.concept.key for d in split.unseen}),
             "pictures": summary.pictures,
             "rows": summary.rows,
             "sha256": {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files},

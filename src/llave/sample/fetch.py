@@ -5,15 +5,16 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from llave.data.cache import cache_directory
-from llave.errors import UserError
+from llave.errors import DataError, UserError
 from llave.files import remove_leftovers, whole_file
 
-__all__ = ["ANIMATIONS", "PACKAGES", "Package", "fetch_packages"]
+__all__ = ["Package", "fetch_packages", "read_files"]
 
 TIMEOUT = 600  # seconds for one package
 
@@ -27,6 +28,8 @@ class Package:
     integrity: str
     licence: str
     source: str
+    licence_file: str = ""
+    """In the tarball, where the sample's own list of licences is to hold the text."""
 
     @property
     def tarball(self) -> str:
@@ -34,62 +37,35 @@ class Package:
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
-PACKAGES = (
-    Package(
-        "emoji-datasource-google",
-        "16.0.0",
-        "ZRexfzs7MVoLnmzZmNsO4TKhnAJp5D++Vm6PpUpH/jEQQlemp3l88CjZ+DoZ2faM9R4QxZkOPJCoT8DlPhfQ3A==",
-        "MIT; pictures Apache-2.0",
-        "Noto Emoji by Google",
-    ),
-    Package(
-        "emoji-datasource-twitter",
-        "16.0.0",
-        "7F+uCuHH+7Qnrc15P5tnbvKkg9E6tlzi4MnT2uW1RlN4pLYTza6cP/dstIfSDMtpjFLWuZewWg8jBbuL2eyELQ==",
-        "MIT; pictures CC-BY 4.0",
-        "Twemoji by Twitter and contributors",
-    ),
-    Package(
-        "@lobehub/fluent-emoji-3d",
-        "1.1.0",
-        "Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g==",
-        "MIT",
-        "Fluent Emoji 3D by Microsoft",
-    ),
-    Package(
-        "emojibase-data",
-        "17.0.0",
-        "Yvgb5AWoHViHV/gq1qr5ZAarcBip+B27/ZLRsUJkbgAEaLlZ/fof9g882LTpmEpyhBNEC0m2SEmItljHsTygjA==",
-        "MIT",
-        "Names, tags and groups by Emojibase",
-    ),
-)
-
-ANIMATIONS = tuple(
-    Package(f"@lobehub/fluent-emoji-anim-{number}", "1.0.0", integrity, "MIT", "Fluent Emoji animated by Microsoft")
-    for number, integrity in (
-        (1, "/4m31vAuZEQ4aUJ5pxcOU5PVkuJya55GRxUZL7+zgLlxZXpzzE8jPqpDyhZICE3n47nS/Y9M5/vLdizi8201QA=="),
-        (2, "S6yzf0RZXrQbXdxCWuHA9BAoLdBRk2flX+ne4TPGEH/qApwisCAKHoAAGjKSlTY3OVeZ9b7t/NEbmpjawnQYJA=="),
-        (3, "UzRSUDMjdfdt9vER5bhjHkPqgc3EEgfGtYs6ndvizOTvQOxYQ57ow2RTkWSDZxwW30X4EYBi2eWTS7CXDDoFsg=="),
-        (4, "IIkl5ztSd1HrzvIDt/uGsFoC1WODXRdYq5uROrnkyqi9DbToEcJ1nlY86PnoUXeFS9nBCnHfiYk3ouSEGThFmA=="),
-    )
-)
-"""The animated emoji, in four parts by code point; 165 to 197 MB each."""
-
-
-def fetch_packages(cache: Path | None = None, packages: Sequence[Package] = PACKAGES) -> dict[str, Path]:
-    """Tarballs by package name; those that are there and intact are not fetched again.
+def fetch_packages(cache: Path | None, packages: Iterable[Package]) -> dict[str, Path]:
+    """Tarballs by package name, below ``cache`` or the user's; those that are there and intact are not fetched again.
 
     Raises:
         UserError: npm is missing, the registry cannot be reached, or the content is not the pinned one.
     """
     directory = (cache or cache_directory()) / "sample"
     remove_leftovers(directory)
+    tarballs = {}
     for package in packages:
         path = directory / package.tarball
         if not path.is_file() or not _intact(path, package):
             _fetch(package, path)
-    return {package.name: directory / package.tarball for package in packages}
+        tarballs[package.name] = path
+    return tarballs
+
+
+def read_files(tarball: Path, *names: str) -> list[bytes]:
+    """Files of a tarball.
+
+    Raises:
+        DataError: the tarball cannot be read, or lacks a file that its pinned version has.
+    """
+    try:
+        with tarfile.open(tarball) as archive:
+            handles = [archive.extractfile(name) for name in names]
+            return [handle.read() for handle in handles if handle is not None]
+    except (OSError, KeyError, tarfile.TarError) as error:
+        raise DataError(f"{tarball}: cannot read it ({error}); delete it to fetch it again") from None
 
 
 def _fetch(package: Package, path: Path) -> None:

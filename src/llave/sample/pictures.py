@@ -1,9 +1,8 @@
-"""The artists, their drawings in the packages, and which drawings show the same picture."""
+"""Drawings in the packages, which of them show the same picture, and their colours."""
 
 import io
 import tarfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,62 +11,43 @@ from scipy.spatial import cKDTree
 
 from llave.errors import DataError
 
-__all__ = ["ARTISTS", "TRAINED_ARTISTS", "Artist", "Drawings", "canonical", "drawing", "read_drawings", "same_drawings"]
+__all__ = ["drawing", "read_drawings", "same_drawings"]
 
-Drawings = dict[str, dict[str, bytes]]
-"""Encoded picture by artist key and canonical hexcode."""
 MAX_BYTES = 4_000_000  # of one picture in a package
 THUMBNAIL = 32  # pixels
 SAME_WITHIN = 2.5  # mean absolute difference of premultiplied RGBA thumbnails, in units of 1/255
 
 
-@dataclass(frozen=True, slots=True)
-class Artist:
-    """A set of drawings: where it lies in its package, and the size in pixels at which it is saved."""
+def read_drawings(
+    tarball: Path, folder: str, name: Callable[[str], str], wanted: Iterable[str] | None = None
+) -> dict[str, bytes]:
+    """The files of a folder by name, as they are; the first of a name counts. Nothing is extracted to disk.
 
-    key: str
-    title: str
-    package: str
-    folder: str
-    size: int
-
-
-ARTISTS = (
-    Artist("noto", "Noto", "emoji-datasource-google", "package/img/google/64", 64),
-    Artist("fluent", "Fluent 3D", "@lobehub/fluent-emoji-3d", "package/assets", 128),
-    Artist("twemoji", "Twemoji", "emoji-datasource-twitter", "package/img/twitter/64", 64),
-)
-TRAINED_ARTISTS = ("noto", "fluent")
-
-
-def canonical(hexcode: str) -> str:
-    """Lower case, without variation selectors and leading zeros: ``"002A-FE0F-20E3"`` → ``"2a-20e3"``."""
-    codes = (code.lstrip("0") for code in hexcode.lower().split("-"))
-    return "-".join(code for code in codes if code != "fe0f")
-
-
-def read_drawings(tarball: Path, artist: Artist, wanted: Iterable[str]) -> dict[str, bytes]:
-    """The artist's pictures of the wanted hexcodes, encoded. Nothing is extracted to disk.
+    Args:
+        name: of a file without its ending.
+        wanted: names; all without it.
 
     Raises:
         DataError: the tarball cannot be read, or has none of the pictures.
     """
-    wanted = set(wanted)
+    chosen = None if wanted is None else set(wanted)
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(tarball) as archive:
             for member in archive:
                 path = PurePosixPath(member.name)
-                if not member.isfile() or str(path.parent) != artist.folder or member.size > MAX_BYTES:
+                if not member.isfile() or str(path.parent) != folder or member.size > MAX_BYTES:
                     continue
-                code = canonical(path.stem)
-                handle = archive.extractfile(member) if code in wanted and code not in found else None
+                key = name(path.stem)
+                if key in found or (chosen is not None and key not in chosen):
+                    continue
+                handle = archive.extractfile(member)
                 if handle is not None:
-                    found[code] = handle.read()
+                    found[key] = handle.read()
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{tarball}: cannot read ({error}); delete it to fetch it again") from None
     if not found:
-        raise DataError(f"{tarball}: no pictures under {artist.folder}; delete it to fetch it again")
+        raise DataError(f"{tarball}: no pictures under {folder}; delete it to fetch it again")
     return found
 
 
@@ -83,11 +63,11 @@ def drawing(data: bytes, size: int) -> Image.Image:
 def same_drawings(
     one: Mapping[str, bytes], other: Mapping[str, bytes], *, across: bool = False
 ) -> list[tuple[str, str]]:
-    """Pairs of hexcodes that are drawn alike, sorted.
+    """Pairs of keys that are drawn alike, sorted.
 
     Args:
-        one, other: encoded drawings by hexcode.
-        across: compare each hexcode of ``one`` with the same of ``other`` only; otherwise all pairs.
+        one, other: encoded drawings by key.
+        across: compare each key of ``one`` with the same of ``other`` only; otherwise all pairs.
     """
     if across:
         shared = sorted(one.keys() & other.keys())

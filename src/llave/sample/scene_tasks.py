@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from PIL import Image
 
 from llave.data.mmeb import RowItem
+from llave.sample.domain import RGB, Drawing
 from llave.sample.rows import Row, eval_row, pick, picture, train_row, with_picture
 from llave.sample.scenes import CELL, COLOURS, Placed, Scene, crop, draw_scene, plan_scene
-from llave.sample.split import Drawing
 
 __all__ = ["SceneTasks"]
 
@@ -22,14 +22,14 @@ class SceneTasks:
     """Rows from composed scenes; every picture that a row names is handed to ``save``.
 
     Args:
-        images: RGBA drawing of a :class:`Drawing`.
+        images: RGBA drawing of a :class:`Drawing`, to be told from a background.
         save: receives a path relative to images/ and the picture.
         rng: source of every choice.
     """
 
     def __init__(
         self,
-        images: Callable[[Drawing], Image.Image],
+        images: Callable[[Drawing, RGB], Image.Image],
         save: Callable[[str, Image.Image], None],
         rng: random.Random,
     ) -> None:
@@ -44,19 +44,19 @@ class SceneTasks:
 
         Args:
             name: folder of the pictures under images/scenes.
-            drawings: what may stand in the scenes; one artist a scene.
+            drawings: what may stand in the scenes; one artist a scene, and only those who drew enough for one.
             count: number of scenes; a training scene gives two questions and a grounding row for each thing.
             evaluation: evaluation rows, one question a scene.
         """
-        artists = sorted({drawing.artist for drawing in drawings})
-        of_artist = {artist: [d for d in drawings if d.artist == artist] for artist in artists}
+        of_artist = {a: [d for d in drawings if d.artist == a] for a in {drawing.artist for drawing in drawings}}
+        artists = sorted(artist for artist, theirs in of_artist.items() if len(theirs) >= max(NUMBERS))
         labels = sorted({drawing.concept.label for drawing in drawings})
         scenes: list[tuple[Scene, str, list[str]]] = []
         for number in range(count):
             artist = artists[number % len(artists)]
-            chosen = self.rng.sample(of_artist[artist], self.rng.randint(2, 4))
+            chosen = self.rng.sample(of_artist[artist], self.rng.randint(min(NUMBERS), max(NUMBERS)))
             scene = plan_scene([drawing.concept for drawing in chosen], artist, self.rng)
-            picture_of = {d.concept.hexcode: self.images(d) for d in chosen}
+            picture_of = {d.concept.key: self.images(d, COLOURS[scene.colour]) for d in chosen}
             canvas = draw_scene(scene, picture_of)
             path = f"scenes/{name}/{number:04d}.png"
             self.save(path, canvas)

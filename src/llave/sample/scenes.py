@@ -1,4 +1,4 @@
-"""Scenes: a few emoji of one artist on a coloured canvas, for questions and for grounding."""
+"""Scenes: a few drawings of one artist on a coloured canvas, for questions and for grounding."""
 
 import random
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from llave.sample.concepts import Concept
+from llave.sample.domain import RGB, Concept
 
 __all__ = ["COLOURS", "SCENE_SIZE", "Scene", "crop", "draw_scene", "plan_scene"]
 
 SCENE_SIZE = 224  # pixels
 CELL = SCENE_SIZE // 2
-EMOJI_SIZES = (64, 96)  # pixels, smallest and largest
-COLOURS = {
+SIZES = (64, 96)  # pixels, smallest and largest
+COLOURS: dict[str, RGB] = {
     "red": (235, 120, 120),
     "green": (140, 205, 140),
     "blue": (130, 170, 235),
@@ -27,7 +27,7 @@ COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An emoji in a scene: its box's left, top and size in pixels."""
+    """A drawing in a scene: its box's left, top and size in pixels."""
 
     concept: Concept
     left: int
@@ -49,7 +49,7 @@ def plan_scene(concepts: Sequence[Concept], artist: str, rng: random.Random) -> 
     cells = sorted(rng.sample(range(4), len(concepts)))
     placed = []
     for concept, cell in zip(concepts, cells, strict=True):
-        size = rng.randint(*EMOJI_SIZES)
+        size = rng.randint(*SIZES)
         left = (cell % 2) * CELL + rng.randint(0, CELL - size)
         top = (cell // 2) * CELL + rng.randint(0, CELL - size)
         placed.append(Placed(concept, left, top, size))
@@ -60,16 +60,16 @@ def draw_scene(scene: Scene, drawings: dict[str, Image.Image]) -> Image.Image:
     """The scene as an RGB picture.
 
     Args:
-        drawings: RGBA drawing of each concept, by hexcode.
+        drawings: RGBA drawing of each concept, by key.
     """
     canvas = Image.new("RGBA", (SCENE_SIZE, SCENE_SIZE), (*COLOURS[scene.colour], 255))
     for place in scene.placed:
-        emoji = drawings[place.concept.hexcode].convert("RGBa")
-        emoji = emoji.resize((place.size, place.size), Image.Resampling.LANCZOS).convert("RGBA")
-        canvas.alpha_composite(emoji, (place.left, place.top))
+        drawn = drawings[place.concept.key].convert("RGBa")
+        drawn = drawn.resize((place.size, place.size), Image.Resampling.LANCZOS).convert("RGBA")
+        canvas.alpha_composite(drawn, (place.left, place.top))
     return canvas.convert("RGB")
 
 
 def crop(picture: Image.Image, place: Placed) -> Image.Image:
-    """The box of one emoji."""
+    """The box of one drawing."""
     return picture.crop((place.left, place.top, place.left + place.size, place.top + place.size))

@@ -16,15 +16,16 @@ CELL = 150  # pixels
 CAPTION = 52
 DISTRACTORS = 5
 MARGIN = 12
+CREDITS = 40
 POSITIVE = (20, 130, 60)
 
 
-def draw_sheet(root: Path, tasks: list[str], rng: random.Random) -> Image.Image:
-    """The sheet of a data folder, in-distribution and ``_ood`` rows alternating."""
+def draw_sheet(root: Path, tasks: list[str], rng: random.Random, *, credits: str = "") -> Image.Image:
+    """The sheet of a data folder, in-distribution and ``_ood`` rows alternating, and whose pictures they are."""
     names = [name + end for name in tasks for end in ("", "_ood")]
     width = MARGIN + 110 + (2 + DISTRACTORS) * (CELL + MARGIN)
     height = CELL + CAPTION + MARGIN
-    sheet = Image.new("RGB", (width, MARGIN + len(names) * height), "white")
+    sheet = Image.new("RGB", (width, MARGIN + len(names) * height + (CREDITS if credits else 0)), "white")
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
     for line, name in enumerate(names):
@@ -50,4 +51,5 @@ def draw_sheet(root: Path, tasks: list[str], rng: random.Random) -> Image.Image:
             caption = "\n".join(textwrap.wrap(strip_placeholder(text), 22)[:3])
             where = (left, top + CELL + 3) if image else (left + 8, top + 50)
             pen.text(where, caption, fill=POSITIVE if role == "positive" else "black", font=font)
+    pen.multiline_text((MARGIN, MARGIN + len(names) * height), "\n".join(textwrap.wrap(credits, 160)), "black", font)
     return sheet

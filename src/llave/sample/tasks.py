@@ -8,16 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llave.data.mmeb import RowItem
-from llave.sample.concepts import Concept
-from llave.sample.pictures import ARTISTS, TRAINED_ARTISTS
+from llave.sample.domain import Concept, Domain, Drawing
 from llave.sample.rows import Row, eval_row, pick, picture, train_row, with_picture
-from llave.sample.split import Drawing
 
 __all__ = ["PictureTasks"]
 
 CANDIDATES = 200
 """Candidates of an in-distribution retrieval query, where there are as many."""
-TITLES = {artist.key: artist.title for artist in ARTISTS}
 
 
 class PictureTasks:
@@ -25,19 +22,22 @@ class PictureTasks:
 
     Args:
         concepts: all concepts, for the label sets.
+        domain: theirs.
         rng: source of every choice.
     """
 
-    def __init__(self, concepts: Sequence[Concept], rng: random.Random) -> None:
+    def __init__(self, concepts: Sequence[Concept], domain: Domain, rng: random.Random) -> None:
         self.groups = sorted({concept.group for concept in concepts})
         self.subgroups = sorted({concept.subgroup for concept in concepts})
         self.subgroups_of = {group: sorted({c.subgroup for c in concepts if c.group == group}) for group in self.groups}
+        self.domain = domain
+        self.titles = {artist.key: artist.title for artist in domain.artists}
         self.rng = rng
 
     def train(self, drawings: Sequence[Drawing]) -> dict[str, list[Row]]:
         """Training rows by task, each with a hard negative where the data has one."""
         near = _by(drawings, lambda d: (d.artist, d.concept.subgroup))
-        of_concept = _by(drawings, lambda d: d.concept.hexcode)
+        of_concept = _by(drawings, lambda d: d.concept.key)
         tasks: dict[str, list[Row]] = {name: [] for name in ("group", "subgroup", "t2i", "i2t", "i2i", "composed")}
         for drawing in drawings:
             concept, rng = drawing.concept, self.rng
@@ -68,16 +68,15 @@ class PictureTasks:
                     RowItem(neighbour.concept.caption) if neighbour else None,
                 )
             )
-            for other in of_concept[concept.hexcode]:
+            for other in of_concept[concept.key]:
                 if other.artist == drawing.artist:
                     continue
                 wrong = [d for d in near[other.artist, concept.subgroup] if d.concept is not concept]
                 hard = picture(rng.choice(wrong).path) if wrong else None
                 tasks["i2i"].append(train_row(same_query(drawing), picture(other.path), hard))
                 # The right thing by the wrong artist is the composed query's own hard negative.
-                tasks["composed"].append(
-                    train_row(redraw_query(drawing, other.artist), picture(other.path), picture(drawing.path))
-                )
+                redraw = redraw_query(drawing, self.titles[other.artist])
+                tasks["composed"].append(train_row(redraw, picture(other.path), picture(drawing.path)))
         return tasks
 
     def evaluate(
@@ -93,13 +92,13 @@ class PictureTasks:
         """
         rng = self.rng
         by_artist = _by(pool, lambda d: d.artist)
-        of_concept = _by(pool, lambda d: d.concept.hexcode)
+        of_concept = _by(pool, lambda d: d.concept.key)
         chosen = {name: pick(queries, limit, rng) for name in ("group", "subgroup")}
-        plain = [drawing for drawing in queries if drawing.artist in TRAINED_ARTISTS]
+        plain = [drawing for drawing in queries if drawing.artist in self.domain.trained]
         crossing = [
             (drawing, other)
             for drawing in queries
-            for other in of_concept[drawing.concept.hexcode]
+            for other in of_concept[drawing.concept.key]
             if other.artist != drawing.artist
         ]
         size = len(pool) if unseen else CANDIDATES
@@ -138,10 +137,10 @@ class PictureTasks:
         ]
         tasks["composed"] = [
             eval_row(
-                redraw_query(d, other.artist),
+                redraw_query(d, self.titles[other.artist]),
                 picture(other.path),
                 [
-                    *(picture(o.path) for o in of_concept[d.concept.hexcode]),
+                    *(picture(o.path) for o in of_concept[d.concept.key]),
                     *(picture(o.path) for o in pick(by_artist[other.artist], CANDIDATES, rng)),
                 ],
             )
@@ -151,12 +150,12 @@ class PictureTasks:
 
 
 def group_query(drawing: Drawing) -> RowItem:
-    """Which of the ten groups."""
+    """Which of about ten groups."""
     return with_picture(drawing.path, "Which group?")
 
 
 def subgroup_query(drawing: Drawing) -> RowItem:
-    """Which of about a hundred subgroups."""
+    """Which subgroup, of all groups' subgroups."""
     return with_picture(drawing.path, "Which subgroup?")
 
 
@@ -177,7 +176,7 @@ def same_query(drawing: Drawing) -> RowItem:
 
 def redraw_query(drawing: Drawing, artist: str) -> RowItem:
     """A picture and a named artist."""
-    return with_picture(drawing.path, f"Drawn by {TITLES[artist]}")
+    return with_picture(drawing.path, f"Drawn by {artist}")
 
 
 def _by(drawings: Sequence[Drawing], key: Callable[[Drawing], Any]) -> dict[Any, list[Drawing]]:

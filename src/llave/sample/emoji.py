@@ -1,4 +1,4 @@
-"""Emoji concepts: one per thing, however many skin tones, genders and directions it is drawn in.
+"""Emoji, by three artists. Concepts: one per thing, however many skin tones, genders and directions it is drawn in.
 
 Variants are merged by a union-find over three kinds of evidence: the same code points once skin tone,
 gender and direction are taken away; the same name once "man", "woman" and "person" are taken away; and
@@ -8,16 +8,17 @@ the set, so that no variant of an unseen concept can turn up in training.
 
 import json
 import re
-import tarfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llave.errors import DataError
-from llave.sample.pictures import ARTISTS, Drawings, canonical, read_drawings, same_drawings
+from llave.sample import packages
+from llave.sample.domain import Artist, Concept, Domain, Drawings
+from llave.sample.fetch import read_files
+from llave.sample.merge import merge
+from llave.sample.pictures import read_drawings, same_drawings
 
-__all__ = ["Concept", "load_concepts"]
+__all__ = ["EMOJI", "canonical", "load_emoji"]
 
 MAX_TAGS = 5
 SKIN_TONES = {"1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff"}
@@ -35,30 +36,14 @@ ALIASES = {
     "Mx Claus": "Claus",
     "breast-feeding": "feeding baby",
 }
+ARTISTS = (
+    Artist("noto", "Noto", "emoji-datasource-google", "package/img/google/64", 64),
+    Artist("fluent", "Fluent 3D", "@lobehub/fluent-emoji-3d", "package/assets", 128),
+    Artist("twemoji", "Twemoji", "emoji-datasource-twitter", "package/img/twitter/64", 64),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Concept:
-    """One thing that emoji show."""
-
-    hexcode: str
-    """Canonical code points of the emoji that stands for the concept: ``1f980``, ``1f3f4-200d-2620``."""
-    label: str
-    tags: tuple[str, ...]
-    group: str
-    subgroup: str
-    drawn_by: tuple[str, ...]
-    """Keys of the artists that drew it."""
-    members: tuple[str, ...]
-    """Canonical code points of all emoji merged into it, its own among them."""
-
-    @property
-    def caption(self) -> str:
-        """``"crab (animal, cancer, zodiac)"``: the label and at most five tags."""
-        return f"{self.label} ({', '.join(self.tags)})" if self.tags else self.label
-
-
-def load_concepts(tarballs: Mapping[str, Path]) -> tuple[list[Concept], Drawings]:
+def load_emoji(tarballs: Mapping[str, Path]) -> tuple[list[Concept], Drawings]:
     """Concepts in Unicode's order, and the drawing of each by artist, from the verified packages.
 
     Raises:
@@ -66,59 +51,44 @@ def load_concepts(tarballs: Mapping[str, Path]) -> tuple[list[Concept], Drawings
     """
     entries, groups = _read_names(tarballs["emojibase-data"])
     codes = {canonical(entry["hexcode"]) for entry in entries}
-    drawings = {artist.key: read_drawings(tarballs[artist.package], artist, codes) for artist in ARTISTS}
+    drawings = {
+        artist.key: read_drawings(tarballs[artist.package], artist.folder, canonical, codes) for artist in ARTISTS
+    }
     for code in same_drawings(drawings["noto"], drawings["fluent"], across=True):
         # The Fluent package fills its gaps, such as flags, with Noto's drawings.
         del drawings["fluent"][code[1]]
     entries = [e for e in entries if any(canonical(e["hexcode"]) in drawn for drawn in drawings.values())]
-    return [_concept(members, groups, drawings) for members in _merge(entries, drawings)], drawings
+    merged = merge(len(entries), _alike(entries, drawings))
+    return [_concept([entries[index] for index in group], groups, drawings) for group in merged], drawings
 
 
 def _read_names(tarball: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    with tarfile.open(tarball) as archive:
-        loaded = []
-        for name in ("package/en/data.json", "package/meta/groups.json"):
-            handle = archive.extractfile(name)
-            if handle is None:
-                raise DataError(f"{tarball}: {name} is not a file; delete the tarball to fetch it again")
-            loaded.append(json.loads(handle.read()))
-    entries, groups = loaded
+    entries, groups = map(json.loads, read_files(tarball, "package/en/data.json", "package/meta/groups.json"))
     component = next(number for number, name in groups["groups"].items() if name == "component")
     kept = [entry for entry in entries if "group" in entry and str(entry["group"]) != component]
     return sorted(kept, key=lambda entry: int(entry["order"])), groups
 
 
-def _merge(entries: Sequence[dict[str, Any]], drawings: Drawings) -> list[list[dict[str, Any]]]:
-    """Entries grouped into concepts, in order of their first member."""
-    parent = list(range(len(entries)))
-
-    def find(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    def join(one: int, other: int) -> None:
-        low, high = sorted((find(one), find(other)))
-        parent[high] = low
-
+def _alike(entries: Sequence[dict[str, Any]], drawings: Drawings) -> Iterator[tuple[int, int]]:
     first: dict[str, int] = {}
     for index, entry in enumerate(entries):
         for key in (f"code {shape_key(entry['hexcode'])}", f"name {name_key(entry['label'], _is_person(entry))}"):
-            join(index, first.setdefault(key, index))
+            yield index, first.setdefault(key, index)
     position = {canonical(entry["hexcode"]): index for index, entry in enumerate(entries)}
     for drawn in drawings.values():
         for one, other in same_drawings(drawn, drawn):
             if one in position and other in position:
-                join(position[one], position[other])
-    merged: dict[int, list[dict[str, Any]]] = {}
-    for index, entry in enumerate(entries):
-        merged.setdefault(find(index), []).append(entry)
-    return [merged[root] for root in sorted(merged)]
+                yield position[one], position[other]
 
 
 def _is_person(entry: dict[str, Any]) -> bool:
     return int(entry["group"]) <= 1  # smileys & emotion, people & body
+
+
+def canonical(hexcode: str) -> str:
+    """Lower case, without variation selectors and leading zeros: ``"002A-FE0F-20E3"`` → ``"2a-20e3"``."""
+    codes = (code.lstrip("0") for code in hexcode.lower().split("-"))
+    return "-".join(code for code in codes if code != "fe0f")
 
 
 def shape_key(hexcode: str) -> str:
@@ -146,7 +116,7 @@ def _concept(members: Sequence[dict[str, Any]], groups: dict[str, Any], drawings
     label = chosen["label"]
     tags = [tag for tag in chosen.get("tags", ()) if tag.casefold() != label.casefold()]
     return Concept(
-        hexcode=canonical(chosen["hexcode"]),
+        key=canonical(chosen["hexcode"]),
         label=label,
         tags=tuple(tags[:MAX_TAGS]),
         group=groups["groups"][str(chosen["group"])].replace("-", " & "),
@@ -154,3 +124,15 @@ def _concept(members: Sequence[dict[str, Any]], groups: dict[str, Any], drawings
         drawn_by=artists(chosen),
         members=tuple(canonical(entry["hexcode"]) for entry in members),
     )
+
+
+EMOJI = Domain(
+    key="emoji",
+    packages=packages.EMOJI,
+    artists=ARTISTS,
+    trained=("noto", "fluent"),
+    num_unseen=320,
+    held_out=0.25,
+    load=load_emoji,
+    changes="Pictures were resized and composed into scenes.",
+)

@@ -1,0 +1,38 @@
+"""SVG to pixels, by resvg."""
+
+import io
+
+from PIL import Image
+
+from llave.errors import DataError, UserError
+
+__all__ = ["rasterise"]
+
+
+def rasterise(svg: bytes, size: int, name: str) -> bytes:
+    """A drawing in one colour as a PNG, ``size`` pixels square: white, and as opaque as it was drawn.
+
+    White, because two drawings are compared with their colours multiplied by their opacity.
+
+    Args:
+        name: for messages.
+
+    Raises:
+        UserError: resvg is not installed.
+        DataError: this is no SVG.
+    """
+    try:
+        from resvg_py import svg_to_bytes
+    except ImportError:
+        raise UserError("the icons are drawn by resvg-py, which is missing: pip install 'llave[sample]'") from None
+    try:
+        png = svg_to_bytes(svg_string=svg.decode("utf-8"), width=size, height=size, skip_system_fonts=True)
+    except ValueError as error:  # a UnicodeDecodeError too
+        raise DataError(f"{name}: no SVG that resvg can draw ({error})") from None
+    with Image.open(io.BytesIO(png)) as drawn:
+        opacity = drawn.convert("RGBA").getchannel("A")
+    white = Image.new("RGBA", opacity.size, "white")
+    white.putalpha(opacity)
+    buffer = io.BytesIO()
+    white.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
