@@ -12,8 +12,9 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from llave import HardnessWeightedLoss, hardness_weighted_loss
+from llave.losses.bounds import LEARNED_TEMPERATURE
 from llave.losses.functional import IMPLEMENTATIONS
-from llave.losses.temperature import BOUNDS, LearnedTemperature
+from llave.losses.temperature import LearnedTemperature
 
 WORLD, PAIRS, DIM = 2, 3, 5
 
@@ -131,7 +132,7 @@ def test_two_processes_equal_one() -> None:
 def test_it_stays_within_its_bounds_and_comes_back() -> None:
     temperature = LearnedTemperature(0.02)
     optimizer = torch.optim.SGD(temperature.parameters(), lr=10.0)
-    for sign, bound in ((1, BOUNDS[0]), (-1, BOUNDS[1]), (1, BOUNDS[0])):
+    for sign, bound in ((1, LEARNED_TEMPERATURE[0]), (-1, LEARNED_TEMPERATURE[1]), (1, LEARNED_TEMPERATURE[0])):
         optimizer.zero_grad()
         (sign * 100 * temperature()).backward()
         optimizer.step()

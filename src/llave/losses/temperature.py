@@ -1,7 +1,7 @@
 """A temperature that is learned: one for all batches, as in CLIP (arXiv 2103.00020), or one for each data set.
 
-The parameter is the logarithm, so that a step of the optimiser is a share of the temperature. It is kept within
-:data:`BOUNDS` before each use: a gradient that points outwards changes nothing, one that points back is felt at once.
+The parameter is the logarithm, so that a step of the optimiser is a share of the temperature. It is kept within its
+bounds before each use: a gradient that points outwards changes nothing, one that points back is felt at once.
 """
 
 import math
@@ -11,17 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BOUNDS", "LearnedTemperature"]
+from llave.losses.bounds import LEARNED_TEMPERATURE
 
-BOUNDS = (0.01, 1.0)
-"""The lowest and the highest temperature: CLIP's limit of 100 for its inverse, and plain cosines."""
+__all__ = ["LearnedTemperature"]
 
 
 class LearnedTemperature(nn.Module):
     """tau of the batch at hand, with a gradient that is the mean over the processes.
 
     Args:
-        start: the temperature to begin with, within :data:`BOUNDS`.
+        start: the temperature to begin with, within :data:`~llave.losses.bounds.LEARNED_TEMPERATURE`.
         names: of the data sets that have a temperature each; one name, or none, is one for all.
 
     Attributes:
@@ -33,7 +32,7 @@ class LearnedTemperature(nn.Module):
 
     def __init__(self, start: float, names: Sequence[str] = ("",)) -> None:
         super().__init__()
-        low, high = BOUNDS
+        low, high = LEARNED_TEMPERATURE
         if not low <= start <= high:
             raise ValueError(f"a learned temperature must start between {low} and {high}, got {start}")
         self.names = tuple(names) or ("",)
@@ -42,7 +41,7 @@ class LearnedTemperature(nn.Module):
 
     def forward(self) -> Tensor:
         """The temperature, a scalar."""
-        low, high = BOUNDS
+        low, high = LEARNED_TEMPERATURE
         with torch.no_grad():
             self.log_K.clamp_(math.log(low), math.log(high))
         log: Tensor = _MeanOverProcesses.apply(self.log_K[self.current if len(self.names) > 1 else 0])
@@ -50,7 +49,7 @@ class LearnedTemperature(nn.Module):
 
     def values(self) -> dict[str, float]:
         """The temperatures by name."""
-        low, high = BOUNDS
+        low, high = LEARNED_TEMPERATURE
         return dict(zip(self.names, self.log_K.detach().exp().clamp(low, high).tolist(), strict=True))
 
 

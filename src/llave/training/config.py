@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from llave.errors import UserError
-from llave.losses.temperature import BOUNDS
+from llave.losses.bounds import LEARNED_TEMPERATURE
 
 __all__ = ["AdapterConfig", "DataSetConfig", "EMAConfig", "EvaluateConfig", "LossConfig", "TrainConfig"]
 
@@ -357,7 +357,7 @@ class TrainConfig:
             if other and self.loss.name != "hardness":
                 raise UserError(f"loss.{name} is for name: hardness, not {self.loss.name}")
         if self.loss.learn_temperature != "none":
-            low, high = BOUNDS
+            low, high = LEARNED_TEMPERATURE
             if not low <= self.loss.temperature <= high:
                 raise UserError(
                     f"loss.temperature must be from {low} to {high} to be learned, got {self.loss.temperature}"
