@@ -103,7 +103,7 @@ def _words(name: str) -> str:
 
 def _draw(artist: Artist, tarball: Path, names: Iterable[str], known: set[str]) -> dict[str, bytes]:
     """The artist's icons of these names, as PNG."""
-    style = f"-{artist.folder.rpartition('/')[2]}"
+    style = "-duotone" if artist.key == "phosphor" else ""
     files = read_drawings(tarball, artist.folder, lambda stem: stem.removesuffix(style))
     match artist.key:
         case "tabler":
@@ -151,7 +151,8 @@ def _alike(names: Sequence[str], drawings: Drawings) -> Iterator[tuple[int, int]
     for name, index in position.items():
         yield index, first.setdefault(_words(singular(name)), index)
     for drawn in drawings.values():
-        yield from ((position[one], position[other]) for one, other in same_drawings(drawn, drawn))
+        pairs = same_drawings(drawn, drawn)
+        yield from ((position[a], position[b]) for a, b in pairs if a in position and b in position)
 
 
 def _concept(
