@@ -10,7 +10,7 @@ import torch
 from llave import load_model
 from llave.data.cache import cache_directory
 from llave.errors import UserError
-from llave.training.config import DataSetConfig, LossConfig, TrainConfig
+from llave.training.config import DataSetConfig, DistillConfig, LossConfig, TrainConfig
 from llave.training.run import train
 from llave.training.tables import open_tables
 from llave.training.teacher import teacher_vectors
@@ -36,7 +36,9 @@ def test_a_run_leaves_out_what_its_teacher_takes_for_false(tmp_path: Path) -> No
     load_model("nano", device="cpu").save_pretrained(str(tmp_path / "teacher"))
     shares = {}
     for margin in (0.5, -0.5):
-        recipe = config(data, tmp_path / str(margin), teacher=str(tmp_path / "teacher"), teacher_margin=margin)
+        distill = DistillConfig() if margin > 0 else None
+        teacher_of = {"teacher": str(tmp_path / "teacher"), "teacher_margin": margin, "distill": distill}
+        recipe = config(data, tmp_path / str(margin), **teacher_of)
         output = train(recipe)
         lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
         shares[margin] = [line["left_out"] for line in lines if "loss" in line]
@@ -65,5 +67,7 @@ def test_a_teacher_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         train(config(data, tmp_path / "run", teacher="./none"))
     with pytest.raises(UserError, match=r"loss\.teacher_margin is for loss\.teacher"):
         config(data, tmp_path / "run", teacher_margin=0.1)
+    with pytest.raises(UserError, match=r"loss\.distill is for loss\.teacher"):
+        config(data, tmp_path / "run", distill=DistillConfig())
     with pytest.raises(UserError, match=r"loss\.teacher is for name: hardness"):
         config(data, tmp_path / "run", teacher="nano", name="sigmoid")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from llave.losses.batch_similarity import batch_similarity
 from llave.losses.cached_step import CachedStep
+from llave.losses.distill import distillation_loss
 from llave.losses.functional import (
     IMPLEMENTATIONS,
     TILED,
@@ -45,7 +46,9 @@ class HardnessWeightedLoss(CachedStep):
         weighting: which negatives it applies to: "all", "hard_negatives" (the row's own) or "in_batch" (all others).
         positive_margin: share of its cosine, without gradient, that is taken off a positive before the softmax.
         teacher, teacher_margin: a negative that the teacher scores above the query's positive less the margin is left
-            out, in both directions. Needs labels with an id per column.
+            out, in both directions; None leaves none out. Needs labels with an id per column.
+        distill_weight, distill_temperature: how much the teacher's rows of scores count as what to follow, see
+            :func:`llave.losses.distill.distillation_loss`.
         mini_batch_size, mini_batch_num_tokens, vision_reuse_gib, keep_graphs, sort_by_length, vision_cache_gib:
             GradCache, see :class:`llave.losses.cached_step.CachedStep`. Without the first two the batch is embedded at
             once.
@@ -65,7 +68,9 @@ class HardnessWeightedLoss(CachedStep):
         weighting: Weighting = "all",
         positive_margin: float = 0.0,
         teacher: TeacherVectors | None = None,
-        teacher_margin: float = 0.0,
+        teacher_margin: float | None = 0.0,
+        distill_weight: float = 0.0,
+        distill_temperature: float = 0.05,
         mini_batch_size: int | None = None,
         mini_batch_num_tokens: int | None = None,
         gather: bool = True,
@@ -92,6 +97,8 @@ class HardnessWeightedLoss(CachedStep):
             raise ValueError(f"temperature must be > 0 and alpha >= 0, got {temperature} and {alpha}")
         alphas(alpha, weighting)
         check_margin(positive_margin)
+        if distill_weight < 0 or distill_temperature <= 0 or (distill_weight and teacher is None):
+            raise ValueError("distillation needs a teacher, a weight of at least 0 and a temperature above 0")
         if impl not in IMPLEMENTATIONS:
             raise ValueError(f"impl={impl!r} is not one of {', '.join(IMPLEMENTATIONS)}")
         self.temperature = temperature
@@ -100,6 +107,8 @@ class HardnessWeightedLoss(CachedStep):
         self.positive_margin = positive_margin
         self.teacher = teacher
         self.teacher_margin = teacher_margin
+        self.distill_weight = distill_weight
+        self.distill_temperature = distill_temperature
         self._share_left_out: Tensor | None = None
         self.gather = gather
         self.shared_ids = shared_ids
@@ -177,14 +186,32 @@ class HardnessWeightedLoss(CachedStep):
             impl = choose_implementation(size, len(target_MD), target_MD.device)
         if impl == "reference" or not self._distributed():
             # Every rank computes the whole loss: the gradients of the gathered embeddings add up over ranks.
-            return self._whole_loss(self._gather(columns[0]), target_MD, query_ids, target_ids, impl=impl)
+            loss = self._whole_loss(self._gather(columns[0]), target_MD, query_ids, target_ids, impl=impl)
+        else:
+            loss = self._tiled_loss(columns[0], target_MD, query_ids, target_ids, offset=offset, impl=impl)
+        if self.distill_weight:
+            distilled = self._distillation(columns[0], target_MD, query_ids, target_ids, offset=offset)
+            loss = loss + self.distill_weight * distilled
+        return loss
+
+    def _tiled_loss(
+        self,
+        query_AD: Tensor,
+        target_CD: Tensor,
+        query_ids: Tensor | None,
+        target_ids: Tensor | None,
+        *,
+        offset: int,
+        impl: str,
+    ) -> Tensor:
+        """Loss of this process's rows and their columns."""
         return tiled_loss(
-            columns[0],
-            target_MD,
+            query_AD,
+            target_CD,
             offset=offset,
-            num_pairs=size * torch.distributed.get_world_size(),
+            num_pairs=len(query_AD) * torch.distributed.get_world_size(),
             reward_AC=self._reward_matrix(
-                columns[0].detach(), target_MD.detach(), offset=offset, query_ids=query_ids, target_ids=target_ids
+                query_AD.detach(), target_CD.detach(), offset=offset, query_ids=query_ids, target_ids=target_ids
             ),
             distributed=True,
             temperature=self._tau,
@@ -197,6 +224,29 @@ class HardnessWeightedLoss(CachedStep):
             target_ids=target_ids,
             shared_ids=self.shared_ids,
             **TILED[impl],
+        )
+
+    def _distillation(
+        self,
+        query_BD: Tensor,
+        target_MD: Tensor,
+        query_ids: Tensor | None,
+        target_ids: Tensor | None,
+        *,
+        offset: int,
+    ) -> Tensor:
+        """Of this rank's rows over the targets of all ranks, whose gradients add up over ranks."""
+        return distillation_loss(
+            query_BD,
+            target_MD,
+            self._teacher_scores(query_ids, target_ids, slice(offset, offset + len(query_BD))),
+            temperature=self._tau,
+            teacher_temperature=self.distill_temperature,
+            offset=offset,
+            num_pairs=None if query_ids is None else len(query_ids),
+            query_ids=query_ids,
+            target_ids=target_ids,
+            shared_ids=self.shared_ids,
         )
 
     def _whole_loss(
@@ -240,16 +290,21 @@ class HardnessWeightedLoss(CachedStep):
     ) -> Tensor | None:
         """Reward of these queries with all targets; target ``offset + i`` is the positive of query i."""
         reward_BM = self._reward_of(query_BD, target_MD, offset=offset)
-        if self.teacher is None:
+        if self.teacher is None or self.teacher_margin is None:
             return reward_BM
-        if query_ids is None or target_ids is None:
-            raise ValueError("a teacher finds its vectors by ids: give labels with one id per column")
-        pairs = slice(offset, offset + len(query_BD))
-        score_BM = self.teacher.scores(query_ids[pairs], target_ids)
+        score_BM = self._teacher_scores(query_ids, target_ids, slice(offset, offset + len(query_BD)))
         above_BM = score_BM > score_BM.diagonal(offset)[:, None] - self.teacher_margin
         above_BM.diagonal(offset).fill_(False)
         self._share_left_out = above_BM.float().mean()
         return (query_BD @ target_MD.T if reward_BM is None else reward_BM).masked_fill(above_BM, EXCLUDED)
+
+    def _teacher_scores(self, query_ids: Tensor | None, target_ids: Tensor | None, pairs: slice) -> Tensor:
+        """Of these pairs' queries with all targets."""
+        if self.teacher is None:
+            raise ValueError("distillation needs a teacher")
+        if query_ids is None or target_ids is None:
+            raise ValueError("a teacher finds its vectors by ids: give labels with one id per column")
+        return self.teacher.scores(query_ids[pairs], target_ids)
 
     def _reward_of(self, query_BD: Tensor, target_MD: Tensor, *, offset: int) -> Tensor | None:
         """What the reward says, None for the cosine."""
@@ -305,6 +360,8 @@ class HardnessWeightedLoss(CachedStep):
             "sort_by_length": self.sort_by_length,
             "reward": reward,
             "teacher_margin": None if self.teacher is None else self.teacher_margin,
+            "distill_weight": self.distill_weight,
+            "distill_temperature": self.distill_temperature,
             "matryoshka_dims": self.matryoshka_dims,
             "matryoshka_weights": self.matryoshka_weights,
             "impl": self.impl,

@@ -16,7 +16,7 @@ from torch import Tensor
 from llave._version import __version__
 from llave.errors import UserError
 from llave.files import holds_nothing, whole_folder, write_bytes, write_json, write_text
-from llave.models.checkpoint_files import StoredTensor, stored_tensors, write_shards
+from llave.models.checkpoint_files import SHARD_BYTES, StoredTensor, stored_tensors, write_shards
 
 __all__ = ["RECORD", "merge"]
 
@@ -162,7 +162,7 @@ def _write_mean(parts: Sequence[dict[str, StoredTensor]], shares: Sequence[float
         total = sum(share * part.double() for share, part in zip(shares, [value, *others], strict=True))
         return torch.as_tensor(total).to(value.dtype)
 
-    write_shards(folder, parts[0], change=mean)
+    write_shards(folder, parts[0], change=mean, group_bytes=SHARD_BYTES)
 
 
 def _read(tensor: StoredTensor) -> Tensor:

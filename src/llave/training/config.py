@@ -7,7 +7,32 @@ from typing import Literal
 from llave.errors import UserError
 from llave.losses.bounds import LEARNED_TEMPERATURE
 
-__all__ = ["AdapterConfig", "DataSetConfig", "EMAConfig", "EvaluateConfig", "LossConfig", "TrainConfig"]
+__all__ = [
+    "AdapterConfig",
+    "DataSetConfig",
+    "DistillConfig",
+    "EMAConfig",
+    "EvaluateConfig",
+    "LossConfig",
+    "TrainConfig",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """Distillation of the teacher's scores within a batch, beside the contrastive loss.
+
+    Args:
+        weight: of the mean KL divergence from the teacher's softmax over a query's targets to the model's.
+        temperature: of the teacher's softmax; the model's is its own.
+    """
+
+    weight: float = 1.0
+    temperature: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0 or self.temperature <= 0:
+            raise UserError(f"loss.distill: both must be positive, got {self.weight} and {self.temperature}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +71,9 @@ class LossConfig:
         mask_margin: of the "masked" reward.
         teacher: a frozen model, as model; a negative that it scores above the query's positive less teacher_margin is
             left out as probably false. It embeds all rows once, before training.
-        teacher_margin: a cosine; below 0 leaves out only what beats the positive by as much.
+        teacher_margin: a cosine; below 0 leaves out only what beats the positive by as much; null leaves
+            none out.
+        distill: also follow the teacher's scores; null does not.
         matryoshka_dims: prefixes of the embedding that are trained too; name the whole length among them.
         matryoshka_weights: weight of each; null is 1.
         impl: "auto", "reference", "tiled", "stored" or "triton" (docs/loss.md).
@@ -73,7 +100,8 @@ class LossConfig:
     ema_decay: float = 0.99
     mask_margin: float = 0.1
     teacher: str | None = None
-    teacher_margin: float = 0.0
+    teacher_margin: float | None = 0.0
+    distill: DistillConfig | None = None
     matryoshka_dims: list[int] | None = None
     matryoshka_weights: list[float] | None = None
     impl: Literal["auto", "reference", "tiled", "stored", "triton"] = "auto"
@@ -370,6 +398,8 @@ class TrainConfig:
                 )
         if self.loss.teacher_margin and self.loss.teacher is None:
             raise UserError("loss.teacher_margin is for loss.teacher, and there is none")
+        if self.loss.distill is not None and self.loss.teacher is None:
+            raise UserError("loss.distill is for loss.teacher, and there is none")
         if self.loss.weighting == "hard_negatives" and not any(one.hard_negatives for one in self.datasets.values()):
             raise UserError("loss.weighting hard_negatives: no data set has hard_negatives, so alpha would do nothing")
         if self.loss.name == "focal" and (self.loss.reward != "self" or self.loss.matryoshka_dims):

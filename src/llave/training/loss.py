@@ -58,6 +58,8 @@ def build_loss(
         positive_margin=config.positive_margin,
         teacher=teacher,
         teacher_margin=config.teacher_margin,
+        distill_weight=0.0 if config.distill is None else config.distill.weight,
+        distill_temperature=0.05 if config.distill is None else config.distill.temperature,
         reward=_reward(config, model),
         matryoshka_dims=config.matryoshka_dims,
         matryoshka_weights=config.matryoshka_weights,
