@@ -174,6 +174,15 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproce
             started.wait()
 
 
+@pytest.fixture
+def hangups_are_heard() -> Iterator[None]:
+    """Under nohup this process ignores them, and what it starts would with it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups_are_heard")
 @pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_each_signal_ends_it_whatever_is_in_work(tmp_path: Path, sent: signal.Signals) -> None:
     """A client that sends no more of its body, and one that reads nothing of its answer."""
