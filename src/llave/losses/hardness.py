@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.util import all_gather_with_grad
 from torch import Tensor, nn
 
 from llave.losses.batch_similarity import batch_similarity
-from llave.losses.cached_step import CachedStep
 from llave.losses.distill import distillation_loss
 from llave.losses.functional import (
     IMPLEMENTATIONS,
@@ -19,8 +17,8 @@ from llave.losses.functional import (
     choose_implementation,
     hardness_weighted_loss,
 )
-from llave.losses.masks import EXCLUDED
-from llave.losses.reward import CosineReward, EMAReward, EmbeddingReward, RewardFunction
+from llave.losses.judged_step import JudgedStep, Reward
+from llave.losses.reward import EMAReward
 from llave.losses.teacher import TeacherVectors
 from llave.losses.temperature import LearnedTemperature
 from llave.losses.tiled import tiled_loss
@@ -28,10 +26,8 @@ from llave.losses.weighting import Weighting, alphas
 
 __all__ = ["HardnessWeightedLoss"]
 
-Reward = Literal["self"] | RewardFunction | CosineReward | EmbeddingReward
 
-
-class HardnessWeightedLoss(CachedStep):
+class HardnessWeightedLoss(JudgedStep):
     """LLaVE's loss (arXiv 2503.04812, Eq. 8) for ``SentenceTransformerTrainer``.
 
     Columns: query, positive, then any number of hard negatives. Labels (optional) are integer ids: shape (B,)
@@ -86,6 +82,10 @@ class HardnessWeightedLoss(CachedStep):
     ) -> None:
         super().__init__(
             model,
+            reward=reward,
+            teacher=teacher,
+            teacher_margin=teacher_margin,
+            gather=gather,
             mini_batch_size=mini_batch_size,
             mini_batch_num_tokens=mini_batch_num_tokens,
             vision_reuse_gib=vision_reuse_gib,
@@ -105,20 +105,14 @@ class HardnessWeightedLoss(CachedStep):
         self.alpha = alpha
         self.weighting: Weighting = weighting
         self.positive_margin = positive_margin
-        self.teacher = teacher
-        self.teacher_margin = teacher_margin
         self.distill_weight = distill_weight
         self.distill_temperature = distill_temperature
-        self._share_left_out: Tensor | None = None
-        self.gather = gather
         self.shared_ids = shared_ids
-        self.reward = reward
         self.matryoshka_dims = matryoshka_dims
         self.matryoshka_weights = matryoshka_weights
         self.impl = impl
         self._tau: float | Tensor = 0.0
         self._later: tuple[Tensor, Tensor] | None = None
-        self._reward_embeddings: list[Tensor] | None = None
         self._last_batch: tuple[Tensor, Tensor, int, Tensor | None, Tensor | None] | None = None
 
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
@@ -133,13 +127,6 @@ class HardnessWeightedLoss(CachedStep):
             loss.register_hook(partial(_pass_on, *self._later))
             self._later = None
         return loss
-
-    def before_loss(self, features: list[dict[str, Any]]) -> None:
-        """The reward embeds what the model embeds, in the same pieces."""
-        if isinstance(self.reward, EmbeddingReward):
-            reward = self.reward
-            embedded = [torch.cat([reward.embed(part) for part in self.minibatches(column)]) for column in features]
-            self._reward_embeddings = self.in_rows(embedded)
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
@@ -278,50 +265,6 @@ class HardnessWeightedLoss(CachedStep):
         gathered = [self._gather(column) for column in ids]
         return (gathered[0], torch.cat(gathered[1:])) if len(gathered) > 1 else (None, gathered[0])
 
-    @torch.no_grad()
-    def _reward_matrix(
-        self,
-        query_BD: Tensor,
-        target_MD: Tensor,
-        *,
-        offset: int,
-        query_ids: Tensor | None,
-        target_ids: Tensor | None,
-    ) -> Tensor | None:
-        """Reward of these queries with all targets; target ``offset + i`` is the positive of query i."""
-        reward_BM = self._reward_of(query_BD, target_MD, offset=offset)
-        if self.teacher is None or self.teacher_margin is None:
-            return reward_BM
-        score_BM = self._teacher_scores(query_ids, target_ids, slice(offset, offset + len(query_BD)))
-        above_BM = score_BM > score_BM.diagonal(offset)[:, None] - self.teacher_margin
-        above_BM.diagonal(offset).fill_(False)
-        self._share_left_out = above_BM.float().mean()
-        return (query_BD @ target_MD.T if reward_BM is None else reward_BM).masked_fill(above_BM, EXCLUDED)
-
-    def _teacher_scores(self, query_ids: Tensor | None, target_ids: Tensor | None, pairs: slice) -> Tensor:
-        """Of these pairs' queries with all targets."""
-        if self.teacher is None:
-            raise ValueError("distillation needs a teacher")
-        if query_ids is None or target_ids is None:
-            raise ValueError("a teacher finds its vectors by ids: give labels with one id per column")
-        return self.teacher.scores(query_ids[pairs], target_ids)
-
-    def _reward_of(self, query_BD: Tensor, target_MD: Tensor, *, offset: int) -> Tensor | None:
-        """What the reward says, None for the cosine."""
-        if self.reward == "self":
-            return None
-        if not isinstance(self.reward, EmbeddingReward) and callable(self.reward):
-            return self.reward(query_BD, target_MD)
-        cosine_BM = query_BD @ target_MD.T
-        positive_B = torch.arange(len(query_BD), device=query_BD.device) + offset
-        if isinstance(self.reward, EmbeddingReward):
-            assert self._reward_embeddings is not None
-            everyone = [self._gather(column) for column in self._reward_embeddings]
-            pairs = slice(offset, offset + len(query_BD))
-            own = [column[pairs] for column in everyone]
-            return self.reward.matrix(own, everyone, cosine_BM, positive_B, self.alpha)
-        return self.reward.of_cosines(cosine_BM, positive_B, self.alpha)
-
     def _column_ids(self, labels: Tensor | None, num_columns: int) -> list[Tensor] | None:
         """Ids per column: [query, positive, negative, ...], or [target] alone for labels of shape (B,)."""
         if labels is None:
@@ -335,12 +278,6 @@ class HardnessWeightedLoss(CachedStep):
         if labels.shape[1] != num_columns:
             raise ValueError(f"labels have {labels.shape[1]} ids per row for {num_columns} columns")
         return list(labels.unbind(dim=1))
-
-    def _distributed(self) -> bool:
-        return self.gather and torch.distributed.is_available() and torch.distributed.is_initialized()
-
-    def _gather(self, value: Tensor) -> Tensor:
-        return all_gather_with_grad(value) if self._distributed() else value
 
     def get_config_dict(self) -> dict[str, Any]:
         """Settings, for the model card."""

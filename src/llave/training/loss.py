@@ -7,7 +7,8 @@ from sentence_transformers import SentenceTransformer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llave.losses.focal import FocalInfoNCELoss
-from llave.losses.hardness import HardnessWeightedLoss, Reward
+from llave.losses.hardness import HardnessWeightedLoss
+from llave.losses.judged_step import Reward
 from llave.losses.reward import EMAReward, MaskedReward, NormalizedReward, TextReward
 from llave.losses.sigmoid import SigmoidLoss
 from llave.losses.teacher import TeacherVectors
