@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llave.data.cache import cache_directory
-from llave.errors import DataError, UserError
+from llave.data.door import named
+from llave.errors import UserError
 from llave.files import remove_leftovers, whole_file
 
-__all__ = ["Package", "fetch_packages", "read_files"]
+__all__ = ["DAMAGED", "Package", "fetch_packages", "read_files"]
 
+DAMAGED = "cannot read; delete it to fetch it again"
 TIMEOUT = 600  # seconds for one package
 
 
@@ -60,12 +62,9 @@ def read_files(tarball: Path, *names: str) -> list[bytes]:
     Raises:
         DataError: the tarball cannot be read, or lacks a file that its pinned version has.
     """
-    try:
-        with tarfile.open(tarball) as archive:
-            handles = [archive.extractfile(name) for name in names]
-            return [handle.read() for handle in handles if handle is not None]
-    except (OSError, KeyError, tarfile.TarError) as error:
-        raise DataError(f"{tarball}: cannot read it ({error}); delete it to fetch it again") from None
+    with named(str(tarball), DAMAGED), tarfile.open(tarball) as archive:
+        handles = [archive.extractfile(name) for name in names]
+        return [handle.read() for handle in handles if handle is not None]
 
 
 def _fetch(package: Package, path: Path) -> None:

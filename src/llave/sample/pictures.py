@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image
 from scipy.spatial import cKDTree
 
+from llave.data.door import named
 from llave.errors import DataError
+from llave.sample.fetch import DAMAGED
 
 __all__ = ["drawing", "read_drawings", "same_drawings"]
 
@@ -32,20 +34,17 @@ def read_drawings(
     """
     chosen = None if wanted is None else set(wanted)
     found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(tarball) as archive:
-            for member in archive:
-                path = PurePosixPath(member.name)
-                if not member.isfile() or str(path.parent) != folder or member.size > MAX_BYTES:
-                    continue
-                key = name(path.stem)
-                if key in found or (chosen is not None and key not in chosen):
-                    continue
-                handle = archive.extractfile(member)
-                if handle is not None:
-                    found[key] = handle.read()
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{tarball}: cannot read ({error}); delete it to fetch it again") from None
+    with named(str(tarball), DAMAGED), tarfile.open(tarball) as archive:
+        for member in archive:
+            path = PurePosixPath(member.name)
+            if not member.isfile() or str(path.parent) != folder or member.size > MAX_BYTES:
+                continue
+            key = name(path.stem)
+            if key in found or (chosen is not None and key not in chosen):
+                continue
+            handle = archive.extractfile(member)
+            if handle is not None:
+                found[key] = handle.read()
     if not found:
         raise DataError(f"{tarball}: no pictures under {folder}; delete it to fetch it again")
     return found

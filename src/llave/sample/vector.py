@@ -4,7 +4,8 @@ import io
 
 from PIL import Image
 
-from llave.errors import DataError, UserError
+from llave.data.door import named
+from llave.errors import UserError
 
 __all__ = ["rasterise"]
 
@@ -25,10 +26,8 @@ def rasterise(svg: bytes, size: int, name: str) -> bytes:
         from resvg_py import svg_to_bytes
     except ImportError:
         raise UserError("the icons are drawn by resvg-py, which is missing: pip install 'llave[sample]'") from None
-    try:
+    with named(name, "no SVG that resvg can draw"):
         png = svg_to_bytes(svg_string=svg.decode("utf-8"), width=size, height=size, skip_system_fonts=True)
-    except ValueError as error:  # a UnicodeDecodeError too
-        raise DataError(f"{name}: no SVG that resvg can draw ({error})") from None
     with Image.open(io.BytesIO(png)) as drawn:
         opacity = drawn.convert("RGBA").getchannel("A")
     white = Image.new("RGBA", opacity.size, "white")
