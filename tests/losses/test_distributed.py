@@ -1,9 +1,6 @@
 """Two processes under gloo equal one on the concatenated batch, in every feature of the tiled loss, in float64."""
 
-import datetime
 import itertools
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +10,7 @@ from torch import Tensor
 
 from llave import hardness_weighted_loss
 from llave.losses.tiled import tiled_loss
+from tests.gloo import in_processes
 
 WORLD, PAIRS, EXTRA, DIM = 2, 5, 3, 8  # pairs and extra negatives of a process
 
@@ -49,15 +47,7 @@ def cases() -> list[dict[str, Any]]:
     ]
 
 
-def _rank(rank: int, directory: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{directory}/rendezvous",
-        rank=rank,
-        world_size=WORLD,
-        timeout=datetime.timedelta(seconds=120),
-    )
+def _rank(rank: int) -> list[Any]:
     pairs, extra = slice(rank * PAIRS, rank * PAIRS + PAIRS), slice(rank * EXTRA, rank * EXTRA + EXTRA)
     results = []
     for case in cases():
@@ -78,15 +68,12 @@ def _rank(rank: int, directory: str) -> None:
         )
         (loss / WORLD).backward()
         results.append([loss.detach(), *(value.grad for value in local)])
-    torch.save(results, f"{directory}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return results
 
 
 @pytest.mark.slow
 def test_two_processes_equal_one_in_every_feature() -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        torch.multiprocessing.spawn(_rank, args=(directory,), nprocs=WORLD)
-        ranks = [torch.load(Path(directory) / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    ranks = in_processes(_rank)
     for number, case in enumerate(cases()):
         query, positive, negative = (value.requires_grad_() for value in inputs())
         case["reward_BB"] = case.pop("reward", None)

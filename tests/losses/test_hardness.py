@@ -1,15 +1,11 @@
 """The sentence-transformers form: cached equals plain, many processes equal one, rewards, in the real trainer."""
 
-import datetime
 import math
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
@@ -18,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from llave import HardnessWeightedLoss, hardness_weighted_loss, load_model
 from llave.losses.focal import FocalInfoNCELoss, focal_infonce_loss
 from llave.losses.reward import EMAReward, MaskedReward, NormalizedReward, TextReward
+from tests.gloo import in_processes
 
 Columns = list[dict[str, Any]]
 TEXTS = ["a crab", "the moon over a hill", "red car", "a slice of bread with butter", "dog", "a small boat"]
@@ -115,23 +112,14 @@ def test_cached_gradients_equal_plain_ones_with_dropout(
     assert_same_gradients(gradients(model), whole)
 
 
-def _rank(rank: int, world: int, directory: str, inputs: list[list[Any]], options: dict[str, Any]) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{directory}/rendezvous",
-        rank=rank,
-        world_size=world,
-        timeout=datetime.timedelta(seconds=120),
-    )
+def _rank(rank: int, inputs: list[list[Any]], options: dict[str, Any]) -> dict[str, Any]:
     model = load_model("nano", device="cpu").eval()
     share = slice(rank * 3, rank * 3 + 3)
     parallel = DistributedDataParallel(model)
     loss_function = HardnessWeightedLoss(parallel, temperature=0.1, **options)
     loss = loss_function(preprocess(model, inputs, share), IDS[share])
     loss.backward()
-    torch.save({"loss": loss.detach(), "gradients": gradients(model)}, f"{directory}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return {"loss": loss.detach(), "gradients": gradients(model)}
 
 
 @pytest.mark.slow
@@ -155,9 +143,7 @@ def test_two_processes_equal_one(model: SentenceTransformer, inputs: list[list[A
     whole = HardnessWeightedLoss(model, temperature=0.1, impl="reference", **the_same)
     loss = whole(preprocess(model, inputs), IDS)
     loss.backward()
-    with tempfile.TemporaryDirectory() as directory:
-        torch.multiprocessing.spawn(_rank, args=(2, directory, inputs, options), nprocs=2)
-        ranks = [torch.load(Path(directory) / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    ranks = in_processes(_rank, inputs, options)
     assert sum(r["loss"].item() for r in ranks) / 2 == pytest.approx(loss.item(), rel=1e-5)
     for result in ranks:  # DDP has averaged them already
         assert_same_gradients(result["gradients"], gradients(model))

@@ -1,8 +1,5 @@
 """What a teacher leaves out, pair by pair, in every form of the loss and over processes."""
 
-import datetime
-import tempfile
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,6 +12,7 @@ from llave.losses.distill import distillation_loss
 from llave.losses.functional import IMPLEMENTATIONS
 from llave.losses.reward import MaskedReward
 from llave.losses.teacher import TeacherVectors
+from tests.gloo import in_processes
 
 WORLD, PAIRS = 2, 4
 NO_MODEL = cast(SentenceTransformer, nn.Identity())
@@ -163,15 +161,7 @@ def test_the_module_adds_it() -> None:
         HardnessWeightedLoss(NO_MODEL, **DISTILL)
 
 
-def _rank(rank: int, directory: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{directory}/rendezvous",
-        rank=rank,
-        world_size=WORLD,
-        timeout=datetime.timedelta(seconds=120),
-    )
+def _rank(rank: int) -> list[Any]:
     share = slice(rank * PAIRS, rank * PAIRS + PAIRS)
     results = []
     for impl in ("reference", "tiled", "triton"):
@@ -182,15 +172,12 @@ def _rank(rank: int, directory: str) -> None:
         value = loss.calculate_loss([[column] for column in leaves], LABELS[share])
         (value / WORLD).backward()
         results.append((value.detach(), *(leaf.grad for leaf in leaves)))
-    torch.save(results, f"{directory}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return results
 
 
 @pytest.mark.slow
 def test_two_processes_equal_one() -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        torch.multiprocessing.spawn(_rank, args=(directory,), nprocs=WORLD)
-        ranks = [torch.load(Path(directory) / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    ranks = in_processes(_rank)
     expected, leaves, _ = pair_by_pair(0.3, 4.0)
     expected = expected + 0.7 * divergence(leaves[0], torch.cat(leaves[1:]), list(range(16)))
     gradients = along(expected, leaves)

@@ -1,9 +1,6 @@
 """A learned temperature: its gradient in every form, over processes, and its bounds."""
 
-import datetime
 import itertools
-import tempfile
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,6 +12,7 @@ from llave import HardnessWeightedLoss, hardness_weighted_loss
 from llave.losses.bounds import LEARNED_TEMPERATURE
 from llave.losses.functional import IMPLEMENTATIONS
 from llave.losses.temperature import LearnedTemperature
+from tests.gloo import in_processes
 
 WORLD, PAIRS, DIM = 2, 3, 5
 
@@ -95,31 +93,20 @@ def cases() -> list[dict[str, Any]]:
     ]
 
 
-def _rank(rank: int, directory: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{directory}/rendezvous",
-        rank=rank,
-        world_size=WORLD,
-        timeout=datetime.timedelta(seconds=120),
-    )
+def _rank(rank: int) -> list[Any]:
     results = []
     for options in cases():
         loss = module(Lookup(), **options)
         value = loss(columns(slice(rank * PAIRS, rank * PAIRS + PAIRS)))
         (value / WORLD).backward()  # the mean over ranks, which DDP takes of a model's gradients
         results.append((value.detach(), *of(loss)))
-    torch.save(results, f"{directory}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return results
 
 
 @pytest.mark.slow
 def test_two_processes_equal_one() -> None:
     """Each has the whole gradient by the temperature, and its share of the one by the table."""
-    with tempfile.TemporaryDirectory() as directory:
-        torch.multiprocessing.spawn(_rank, args=(directory,), nprocs=WORLD)
-        ranks = [torch.load(Path(directory) / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    ranks = in_processes(_rank)
     value, by_table, by_log = expected()
     for number, _ in enumerate(cases()):
         found = [rank[number] for rank in ranks]

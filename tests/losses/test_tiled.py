@@ -41,27 +41,26 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
     return float((value.double() - expected).norm() / expected.norm().clamp_min(1e-30))
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    size=st.integers(1, 17),
-    extra=st.integers(0, 9),
-    dim=st.integers(1, 9),
-    temperature=st.one_of(st.floats(0.02, 2.0), st.sampled_from([0.001, 0.0005])),
-    alpha=st.floats(0.0, 20.0),
-    weighting=st.sampled_from(["all", "hard_negatives", "in_batch"]),
-    positive_margin=st.sampled_from([0.0, 0.0, 0.15, 0.6]),
-    query_ids=st.booleans(),
-    target_ids=st.booleans(),
-    shared_ids=st.booleans(),
-    reward=st.booleans(),
-    symmetric=st.booleans(),
-    slices=st.integers(0, 3),
-    keep=st.sampled_from(["nothing", "scores"]),
-    kernels=st.sampled_from(["torch", "torch", "triton"]),
-    tile_side=st.integers(1, 20),
-    seed=st.integers(0, 2**31),
-)
-def test_equals_the_reference_in_float64(
+DRAWN: dict[str, st.SearchStrategy[Any]] = {
+    "temperature": st.one_of(st.floats(0.02, 2.0), st.sampled_from([0.001, 0.0005])),
+    "alpha": st.floats(0.0, 20.0),
+    "weighting": st.sampled_from(["all", "hard_negatives", "in_batch"]),
+    "positive_margin": st.sampled_from([0.0, 0.0, 0.15, 0.6]),
+    "query_ids": st.booleans(),
+    "target_ids": st.booleans(),
+    "shared_ids": st.booleans(),
+    "reward": st.booleans(),
+    "symmetric": st.booleans(),
+    "slices": st.integers(0, 3),
+    "keep": st.sampled_from(["nothing", "scores"]),
+    "seed": st.integers(0, 2**31),
+}
+"""Of a batch and of what is asked of its loss."""
+
+
+def check(
+    device: str,
+    *,
     size: int,
     extra: int,
     dim: int,
@@ -80,6 +79,7 @@ def test_equals_the_reference_in_float64(
     tile_side: int,
     seed: int,
 ) -> None:
+    """The tiled form on a device equals the reference on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     query, target = unit(size, dim, seed), unit(size + extra, dim, seed + 1)
     options: dict[str, Any] = {"alpha": alpha, "symmetric": symmetric, "shared_ids": shared_ids}
@@ -95,10 +95,42 @@ def test_equals_the_reference_in_float64(
         options["matryoshka_dims"] = dims.tolist()
         options["matryoshka_weights"] = torch.rand(len(dims), generator=generator).tolist()
     expected = gradients(query, target, temperature, **options)
-    got = gradients(query, target, temperature, **options, keep=keep, kernels=kernels, tile_side=tile_side)
+    moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in options.items()}
+    got = gradients(
+        query.to(device), target.to(device), temperature, **moved, keep=keep, kernels=kernels, tile_side=tile_side
+    )
     # exp(z - log sum) rounds at |z| <= 1/tau, and the gradients multiply that by 1/tau, by tau once more.
     for value, reference, power in zip(got, expected, (1, 2, 2, 3), strict=True):
-        assert torch.allclose(value, reference, rtol=1e-9, atol=1e-11 + 1e-13 / temperature**power), (value, reference)
+        atol = 1e-11 + 1e-13 / temperature**power
+        assert torch.allclose(value.cpu(), reference, rtol=1e-9, atol=atol), (value, reference)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(1, 17),
+    extra=st.integers(0, 9),
+    dim=st.integers(1, 9),
+    kernels=st.sampled_from(["torch", "torch", "triton"]),
+    tile_side=st.integers(1, 20),
+    **DRAWN,
+)
+def test_equals_the_reference_in_float64(**drawn: Any) -> None:
+    check("cpu", **drawn)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.integers(1, 300),
+    extra=st.integers(0, 40),
+    dim=st.integers(1, 70),
+    kernels=st.sampled_from(["torch", "triton"]),
+    tile_side=st.integers(20, 400),
+    **DRAWN,
+)
+def test_equals_the_reference_on_a_gpu(**drawn: Any) -> None:
+    check("cuda", **drawn)
 
 
 def regime(name: str, size: int, dim: int) -> tuple[Tensor, Tensor]:
@@ -251,61 +283,6 @@ def test_precision_on_a_gpu(name: str, kernels: str, dtype: torch.dtype, limit: 
     got = gradients(query, target, 0.02, **options, keep="nothing", kernels=kernels, tile_side=300)
     for value, reference in zip(got, expected, strict=True):
         assert relative_error(value, reference) < limit
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@settings(max_examples=40, deadline=None)
-@given(
-    size=st.integers(1, 300),
-    extra=st.integers(0, 40),
-    dim=st.integers(1, 70),
-    temperature=st.sampled_from([0.02, 0.5, 0.001]),
-    ids=st.booleans(),
-    reward=st.booleans(),
-    symmetric=st.booleans(),
-    slices=st.booleans(),
-    impl=st.sampled_from(["auto", "triton", "tiled", "stored"]),
-    tile_side=st.integers(20, 400),
-    seed=st.integers(0, 2**31),
-)
-def test_odd_shapes_on_a_gpu(
-    size: int,
-    extra: int,
-    dim: int,
-    temperature: float,
-    ids: bool,
-    reward: bool,
-    symmetric: bool,
-    slices: bool,
-    impl: str,
-    tile_side: int,
-    seed: int,
-) -> None:
-    """In float64 on the device, against the reference on the CPU."""
-    generator = torch.Generator().manual_seed(seed)
-    query, target = unit(size, dim, seed), unit(size + extra, dim, seed + 1)
-    options: dict[str, Any] = {"alpha": 9.0, "symmetric": symmetric}
-    if ids:
-        options["query_ids"] = torch.randint(0, max(2, size // 2), (size,), generator=generator)
-        options["target_ids"] = torch.randint(0, max(2, size), (size + extra,), generator=generator)
-    if reward:
-        options["reward_BB"] = torch.randn(size, size + extra, generator=generator, dtype=torch.float64)
-    if slices:
-        options["matryoshka_dims"] = sorted({1, (dim + 1) // 2, dim})
-    expected = gradients(query, target, temperature, **options)
-    moved = {name: value.cuda() if isinstance(value, Tensor) else value for name, value in options.items()}
-    if impl in {"auto", "stored"}:
-        leaves = [value.cuda().requires_grad_() for value in (query, target)]
-        loss = hardness_weighted_loss(*leaves, temperature=temperature, impl=impl, **moved)
-        got: tuple[Tensor, ...] = (loss.detach(), *torch.autograd.grad(loss, leaves))
-    else:
-        kernels = "triton" if impl == "triton" else "torch"
-        got = gradients(
-            query.cuda(), target.cuda(), temperature, **moved, keep="nothing", kernels=kernels, tile_side=tile_side
-        )
-    for value, reference, power in zip(got, expected, (1, 2, 2, 3), strict=False):
-        assert torch.allclose(value.cpu(), reference, rtol=1e-9, atol=1e-11 + 1e-13 / temperature**power)
 
 
 @pytest.mark.gpu

@@ -1,15 +1,14 @@
 """Batches are the same for any number of workers and of processes; broken pictures cost their rows alone."""
 
-import datetime
 import io
 import json
+import os
 import pickle
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from rich.console import Console
 from torch.utils.data import DataLoader
 
@@ -23,6 +22,7 @@ from llave.training.prepare import prepare
 from llave.training.row_errors import RowErrors, read_row_errors
 from llave.training.rows import Collator, Use
 from llave.training.run import train
+from tests.gloo import in_processes
 from tests.shapes import make_folder
 
 
@@ -157,22 +157,11 @@ WORLD, ROWS = 2, 4
 
 
 def _rank(rank: int, data: str, directory: str, resume: bool) -> None:
-    """Train under gloo, and note the rows of every batch."""
-    import os
-
-    torch.set_num_threads(1)
+    """Train, and note the rows of every batch."""
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(WORLD), "MASTER_ADDR": "127.0.0.1",
     }  # fmt: skip
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{directory}/rendezvous-{resume}",
-        rank=rank,
-        world_size=WORLD,
-        timeout=datetime.timedelta(seconds=120),
-    )
     _log_rows(Path(data), Path(directory), ROWS, f"{rank}-{resume}", checkpoint=6 if resume else None)
-    torch.distributed.destroy_process_group()
 
 
 def _log_rows(data: Path, directory: Path, batch_size: int, name: str, checkpoint: int | None = None) -> None:
@@ -205,7 +194,7 @@ def test_two_processes_see_the_global_batches_of_one(data: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         for resume in (False, True):
-            torch.multiprocessing.spawn(_rank, args=(str(data), name, resume), nprocs=WORLD)
+            in_processes(_rank, str(data), name, resume, world=WORLD)
         alone = directory / "alone"
         alone.mkdir()
         _log_rows(data, alone, WORLD * ROWS, "one")
