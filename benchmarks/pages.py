@@ -15,6 +15,7 @@ from benchmarks.large_batch import large_batch_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
 from benchmarks.photos import photos_sheet
 from benchmarks.rehearsal import rehearsal_sheet
+from benchmarks.sample_sizes import icons_markdown
 from benchmarks.tables import eval_markdown, serve_markdown, train_markdown
 
 __all__ = ["PLACES", "Place", "content", "rewrite", "shown"]
@@ -42,6 +43,7 @@ class Place:
 
 PLACES = (
     Place("README.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
+    Place("docs/data.md", "icons", "sample_icons.json", icons_markdown),
     Place("docs/loss.md", "sizes", "loss_cpu.json", sizes_table),
     Place("docs/loss.md", "dims", "loss_cpu.json", dims_table),
     Place("docs/loss.md", "gpu", "gpu.json", gpu_table),
