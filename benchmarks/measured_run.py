@@ -14,7 +14,7 @@ import psutil
 __all__ = ["Measured", "run_measured"]
 
 PERIOD = 0.1
-"""Seconds between two looks at the memory; a peak that is shorter can be missed."""
+"""Seconds between two looks at the memory, or longer where a look is slow; a peak that is shorter can be missed."""
 LAST_WORDS = 2000
 
 
@@ -44,8 +44,9 @@ def run_measured(command: Sequence[str], *, threads: int, cwd: Path | None = Non
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment, cwd=cwd)
         peak = 0
         while process.poll() is None:
+            start = time.perf_counter()
             peak = max(peak, _resident(process.pid))
-            time.sleep(PERIOD)
+            time.sleep(max(PERIOD, 20 * (time.perf_counter() - start)))  # to add up a model's pages takes a while
         seconds, cpu_seconds = time.perf_counter() - begin, _cpu_seconds() - before
         said.seek(0)
         output = said.read()
