@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from llave import HardnessWeightedLoss, hardness_weighted_loss, load_model
 from llave.losses.focal import FocalInfoNCELoss, focal_infonce_loss
+from llave.losses.minibatch import like_lengths
 from llave.losses.reward import EMAReward, MaskedReward, NormalizedReward, TextReward
 from tests.gloo import in_processes
 
@@ -110,6 +111,40 @@ def test_cached_gradients_equal_plain_ones_with_dropout(
     model.zero_grad()
     cached(preprocess(model, inputs), IDS).backward()
     assert_same_gradients(gradients(model), whole)
+
+
+def test_texts_in_pieces_of_like_lengths_equal_the_batch_at_once(model: SentenceTransformer) -> None:
+    """Also their ids and rewards, which stay in the rows' order."""
+    model.eval()
+    texts = ["word " * (1 + 7 * number % 61) for number in range(32)]
+    targets = [f"thing {number} " + "of many " * (number * 5 % 23) for number in range(32)]
+    ids = torch.arange(64).reshape(2, 32).T.clone()
+    ids[5] = ids[20]
+
+    def run(sort_by_length: bool) -> tuple[float, dict[str, torch.Tensor], int]:
+        passes: list[int] = []
+        hook = model[0].register_forward_hook(lambda module, args, output: passes.append(1))
+        reward = EMAReward(model, decay=0.5)
+        loss = HardnessWeightedLoss(model, temperature=0.1, reward=reward, sort_by_length=sort_by_length)
+        model.zero_grad()
+        value = loss(preprocess(model, [texts, targets]), ids)
+        hook.remove()
+        value.backward()
+        return value.item(), gradients(model), len(passes)
+
+    value, found, passes = run(True)
+    whole, expected, least = run(False)
+    assert value == pytest.approx(whole, rel=1e-6)
+    assert passes > least == 4  # the copy that rewards takes as many
+    assert_same_gradients(found, expected)
+
+
+def test_pieces_cover_the_samples_and_cost_least() -> None:
+    lengths = torch.tensor([1] * 32 + [100] * 32)
+    assert like_lengths(lengths) == [(0, 32), (32, 64)]
+    assert like_lengths(torch.full((64,), 9)) == [(0, 64)]
+    assert like_lengths(torch.tensor([1, 500, 1000])) == [(0, 1), (1, 2), (2, 3)]
+    assert like_lengths(torch.tensor([7])) == [(0, 1)]
 
 
 def _rank(rank: int, inputs: list[list[Any]], options: dict[str, Any]) -> dict[str, Any]:

@@ -281,6 +281,18 @@ def test_sixteen_bit_arithmetic(data: Path, tmp_path: Path) -> None:
     assert weights(output)["projector.0.weight"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_machine_s_own_arithmetic(data: Path, tmp_path: Path, quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settled when the run begins, and kept: a machine with another does not go on with it unasked."""
+    monkeypatch.setattr("llave.training.precision.multiplies_bfloat16", lambda: quick)
+    output = train(config(data, tmp_path / "run", precision="auto", max_steps=1))
+    record = json.loads((output / "run.json").read_text())
+    assert record["config"]["precision"] == ("bf16" if quick else "fp32")
+    monkeypatch.setattr("llave.training.precision.multiplies_bfloat16", lambda: not quick)
+    with pytest.raises(UserError, match="holds a run with another precision"):
+        train(config(data, tmp_path / "run", precision="auto", max_steps=1))
+
+
 def test_matryoshka_prefixes(data: Path, tmp_path: Path) -> None:
     loss = LossConfig(temperature=0.05, matryoshka_dims=[64, 384], matryoshka_weights=[0.5, 1.0], impl="tiled")
     output = train(config(data, tmp_path / "run", loss=loss, max_steps=2))

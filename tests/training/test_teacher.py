@@ -1,16 +1,21 @@
 """A run whose teacher leaves out false negatives."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
+from safetensors.numpy import load_file
 
 from llave import load_model
 from llave.data.cache import cache_directory
 from llave.errors import UserError
-from llave.training.config import DataSetConfig, DistillConfig, LossConfig, TrainConfig
+from llave.training.config import ClusterConfig, DataSetConfig, DistillConfig, LossConfig, TrainConfig
+from llave.training.prepare import prepare
 from llave.training.run import train
 from llave.training.tables import open_tables
 from llave.training.teacher import teacher_vectors
@@ -46,7 +51,7 @@ def test_a_run_leaves_out_what_its_teacher_takes_for_false(tmp_path: Path) -> No
     assert max(shares[-0.5]) < 0.5
     kept = {path: path.stat().st_mtime_ns for path in (cache_directory() / "embeddings").rglob("*.safetensors")}
     tables = {name: table for name, (_, table) in open_tables(data, recipe.datasets).items()}
-    vectors = teacher_vectors(recipe, tables, recipe.datasets, device="cpu")
+    vectors = teacher_vectors(str(tmp_path / "teacher"), recipe, tables, recipe.datasets, device="cpu")
     assert kept == {path: path.stat().st_mtime_ns for path in (cache_directory() / "embeddings").rglob("*.safetensors")}
     teacher = load_model(tmp_path / "teacher", device="cpu")
     row = tables["t2i"][3]
@@ -63,7 +68,7 @@ def test_a_run_leaves_out_what_its_teacher_takes_for_false(tmp_path: Path) -> No
 
 def test_a_teacher_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
-    with pytest.raises(UserError, match=r"loss\.teacher: \./none: no such directory"):
+    with pytest.raises(UserError, match=r"teacher: \./none: no such directory"):
         train(config(data, tmp_path / "run", teacher="./none"))
     with pytest.raises(UserError, match=r"loss\.teacher_margin is for loss\.teacher"):
         config(data, tmp_path / "run", teacher_margin=0.1)
@@ -71,3 +76,38 @@ def test_a_teacher_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         config(data, tmp_path / "run", distill=DistillConfig())
     with pytest.raises(UserError, match=r"loss\.teacher is for name: hardness"):
         config(data, tmp_path / "run", teacher="nano", name="sigmoid")
+
+
+def test_batches_of_clusters_are_kept_for_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_folder(tmp_path / "data")
+    load_model("nano", device="cpu").save_pretrained(str(tmp_path / "teacher"))
+    clusters = ClusterConfig(teacher=str(tmp_path / "teacher"), size=4, skip=0, neighbours=4)
+    recipe = replace(config(data, tmp_path / "run"), clusters=clusters)
+    output = train(recipe)
+    orders = load_file(output / "clusters.safetensors")
+    tables = {name: table for name, (_, table) in open_tables(data, recipe.datasets).items()}
+    assert {name: sorted(order.tolist()) for name, order in orders.items()} == {
+        name: list(range(len(table))) for name, table in tables.items()
+    }
+    longer = replace(recipe, output=tmp_path / "longer", max_steps=5)
+    shutil.copytree(output, longer.output)
+    record = json.loads((longer.output / "run.json").read_text())
+    record["config"]["max_steps"], record["status"] = 5, "running"
+    (longer.output / "run.json").write_text(json.dumps(record))
+    monkeypatch.setattr("llave.training.clusters.teacher_vectors", None)  # it is not asked again
+    trainer = prepare(longer, Console(quiet=True), "again").trainer
+    assert {name: order.tolist() for name, order in orders.items()} == {
+        name: order.tolist() for name, order in trainer.sampler.clusters.items()
+    }
+
+
+def test_what_clusters_do_not_go_with(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    recipe = config(data, tmp_path / "run")
+    clusters = ClusterConfig(teacher="./none", size=3)
+    with pytest.raises(UserError, match="clusters is for batches: one_task"):
+        replace(recipe, clusters=clusters, batches="mixed")
+    with pytest.raises(UserError, match=r"clusters\.size must be at least 2, got 1"):
+        ClusterConfig(teacher="nano", size=1)
+    with pytest.raises(UserError, match=r"clusters\.size 3 does not divide the 8 pairs of a global batch"):
+        train(replace(recipe, clusters=clusters))

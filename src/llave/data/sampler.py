@@ -34,9 +34,14 @@ class GlobalBatchSampler(BatchSampler):
         weights: rows drawn per epoch, as a multiple of a data set's size; default 1.
         sub_batch: None makes every global batch of one data set. A number mixes: a global batch is made of blocks of
             so many rows of one data set, in the ratio of the drawn rows, as nearly as whole blocks allow.
+        clusters: rows of a data set in an order in which each ``cluster_size`` in turn belong together
+            (:mod:`llave.data.clusters`): its global batches are made of whole clusters, drawn at random. Equals are
+            not kept apart there.
+        cluster_size: rows of a cluster.
 
     Raises:
-        ValueError: nothing fills one global batch, or ``sub_batch`` does not divide ``batch_size``.
+        ValueError: nothing fills one global batch, ``sub_batch`` does not divide ``batch_size``, or ``cluster_size``
+            a global batch.
     """
 
     def __init__(
@@ -48,9 +53,13 @@ class GlobalBatchSampler(BatchSampler):
         seed: int = 0,
         weights: Mapping[str, float] | None = None,
         sub_batch: int | None = None,
+        clusters: Mapping[str, NDArray[np.int64]] | None = None,
+        cluster_size: int = 1,
     ) -> None:
         if sub_batch is not None and (sub_batch < 1 or batch_size % sub_batch):
             raise ValueError(f"sub_batch must divide batch_size {batch_size}, got {sub_batch}")
+        if batch_size * world_size % cluster_size:
+            raise ValueError(f"cluster_size must divide {batch_size * world_size} rows, got {cluster_size}")
         self.groups = {name: Groups(rows) for name, rows in ids.items()}
         sizes = [len(rows) for rows in ids.values()]
         self.first = dict(zip(ids, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
@@ -59,6 +68,8 @@ class GlobalBatchSampler(BatchSampler):
         self.seed = seed
         self.weights = dict(weights or {})
         self.sub_batch = sub_batch
+        self.clusters = dict(clusters or {})
+        self.cluster_size = cluster_size
         self.epoch = 0
         self.drop_last = True
         if len(self) == 0:
@@ -109,10 +120,22 @@ class GlobalBatchSampler(BatchSampler):
         """Rows of a data set for batches of these sizes; every row comes before any comes again."""
         groups = self.groups[name]
         total = int(counts.sum())
-        passes = [generator.permutation(groups.rows) for _ in range(-(-total // max(groups.rows, 1)))]
-        order = np.concatenate([np.empty(0, np.int64), *passes])[:total]
-        counts = counts[counts > 0] if total else counts[:0]
-        return deal(order, counts, groups, generator) + self.first[name] if total else order
+        clusters = self.clusters.get(name)
+        passes = [
+            generator.permutation(groups.rows) if clusters is None else self._shuffled(clusters, generator)
+            for _ in range(-(-total // max(groups.rows, 1)))
+        ]
+        order: NDArray[np.int64] = np.concatenate([np.empty(0, np.int64), *passes])[:total]
+        if total and clusters is None:
+            counts = counts[counts > 0]
+            order = deal(order, counts, groups, generator)
+        return order + self.first[name]
+
+    def _shuffled(self, clusters: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
+        """The rows with their clusters in random order; those that fill none come last."""
+        whole = len(clusters) // self.cluster_size * self.cluster_size
+        blocks = clusters[:whole].reshape(-1, self.cluster_size)
+        return np.concatenate([blocks[generator.permutation(len(blocks))].ravel(), clusters[whole:]])
 
     def small(self) -> dict[str, bool]:
         """Data sets that do not fill a batch (or a block, where they are mixed), and whether they are drawn anyway."""

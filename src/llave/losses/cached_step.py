@@ -17,7 +17,7 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandCon
 from torch import Tensor, nn
 
 from llave.losses.lazy_column import LazyColumn, outline
-from llave.losses.minibatch import by_length, create_minibatch
+from llave.losses.minibatch import by_length, create_minibatch, like_lengths
 from llave.models.tower_reuse import FeatureLRU, TowerReuse, reusable_tower
 
 __all__ = ["CachedStep"]
@@ -80,10 +80,7 @@ class CachedStep(CachedLossMixin, nn.Module):
         """Loss of a batch of preprocessed, or lazy, columns."""
         self._tower = self._reusable_tower()
         if not self.uses_gradient_cache:
-            self.before_loss(features)
-            with nullcontext() if self._tower is None else self._tower.recording(None):
-                embeddings = [[self.model(column)["sentence_embedding"]] for column in features]
-            return self.calculate_loss(embeddings, labels)
+            return self._at_once(features, labels)
         places: list[Tensor | None] = [None] * len(features)
         if self.sort_by_length:
             ordered = [self._sorted(column) for column in features]
@@ -100,6 +97,21 @@ class CachedStep(CachedLossMixin, nn.Module):
         finally:
             self._places = []
 
+    def _at_once(self, features: list[dict[str, Any]], labels: Tensor | None) -> Tensor:
+        """Every sample once, with its graph: columns whole or, where that saves padding, in pieces of like lengths."""
+        ordered = [self._sorted(column) if self._in_pieces(column) else (column, None) for column in features]
+        features, self._places = [column for column, _ in ordered], [place for _, place in ordered]
+        try:
+            self.before_loss(features)
+            with nullcontext() if self._tower is None else self._tower.recording(None):
+                embeddings = [
+                    [self.model(piece)["sentence_embedding"] for piece in self.minibatches(column)]
+                    for column in features
+                ]
+            return self.calculate_loss(embeddings, labels)
+        finally:
+            self._places = []
+
     def before_loss(self, features: list[dict[str, Any]]) -> None:
         """Called with the columns in the order in which they are embedded; nothing by default."""
 
@@ -110,11 +122,31 @@ class CachedStep(CachedLossMixin, nn.Module):
 
     def minibatches(self, column: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The pieces in which a column is embedded."""
-        if not self.uses_gradient_cache:
+        if self.uses_gradient_cache:
+            ranges = [(begin, end) for _, begin, end in self._ranges([column])]
+        elif self._in_pieces(column):
+            ranges = like_lengths(column["attention_mask"].sum(1))
+        else:
             yield column
             return
-        for _, begin, end in self._ranges([column]):
+        for begin, end in ranges:
             yield self._slice(column, begin, end)
+
+    def _in_pieces(self, column: dict[str, Any]) -> bool:
+        """Whether a column that is embedded at once is embedded in pieces of like lengths.
+
+        Texts on a CPU, where padding costs as much as words do and a forward pass costs little to start; and not under
+        several processes, which must all take the same number of passes.
+        """
+        mask = column.get("attention_mask")
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return (
+            self.sort_by_length
+            and not distributed
+            and isinstance(mask, Tensor)
+            and mask.device.type == "cpu"
+            and all(value.shape == mask.shape for value in column.values() if isinstance(value, Tensor))
+        )
 
     def _sorted(self, column: dict[str, Any]) -> tuple[dict[str, Any], Tensor | None]:
         if isinstance(column, LazyColumn):

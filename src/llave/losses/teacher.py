@@ -22,9 +22,14 @@ class TeacherVectors:
         self._query = _Table(query_ids, query_QE)
         self._target = _Table(target_ids, target_TE)
 
+    def pairs(self, query_ids: Tensor, target_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (B, E) and (M, E) of queries and of targets, in float32 on their ids' devices; NaN where is none."""
+        return self._query.find(query_ids), self._target.find(target_ids)
+
     def scores(self, query_ids: Tensor, target_ids: Tensor) -> Tensor:
         """Cosines (B, M) of ids of shape (B,) and (M,), in float32 on their device; NaN where one has no vector."""
-        return self._query.find(query_ids) @ self._target.find(target_ids).T
+        query_BE, target_ME = self.pairs(query_ids, target_ids)
+        return query_BE @ target_ME.T
 
 
 class _Table:

@@ -10,6 +10,7 @@ from llave.training.loss_config import DistillConfig, LossConfig
 
 __all__ = [
     "AdapterConfig",
+    "ClusterConfig",
     "DataSetConfig",
     "DistillConfig",
     "EMAConfig",
@@ -103,6 +104,28 @@ class EMAConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """Batches of rows that are hard for one another, as in B3 (arXiv 2505.11293).
+
+    Args:
+        teacher: a model, as model; it embeds all rows once, before training.
+        size: rows of a cluster; it divides the pairs of a global batch, which is made of random clusters of a data set.
+        skip: best ranks of the teacher for each query that are not taken for negatives: they may be right answers.
+        neighbours: ranks after these that are.
+    """
+
+    teacher: str
+    size: int = 16
+    skip: int = 10
+    neighbours: int = 50
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("size", self.size, 2), ("skip", self.skip, 0), ("neighbours", self.neighbours, 1)):
+            if value < least:
+                raise UserError(f"clusters.{name} must be at least {least}, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """Precision@1 while training.
 
@@ -154,6 +177,8 @@ class TrainConfig:
         batches: "one_task": every global batch, all devices together, is of one data set. "mixed": of several, in the
             ratio of their weighted sizes.
         sub_batch: rows of one data set that stay together in a mixed batch; it divides batch_size, null is batch_size.
+        clusters: make the global batches of rows that a teacher finds hard for one another (with batches: one_task);
+            null draws rows at random.
         workers: processes that read rows and decode pictures, per device; null is 0 where the vision features are
             cached (nano), otherwise up to 4. The batches are the same for any number.
         epochs: passes over the data.
@@ -168,7 +193,7 @@ class TrainConfig:
             the last step's.
         freeze: parts that are not trained: "vision_tower", "projector", or any word of a parameter's name.
         seed: of everything random.
-        precision: arithmetic of the forward pass.
+        precision: arithmetic of the forward pass; "auto" is bf16 where the device multiplies in it, else fp32.
         gradient_checkpointing: compute activations again in the backward pass: a third more time, far less memory.
         save_steps: steps between checkpoints; 0 is once an epoch.
         keep_checkpoints: newest checkpoints to keep.
@@ -203,6 +228,7 @@ class TrainConfig:
     accumulate: int = 1
     batches: Literal["one_task", "mixed"] = "one_task"
     sub_batch: int | None = None
+    clusters: ClusterConfig | None = None
     workers: int | None = None
     epochs: float = 1.0
     max_steps: int = -1
@@ -215,7 +241,7 @@ class TrainConfig:
     ema: EMAConfig | None = None
     freeze: list[str] = field(default_factory=lambda: ["vision_tower"])
     seed: int = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     gradient_checkpointing: bool = False
     save_steps: int = 0
     keep_checkpoints: int = 1
@@ -261,6 +287,8 @@ class TrainConfig:
             raise UserError("sub_batch is for batches: mixed")
         if self.sub_batch is not None and (self.sub_batch < 1 or self.batch_size % self.sub_batch):
             raise UserError(f"sub_batch must divide batch_size {self.batch_size}, got {self.sub_batch}")
+        if self.clusters is not None and self.batches != "one_task":
+            raise UserError("clusters is for batches: one_task")
         for name, rate in (
             ("temperature", self.loss.temperature),
             ("learning_rate", self.learning_rate),

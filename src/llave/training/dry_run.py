@@ -15,6 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from llave.training.arguments import training_arguments
 from llave.training.callbacks import peak_bytes
 from llave.training.config import DataSetConfig, TrainConfig
+from llave.training.precision import with_precision
 from llave.training.prepare import prepare
 from llave.training.tables import open_tables
 
@@ -65,6 +66,7 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
     Raises:
         UserError: whatever the run itself would refuse.
     """
+    config = with_precision(config)
     alone = dataclasses.replace(config, track=[])
     if _single():
         alone = dataclasses.replace(alone, sharding="none", deepspeed=None)

@@ -22,6 +22,7 @@ from llave.training.adapters import add_adapter
 from llave.training.arguments import training_arguments
 from llave.training.averaging import WeightAverage
 from llave.training.callbacks import Clock
+from llave.training.clusters import run_clusters
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.holdout import held_out_benchmark, hold_out
 from llave.training.loss import AlphaSchedule, build_loss
@@ -86,7 +87,14 @@ def prepare(
         console.print(f"{title}: the teacher {config.loss.teacher} reads the rows", soft_wrap=True)
         with arguments.main_process_first(desc="teacher"):  # the others find its vectors in the cache
             first = arguments.local_process_index == 0
-            teacher = teacher_vectors(config, tables, settings, device=None if first else "cpu")
+            teacher = teacher_vectors(config.loss.teacher, config, tables, settings, device=None if first else "cpu")
+    clusters = None
+    if config.clusters is not None:
+        pairs = config.batch_size * arguments.world_size
+        if pairs % config.clusters.size:
+            raise UserError(f"clusters.size {config.clusters.size} does not divide the {pairs} pairs of a global batch")
+        console.print(f"{title}: {config.clusters.teacher} reads the rows, for clusters", soft_wrap=True)
+        clusters = run_clusters(config, tables, settings)
     model = _model(config)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
     if cache is not None:
@@ -115,6 +123,8 @@ def prepare(
         average=None if config.ema is None else WeightAverage(model, decay=config.ema.decay, every=config.ema.every),
         task_weights={name: setting.weight for name, setting in settings.items()},
         sub_batch=(config.sub_batch or config.batch_size) if config.batches == "mixed" else None,
+        clusters=clusters,
+        cluster_size=1 if config.clusters is None else config.clusters.size,
     )
     if config.loss.alpha_schedule != "constant":
         trainer.add_callback(AlphaSchedule(loss, config.loss))

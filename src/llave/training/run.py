@@ -12,9 +12,11 @@ from llave.terminal import quiet_libraries
 from llave.training.arguments import training_arguments
 from llave.training.callbacks import BrokenRows, MetricsFile, PairsProgress, Warnings
 from llave.training.card import model_card
+from llave.training.clusters import keep_clusters
 from llave.training.config import TrainConfig
 from llave.training.evaluation import BEST, Evaluation, check_evaluation, read_score
 from llave.training.export import export_model
+from llave.training.precision import with_precision
 from llave.training.prepare import ERRORS_FILE, Prepared, prepare
 from llave.training.record import RUN_FILE, check_content, newest_checkpoint, previous_run, training_seconds
 from llave.training.tracking import prepare_tracking
@@ -33,6 +35,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         UserError: unknown data set, a directory of another run, data that cannot be used.
     """
     quiet_libraries()
+    config = with_precision(config)
     prepare_tracking(config.track, config.output)
     if config.evaluate is not None and config.evaluate.benchmark is not None and not config.val_fraction:
         check_evaluation(config.evaluate)  # before the data is read
@@ -57,6 +60,8 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         check_content(previous, prepared.record, output)
     if first:
         output.mkdir(parents=True, exist_ok=True)
+        if trainer.clusters is not None:
+            keep_clusters(output, trainer.clusters)
         write_json(output / RUN_FILE, {**prepared.record, "status": "running"})
         checkpoint = newest_checkpoint(output / "checkpoints")
         recover_folder(output / BEST)

@@ -1,4 +1,4 @@
-"""The vectors of a loss's teacher, before training: every item of the rows once, from the cache where it is known.
+"""The vectors of a teacher, before training: every item of the rows once, from the cache where it is known.
 
 It runs in a process of its own, which leaves neither a second model in memory nor threads that the workers, forked from
 this one, would wait for. Vectors are kept in ``~/.cache/llave/embeddings`` by content, as ``llave data mine`` keeps
@@ -32,11 +32,17 @@ VECTORS, ERROR = "vectors.safetensors", "error.txt"
 
 
 def teacher_vectors(
-    config: TrainConfig, tables: Mapping[str, TrainTable], settings: Mapping[str, DataSetConfig], *, device: str | None
+    path: str,
+    config: TrainConfig,
+    tables: Mapping[str, TrainTable],
+    settings: Mapping[str, DataSetConfig],
+    *,
+    device: str | None,
 ) -> TeacherVectors:
     """Of every query, positive and, where they are used, hard negative.
 
     Args:
+        path: the teacher, as ``model``.
         settings: of the data sets: their prompts go before the items; where there is none, the teacher's default.
         device: of the teacher; None is the best there is.
 
@@ -45,19 +51,20 @@ def teacher_vectors(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        arguments = (config, dict(tables), dict(settings), device, folder)
+        arguments = (path, config, dict(tables), dict(settings), device, folder)
         process = multiprocessing.get_context("spawn").Process(target=_embed, args=arguments)
         process.start()
         process.join()
         if not (folder / VECTORS).is_file():
             error = folder / ERROR
             reason = error.read_text("utf-8") if error.is_file() else f"its process ended with {process.exitcode}"
-            raise UserError(f"loss.teacher: {reason}")
+            raise UserError(f"teacher: {reason}")
         found = load_file(folder / VECTORS)
     return TeacherVectors(found["query_ids"], found["query_QE"], found["target_ids"], found["target_TE"])
 
 
 def _embed(
+    path: str,
     config: TrainConfig,
     tables: dict[str, TrainTable],
     settings: dict[str, DataSetConfig],
@@ -66,8 +73,7 @@ def _embed(
 ) -> None:
     """In the process of the teacher."""
     try:
-        assert config.loss.teacher is not None
-        model = load_model(config.loss.teacher, device=device)
+        model = load_model(path, device=device)
         use_feature_cache(model)
         items = ItemTable(verbatim=config.verbatim, blank=config.blank)
         queries, targets = _numbers(items, tables, settings)

@@ -1,6 +1,7 @@
 """sentence-transformers' trainer with what contrastive training over many data sets lacks in it."""
 
 import itertools
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 import transformers
 from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from torch import Tensor
@@ -47,6 +49,7 @@ class Trainer(SentenceTransformerTrainer):
         clock: what counts as training time.
         task_weights: rows per epoch by data set, as a multiple of its size.
         sub_batch: None makes every global batch of one data set; see :class:`GlobalBatchSampler`.
+        clusters, cluster_size: see :class:`GlobalBatchSampler`.
         pieces: prepares the mini-batches of lazy batches; None where batches come prepared.
         only_trained: checkpoints hold the trained parameters alone (adapters), not the whole model.
         average: of the weights, which is exported instead of them.
@@ -60,6 +63,8 @@ class Trainer(SentenceTransformerTrainer):
         clock: Clock,
         task_weights: dict[str, float],
         sub_batch: int | None,
+        clusters: Mapping[str, NDArray[np.int64]] | None = None,
+        cluster_size: int = 1,
         pieces: PieceLoader | None = None,
         only_trained: bool = False,
         average: WeightAverage | None = None,
@@ -70,6 +75,8 @@ class Trainer(SentenceTransformerTrainer):
         self.clock = clock
         self.task_weights = task_weights
         self.sub_batch = sub_batch
+        self.clusters = clusters
+        self.cluster_size = cluster_size
         self.pieces = pieces
         self.reward = loss.reward if isinstance(loss.reward, EMAReward) else None
         self.temperature = loss.temperature if isinstance(loss.temperature, LearnedTemperature) else None
@@ -137,6 +144,8 @@ class Trainer(SentenceTransformerTrainer):
                 seed=self.args.seed,
                 weights=self.task_weights,
                 sub_batch=self.sub_batch,
+                clusters=self.clusters,
+                cluster_size=self.cluster_size,
             )
         except ValueError as error:
             raise UserError(str(error)) from None
