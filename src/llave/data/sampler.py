@@ -129,7 +129,8 @@ class GlobalBatchSampler(BatchSampler):
         if total and clusters is None:
             counts = counts[counts > 0]
             order = deal(order, counts, groups, generator)
-        return order + self.first[name]
+        order += self.first[name]
+        return order
 
     def _shuffled(self, clusters: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
         """The rows with their clusters in random order; those that fill none come last."""
