@@ -174,6 +174,7 @@ def to_json(grid: Grid, rows: Sequence[Row], scores: Sequence[Score]) -> dict[st
                 "runs": [
                     {
                         "seed": score.seed,
+                        "groups": _groups(score, grid.means),
                         "datasets": score.datasets,
                         "overlaps": score.overlaps,
                         "curve": score.curve,

@@ -1,0 +1,96 @@
+"""Tables of a committed ``ablation.json``: its means, and every data set, with differences paired by seed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llave.evaluation.statistics import Estimate, mean_ci95, paired_permutation_test, smallest_p
+from llave.report.titles import group_title
+
+__all__ = ["datasets_table", "means_table", "models_table"]
+
+Found = dict[str, Any]
+
+
+def means_table(found: Found, columns: Sequence[str]) -> str:
+    """A row for each variant, a pair of columns for each mean or data set: its score, and its difference."""
+    shown = [_title(column) for column in columns]
+    heads = ["variant", *(part for title in shown for part in (title, "difference")), "overlap", "seeds"]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    for name, variant in found["variants"].items():
+        cells = [f"**{name}**" if name == found["baseline"] else name]
+        for column in columns:
+            scores = _scores(variant, column)
+            cells += [percent(mean_ci95(list(scores.values()))), _compared(found, name, column)]
+        overlaps = [value for run in variant["runs"] for value in run["overlaps"].values()]
+        lines.append(_row([*cells, f"{sum(overlaps) / len(overlaps):.2f}", str(len(variant["runs"]))]))
+    return "\n".join([*lines, "", note(found)])
+
+
+def models_table(found: Found, titles: Mapping[str, str], groups: Sequence[str]) -> str:
+    """A row for each group, a column for each variant, and what each gains on the baseline."""
+    return _by_row(found, titles, groups, _title)
+
+
+def datasets_table(found: Found, titles: Mapping[str, str]) -> str:
+    """A row for each data set."""
+    return _by_row(found, titles, list(found["queries"]), lambda name: f"`{name}`")
+
+
+def _by_row(found: Found, titles: Mapping[str, str], keys: Sequence[str], title: Any) -> str:
+    others = [name for name in titles if name != found["baseline"]]
+    heads = ["P@1 %", *titles.values(), *(f"{titles[name]}, difference" for name in others), "p"]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    for key in keys:
+        scores = [percent(mean_ci95(list(_scores(found["variants"][name], key).values()))) for name in titles]
+        p = [_p(found, name, key) for name in others]
+        lines.append(_row([title(key), *scores, *(_compared(found, name, key) for name in others), "; ".join(p)]))
+    return "\n".join([*lines, "", note(found)])
+
+
+def note(found: Found) -> str:
+    """What the numbers are, and where they come from."""
+    seeds = sorted({run["seed"] for variant in found["variants"].values() for run in variant["runs"]})
+    return (
+        f"P@1 %, mean ± half of the 95% interval (Student's t) over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}); "
+        f"{len(found['queries'])} data sets, {sum(found['queries'].values()):,} queries. Differences to "
+        f"{found['baseline']}, paired by seed; p of an exact sign-flip test, at least {smallest_p(len(seeds)):.3f} "
+        f"by construction. Commit {found['code']['commit'][:7]}: `{found['command']}`"
+    )
+
+
+def percent(estimate: Estimate, *, sign: bool = False) -> str:
+    """As points, with half of its interval."""
+    mean = f"{100 * estimate.mean:+.1f}" if sign else f"{100 * estimate.mean:.1f}"
+    return mean if estimate.half_width is None else f"{mean} ± {100 * estimate.half_width:.1f}"
+
+
+def differences(found: Found, variant: str, key: str, baseline: str | None = None) -> tuple[list[float], list[float]]:
+    """Scores of a variant and of the baseline on the seeds that both have."""
+    mine, theirs = (_scores(found["variants"][name], key) for name in (variant, baseline or found["baseline"]))
+    shared = sorted(set(mine) & set(theirs))
+    return [mine[seed] for seed in shared], [theirs[seed] for seed in shared]
+
+
+def _scores(variant: Found, key: str) -> dict[int, float]:
+    """Of each seed."""
+    return {run["seed"]: {**run["datasets"], **run["groups"]}[key] for run in variant["runs"]}
+
+
+def _compared(found: Found, variant: str, key: str) -> str:
+    mine, theirs = differences(found, variant, key)
+    if variant == found["baseline"] or not mine:
+        return ""
+    return percent(mean_ci95([a - b for a, b in zip(mine, theirs, strict=True)]), sign=True)
+
+
+def _p(found: Found, variant: str, key: str) -> str:
+    mine, theirs = differences(found, variant, key)
+    return f"{paired_permutation_test(mine, theirs):.3f}" if len(mine) > 1 else "-"
+
+
+def _title(key: str) -> str:
+    return group_title(key) if key in {"ind", "ood", "overall", "vqa"} else key
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
