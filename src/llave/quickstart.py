@@ -1,9 +1,9 @@
-"""The whole loop on the sample data: two models that differ in alpha alone, trained, evaluated, compared, and one
-of them put to use."""
+"""The whole loop on the sample data: models that differ in their loss alone, trained, evaluated, compared, and one of
+them put to use."""
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ __all__ = ["quickstart"]
 
 
 def quickstart(
-    recipe: TrainConfig,
+    recipes: Mapping[str, TrainConfig],
     out: Path,
     *,
     seeds: Sequence[int],
@@ -41,13 +41,13 @@ def quickstart(
 ) -> dict[str, Any]:
     """Train, evaluate and compare; what is done already is skipped. Returns the content of ``results.json``.
 
-    Both models of a seed start from the same weights and see the same batches; the last seed's models are not
-    special, the first's become ``models/infonce`` and ``models/hardness``.
+    All models of a seed start from the same weights and see the same batches; the last seed's models are not
+    special, the first's become ``models/NAME``.
 
     Args:
-        recipe: the hardness-weighted model's; the other differs in ``alpha = 0``.
+        recipes: of each model, by its name. The first is what the others are compared with; ``hardness`` is indexed.
         out: run directory.
-        seeds: one pair of models each.
+        seeds: a model of each recipe each.
         data_seed: of the sample data set.
         scale: share of its concepts and scenes.
         limit: only the first rows of each evaluation data set.
@@ -59,16 +59,15 @@ def quickstart(
     build_sample(data, seed=data_seed, scale=scale)
     benchmark = get_benchmark(str(data))
     features = out / "cache" / "vision.safetensors"
-    results: dict[str, list[EvalResult]] = {"infonce": [], "hardness": []}
+    results: dict[str, list[EvalResult]] = {name: [] for name in recipes}
     for seed in seeds:
-        for name, alpha in (("infonce", 0.0), ("hardness", recipe.loss.alpha)):
+        for name, recipe in recipes.items():
             output = out / "models" / (name if seed == seeds[0] else f"{name}-seed{seed}")
             config = dataclasses.replace(
                 recipe,
                 data=data,
                 output=output,
                 seed=seed,
-                loss=dataclasses.replace(recipe.loss, alpha=alpha),
                 feature_cache=features,
             )
             console.print(f"2/5 train {name}, seed {seed}")
@@ -87,7 +86,7 @@ def quickstart(
         name: ModelRun(
             results=results[name],
             seeds=seeds,
-            alpha=0.0 if name == "infonce" else recipe.loss.alpha,
+            alpha=recipe.loss.alpha,
             temperature=recipe.loss.temperature,
             settings={
                 "batch size": str(recipe.batch_size),
@@ -95,7 +94,7 @@ def quickstart(
                 "learning rate": str(recipe.learning_rate),
             },
         )
-        for name in results
+        for name, recipe in recipes.items()
     }
     summary = write_gap_report(out / "report.html", runs, title="LLaVE quickstart: InfoNCE and hardness weighting")
     write_plots(out / "plots", runs)

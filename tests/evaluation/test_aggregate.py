@@ -52,10 +52,11 @@ def test_shape_and_numbers_of_results(result_of: ResultOf) -> None:
     assert dataset["positive"] == pytest.approx((0.9 + 0.2) / 2)
     assert list(infonce["meta"]) == ["retrieval", "ind", "ood", "overall"]
     assert infonce["meta"]["overall"]["p_at_1"] == pytest.approx(0.35)
-    overall = results["paired"]["groups"]["overall"]
+    (paired,) = results["paired"]
+    overall = paired["groups"]["overall"]
     assert overall["difference"] == pytest.approx(0.2)
     assert overall["ci95"] == pytest.approx([0.2, 0.2])
-    assert overall["p"] == results["paired"]["smallest_p"] == 0.5
+    assert overall["p"] == paired["smallest_p"] == 0.5
 
 
 def test_verdict_does_not_claim_what_the_test_does_not_show(result_of: ResultOf) -> None:
@@ -65,7 +66,7 @@ def test_verdict_does_not_claim_what_the_test_does_not_show(result_of: ResultOf)
             "hardness": ModelRun(results=[result_of(7, 3)] * 3, seeds=[0, 1, 2]),
         }
     )
-    assert verdict(few) == (
+    assert verdict(few["paired"][0], 3) == (
         "hardness scores 20.0 points above infonce in overall P@1: no significant difference over 3 seeds."
     )
     assert "3 seeds cannot give less than 0.250" in " ".join(summarise(few))
@@ -75,20 +76,35 @@ def test_verdict_does_not_claim_what_the_test_does_not_show(result_of: ResultOf)
             "hardness": ModelRun(results=[result_of(4, 2)] * 6, seeds=range(6)),
         }
     )
-    assert verdict(many) == (
+    assert verdict(many["paired"][0], 6) == (
         "hardness scores 20.0 points below infonce in overall P@1: a significant difference over 6 seeds."
     )
 
 
+def test_every_model_is_compared_with_the_first(result_of: ResultOf) -> None:
+    runs = {
+        "first": ModelRun(results=[result_of(4, 2)] * 2, seeds=[0, 1]),
+        "better": ModelRun(results=[result_of(7, 3)] * 2, seeds=[0, 1]),
+        "of other seeds": ModelRun(results=[result_of(7, 3)] * 2, seeds=[0, 2]),
+        "same": ModelRun(results=[result_of(4, 2)] * 2, seeds=[0, 1]),
+    }
+    results = aggregate(runs)
+    found = {(one["baseline"], one["model"]): one["groups"]["overall"]["difference"] for one in results["paired"]}
+    assert found == {("first", "better"): pytest.approx(0.2), ("first", "same"): pytest.approx(0.0)}
+    said = " ".join(summarise(results))
+    assert "better scores 20.0 points above first" in said
+    assert "same and first score the same" in said
+
+
 def test_one_seed_has_no_interval(result_of: ResultOf) -> None:
     results = aggregate({"a": ModelRun(results=[result_of(4, 2)]), "b": ModelRun(results=[result_of(4, 2)])})
-    assert "one seed: no interval" in verdict(results)
+    assert "one seed: no interval" in verdict(results["paired"][0], 1)
     group = results["models"]["a"]["meta"]["overall"]
     assert group["ci95"] is None
     assert results["models"]["a"]["datasets"]["a"]["ci95_over"] == "queries"
-    assert results["paired"]["groups"]["overall"]["p"] is None
+    assert results["paired"][0]["groups"]["overall"]["p"] is None
     alone = aggregate({"a": ModelRun(results=[result_of(4, 2)])})
-    assert "paired" not in alone
+    assert alone["paired"] == []
     assert "One seed" in " ".join(summarise(alone))
 
 

@@ -91,8 +91,10 @@ def run(argv: list[str]) -> int:
         max_steps=config.max_steps,
     )
     seeds = range(config.first_seed, config.first_seed + config.seeds)
+    infonce = dataclasses.replace(recipe, loss=dataclasses.replace(recipe.loss, alpha=0.0))
+    recipes = {"infonce": infonce, "hardness": recipe}
     quickstart(
-        recipe, config.out, seeds=list(seeds), data_seed=config.data_seed, scale=config.scale, limit=config.limit
+        recipes, config.out, seeds=list(seeds), data_seed=config.data_seed, scale=config.scale, limit=config.limit
     )
     sys.stdout.write(_what_next(config.out, _program()))
     return 0

@@ -39,8 +39,8 @@ def aggregate(runs: Mapping[str, ModelRun]) -> dict[str, Any]:
     """``results.json`` of one or more models.
 
     P@1, cosines and overlaps are fractions, means over seeds. ``ci95`` is a pair: over seeds where there are
-    two or more, otherwise over queries (data sets) or null (groups); ``ci95_over`` says which. With exactly two
-    models of equal seeds, ``paired`` compares the second with the first, seed by seed.
+    two or more, otherwise over queries (data sets) or null (groups); ``ci95_over`` says which. ``paired`` compares
+    each model of the first one's seeds with it, seed by seed.
 
     Raises:
         UserError: no run, or runs that do not cover the same data sets or whose seeds do not match their results.
@@ -53,10 +53,12 @@ def aggregate(runs: Mapping[str, ModelRun]) -> dict[str, Any]:
         "seeds": list(first.seeds),
         "models": {name: _model(run) for name, run in runs.items()},
     }
-    if len(runs) == 2:
-        baseline, model = runs
-        if list(runs[baseline].seeds) == list(runs[model].seeds):
-            summary["paired"] = _paired(summary["models"], baseline, model, len(first.seeds))
+    baseline, *others = runs
+    summary["paired"] = [
+        _paired(summary["models"], baseline, name, len(first.seeds))
+        for name in others
+        if list(runs[name].seeds) == list(first.seeds)
+    ]
     return summary
 
 

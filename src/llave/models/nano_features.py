@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import track
 from sentence_transformers import SentenceTransformer
 
 from llave.data.images import load_image
 from llave.errors import DataError
 from llave.models import nano
 from llave.models.vision_reuse import FeatureCache
+from llave.progress import show_progress
 
 __all__ = ["standardise_features", "use_feature_cache"]
 
@@ -41,29 +41,33 @@ def use_feature_cache(model: SentenceTransformer, path: Path | None = None) -> F
     return processor.feature_cache
 
 
-def standardise_features(model: SentenceTransformer, cache: FeatureCache, pictures: Sequence[Path], seed: int) -> None:
+def standardise_features(
+    model: SentenceTransformer,
+    cache: FeatureCache,
+    pictures: Sequence[Path],
+    seed: int,
+    *,
+    console: Console | None = None,
+) -> None:
     """Fit an untrained nano model's feature statistics to pictures; a trained model keeps its own.
 
     Args:
         pictures: files; at most ``CALIBRATION_PICTURES`` of them, drawn by ``seed``, are used. One that does not
             open is left out.
+        console: where progress is shown; None is stderr.
     """
     network = model[0].model
     if not isinstance(network, nano.NanoModel) or network.is_standardised or not pictures:
         return
     chosen = random.Random(seed).sample(pictures, min(len(pictures), CALIBRATION_PICTURES))
-    console = Console(stderr=True)
-    features = [
-        cache.features(opened)
-        for start in track(
-            range(0, len(chosen), cache.batch_size),
-            description="vision features",
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        if (opened := _that_open(chosen[start : start + cache.batch_size]))
-    ]
+    features = []
+    with show_progress(console=console) as work:
+        work.stage("vision features", len(chosen), unit="pictures")
+        for start in range(0, len(chosen), cache.batch_size):
+            paths = chosen[start : start + cache.batch_size]
+            if opened := _that_open(paths):
+                features.append(cache.features(opened))
+            work.advance(len(paths))
     if features:
         network.standardise(torch.cat(features))
 

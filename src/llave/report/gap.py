@@ -52,7 +52,7 @@ def write_gap_report(
         title=title,
         results=results,
         first=next(iter(results["models"].values())),
-        paired=results.get("paired"),
+        paired=results["paired"],
         summary=summarise(results),
         bars=inline_svg(group_bars(results, title=False), "bars", _bars_description(results)),
         histograms={name: _histograms(name, gaps, number) for number, name in enumerate(run.results[0].tasks)},

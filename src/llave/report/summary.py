@@ -10,10 +10,11 @@ SIGNIFICANT = 0.05
 
 def summarise(results: Mapping[str, Any]) -> list[str]:
     """Sentences about the results of :func:`llave.evaluation.aggregate.aggregate`, the most important first."""
-    sentences = [verdict(results), _evidence(results)] if "paired" in results else []
+    seeds = len(results["seeds"])
+    sentences = [sentence(paired, seeds) for paired in results["paired"] for sentence in (verdict, _evidence)]
     sentences += [_level(name, model) for name, model in results["models"].items()]
     sentences += [_gap(results["models"])]
-    if len(results["seeds"]) == 1:
+    if seeds == 1:
         sentences.append("One seed: no interval over seeds, so what another training run would give is unknown.")
     skipped = max(max(model["skipped"]) for model in results["models"].values())
     if skipped:
@@ -22,10 +23,9 @@ def summarise(results: Mapping[str, Any]) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def verdict(results: Mapping[str, Any]) -> str:
-    """Whether the second model's overall P@1 differs from the first's."""
-    paired = results["paired"]
-    overall, seeds = paired["groups"]["overall"], len(results["seeds"])
+def verdict(paired: Mapping[str, Any], seeds: int) -> str:
+    """Whether a model's overall P@1 differs from the first one's, from a part of ``paired``."""
+    overall = paired["groups"]["overall"]
     points = 100 * overall["difference"]
     model, baseline = paired["model"], paired["baseline"]
     if abs(points) < 0.05:
@@ -39,10 +39,9 @@ def verdict(results: Mapping[str, Any]) -> str:
     return f"{text}: {found} over {seeds} seeds."
 
 
-def _evidence(results: Mapping[str, Any]) -> str:
+def _evidence(paired: Mapping[str, Any], seeds: int) -> str:
     """The statistics behind the verdict; nothing where one seed gives none."""
-    paired = results["paired"]
-    overall, seeds = paired["groups"]["overall"], len(results["seeds"])
+    overall = paired["groups"]["overall"]
     if overall["p"] is None:
         return ""
     low, high = (f"{100 * end:+.1f}".replace("-", "\N{MINUS SIGN}") for end in overall["ci95"])

@@ -72,15 +72,15 @@ def comparison_table(results: Mapping[str, Any]) -> Table:
     table.add_column("queries", justify="right")
     for name in results["models"]:
         table.add_column(name, justify="right")
-    paired = results.get("paired")
-    if paired:
-        table.add_column("difference", justify="right")
+    for paired in results["paired"]:
+        title = "difference" if len(results["paired"]) == 1 else f"{paired['model']}, difference"
+        table.add_column(title, justify="right")
         table.add_column("p", justify="right")
     first = next(iter(results["models"].values()))
     for group, about in first["meta"].items():
         cells = [group_title(group), f"{about['queries']:,}"]
         cells += [_estimate(model["meta"][group]) for model in results["models"].values()]
-        if paired:
+        for paired in results["paired"]:
             difference = paired["groups"][group]
             cells.append(f"{100 * difference['difference']:+.1f}")
             cells.append("-" if difference["p"] is None else f"{difference['p']:.3f}")

@@ -98,7 +98,7 @@ def prepare(
     model = _model(config)
     cache = use_feature_cache(model, config.feature_cache) if "vision_tower" in config.freeze else None
     if cache is not None:
-        standardise_features(model, cache, pictures_of(list(tables.values())), config.seed)
+        standardise_features(model, cache, pictures_of(list(tables.values())), config.seed, console=console)
     workers = num_workers(config, cached=cache is not None)
     if cache is not None and workers:
         processor: Any = model[0].processor
