@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -14,11 +15,13 @@ from safetensors.numpy import load_file
 from llave import load_model
 from llave.data.cache import cache_directory
 from llave.errors import UserError
+from llave.training.clusters import run_clusters
 from llave.training.config import ClusterConfig, DataSetConfig, DistillConfig, LossConfig, TrainConfig
 from llave.training.prepare import prepare
 from llave.training.run import train
 from llave.training.tables import open_tables
 from llave.training.teacher import teacher_vectors
+from tests.gloo import in_processes
 from tests.shapes import make_folder
 
 
@@ -99,6 +102,20 @@ def test_batches_of_clusters_are_kept_for_a_run_that_goes_on(tmp_path: Path, mon
     assert {name: order.tolist() for name, order in orders.items()} == {
         name: order.tolist() for name, order in trainer.sampler.clusters.items()
     }
+
+
+def _clusters(rank: int, order: list[int]) -> list[int]:
+    """What this process gets where only the first one may ask the teacher."""
+    recipe = TrainConfig(data=Path("none"), output=Path("none"), clusters=ClusterConfig(teacher="none"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llave.training.clusters._find", (lambda *_: {"a": np.array(order)}) if rank == 0 else None)
+        found: list[int] = run_clusters(recipe, {}, {})["a"].tolist()
+        return found
+
+
+@pytest.mark.slow
+def test_the_first_process_tells_the_others_its_clusters() -> None:
+    assert in_processes(_clusters, [2, 0, 1]) == [[2, 0, 1], [2, 0, 1]]
 
 
 def test_what_clusters_do_not_go_with(tmp_path: Path) -> None:

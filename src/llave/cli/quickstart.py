@@ -32,6 +32,7 @@ NANO_RECIPE = TrainConfig(
     learning_rate=5e-5,
     projector_learning_rate=1.5e-3,
     warmup=0.05,
+    precision="auto",
     freeze=["vision_tower", "embeddings", "layer.0.", "layer.1.", "layer.2.", "layer.3."],
 )
 """The same as recipes/nano.yaml (a test holds them together); a wheel has no recipes folder."""
