@@ -51,7 +51,7 @@ wheels: $(STAMP) ## in .wheels, for `make gpu`: what a machine with torch, trans
 	  importlib-resources pydantic pydantic-core annotated-types typing-inspection fastapi starlette uvicorn \
 	  opentelemetry-api python-multipart num2words
 
-docs: $(STAMP) ## pictures and tables of the README from runs/quickstart
+docs: $(STAMP) ## tables of README and docs from benchmarks/results, pictures from runs/quickstart
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python docs/refresh.py
 

@@ -54,7 +54,7 @@ def note(found: Found) -> str:
         f"P@1 %, mean ± half of the 95% interval (Student's t) over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}); "
         f"{len(found['queries'])} data sets, {sum(found['queries'].values()):,} queries. Differences to "
         f"{found['baseline']}, paired by seed; p of an exact sign-flip test, at least {smallest_p(len(seeds)):.3f} "
-        f"by construction. Commit {found['code']['commit'][:7]}: `{found['command']}`"
+        f"by construction. {found['machine']}, commit {found['code']['commit'][:7]}: `{found['command']}`"
     )
 
 

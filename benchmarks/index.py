@@ -11,6 +11,7 @@ import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from llave.search.check import check_index, find_settings
 from llave.search.index import Index
 from llave.search.info import IndexInfo
 from llave.search.store import Row, Settings, row_id
+
+__all__ = ["index_sheet"]
 
 CHUNK = 2000
 
@@ -70,6 +73,35 @@ def main() -> None:
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "index_100k.json").write_text(text + "\n", "utf-8")
+
+
+def index_sheet(found: dict[str, Any]) -> str:
+    """What it takes to make the index, and what its searches find, and when."""
+    settings = found["settings"]
+    made = (
+        ("insert, 2,000 rows a commit", found["insert_s"], f"{found['flat_mb']:.0f} MB"),
+        ("build the IVF index", found["build_s"], f"and {found['index_mb']:.0f} MB"),
+        ("find its settings", found["find_settings_s"],
+         f"{settings['probes']} of 100 parts visited, {settings['refine']}0 candidates scored exactly"),
+    )  # fmt: skip
+    lines = [
+        f"{found['rows']:,} vectors of {found['dim']} dimensions, {found['machine']}; commit {found['commit'][:7]}:",
+        "",
+        "| making it | s | |",
+        "|---|---:|---|",
+        *(f"| {name} | {seconds:.1f} | {about} |" for name, seconds, about in made),
+        "",
+        "| search for the ten best | recall@10 (mean, worst) | p50 ms | p95 ms | exact p50 ms |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, shown in (("all", "of all"), ("tenth", "of the tenth that passes a filter")):
+        one = found[name]
+        cells = (
+            f"{one['recall']:.3f}, {one['worst']:.1f}",
+            *(f"{one[key]:.1f}" for key in ("p50_ms", "p95_ms", "exact_ms")),
+        )
+        lines.append(f"| {shown} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _row(number: int, vector_D: np.ndarray) -> Row:

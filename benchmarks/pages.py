@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hostile.table import hostile_sheet, load_sheet
+from benchmarks.index import index_sheet
 from benchmarks.large_batch import large_batch_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
 from benchmarks.photos import photos_sheet
 from benchmarks.rehearsal import rehearsal_sheet
 from benchmarks.sample_sizes import icons_markdown
 from benchmarks.tables import eval_markdown, serve_markdown, train_markdown
+from llave.evaluation.presets import get_preset, preset_names
+from llave.report.presets import preset_markdown
 
 __all__ = ["PLACES", "Place", "content", "rewrite", "shown"]
 
@@ -51,6 +54,7 @@ PLACES = (
     Place("docs/training.md", "large batch", "large_batch_cpu.json", lambda found: large_batch_sheet(found).markdown()),
     Place("docs/evaluation.md", "eval", "eval_cpu.json", eval_markdown),
     Place("docs/reproduce.md", "rehearsal", "rehearsal.json", lambda found: rehearsal_sheet(found).markdown()),
+    Place("docs/search.md", "index", "index_100k.json", index_sheet),
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
     Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),
@@ -62,6 +66,8 @@ def main() -> None:
     for place in PLACES:
         rewrite(ROOT / place.page, place.name, place.render(content(place.source)))
     draw(content("loss_cpu.json"), ROOT / "docs/loss")
+    presets = preset_markdown([get_preset(name) for name in preset_names()])
+    rewrite(ROOT / "docs/evaluation.md", "presets", presets)
 
 
 def content(source: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """An ablation's numbers: means, intervals and paired differences over seeds; as a table, JSON and a plot."""
 
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,13 +98,18 @@ def _row(
 def table(grid: Grid, rows: Sequence[Row]) -> Table:
     """For a terminal."""
     shown = Table(
-        title="ablation: P@1 %, mean ± 95% interval over seeds", caption=f"± to {grid.baseline}: paired by seed"
+        title="ablation: P@1 %, mean ± 95% interval over seeds",
+        caption=f"second line: difference to {grid.baseline}, paired by seed",
     )
-    shown.add_column("variant")
-    for heading in _headings(grid, rows):
-        shown.add_column(heading, justify="right")
+    shown.add_column("variant", overflow="fold")
+    names = _shown(grid, rows[0])
+    for heading in (*(SPLITS.get(name, name) for name in names), "gap to hard", "seeds"):
+        shown.add_column(heading, justify="right", overflow="fold")
     for row in rows:
-        shown.add_row(row.variant, *_cells(grid, row))
+        cells = _cells(grid, row)
+        pairs = zip(cells[: len(names)], cells[len(names) :], strict=False)
+        scores = (f"{score}\n{difference}" if difference else score for score, difference in pairs)
+        shown.add_row(row.variant, *scores, *cells[2 * len(names) :], end_section=True)
     return shown
 
 
@@ -160,6 +167,7 @@ def to_json(grid: Grid, rows: Sequence[Row], scores: Sequence[Score]) -> dict[st
     return {
         "versions": versions(),
         "code": code(),
+        "machine": f"{platform.platform()}, {os.cpu_count()} cores",
         "baseline": grid.baseline,
         "means": {name: list(names) for name, names in grid.means.items()},
         "variants": {

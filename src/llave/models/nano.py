@@ -113,7 +113,7 @@ class NanoModel(PreTrainedModel):
         """Let the projectors see each feature with mean 0 and deviation 1 over these pictures.
 
         The tower's features differ in scale by orders of magnitude, and a projector with a random start learns
-        the small ones last. Measured effect: docs/quickstart.md.
+        the small ones last.
         """
         flat = features_NTF.flatten(0, 1).double()
         self.feature_mean.copy_(flat.mean(0))
