@@ -1,12 +1,16 @@
 """Tables of a committed ``ablation.json``: its means, and every data set, with differences paired by seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from llave.evaluation.statistics import Estimate, mean_ci95, paired_permutation_test, smallest_p
+from llave.report.plots import MODEL_COLOURS, style
 from llave.report.titles import group_title
 
-__all__ = ["datasets_table", "means_table", "models_table"]
+__all__ = ["datasets_table", "draw_differences", "means_table", "models_table"]
 
 Found = dict[str, Any]
 
@@ -36,7 +40,7 @@ def datasets_table(found: Found, titles: Mapping[str, str]) -> str:
     return _by_row(found, titles, list(found["queries"]), lambda name: f"`{name}`")
 
 
-def _by_row(found: Found, titles: Mapping[str, str], keys: Sequence[str], title: Any) -> str:
+def _by_row(found: Found, titles: Mapping[str, str], keys: Sequence[str], title: Callable[[str], str]) -> str:
     others = [name for name in titles if name != found["baseline"]]
     heads = ["P@1 %", *titles.values(), *(f"{titles[name]}, difference" for name in others), "p"]
     lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
@@ -47,14 +51,41 @@ def _by_row(found: Found, titles: Mapping[str, str], keys: Sequence[str], title:
     return "\n".join([*lines, "", note(found)])
 
 
+def draw_differences(found: Found, titles: Mapping[str, str], path: Path) -> None:
+    """What each variant gains on the baseline, data set by data set, as ``path``.png."""
+    names = list(found["queries"])
+    others = [name for name in titles if name != found["baseline"]]
+    with style():
+        figure = Figure(figsize=(7.6, 1.2 + 0.36 * len(names)), layout="constrained")
+        axes = figure.subplots()
+        for number, (colour, variant) in enumerate(zip(MODEL_COLOURS[1:], others, strict=False)):
+            found_of = [mean_ci95(_paired(found, variant, name)) for name in names]
+            axes.errorbar(
+                [100 * estimate.mean for estimate in found_of],
+                [place + 0.2 * (number - (len(others) - 1) / 2) for place in range(len(names))],
+                xerr=[100 * (estimate.half_width or 0.0) for estimate in found_of],
+                fmt="o",
+                capsize=3,
+                color=colour,
+                label=titles[variant],
+            )
+        axes.axvline(0, color="#8c8c8c", linewidth=0.8)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"P@1 points above {titles[found['baseline']]}, 95% interval over seeds")
+        axes.legend(frameon=False)
+        figure.savefig(path.with_suffix(".png"), dpi=110)
+
+
 def note(found: Found) -> str:
     """What the numbers are, and where they come from."""
     seeds = sorted({run["seed"] for variant in found["variants"].values() for run in variant["runs"]})
+    over = f"mean ± half of the 95% interval (Student's t) over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]})"
+    tested = f"; p of an exact sign-flip test, at least {smallest_p(len(seeds)):.3f} by construction"
     return (
-        f"P@1 %, mean ± half of the 95% interval (Student's t) over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}); "
+        f"P@1 %, {over if len(seeds) > 1 else f'one seed ({seeds[0]}), so no interval'}; "
         f"{len(found['queries'])} data sets, {sum(found['queries'].values()):,} queries. Differences to "
-        f"{found['baseline']}, paired by seed; p of an exact sign-flip test, at least {smallest_p(len(seeds)):.3f} "
-        f"by construction. {found['machine']}, commit {found['code']['commit'][:7]}: `{found['command']}`"
+        f"{found['baseline']}, paired by seed{tested if len(seeds) > 1 else ''}. {found['machine']}, commit {found['code']['commit'][:7]}: `{found['command']}`"
     )
 
 
@@ -64,11 +95,15 @@ def percent(estimate: Estimate, *, sign: bool = False) -> str:
     return mean if estimate.half_width is None else f"{mean} ± {100 * estimate.half_width:.1f}"
 
 
-def differences(found: Found, variant: str, key: str, baseline: str | None = None) -> tuple[list[float], list[float]]:
+def _both(found: Found, variant: str, key: str) -> tuple[list[float], list[float]]:
     """Scores of a variant and of the baseline on the seeds that both have."""
-    mine, theirs = (_scores(found["variants"][name], key) for name in (variant, baseline or found["baseline"]))
+    mine, theirs = (_scores(found["variants"][name], key) for name in (variant, found["baseline"]))
     shared = sorted(set(mine) & set(theirs))
     return [mine[seed] for seed in shared], [theirs[seed] for seed in shared]
+
+
+def _paired(found: Found, variant: str, key: str) -> list[float]:
+    return [a - b for a, b in zip(*_both(found, variant, key), strict=True)]
 
 
 def _scores(variant: Found, key: str) -> dict[int, float]:
@@ -77,14 +112,12 @@ def _scores(variant: Found, key: str) -> dict[int, float]:
 
 
 def _compared(found: Found, variant: str, key: str) -> str:
-    mine, theirs = differences(found, variant, key)
-    if variant == found["baseline"] or not mine:
-        return ""
-    return percent(mean_ci95([a - b for a, b in zip(mine, theirs, strict=True)]), sign=True)
+    paired = _paired(found, variant, key)
+    return percent(mean_ci95(paired), sign=True) if paired and variant != found["baseline"] else ""
 
 
 def _p(found: Found, variant: str, key: str) -> str:
-    mine, theirs = differences(found, variant, key)
+    mine, theirs = _both(found, variant, key)
     return f"{paired_permutation_test(mine, theirs):.3f}" if len(mine) > 1 else "-"
 
 

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from llave import load_model
 from llave.losses.sigmoid import SigmoidLoss, sigmoid_loss
+from llave.training.processes import every_parameter_takes_part
+from tests.gloo import in_processes
 from tests.models.test_backbones import picture
 from tests.models.tiny_encoders import clip, siglip
 
@@ -44,14 +47,14 @@ def test_known_positives_do_not_count() -> None:
 
 @pytest.mark.parametrize("own", [True, False])
 def test_the_models_own_scale_and_bias_are_learned(tmp_path: Path, own: bool) -> None:
-    """SigLIP has both; CLIP has no bias, and gets the fixed ones. GradCache gives the same gradients."""
+    """SigLIP has both; CLIP has no bias, and gets the fixed ones. GradCache gives the same, scaled as the loss is."""
     model = load_model((siglip if own else clip)(tmp_path), device="cpu").eval()
     columns = [[picture(40, 50), "a", "the cat"], ["b", picture(60, 40), "c"]]
     gradients = []
     for options in ({}, {"mini_batch_size": 1}):
         model.zero_grad()
         loss = SigmoidLoss(model, temperature=0.1, bias=-5.0, **options)
-        loss([model.preprocess(column) for column in columns]).backward()
+        (loss([model.preprocess(column) for column in columns]) / 4).backward()  # as one of four accumulated batches
         gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
     assert ("0.model.logit_bias" in gradients[0]) == own
     assert ("0.model.logit_scale" in gradients[0]) == own
@@ -59,3 +62,44 @@ def test_the_models_own_scale_and_bias_are_learned(tmp_path: Path, own: bool) ->
     assert gradients[0].keys() == gradients[1].keys()
     for name, value in gradients[0].items():
         assert torch.allclose(value, gradients[1][name], atol=1e-5 * scale), name
+
+
+TEXTS = [["a", "a long dog", "b", "the cat"], ["one", "two", "three of a kind", "four"]]
+
+
+@pytest.mark.parametrize("mini_batch_size", [1, 3])
+def test_texts_padded_to_one_length_stay_so_in_mini_batches(tmp_path: Path, mini_batch_size: int) -> None:
+    """SigLIP's vector of a text is what stands at its last place."""
+    model = load_model(siglip(tmp_path), device="cpu").eval()
+    found = []
+    for options in ({}, {"mini_batch_size": mini_batch_size}):
+        model.zero_grad()
+        loss = SigmoidLoss(model, **options)([model.preprocess(column) for column in TEXTS])
+        loss.backward()
+        found.append((loss.item(), torch.cat([p.grad.ravel() for p in model.parameters() if p.grad is not None])))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-6)
+    assert torch.allclose(found[1][1], found[0][1], atol=1e-5)
+
+
+def _of_rank(rank: int, path: str, options: dict[str, int]) -> list[torch.Tensor]:
+    model = load_model(path, device="cpu").eval()
+    every_parameter_takes_part(model)
+    share = slice(2 * rank, 2 * rank + 2)
+    parallel = DistributedDataParallel(model)
+    loss = SigmoidLoss(parallel, **options)
+    loss([model.preprocess(column[share]) for column in TEXTS]).backward()
+    return [parameter.grad for parameter in model.parameters()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"mini_batch_size": 1}])
+def test_two_processes_learn_scale_and_bias_as_one(tmp_path: Path, options: dict[str, int]) -> None:
+    path = siglip(tmp_path)
+    model = load_model(path, device="cpu").eval()
+    SigmoidLoss(model)([model.preprocess(column) for column in TEXTS]).backward()
+    ranks = in_processes(_of_rank, str(path), options)
+    for name, parameter in model.named_parameters():
+        number = list(dict(model.named_parameters())).index(name)
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for found in ranks:
+            assert torch.allclose(found[number], expected, atol=1e-5 * (1 + float(expected.abs().max()))), name

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from llave.losses.lazy_column import LazyColumn, outline
 from llave.losses.minibatch import by_length, create_minibatch, like_lengths
+from llave.models.families import family_of
 from llave.models.tower_reuse import FeatureLRU, TowerReuse, reusable_tower
 
 __all__ = ["CachedStep"]
@@ -142,6 +143,7 @@ class CachedStep(CachedLossMixin, nn.Module):
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         return (
             self.sort_by_length
+            and not self._fixed_length()
             and not distributed
             and isinstance(mask, Tensor)
             and mask.device.type == "cpu"
@@ -151,7 +153,7 @@ class CachedStep(CachedLossMixin, nn.Module):
     def _sorted(self, column: dict[str, Any]) -> tuple[dict[str, Any], Tensor | None]:
         if isinstance(column, LazyColumn):
             return column.by_length()
-        return by_length(column, video_token_id=self._video_token_id())
+        return by_length(column, video_token_id=self._video_token_id(), fixed_length=self._fixed_length())
 
     def _ranges(self, features: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int, int]]:
         """Every mini-batch in the order in which they are embedded: its column, and from where to where."""
@@ -224,7 +226,13 @@ class CachedStep(CachedLossMixin, nn.Module):
     def _slice(self, column: dict[str, Any], begin: int, end: int) -> dict[str, Any]:
         if isinstance(column, LazyColumn):
             return column.feed.take(column.piece(begin, end))
-        return create_minibatch(column, begin, end, video_token_id=self._video_token_id())
+        return create_minibatch(
+            column, begin, end, video_token_id=self._video_token_id(), fixed_length=self._fixed_length()
+        )
+
+    def _fixed_length(self) -> bool:
+        network = self._network()
+        return network is not None and family_of(network).padded
 
     def _video_token_id(self) -> int | None:
         return getattr(getattr(self._network(), "config", None), "video_token_id", None)

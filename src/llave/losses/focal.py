@@ -72,7 +72,7 @@ class FocalInfoNCELoss(HardnessWeightedLoss):
         return focal_infonce_loss(
             query_BD,
             target_MD,
-            temperature=self._tau,
+            temperature=self._scalars["tau"],
             margin=self.margin,
             query_ids=query_ids,
             target_ids=target_ids,

@@ -111,8 +111,8 @@ class HardnessWeightedLoss(JudgedStep):
         self.matryoshka_dims = matryoshka_dims
         self.matryoshka_weights = matryoshka_weights
         self.impl = impl
-        self._tau: float | Tensor = 0.0
-        self._later: tuple[Tensor, Tensor] | None = None
+        self._scalars: dict[str, float | Tensor] = {}
+        self._later: list[tuple[Tensor, Tensor]] = []
         self._last_batch: tuple[Tensor, Tensor, int, Tensor | None, Tensor | None] | None = None
 
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
@@ -123,9 +123,10 @@ class HardnessWeightedLoss(JudgedStep):
         if isinstance(self.reward, EMAReward) and self.training:
             self.reward.follow()
         loss = self.step(features, labels)
-        if self._later is not None:
-            loss.register_hook(partial(_pass_on, *self._later))
-            self._later = None
+        if self._later:
+            loss = loss.clone()  # its hook comes before those of the embeddings, whose last one DDP reduces after
+            loss.register_hook(partial(self._pass_on, self._later))
+            self._later = []
         return loss
 
     def calculate_loss(
@@ -133,15 +134,28 @@ class HardnessWeightedLoss(JudgedStep):
     ) -> Tensor:
         """Loss of the whole batch from the embeddings of its mini-batches, one list per column."""
         columns = self.in_rows([_unit(torch.cat(chunks)) for chunks in reps])
-        tau = self.temperature() if isinstance(self.temperature, LearnedTemperature) else self.temperature
-        self._tau = tau.detach().requires_grad_() if with_backward and isinstance(tau, Tensor) else tau
+        scalars = self._read_scalars()
+        self._scalars = {name: _leaf(value) if with_backward else value for name, value in scalars.items()}
         loss = self._loss(columns, self._column_ids(labels, len(columns)))
         if with_backward:
             loss.backward()
             loss = loss.detach()
-            if isinstance(tau, Tensor) and isinstance(self._tau, Tensor) and self._tau.grad is not None:
-                self._later = (tau, self._tau.grad)  # as the embeddings' gradients: once the loss's own is known
+            self._later = [  # as the embeddings' gradients: once the loss's own is known
+                (scalars[name], leaf.grad)  # type: ignore[misc]
+                for name, leaf in self._scalars.items()
+                if isinstance(leaf, Tensor) and leaf.grad is not None
+            ]
         return loss
+
+    def _pass_on(self, slopes: list[tuple[Tensor, Tensor]], grad: Tensor) -> None:
+        """Backward of what GradCache has taken the loss's slopes by, scaled by the loss's own gradient."""
+        with self._without_sync():
+            for value, slope in slopes:
+                value.backward(slope * grad)
+
+    def _read_scalars(self) -> dict[str, float | Tensor]:
+        """What the loss reads beside the embeddings; tensors are learned."""
+        return {"tau": self.temperature() if isinstance(self.temperature, LearnedTemperature) else self.temperature}
 
     def last_similarity(self) -> dict[str, float]:
         """Positive, hard and easy cosines, gap and accuracy within the last batch; see :func:`batch_similarity`.
@@ -201,7 +215,7 @@ class HardnessWeightedLoss(JudgedStep):
                 query_AD.detach(), target_CD.detach(), offset=offset, query_ids=query_ids, target_ids=target_ids
             ),
             distributed=True,
-            temperature=self._tau,
+            temperature=self._scalars["tau"],
             alpha=self.alpha,
             weighting=self.weighting,
             positive_margin=self.positive_margin,
@@ -227,7 +241,7 @@ class HardnessWeightedLoss(JudgedStep):
             query_BD,
             target_MD,
             self._teacher_scores(query_ids, target_ids, slice(offset, offset + len(query_BD))),
-            temperature=self._tau,
+            temperature=self._scalars["tau"],
             teacher_temperature=self.distill_temperature,
             offset=offset,
             num_pairs=None if query_ids is None else len(query_ids),
@@ -243,7 +257,7 @@ class HardnessWeightedLoss(JudgedStep):
         return hardness_weighted_loss(
             query_BD,
             target_MD,
-            temperature=self._tau,
+            temperature=self._scalars["tau"],
             alpha=self.alpha,
             weighting=self.weighting,
             positive_margin=self.positive_margin,
@@ -316,9 +330,8 @@ class HardnessWeightedLoss(JudgedStep):
         )
 
 
-def _pass_on(value: Tensor, slope: Tensor, grad: Tensor) -> None:
-    """Backward of what GradCache has taken the loss's slope by, scaled by the loss's own gradient."""
-    value.backward(slope * grad)
+def _leaf(value: float | Tensor) -> float | Tensor:
+    return value.detach().requires_grad_() if isinstance(value, Tensor) else value
 
 
 def _unit(embedding_BD: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.masks import known_positives
@@ -62,16 +62,20 @@ class SigmoidLoss(HardnessWeightedLoss):
         super().__init__(*args, alpha=0.0, impl="reference", **options)
         self.bias = bias
 
+    def _read_scalars(self) -> dict[str, float | Tensor]:
+        network: Any = self._network()
+        if isinstance(getattr(network, "logit_bias", None), torch.nn.Parameter):
+            return {"scale": network.logit_scale.exp(), "bias": network.logit_bias.clone()}
+        return {"scale": 1 / float(super()._read_scalars()["tau"]), "bias": self.bias}
+
     def _whole_loss(
         self, query_BD: Tensor, target_MD: Tensor, query_ids: Tensor | None, target_ids: Tensor | None, *, impl: str
     ) -> Tensor:
-        network = self._network()
-        own = isinstance(getattr(network, "logit_bias", None), nn.Parameter)
         return sigmoid_loss(
             query_BD,
             target_MD,
-            scale=network.logit_scale.exp() if own else 1 / self._tau,  # type: ignore[union-attr,operator]
-            bias=network.logit_bias if own else self.bias,  # type: ignore[union-attr,arg-type]
+            scale=self._scalars["scale"],
+            bias=self._scalars["bias"],
             query_ids=query_ids,
             target_ids=target_ids,
             shared_ids=self.shared_ids,
