@@ -29,7 +29,7 @@ NANO_RECIPE = TrainConfig(
     },
     loss=LossConfig(temperature=0.05),
     epochs=2,
-    learning_rate=5e-5,
+    learning_rate=1e-4,
     projector_learning_rate=1.5e-3,
     warmup=0.05,
     precision="auto",
