@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-quickstart: $(STAMP) ## sample data, two models, evaluation and a report in runs/quickstart
+quickstart: $(STAMP) ## sample data, three models, evaluation and a report in runs/quickstart
 	$(BIN)/llave quickstart
 
 lint: $(STAMP) ## ruff and mypy --strict

@@ -16,18 +16,18 @@ Found = dict[str, Any]
 
 
 def means_table(found: Found, columns: Sequence[str]) -> str:
-    """A row for each variant, a pair of columns for each mean or data set: its score, and its difference."""
-    shown = [_title(column) for column in columns]
-    heads = ["variant", *(part for title in shown for part in (title, "difference")), "overlap", "seeds"]
+    """A row for each variant, a column for each mean or data set: its score and, in brackets, the difference."""
+    heads = ["variant", *map(_title, columns), "overlap", "seeds"]
     lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
     for name, variant in found["variants"].items():
         cells = [f"**{name}**" if name == found["baseline"] else name]
         for column in columns:
-            scores = _scores(variant, column)
-            cells += [percent(mean_ci95(list(scores.values()))), _compared(found, name, column)]
+            gained = _compared(found, name, column)
+            score = percent(mean_ci95(list(_scores(variant, column).values())))
+            cells.append(f"{score} ({gained})" if gained else score)
         overlaps = [value for run in variant["runs"] for value in run["overlaps"].values()]
         lines.append(_row([*cells, f"{sum(overlaps) / len(overlaps):.2f}", str(len(variant["runs"]))]))
-    return "\n".join([*lines, "", note(found)])
+    return "\n".join([*lines, "", f"In brackets: differences to {found['baseline']}. {note(found)}"])
 
 
 def models_table(found: Found, titles: Mapping[str, str], groups: Sequence[str]) -> str:
@@ -82,11 +82,14 @@ def note(found: Found) -> str:
     seeds = sorted({run["seed"] for variant in found["variants"].values() for run in variant["runs"]})
     over = f"mean ± half of the 95% interval (Student's t) over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]})"
     tested = f"; p of an exact sign-flip test, at least {smallest_p(len(seeds)):.3f} by construction"
-    return (
-        f"P@1 %, {over if len(seeds) > 1 else f'one seed ({seeds[0]}), so no interval'}; "
-        f"{len(found['queries'])} data sets, {sum(found['queries'].values()):,} queries. Differences to "
-        f"{found['baseline']}, paired by seed{tested if len(seeds) > 1 else ''}. {found['machine']}, commit {found['code']['commit'][:7]}: `{found['command']}`"
-    )
+    several = len(seeds) > 1
+    parts = [
+        f"P@1 %, {over if several else f'one seed ({seeds[0]}), so no interval'}",
+        f"; {len(found['queries'])} data sets, {sum(found['queries'].values()):,} queries. ",
+        f"Differences to {found['baseline']}, paired by seed{tested if several else ''}. ",
+        f"{found['machine']}, commit {found['code']['commit'][:7]}: `{found['command']}`",
+    ]
+    return "".join(parts)
 
 
 def percent(estimate: Estimate, *, sign: bool = False) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ablation_page import means_table
 from benchmarks.hostile.table import hostile_sheet, load_sheet
 from benchmarks.index import index_sheet
 from benchmarks.large_batch import large_batch_sheet
@@ -44,9 +45,13 @@ class Place:
     render: Callable[[dict[str, Any]], str]
 
 
+CHOICE = ("overall", "ood", "without composed", "without hard-negative columns", "composed_ood", "grounding_ood")
+"""What docs/hardness.md shows of a choice."""
 PLACES = (
     Place("README.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
     Place("docs/data.md", "icons", "sample_icons.json", icons_markdown),
+    Place("docs/hardness.md", "candidates", "hardness_candidates.json", lambda found: means_table(found, CHOICE)),
+    Place("docs/hardness.md", "finalists", "hardness_finalists.json", lambda found: means_table(found, CHOICE)),
     Place("docs/loss.md", "sizes", "loss_cpu.json", sizes_table),
     Place("docs/loss.md", "dims", "loss_cpu.json", dims_table),
     Place("docs/loss.md", "gpu", "gpu.json", gpu_table),

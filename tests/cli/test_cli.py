@@ -326,11 +326,12 @@ def test_quickstart_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureF
     run = tmp_path / "run"
     results = json.loads((run / "results.json").read_text())
     assert results["seeds"] == [0]
-    assert set(results["models"]) == {"infonce", "hardness"}
+    assert list(results["models"]) == ["infonce", "hardness", "own_negatives"]
+    assert [each["model"] for each in results["paired"]] == ["hardness", "own_negatives"]
     about = results["models"]["hardness"]
     assert (about["alpha"], about["temperature"]) == (9.0, 0.05)
     assert {"p_at_1", "queries", "ci95", "positive", "hard", "easy"} <= set(about["datasets"]["t2i_ood"])
-    for name in ("infonce", "hardness"):
+    for name in results["models"]:
         assert (run / "models" / name / "model.safetensors").is_file()
         assert not (run / "models" / name / "checkpoints").exists()
     weights = run / "models" / "hardness" / "model.safetensors"

@@ -44,12 +44,13 @@ class QuickstartConfig:
 
     Args:
         out: run directory.
-        seeds: how many pairs of models to train; two or more give intervals and a paired test.
+        seeds: how many models of each loss to train; two or more give intervals and a paired test.
         first_seed: the seeds are this one and those that follow.
         data_seed: seed of the sample data set.
         scale: share of the sample's concepts and scenes: 0.1 is a first look in two minutes, with scores of its own.
-        alpha: hardness of the hardness-weighted model; the other model's is 0.
-        temperature: tau of both models.
+        alpha: hardness of the hardness-weighted model; InfoNCE's is 0, and that of the third 5, on a row's own hard
+            negatives alone.
+        temperature: tau of all models.
         batch_size: pairs per step.
         epochs: passes over the training data.
         max_steps: stop each training after so many steps; -1 is no limit.
@@ -75,8 +76,8 @@ def run(argv: list[str]) -> int:
         QuickstartConfig,
         argv,
         command="quickstart",
-        description="Sample data → InfoNCE and hardness-weighted training → evaluation → report → index. "
-        "Minutes on two CPU cores; the second run skips what is done.",
+        description="Sample data → training with InfoNCE, with LLaVE's loss, and with its weights on a row's own hard "
+        "negatives alone → evaluation → report → index. Minutes on two CPU cores; the second run skips what is done.",
     )
     if not 0.05 <= config.scale <= 1:
         raise UserError(f"scale: from 0.05 to 1, not {config.scale}")
@@ -92,8 +93,12 @@ def run(argv: list[str]) -> int:
         max_steps=config.max_steps,
     )
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    infonce = dataclasses.replace(recipe, loss=dataclasses.replace(recipe.loss, alpha=0.0))
-    recipes = {"infonce": infonce, "hardness": recipe}
+    losses = {
+        "infonce": dataclasses.replace(recipe.loss, alpha=0.0),
+        "hardness": recipe.loss,
+        "own_negatives": dataclasses.replace(recipe.loss, weighting="hard_negatives", alpha=5.0),
+    }
+    recipes = {name: dataclasses.replace(recipe, loss=loss) for name, loss in losses.items()}
     quickstart(
         recipes, config.out, seeds=list(seeds), data_seed=config.data_seed, scale=config.scale, limit=config.limit
     )
