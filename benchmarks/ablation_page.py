@@ -10,9 +10,10 @@ from llave.evaluation.statistics import Estimate, mean_ci95, paired_permutation_
 from llave.report.plots import MODEL_COLOURS, style
 from llave.report.titles import group_title
 
-__all__ = ["datasets_table", "draw_differences", "means_table", "models_table"]
+__all__ = ["answer", "datasets_table", "draw_differences", "means_table", "models_table"]
 
 Found = dict[str, Any]
+GROUPS = {"overall": "over all data sets", "ood": "out of distribution"}
 
 
 def means_table(found: Found, columns: Sequence[str]) -> str:
@@ -49,6 +50,33 @@ def _by_row(found: Found, titles: Mapping[str, str], keys: Sequence[str], title:
         p = [_p(found, name, key) for name in others]
         lines.append(_row([title(key), *scores, *(_compared(found, name, key) for name in others), "; ".join(p)]))
     return "\n".join([*lines, "", note(found)])
+
+
+def answer(found: Found, titles: Mapping[str, str]) -> str:
+    """What each variant is worth against the baseline, in words made of the numbers."""
+    lines = []
+    for name in titles:
+        if name == found["baseline"]:
+            continue
+        groups = ", ".join(f"{_gain(found, name, group)} points {where}" for group, where in GROUPS.items())
+        better, worse = (_beyond_chance(found, name, sign) or "nothing" for sign in (1, -1))
+        whom = titles[found["baseline"]]
+        lines.append(
+            f"- **{titles[name]}: {groups}** against {whom}. Better beyond its interval: {better}; worse: {worse}."
+        )
+    return "\n".join(lines)
+
+
+def _gain(found: Found, variant: str, key: str) -> str:
+    return percent(mean_ci95(_paired(found, variant, key)), sign=True)
+
+
+def _beyond_chance(found: Found, variant: str, sign: int) -> str:
+    """Data sets whose interval lies on one side of zero, the farthest first."""
+    estimates = {name: mean_ci95(_paired(found, variant, name)) for name in found["queries"]}
+    chosen = [name for name, one in estimates.items() if sign * one.mean > (one.half_width or 0)]
+    chosen.sort(key=lambda name: -sign * estimates[name].mean)
+    return ", ".join(f"`{name}` {percent(estimates[name], sign=True)}" for name in chosen)
 
 
 def draw_differences(found: Found, titles: Mapping[str, str], path: Path) -> None:

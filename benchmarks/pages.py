@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ablation_page import means_table
+from benchmarks.ablation_page import answer, datasets_table, draw_differences, means_table, models_table
 from benchmarks.hostile.table import hostile_sheet, load_sheet
 from benchmarks.index import index_sheet
 from benchmarks.large_batch import large_batch_sheet
@@ -47,9 +47,16 @@ class Place:
 
 CHOICE = ("overall", "ood", "without composed", "without hard-negative columns", "composed_ood", "grounding_ood")
 """What docs/hardness.md shows of a choice."""
+CONFIRMED = {"infonce": "InfoNCE", "llave": "LLaVE (α=9)", "own negatives weighed": "own negatives (α=5)"}
+GROUPS = ("classification", "vqa", "retrieval", "grounding", "ind", "ood", "overall")
 PLACES = (
     Place("README.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
     Place("docs/data.md", "icons", "sample_icons.json", icons_markdown),
+    Place("README.md", "confirmed", "hardness_confirmed.json", lambda found: models_table(found, CONFIRMED, GROUPS)),
+    Place("README.md", "answer", "hardness_confirmed.json", lambda found: answer(found, CONFIRMED)),
+    Place("docs/hardness.md", "answer", "hardness_confirmed.json", lambda found: answer(found, CONFIRMED)),
+    Place("docs/hardness.md", "confirmed", "hardness_confirmed.json", lambda found: means_table(found, CHOICE)),
+    Place("docs/hardness.md", "datasets", "hardness_confirmed.json", lambda found: datasets_table(found, CONFIRMED)),
     Place("docs/hardness.md", "candidates", "hardness_candidates.json", lambda found: means_table(found, CHOICE)),
     Place("docs/hardness.md", "finalists", "hardness_finalists.json", lambda found: means_table(found, CHOICE)),
     Place("docs/loss.md", "sizes", "loss_cpu.json", sizes_table),
@@ -71,6 +78,7 @@ def main() -> None:
     for place in PLACES:
         rewrite(ROOT / place.page, place.name, place.render(content(place.source)))
     draw(content("loss_cpu.json"), ROOT / "docs/loss")
+    draw_differences(content("hardness_confirmed.json"), CONFIRMED, ROOT / "docs/hardness")
     presets = preset_markdown([get_preset(name) for name in preset_names()])
     rewrite(ROOT / "docs/evaluation.md", "presets", presets)
 

@@ -89,7 +89,10 @@ def test_the_controls_of_alpha() -> None:
     assert changes["both"]["loss.positive_margin"] == pytest.approx(margin, rel=1e-8)
 
 
-@pytest.mark.parametrize("name", ["candidates", "controls", "losses"])
+@pytest.mark.parametrize(
+    "name",
+    ["candidates", "candidates_taught", "confirmed", "controls", "finalists", "hardness", "hardness_rates", "losses"],
+)
 def test_every_variant_is_read(name: str) -> None:
     folder = Path(__file__).parents[2] / "recipes"
     grid = read_grid(str(folder / f"ablations/{name}.yaml"))
