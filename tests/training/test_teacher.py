@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from llave import load_model
 from llave.data.cache import cache_directory
+from llave.data.clusters import require_partitioner
 from llave.errors import UserError
 from llave.training.clusters import run_clusters
 from llave.training.config import ClusterConfig, DataSetConfig, DistillConfig, LossConfig, TrainConfig
@@ -118,7 +119,7 @@ def test_the_first_process_tells_the_others_its_clusters() -> None:
     assert in_processes(_clusters, [2, 0, 1]) == [[2, 0, 1], [2, 0, 1]]
 
 
-def test_what_clusters_do_not_go_with(tmp_path: Path) -> None:
+def test_what_clusters_do_not_go_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_folder(tmp_path / "data")
     recipe = config(data, tmp_path / "run")
     clusters = ClusterConfig(teacher="./none", size=3)
@@ -126,5 +127,9 @@ def test_what_clusters_do_not_go_with(tmp_path: Path) -> None:
         replace(recipe, clusters=clusters, batches="mixed")
     with pytest.raises(UserError, match=r"clusters\.size must be at least 2, got 1"):
         ClusterConfig(teacher="nano", size=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(UserError, match=r"clusters needs pymetis: pip install 'llave\[clusters\]'"):
+            require_partitioner()
     with pytest.raises(UserError, match=r"clusters\.size 3 does not divide the 8 pairs of a global batch"):
         train(replace(recipe, clusters=clusters))

@@ -5,18 +5,30 @@ are passed over; the ``neighbours`` next make edges of a graph, which METIS cuts
 as few edges between them as it can.
 """
 
+import importlib.util
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from llave.errors import UserError
 
-__all__ = ["clustered_order", "hard_neighbours"]
+__all__ = ["clustered_order", "hard_neighbours", "require_partitioner"]
 
 BLOCK = 1024
 """Queries ranked at a time: a block of scores takes 4 bytes for each target."""
 TAKEN_OUT = -2.0
 """Below every cosine."""
+
+
+def require_partitioner() -> None:
+    """Tell, before a teacher has read all rows, that they cannot be clustered.
+
+    Raises:
+        UserError: pymetis is not installed.
+    """
+    if importlib.util.find_spec("pymetis") is None:
+        raise UserError("clusters needs pymetis: pip install 'llave[clusters]'")
 
 
 def hard_neighbours(
@@ -63,12 +75,10 @@ def clustered_order(neighbour_NK: NDArray[np.int32], size: int) -> NDArray[np.in
         neighbour_NK: of each row; -1 is none. A pair that chose each other counts twice.
 
     Raises:
-        UserError: pymetis is not installed.
+        ImportError: :func:`require_partitioner` tells before.
     """
-    try:
-        import pymetis
-    except ImportError:
-        raise UserError("batches: clustered needs pymetis: pip install 'llave[clusters]'") from None
+    import pymetis
+
     number = len(neighbour_NK)
     parts = number // size
     if parts < 2:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import distributed
 
-from llave.data.clusters import clustered_order, hard_neighbours
+from llave.data.clusters import clustered_order, hard_neighbours, require_partitioner
 from llave.data.train_table import TrainTable
 from llave.files import whole_file
 from llave.training.config import ClusterConfig, DataSetConfig, TrainConfig
@@ -33,6 +33,7 @@ def run_clusters(
     Raises:
         UserError: a teacher that cannot be opened, or pymetis that is not installed.
     """
+    require_partitioner()
     together = distributed.is_available() and distributed.is_initialized()
     found: list[Orders | None] = [None]
     if not together or distributed.get_rank() == 0:
