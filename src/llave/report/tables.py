@@ -65,27 +65,32 @@ def difference_table(differences: Sequence[Difference], title: str) -> Table:
 
 
 def comparison_table(results: Mapping[str, Any]) -> Table:
-    """Models side by side per group, from the results of ``aggregate``: mean ± 95% half width in percent."""
+    """Models side by side per group, from the results of ``aggregate``: mean ± 95% half width in percent, and below it
+    the difference to the first model with its p."""
     count = len(results["seeds"])
-    table = Table(title=f"{results['benchmark']}: P@1 %", caption=f"mean ± 95% over {count} seed{'s' * (count != 1)}")
+    paired = {each["model"]: each["groups"] for each in results["paired"]}
+    said = f"mean ± 95% over {count} seed{'s' * (count != 1)}"
+    if paired:
+        said += f"; second line: difference to {results['paired'][0]['baseline']}, with p over seeds"
+    table = Table(title=f"{results['benchmark']}: P@1 %", caption=said)
     table.add_column("group")
     table.add_column("queries", justify="right")
     for name in results["models"]:
         table.add_column(name, justify="right")
-    for paired in results["paired"]:
-        title = "difference" if len(results["paired"]) == 1 else f"{paired['model']}, difference"
-        table.add_column(title, justify="right")
-        table.add_column("p", justify="right")
     first = next(iter(results["models"].values()))
     for group, about in first["meta"].items():
-        cells = [group_title(group), f"{about['queries']:,}"]
-        cells += [_estimate(model["meta"][group]) for model in results["models"].values()]
-        for paired in results["paired"]:
-            difference = paired["groups"][group]
-            cells.append(f"{100 * difference['difference']:+.1f}")
-            cells.append("-" if difference["p"] is None else f"{difference['p']:.3f}")
-        table.add_row(*cells)
+        cells = [_estimate(model["meta"][group]) for model in results["models"].values()]
+        below = [_difference(paired[name][group]) if name in paired else "" for name in results["models"]]
+        lines = zip(cells, below, strict=True)
+        shown = (f"{cell}\n{line}" if line else cell for cell, line in lines)
+        table.add_row(group_title(group), f"{about['queries']:,}", *shown, end_section=bool(paired))
     return table
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    """In points, with p where there is one."""
+    points = f"{100 * found['difference']:+.1f}"
+    return points if found["p"] is None else f"{points}, {found['p']:.3f}"
 
 
 def _estimate(group: Mapping[str, Any]) -> str:
