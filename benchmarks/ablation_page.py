@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from llave.evaluation.statistics import Estimate, mean_ci95, paired_permutation_test, smallest_p
-from llave.report.plots import MODEL_COLOURS, style
+from llave.ablation.report import percent
+from llave.evaluation.statistics import mean_ci95, paired_permutation_test, smallest_p
+from llave.report.plots import forest, style
 from llave.report.titles import group_title
 
 __all__ = ["answer", "datasets_table", "draw_differences", "means_table", "models_table"]
@@ -82,27 +81,14 @@ def _beyond_chance(found: Found, variant: str, sign: int) -> str:
 def draw_differences(found: Found, titles: Mapping[str, str], path: Path) -> None:
     """What each variant gains on the baseline, data set by data set, as ``path``.png."""
     names = list(found["queries"])
-    others = [name for name in titles if name != found["baseline"]]
+    series = {
+        title: [mean_ci95(_paired(found, variant, name)) for name in names]
+        for variant, title in titles.items()
+        if variant != found["baseline"]
+    }
     with style():
-        figure = Figure(figsize=(7.6, 1.2 + 0.36 * len(names)), layout="constrained")
-        axes = figure.subplots()
-        for number, (colour, variant) in enumerate(zip(MODEL_COLOURS[1:], others, strict=False)):
-            found_of = [mean_ci95(_paired(found, variant, name)) for name in names]
-            axes.errorbar(
-                [100 * estimate.mean for estimate in found_of],
-                [place + 0.2 * (number - (len(others) - 1) / 2) for place in range(len(names))],
-                xerr=[100 * (estimate.half_width or 0.0) for estimate in found_of],
-                fmt="o",
-                capsize=3,
-                color=colour,
-                label=titles[variant],
-            )
-        axes.axvline(0, color="#8c8c8c", linewidth=0.8)
-        axes.set_yticks(range(len(names)), names)
-        axes.invert_yaxis()
-        axes.set_xlabel(f"P@1 points above {titles[found['baseline']]}, 95% interval over seeds")
-        axes.legend(frameon=False)
-        figure.savefig(path.with_suffix(".png"), dpi=110)
+        xlabel = f"P@1 points above {titles[found['baseline']]}, 95% interval over seeds"
+        forest(names, series, xlabel=xlabel).savefig(path.with_suffix(".png"), dpi=110)
 
 
 def note(found: Found) -> str:
@@ -118,12 +104,6 @@ def note(found: Found) -> str:
         f"{found['machine']}, commit {found['code']['commit'][:7]}: `{found['command']}`",
     ]
     return "".join(parts)
-
-
-def percent(estimate: Estimate, *, sign: bool = False) -> str:
-    """As points, with half of its interval."""
-    mean = f"{100 * estimate.mean:+.1f}" if sign else f"{100 * estimate.mean:.1f}"
-    return mean if estimate.half_width is None else f"{mean} ± {100 * estimate.half_width:.1f}"
 
 
 def _both(found: Found, variant: str, key: str) -> tuple[list[float], list[float]]:

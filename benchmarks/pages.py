@@ -49,8 +49,19 @@ CHOICE = ("overall", "ood", "without composed", "without hard-negative columns",
 """What docs/hardness.md shows of a choice."""
 CONFIRMED = {"infonce": "InfoNCE", "llave": "LLaVE (α=9)", "own negatives weighed": "own negatives (α=5)"}
 GROUPS = ("classification", "vqa", "retrieval", "grounding", "ind", "ood", "overall")
+
+
+def quickstart_time(found: dict[str, Any]) -> str:
+    """In a sentence."""
+    return (
+        f"The {found['models']} models, the sample and the index took {found['seconds'] / 60:.1f} minutes and "
+        f"{found['cpu_seconds'] / 60:.1f} of processor time ({found['machine']}; commit {found['commit']}), after the installation."
+    )
+
+
 PLACES = (
     Place("README.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
+    Place("README.md", "time", "quickstart_time.json", quickstart_time),
     Place("docs/data.md", "icons", "sample_icons.json", icons_markdown),
     Place("README.md", "confirmed", "hardness_confirmed.json", lambda found: models_table(found, CONFIRMED, GROUPS)),
     Place("README.md", "answer", "hardness_confirmed.json", lambda found: answer(found, CONFIRMED)),

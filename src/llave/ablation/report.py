@@ -16,9 +16,9 @@ from llave.ablation.run import Score
 from llave.errors import UserError
 from llave.evaluation.record import code, versions
 from llave.evaluation.statistics import Estimate, mean_ci95, paired_permutation_test
-from llave.report.plots import MODEL_COLOURS, save_figure, style
+from llave.report.plots import MODEL_COLOURS, forest, save_figure, style
 
-__all__ = ["Row", "markdown", "plot", "summarise", "table", "to_json"]
+__all__ = ["Row", "markdown", "percent", "plot", "summarise", "table", "to_json"]
 
 SPLITS = {"ind": "in distribution", "ood": "out of distribution", "overall": "overall"}
 
@@ -146,14 +146,15 @@ def _cells(grid: Grid, row: Row) -> list[str]:
     shown = _shown(grid, row)
     compared = row.variant != grid.baseline and bool(row.differences)
     return [
-        *(_percent(row.groups[name]) for name in shown),
-        *(_percent(row.differences[name], sign=True) if compared else "" for name in shown),
+        *(percent(row.groups[name]) for name in shown),
+        *(percent(row.differences[name], sign=True) if compared else "" for name in shown),
         f"{row.gap_hard:.3f}",
         str(len(row.seeds)),
     ]
 
 
-def _percent(estimate: Estimate, *, sign: bool = False) -> str:
+def percent(estimate: Estimate, *, sign: bool = False) -> str:
+    """As points, with half of its interval."""
     mean = f"{100 * estimate.mean:+.1f}" if sign else f"{100 * estimate.mean:.1f}"
     return mean if estimate.half_width is None else f"{mean} ± {100 * estimate.half_width:.1f}"
 
@@ -229,23 +230,12 @@ def _curve(grid: Grid, rows: Sequence[Row], axis: str) -> Figure:
 def _forest(grid: Grid, rows: Sequence[Row]) -> Figure:
     """Difference to the baseline per variant and split, with its interval."""
     others = [row for row in rows if row.variant != grid.baseline and row.differences]
-    figure = Figure(figsize=(7.2, 1.4 + 0.5 * max(len(others), 1)), layout="constrained")
-    axes = figure.subplots()
-    splits = [group for group in _shown(grid, rows[0]) if group != "overall"]
-    for number, (colour, group) in enumerate(zip(MODEL_COLOURS[1:], splits, strict=False)):
-        estimates = [row.differences[group] for row in others]
-        axes.errorbar(
-            [100 * estimate.mean for estimate in estimates],
-            [place + 0.18 * (number - (len(splits) - 1) / 2) for place in range(len(others))],
-            xerr=[100 * (estimate.half_width or 0.0) for estimate in estimates],
-            fmt="o",
-            capsize=3,
-            color=colour,
-            label=SPLITS.get(group, group),
-        )
-    axes.axvline(0, color="#8c8c8c", linewidth=0.8)
-    axes.set_yticks(range(len(others)), [row.variant for row in others])
-    axes.invert_yaxis()
-    axes.set_xlabel(f"P@1 points above {grid.baseline}, 95% interval over seeds")
-    axes.legend(frameon=False)
-    return figure
+    return forest(
+        [row.variant for row in others],
+        {
+            SPLITS.get(group, group): [row.differences[group] for row in others]
+            for group in _shown(grid, rows[0])
+            if group != "overall"
+        },
+        xlabel=f"P@1 points above {grid.baseline}, 95% interval over seeds",
+    )

@@ -19,7 +19,7 @@ __all__ = ["by_length", "create_minibatch", "like_lengths"]
 TEXT = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 CUTS = 8
 PIECE_COST = 128
-"""Tokens that one more pass costs: of 64 to 512 the best, with 64, for the nano model's captions on a CPU (-21 %)."""
+"""Tokens that one more pass costs: of 64 to 512 the best, with 64, for the nano model's captions on a CPU."""
 
 
 def by_length(

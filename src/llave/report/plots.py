@@ -9,10 +9,21 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from llave.evaluation.similarity_gap import Gap
+from llave.evaluation.statistics import Estimate
 from llave.files import whole_file
 from llave.report.titles import group_title
 
-__all__ = ["COLOURS", "INK", "cosine_limits", "cosine_title", "group_bars", "histograms", "save_figure", "style"]
+__all__ = [
+    "COLOURS",
+    "INK",
+    "cosine_limits",
+    "cosine_title",
+    "forest",
+    "group_bars",
+    "histograms",
+    "save_figure",
+    "style",
+]
 
 COLOURS = {"positive": "#0072b2", "hard": "#d55e00", "easy": "#8c8c8c"}
 """Okabe and Ito's blue and vermilion, and grey."""
@@ -41,6 +52,32 @@ def style() -> Any:
             "ytick.color": INK,
         }
     )
+
+
+def forest(rows: Sequence[str], series: Mapping[str, Sequence[Estimate]], *, xlabel: str) -> Figure:
+    """Differences as points with their intervals: a line for each row, a colour for each series.
+
+    Args:
+        series: fractions, of every row in turn.
+    """
+    figure = Figure(figsize=(7.4, 1.4 + 0.4 * max(len(rows), 1)), layout="constrained")
+    axes = figure.subplots()
+    for number, (colour, (name, estimates)) in enumerate(zip(MODEL_COLOURS[1:], series.items(), strict=False)):
+        axes.errorbar(
+            [100 * estimate.mean for estimate in estimates],
+            [place + 0.18 * (number - (len(series) - 1) / 2) for place in range(len(rows))],
+            xerr=[100 * (estimate.half_width or 0.0) for estimate in estimates],
+            fmt="o",
+            capsize=3,
+            color=colour,
+            label=name,
+        )
+    axes.axvline(0, color="#8c8c8c", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.invert_yaxis()
+    axes.set_xlabel(xlabel)
+    axes.legend(frameon=False)
+    return figure
 
 
 def cosine_title(kind: str) -> str:
