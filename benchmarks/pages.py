@@ -55,7 +55,8 @@ def quickstart_time(found: dict[str, Any]) -> str:
     """In a sentence."""
     return (
         f"The {found['models']} models, the sample and the index took {found['seconds'] / 60:.1f} minutes and "
-        f"{found['cpu_seconds'] / 60:.1f} of processor time ({found['machine']}; commit {found['commit']}), after the installation."
+        f"{found['cpu_seconds'] / 60:.1f} of processor time after the installation ({found['machine']}; "
+        f"commit {found['commit']})."
     )
 
 
