@@ -101,9 +101,16 @@ def note(found: Found) -> str:
         f"P@1 %, {over if several else f'one seed ({seeds[0]}), so no interval'}",
         f"; {len(found['queries'])} data sets, {sum(found['queries'].values()):,} queries. ",
         f"Differences to {found['baseline']}, paired by seed{tested if several else ''}. ",
-        f"{found['machine']}, commit {found['code']['commit'][:7]}: `{found['command']}`",
+        f"{found['machine']}, {_commits(found)}: `{found['command']}`",
     ]
     return "".join(parts)
+
+
+def _commits(found: Found) -> str:
+    """Those of the runs; older files know only that of their writing."""
+    runs = [run.get("commit") for variant in found["variants"].values() for run in variant["runs"]]
+    commits = sorted({commit[:7] for commit in runs if commit}) or [found["code"]["commit"][:7]]
+    return f"commit {', '.join(commits)}" if len(commits) == 1 else f"commits {', '.join(commits)}"
 
 
 def _both(found: Found, variant: str, key: str) -> tuple[list[float], list[float]]:

@@ -11,6 +11,7 @@ from llave.ablation.report import summarise
 from llave.ablation.run import Score
 from llave.cli.main import main
 from llave.errors import UserError
+from llave.evaluation.record import code
 from llave.evaluation.statistics import mean_ci95, paired_permutation_test
 from tests.shapes import make_folder
 
@@ -101,6 +102,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert [point["step"] for point in first["curve"]] == [1, 2]
     assert 0 <= first["curve"][0]["overall"] <= 1
     assert set(first["overlaps"]) == {"naming", "t2i"}
+    assert first["commit"] == code().get("commit", "")
     cells = sorted((tmp_path / "out" / "cells").glob("*.json"))
     assert len(cells) == 4
     assert not list((tmp_path / "out" / "models").iterdir())

@@ -49,6 +49,9 @@ def test_differences_are_paired_by_seed(found: dict[str, Any]) -> None:
     ]
     assert "3 seeds (0 to 2); 2 data sets, 30 queries" in by_variant[-1]
     assert by_variant[-1].endswith("a machine, commit 0123456: `llave ablate`")
+    for run, commit in zip(found["variants"]["plain"]["runs"], ("b" * 40, "a" * 40, "b" * 40), strict=True):
+        run["commit"] = commit
+    assert "a machine, commits aaaaaaa, bbbbbbb: " in means_table(found, ["a"]).splitlines()[-1]
 
 
 def test_a_gain_within_its_interval_is_no_gain(found: dict[str, Any]) -> None:

@@ -187,6 +187,7 @@ def to_json(grid: Grid, rows: Sequence[Row], scores: Sequence[Score]) -> dict[st
                         "datasets": score.datasets,
                         "overlaps": score.overlaps,
                         "curve": score.curve,
+                        "commit": score.commit,
                     }
                     for score in scores
                     if score.variant == row.variant

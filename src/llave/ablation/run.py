@@ -14,6 +14,7 @@ from torch import distributed
 from llave.ablation.grid import Grid, Variant
 from llave.errors import UserError
 from llave.evaluation.benchmarks import get_benchmark
+from llave.evaluation.record import code
 from llave.evaluation.runner import evaluate
 from llave.evaluation.similarity_gap import similarity_gap
 from llave.files import remove_leftovers, write_json
@@ -34,7 +35,7 @@ class Score:
 
     ``gap_hard`` is the mean over data sets of the positives' cosine less the hard negatives'; ``overlaps`` are the
     shared areas of their histograms. ``curve`` has the groups after each evaluation while it trained (a recipe's
-    ``evaluate``), with its ``step``.
+    ``evaluate``), with its ``step``. ``commit`` is that of llave which made it, empty outside of a checkout.
     """
 
     variant: str
@@ -46,6 +47,7 @@ class Score:
     changes: dict[str, Any]
     overlaps: dict[str, float] = dataclasses.field(default_factory=dict)
     curve: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    commit: str = ""
 
 
 def ablate(
@@ -80,6 +82,7 @@ def ablate(
     console = console or Console(stderr=True)
     quiet_libraries()
     number, parts = part
+    commit = code().get("commit", "")  # before the first run: what this process has imported
     configs = {variant.name: configure(variant) for variant in grid.variants}  # a typo ends it before the first run
     tasks = get_benchmark(benchmark)
     cells = [(seed, variant) for seed in seeds for variant in grid.variants]
@@ -115,6 +118,7 @@ def ablate(
                 dict(variant.changes),
                 {name: gap.overlap for name, gap in found.items() if gap.overlap is not None},
                 _curve(config.output, list(result.groups())),
+                commit,
             )
             write_json(path, {**dataclasses.asdict(score), "identity": identity}, indent=1)
             if not keep_models:
