@@ -206,7 +206,8 @@ class Index:
             exclude: ids that are no answer.
             exact: compare all items.
             mode: ``"vector"``, ``"words"`` (the model is not needed) or ``"hybrid"``; None is the index's own. Scores
-                by vector are cosines. What has no words (a picture, a vector, ``like``) is searched for by vector.
+                by vector are cosines. What has no words (a picture, a vector, ``like``) is searched for by vector, and
+                so is a text beside a picture or sound, unless you say otherwise.
             words: the text that is compared by its words; None is the query's own.
             rerank: a reranker (:class:`llave.rerank.reranker.Reranker`) for the best of them.
             top: as of the pipeline, and so are ``mmr`` and ``one_per``; None is the index's own.
@@ -221,6 +222,8 @@ class Index:
         if not asked.text.strip():
             if mode in ("words", "hybrid"):
                 raise UserError(f"mode {mode}: compares a text by its words, and there is none to search for")
+            pipeline = dataclasses.replace(pipeline, mode="vector")
+        elif mode is None and asked.item.modality != "text":  # words say how the picture is to change, and not its name
             pipeline = dataclasses.replace(pipeline, mode="vector")
         exclude = [*exclude, asked.itself] if asked.itself else exclude
         wanted = limit + offset

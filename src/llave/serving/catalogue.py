@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llave.search.fields import Field
     from llave.search.hits import Hit
     from llave.search.index import Index
+    from llave.search.pipeline import Mode
 
 __all__ = ["Catalogue", "item", "version_of"]
 
@@ -81,11 +82,12 @@ class Catalogue:
         """
         return await self._whole("map", _draw)
 
-    def mode(self, wanted: SearchRequest) -> str:
-        """How a query is compared: a text as was asked or as the index says, anything else by its vector."""
-        if not (wanted.text or "").strip():
-            return "vector"
-        return wanted.mode or self.watched.index.info.pipeline.mode
+    def mode(self, wanted: SearchRequest) -> "Mode":
+        """How a query is compared: as was asked; else a text alone as the index says, and all others by vector."""
+        if wanted.mode is not None:
+            return wanted.mode
+        alone = bool((wanted.text or "").strip()) and not wanted.has_media
+        return self.watched.index.info.pipeline.mode if alone else "vector"
 
     def search(self, index: "Index", wanted: SearchRequest, query_D: NDArray[np.float32] | None) -> dict[str, Any]:
         """The best items, or without a query those that pass the filter.
@@ -119,7 +121,7 @@ class Catalogue:
                     exclude=exclude,
                     limit=wanted.limit,
                     offset=wanted.offset,
-                    mode=wanted.mode,
+                    mode=self.mode(wanted),
                     mmr=wanted.mmr,
                     one_per=wanted.one_per,
                 )

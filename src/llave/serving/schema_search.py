@@ -108,10 +108,11 @@ class SearchRequest(Form):
     @property
     def has_query(self) -> bool:
         """Whether there is anything to compare with."""
-        return self.id is not None or self._has_media or bool((self.text or "").strip())
+        return self.id is not None or self.has_media or bool((self.text or "").strip())
 
     @property
-    def _has_media(self) -> bool:
+    def has_media(self) -> bool:
+        """Whether there is a picture or a sound."""
         return self.image is not None or self.audio is not None
 
     @property
@@ -124,11 +125,11 @@ class SearchRequest(Form):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         has_text = bool((self.text or "").strip())
-        if self.id is not None and (has_text or self._has_media):
+        if self.id is not None and (has_text or self.has_media):
             raise ValueError("a search has either an id, or a text and a picture or sound")
         if self.image is not None and self.audio is not None:
             raise ValueError("a search has either an image or an audio")
-        if self.weight is not None and not (has_text and self._has_media):
+        if self.weight is not None and not (has_text and self.has_media):
             raise ValueError("a weight is between a text and a picture or sound; give both, or leave it out")
         if self.mode in ("words", "hybrid") and not has_text:
             raise ValueError(f"mode {self.mode} compares a text by its words; give one")

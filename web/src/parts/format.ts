@@ -8,6 +8,21 @@ export const count = (n: number): string => whole.format(n);
 export const score = (cosine: number): string => cosine.toFixed(3).replace("-", "−");
 export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
 
+/** "vector 3.1 ms, rerank 40 ms" */
+export const stagesText = (stages: Record<string, number>): string =>
+  Object.entries(stages)
+    .map(([stage, ms]) => `${stage} ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`)
+    .join(", ");
+
+/** An item's way through the stages: "vector 5 (0.412) → words 1 (12.300) → hybrid 1". */
+export const wayText = ({ ranks, scores }: Item): string =>
+  Object.entries(ranks)
+    .map(([stage, place]) => {
+      const own = scores[stage];
+      return `${stage} ${count(place)}` + (own === undefined ? "" : ` (${score(own)})`);
+    })
+    .join(" → ");
+
 export const fileName = (path: string): string => path.split("/").at(-1) ?? path;
 
 /** Fields that name an item, as people's tables call them; an index appends "_" to names that are its own. */
