@@ -34,7 +34,9 @@ function named({ fields }: Item): string {
 }
 
 /** What an item is called: its text, else a field that names it, else its file. */
-export const titleOf = (item: Item): string => item.text.trim() || named(item) || fileName(item.path) || item.id;
+export const titleOf = (item: Item): string =>
+  // A page's text is what its picture shows.
+  (item.kind !== "page" && item.text.trim()) || named(item) || fileName(item.path) || item.id;
 
 /** The alternative text of its picture. */
 export const altOf = (item: Item): string => item.text.trim() || named(item) || item.path || item.kind;
