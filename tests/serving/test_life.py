@@ -22,7 +22,8 @@ from sentence_transformers import SentenceTransformer
 
 from llave import load_model
 from llave.cli.main import main
-from llave.cli.serve import ServeConfig, _models
+from llave.cli.serve import ServeConfig
+from llave.cli.serve_models import models
 from llave.errors import UserError
 from llave.serving.app import AppOptions, create_app
 from llave.serving.engine import Engine, trained_dimensions
@@ -228,8 +229,8 @@ def test_models_by_name(tmp_path: Path) -> None:
     (tmp_path / "a=b").mkdir()
     given = ["nano", "red=models/a", "org/model", str(tmp_path / "a=b")]
     names = [("first", "nano"), ("red", "models/a"), ("model", "org/model"), ("a=b", str(tmp_path / "a=b"))]
-    assert _models(ServeConfig(model=given, name="first")) == names
-    assert _models(ServeConfig(model="nano")) == [("nano", "nano")]
+    assert models(ServeConfig(model=given, name="first")) == names
+    assert models(ServeConfig(model="nano")) == [("nano", "nano")]
 
 
 def wait_for_process(url: str, process: subprocess.Popen[str]) -> None:

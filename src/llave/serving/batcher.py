@@ -4,6 +4,8 @@ There is no timer: a batch starts as soon as the model is free, with what is the
 while the model works the queue fills by itself. The next batch has the item whose turn it is, and beside it those
 nearest to its length, since a batch costs its items times its longest. Requests take turns by the tokens that they had
 (start-time fair queueing, Goyal et al. 1996), so that a short one does not wait for a long one to end.
+
+What an item is and what becomes of it is the model's matter: an input and its vector, or a pair and its score.
 """
 
 import asyncio
@@ -14,23 +16,26 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
-from llave.encode.forward import Outcome
 from llave.encode.item import Modality
-from llave.models.prompts import ModelInput
 from llave.serving.metrics import Metrics
 
 __all__ = ["BatchPlan", "Batcher", "Line", "Prepared", "choose"]
 
+Given = TypeVar("Given")
+"""What the model takes."""
+Found = TypeVar("Found")
+"""What it makes of that, or why it makes nothing."""
 log = logging.getLogger("llave.serving")
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Generic[Given]):
     """An item whose media are decoded.
 
     Args:
-        key: equal for items whose vectors are equal.
+        key: equal for items whose results are equal.
         modality: a batch holds one.
         tokens: estimated, at least 1.
         prompt: as ``SentenceTransformer.encode`` takes it; a batch has one. None is the model's default.
@@ -39,7 +44,7 @@ class Prepared:
 
     key: Hashable
     modality: Modality
-    model_input: ModelInput
+    model_input: Given
     tokens: int
     prompt: str | None = None
     num_bytes: int = 0
@@ -57,9 +62,9 @@ class Line:
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
-    item: Prepared
-    done: "asyncio.Future[Outcome | None]"
+class _Job(Generic[Given, Found]):
+    item: Prepared[Given]
+    done: "asyncio.Future[Found | None]"
     turn: int
     waiting: int = 0
     started: bool = False
@@ -85,7 +90,7 @@ class BatchPlan:
     padding_share: float = 0.1
 
 
-def choose(items: Sequence[Prepared], plan: BatchPlan) -> list[int]:
+def choose(items: Sequence[Prepared[Any]], plan: BatchPlan) -> list[int]:
     """The places of the next batch. The first item's turn it is, and it is always in it."""
     first = items[0]
     alike = [
@@ -110,28 +115,32 @@ def choose(items: Sequence[Prepared], plan: BatchPlan) -> list[int]:
     return batch
 
 
-class Batcher:
+class Batcher(Generic[Given, Found]):
     """The queue and its model thread.
 
     Args:
-        encode: modality, prompt and inputs to vectors, or why there is none; runs in the model's thread alone.
+        run: modality, prompt and inputs to results; runs in the model's thread alone.
         plan: bounds of a batch.
         thread: the model's thread.
+        unit: what follows the modality in the metrics: ``" pair"``.
     """
 
     def __init__(
         self,
-        encode: Callable[[Modality, str | None, list[ModelInput]], list[Outcome]],
+        run: Callable[[Modality, str | None, list[Given]], Sequence[Found]],
         plan: BatchPlan,
         thread: ThreadPoolExecutor,
         metrics: Metrics,
+        *,
+        unit: str = "",
     ) -> None:
-        self._encode = encode
+        self._model = run
         self._plan = plan
         self._thread = thread
         self._metrics = metrics
-        self._jobs: dict[Hashable, _Job] = {}
-        self._queue: dict[_Job, None] = {}
+        self.unit = unit
+        self._jobs: dict[Hashable, _Job[Given, Found]] = {}
+        self._queue: dict[_Job[Given, Found], None] = {}
         self._clock = 0
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -152,10 +161,10 @@ class Batcher:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def vectors(self, items: Sequence[Prepared], line: Line) -> list[Outcome | None]:
-        """A vector, a refusal, or None (the model failed) for each item; equal ones are encoded once.
+    async def results(self, items: Sequence[Prepared[Given]], line: Line) -> list[Found | None]:
+        """What the model makes of each item, or None where it failed; equal ones pass it once.
 
-        A caller that is cancelled leaves the queue, and what no one waits for is not encoded.
+        A caller that is cancelled leaves the queue, and what no one waits for does not reach the model.
         """
         jobs = [self._join(item, line) for item in items]
         try:
@@ -167,7 +176,7 @@ class Batcher:
             for job in jobs:
                 self._leave(job)
 
-    def _join(self, item: Prepared, line: Line) -> _Job:
+    def _join(self, item: Prepared[Given], line: Line) -> _Job[Given, Found]:
         turn = max(self._clock, line.end)
         line.end = turn + item.tokens
         job = self._jobs.get(item.key)
@@ -181,7 +190,7 @@ class Batcher:
         job.waiting += 1
         return job
 
-    def _leave(self, job: _Job) -> None:
+    def _leave(self, job: _Job[Given, Found]) -> None:
         job.waiting -= 1
         if job.waiting == 0 and not job.started:
             self._queue.pop(job, None)
@@ -199,18 +208,18 @@ class Batcher:
             inputs = [job.item.model_input for job in batch]
             start = time.monotonic()
             try:
-                found: Sequence[Outcome | None] = await loop.run_in_executor(
-                    self._thread, self._encode, modality, prompt, inputs
+                found: Sequence[Found | None] = await loop.run_in_executor(
+                    self._thread, self._model, modality, prompt, inputs
                 )
             except Exception:  # one batch's failure must not end the server
-                log.exception("a batch of %d %s items failed", len(batch), modality)
+                log.exception("a batch of %d failed: %s%s", len(batch), modality, self.unit)
                 found = [None] * len(batch)
-            self._metrics.batch(modality, len(batch), time.monotonic() - start)
-            for job, vector in zip(batch, found, strict=True):
+            self._metrics.batch(modality + self.unit, len(batch), time.monotonic() - start)
+            for job, result in zip(batch, found, strict=True):
                 self._jobs.pop(job.item.key, None)
-                job.done.set_result(vector)
+                job.done.set_result(result)
 
-    def _next(self) -> list[_Job]:
+    def _next(self) -> list[_Job[Given, Found]]:
         queue = sorted(self._queue, key=lambda job: job.turn)
         self._clock = max(self._clock, queue[0].turn)
         batch = [queue[place] for place in choose([job.item for job in queue], self._plan)]
