@@ -183,7 +183,8 @@ def yes_or_no(transformer: Transformer) -> LogitScore:
     Raises:
         UserError: a tokenizer in which one of them is not one token.
     """
-    ids = {word: transformer.tokenizer.encode(word, add_special_tokens=False) for word in ("yes", "no")}
+    tokenizer: Any = transformer.tokenizer
+    ids = {word: tokenizer.encode(word, add_special_tokens=False) for word in ("yes", "no")}
     if any(len(tokens) != 1 for tokens in ids.values()):
         raise UserError("'yes' and 'no' are no tokens of this model, so that it cannot be asked for a judgement")
     return LogitScore(true_token_id=ids["yes"][0], false_token_id=ids["no"][0])
