@@ -10,7 +10,7 @@ from llave.serving.rerank_engine import RerankEngine
 from tests.rerank.tiny_rerankers import qwen3_vl_reranker
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,-'"
-WORDS = "the a red fox umbrella rain in on of and is cat dog blue word photo".split()
+WORDS = ["the", "a", "red", "fox", "umbrella", "rain", "in", "on", "of", "and", "is", "cat", "dog", "blue", "word"]
 
 
 def bert_directory(directory: Path) -> Path:

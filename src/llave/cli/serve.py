@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ServeConfig", "run", "with_defaults"]
 
-DESCRIPTION = """Embeddings and search over HTTP: OpenAI's /v1/embeddings with pictures, videos and sounds, Cohere's
-/v2/embed, with --rerank also /v1/rerank and /v2/rerank, and with an index a search page. Only this machine can reach
-it unless --host says otherwise; addresses of pictures are not fetched unless --allow_remote_from names their host.
-Ctrl-C or SIGTERM ends it once all requests are answered.
+DESCRIPTION = """Embeddings, rerankers and search over HTTP: OpenAI's /v1/embeddings with pictures, videos and sounds,
+Cohere's /v2/embed, with --rerank /v1/rerank and /v2/rerank, and with an index a search page. Only this machine can
+reach it unless --host says otherwise; addresses of pictures are not fetched unless --allow_remote_from names their
+host. Ctrl-C or SIGTERM ends it once all requests have been answered.
 
 Try, after `llave quickstart`: llave serve, then
 curl http://127.0.0.1:8000/v1/embeddings -H 'content-type: application/json' -d '{"input": "a red umbrella"}'
