@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
+from llave.rerank.build import build_reranker
 from llave.rerank.reranker import Reranker
 from llave.serving.rerank_engine import RerankEngine
 from tests.rerank.tiny_rerankers import qwen3_vl_reranker
@@ -37,6 +38,11 @@ def bert_directory(directory: Path) -> Path:
 def bert(directory: Path) -> RerankEngine:
     """It, named "bert"."""
     return RerankEngine(Reranker.open(bert_directory(directory), device="cpu"), name="bert", aliases=["also/bert"])
+
+
+def judge() -> RerankEngine:
+    """The nano model's parts with an untrained head, named "judge"."""
+    return RerankEngine(Reranker(build_reranker("nano", device="cpu")), name="judge")
 
 
 def qwen(directory: Path) -> RerankEngine:

@@ -19,7 +19,7 @@ from llave.serving.limits import Limits
 from llave.serving.rerank_engine import RerankEngine
 from llave.serving.routes.rerank import ranking
 from llave.serving.schema_rerank import RerankRequest
-from tests.serving.rerankers import bert, qwen
+from tests.serving.rerankers import bert, judge, qwen
 from tests.serving.running import Running, encoded, running
 
 Picture = Callable[[int], Image.Image]
@@ -29,7 +29,7 @@ TEXTS = ["rain", "a red fox", "an umbrella in the rain", "photo.jpg", "https://e
 @pytest.fixture(scope="module")
 def server(nano_untouched: SentenceTransformer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folders = [tmp_path_factory.mktemp(name) for name in ("bert", "qwen")]
-    engines = [bert(folders[0]), Engine(nano_untouched, name="nano"), qwen(folders[1])]
+    engines = [bert(folders[0]), Engine(nano_untouched, name="nano"), qwen(folders[1]), judge()]
     with running(engines, AppOptions(limits=Limits(items=64))) as found:
         yield found
 
@@ -107,7 +107,8 @@ def test_forms_of_a_document(server: Running) -> None:
     assert len(nulls) >= 10
 
 
-def test_pictures_and_texts_in_any_mix(server: Running, picture: Picture) -> None:
+@pytest.mark.parametrize("name", ["qwen", "judge"])
+def test_pictures_and_texts_in_any_mix(server: Running, picture: Picture, name: str) -> None:
     """Jina's, vLLM's and Cohere's ways to send a picture, as documents and as a query."""
     images = [load_image(encoded(picture(number))) for number in range(3)]
     uris = [data_uri(image) for image in images]
@@ -122,10 +123,10 @@ def test_pictures_and_texts_in_any_mix(server: Running, picture: Picture) -> Non
     fused = {"image": images[2], "text": "in blue"}
     inputs = [images[0], "a red fox", images[1], fused, fused, images[0]]
     for query, loaded in (("a fox", "a fox"), ({"image": uris[1]}, images[1]), (documents[3], fused)):
-        wanted = [predicted(server, loaded, [one], "qwen")[0] for one in inputs]
-        answer = ask(server, query, documents, model="qwen")
+        wanted = [predicted(server, loaded, [one], name)[0] for one in inputs]
+        answer = ask(server, query, documents, model=name)
         close(scores(answer), wanted)
-        close(scores(ask(server, query, documents, "/v2/rerank", model="qwen")), wanted)
+        close(scores(ask(server, query, documents, "/v2/rerank", model=name)), wanted)
         repeated = {row["index"]: row["document"]["text"] for row in answer["results"]}
         assert repeated == {0: None, 1: "a red fox", 2: None, 3: "in blue", 4: "in blue", 5: None}
     assert len({round(value, 5) for value in wanted}) == 4
@@ -240,11 +241,12 @@ def test_names(server: Running) -> None:
         ("nano", "embed", 384),
         ("bert", "rerank", None),
         ("qwen", "rerank", None),
+        ("judge", "rerank", None),
     ]
     assert server.client.get("/v1/models/also/bert").json()["modalities"] == ["text"]
     assert server.client.get("/v1/models/nano").json()["id"] == "nano"
     for path, body, words in (
-        ("/v1/rerank", {"query": "a", "documents": ["b"], "model": "rerank-v3.5"}, "only 'bert', 'qwen'"),
+        ("/v1/rerank", {"query": "a", "documents": ["b"], "model": "rerank-v3.5"}, "only 'bert', 'qwen', 'judge'"),
         ("/v1/rerank", {"query": "a", "documents": ["b"], "model": "nano"}, "no reranker; ask /v1/embeddings"),
         ("/v1/embeddings", {"input": "a", "model": "bert"}, "a reranker; ask /v1/rerank"),
     ):

@@ -89,8 +89,8 @@ def test_langchain(server: Running, wanted: list[float]) -> None:
 
 
 def test_llamaindex(server: Running, wanted: list[float]) -> None:
-    """Jina's reranker, which asks ``/v1/rerank``. Its packages are not among ours: some thirty, aiohttp among them, with
-    which Ray starts another dashboard."""
+    """Jina's reranker, which asks ``/v1/rerank``. Its packages are not among ours: some thirty, with aiohttp, which has
+    Ray start another dashboard."""
     jina = pytest.importorskip("llama_index.postprocessor.jinaai_rerank")
     schema = pytest.importorskip("llama_index.core.schema")
     nodes = [schema.NodeWithScore(node=schema.TextNode(text=text)) for text in DOCUMENTS]
