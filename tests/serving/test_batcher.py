@@ -142,6 +142,29 @@ def test_requests_take_turns() -> None:
     run(work)
 
 
+def test_equal_requests_end_one_after_the_other() -> None:
+    """Not all of them at last: the first one's wait is its own work, not everybody's."""
+
+    async def work(batcher: Queue, slow: Slow) -> None:
+        busy = asyncio.create_task(batcher.results([item("busy")], Line()))
+        await started(slow, 1)
+        ended: list[str] = []
+
+        async def ask(name: str) -> None:
+            await batcher.results([item(f"{name}{number}", 50) for number in range(6)], Line())
+            ended.append(name)
+
+        asked = [asyncio.create_task(ask(name)) for name in "abc"]
+        await asyncio.sleep(0.02)
+        slow.go.set()
+        await asyncio.gather(busy, *asked)
+        order = [str(entry)[0] for batch in slow.batches[1:] for entry in batch]
+        assert order == [*"aaaaaabbbbbbcccccc"]
+        assert ended == ["a", "b", "c"]
+
+    run(work)
+
+
 def test_one_failed_batch_is_not_the_end() -> None:
     async def work(batcher: Queue, slow: Slow) -> None:
         slow.go.set()

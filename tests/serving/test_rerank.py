@@ -213,6 +213,8 @@ def test_scores_of_pairs(server: Running, picture: Picture) -> None:
     close(score(text_1="fox", text_2=["a dog", "rain"]), wanted)
     close(score(queries=["fox"], documents=["a dog", "rain"]), wanted)
     close(score(queries="fox", items="rain"), wanted[1:])
+    again = server.client.post("/v1/score", json={"text_1": "fox", "text_2": "rain"}).json()
+    close(again["data"][0]["score"], wanted[1])
     crossed = [predicted(server, "fox", ["rain"])[0], predicted(server, "dog", ["a cat"])[0]]
     close(score(data_1=["fox", "dog"], data_2=["rain", "a cat"]), crossed)
     image = picture(2)

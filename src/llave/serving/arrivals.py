@@ -155,8 +155,11 @@ def check(entry: Entry, modalities: Collection[str], most: int) -> None:
         raise bad_request("an item has more than one of a picture, a video and a sound; send two items", entry.place)
 
 
-def result_of(found: Result | Refused | None, metrics: Metrics, kind: str, place: str) -> Result:
+def result_of(found: Result | Refused | None, metrics: Metrics, kind: str, place: str, *, what: str = "item") -> Result:
     """What the model made of an item, counted.
+
+    Args:
+        what: it is called to the client.
 
     Raises:
         ApiError: 500, the model failed (None); 503, no memory; 400, it does not take the item.
@@ -168,8 +171,8 @@ def result_of(found: Result | Refused | None, metrics: Metrics, kind: str, place
     if not isinstance(found, Refused):
         return found
     if found.kind == "memory":
-        raise ApiError(503, "no memory for this item", param=place, code="out_of_memory", retry_after=1)
-    raise bad_request("the model does not take this item", place, "invalid_item")
+        raise ApiError(503, f"no memory for this {what}", param=place, code="out_of_memory", retry_after=1)
+    raise bad_request(f"the model does not take this {what}", place, "invalid_item")
 
 
 async def together(works: Sequence[Coroutine[Any, Any, None]]) -> None:

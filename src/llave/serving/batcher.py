@@ -2,8 +2,9 @@
 
 There is no timer: a batch starts as soon as the model is free, with what is there. A lone request never waits, and
 while the model works the queue fills by itself. The next batch has the item whose turn it is, and beside it those
-nearest to its length, since a batch costs its items times its longest. Requests take turns by the tokens that they had
-(start-time fair queueing, Goyal et al. 1996), so that a short one does not wait for a long one to end.
+nearest to its length, since a batch costs its items times its longest. Requests go on in the order in which they would
+end if each had its turn at every token (the clock is that of start-time fair queueing, Goyal et al. 1996): a short one
+does not wait for a long one to end, and those of equal length end one after the other, not all at last.
 
 What an item is and what becomes of it is the model's matter: an input and its vector, or a pair and its score.
 """
@@ -55,7 +56,7 @@ class Line:
     """The items of one request, in the order in which they queue.
 
     Args:
-        end: the turn of the last one, in tokens of the queue's clock.
+        end: where the last one ends, in tokens of the queue's clock.
     """
 
     end: int = 0
@@ -65,7 +66,10 @@ class Line:
 class _Job(Generic[Given, Found]):
     item: Prepared[Given]
     done: "asyncio.Future[Found | None]"
+    start: int
+    """On the queue's clock."""
     turn: int
+    """Where those end with which it came."""
     waiting: int = 0
     started: bool = False
     since: float = field(default_factory=time.monotonic)
@@ -166,7 +170,8 @@ class Batcher(Generic[Given, Found]):
 
         A caller that is cancelled leaves the queue, and what no one waits for does not reach the model.
         """
-        jobs = [self._join(item, line) for item in items]
+        turn = max(self._clock, line.end) + sum(item.tokens for item in items)
+        jobs = [self._join(item, line, turn) for item in items]
         try:
             pending = {job.done for job in jobs if not job.done.done()}
             if pending:
@@ -176,16 +181,16 @@ class Batcher(Generic[Given, Found]):
             for job in jobs:
                 self._leave(job)
 
-    def _join(self, item: Prepared[Given], line: Line) -> _Job[Given, Found]:
-        turn = max(self._clock, line.end)
-        line.end = turn + item.tokens
+    def _join(self, item: Prepared[Given], line: Line, turn: int) -> _Job[Given, Found]:
+        start = max(self._clock, line.end)
+        line.end = start + item.tokens
         job = self._jobs.get(item.key)
         if job is None:
-            job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future(), turn)
+            job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future(), start, turn)
             self._queue[job] = None
             self._work.set()
         else:
-            job.turn = min(job.turn, turn)
+            job.start, job.turn = min(job.start, start), min(job.turn, turn)
             self._metrics.deduplicated.inc()
         job.waiting += 1
         return job
@@ -221,7 +226,7 @@ class Batcher(Generic[Given, Found]):
 
     def _next(self) -> list[_Job[Given, Found]]:
         queue = sorted(self._queue, key=lambda job: job.turn)
-        self._clock = max(self._clock, queue[0].turn)
+        self._clock = max(self._clock, queue[0].start)
         batch = [queue[place] for place in choose([job.item for job in queue], self._plan)]
         now = time.monotonic()
         for job in batch:

@@ -129,6 +129,6 @@ class _Request:
     async def _scores(self, documents: Sequence[Entry], items: Sequence[Prepared[Pair]]) -> list[float]:
         found = await self._batcher.results(items, self._line)
         return [
-            result_of(outcome, self._metrics, f"{item.modality} pair", document.place)
+            result_of(outcome, self._metrics, f"{item.modality} pair", document.place, what="pair")
             for document, item, outcome in zip(documents, items, found, strict=True)
         ]

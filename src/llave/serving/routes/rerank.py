@@ -1,4 +1,4 @@
-"""``/v1/rerank``, ``/v2/rerank`` and ``/score``: documents ranked for a query, as Jina, vLLM and Cohere answer."""
+"""``/v1/rerank``, ``/v2/rerank`` and ``/v1/score``: documents ranked for a query, as Jina, vLLM and Cohere answer."""
 
 import math
 import time
@@ -131,6 +131,13 @@ async def cohere_rerank(request: Request) -> Response:
 @router.post(
     "/score",
     summary="Scores of pairs, as vLLM has them",
+    response_model=ScoreResponse,
+    responses=ERRORS,
+    openapi_extra=json_body(ScoreRequest),
+)
+@router.post(
+    "/v1/score",
+    summary="The same as /score",
     response_model=ScoreResponse,
     responses=ERRORS,
     openapi_extra=json_body(ScoreRequest),
