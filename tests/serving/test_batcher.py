@@ -75,11 +75,11 @@ class Slow:
         return [np.array([float(len(str(entry)))], np.float32) for entry in inputs]
 
 
-def run(work: Callable[[Queue, Slow], Coroutine[Any, Any, None]]) -> None:
+def run(work: Callable[[Queue, Slow], Coroutine[Any, Any, None]], plan: BatchPlan = PLAN) -> None:
     async def whole() -> None:
         slow = Slow()
         with ThreadPoolExecutor(1) as thread:
-            batcher = Batcher(slow, PLAN, thread, Metrics())
+            batcher = Batcher(slow, plan, thread, Metrics())
             async with batcher.running():
                 await asyncio.wait_for(work(batcher, slow), 20)
 
@@ -163,6 +163,26 @@ def test_equal_requests_end_one_after_the_other() -> None:
         assert ended == ["a", "b", "c"]
 
     run(work)
+
+
+def test_like_lengths_are_looked_for_among_the_next_requests() -> None:
+    """A batch of all requests' shortest items would leave every one of them waiting for the last batch."""
+
+    async def work(batcher: Queue, slow: Slow) -> None:
+        busy = asyncio.create_task(batcher.results([item("busy")], Line()))
+        await started(slow, 1)
+        names = "abcdefghijklmnop"
+        asked = [[item(f"{name}{place}", 10 + 3 * place) for place in range(20)] for name in names]
+        tasks = [asyncio.create_task(batcher.results(items, Line())) for items in asked]
+        await asyncio.sleep(0.02)
+        slow.go.set()
+        await asyncio.gather(busy, *tasks)
+        order = [str(entry) for batch in slow.batches[1:] for entry in batch]
+        last = [max(place for place, entry in enumerate(order) if entry[0] == name) for name in names]
+        assert sum(last) / len(last) < 0.75 * len(order)
+        assert max(last[:2]) < len(order) / 2
+
+    run(work, BatchPlan(tokens=2000, items={"text": 64}))
 
 
 def test_one_failed_batch_is_not_the_end() -> None:

@@ -28,6 +28,9 @@ Given = TypeVar("Given")
 """What the model takes."""
 Found = TypeVar("Found")
 """What it makes of that, or why it makes nothing."""
+LOOK_AHEAD = 64
+"""Items, at least, among which a batch finds like lengths: those of the next requests, each whole. Among all of a long
+queue every request would have an item in one of the last batches, and wait for it."""
 log = logging.getLogger("llave.serving")
 
 
@@ -70,6 +73,8 @@ class _Job(Generic[Given, Found]):
     """On the queue's clock."""
     turn: int
     """Where those end with which it came."""
+    line: Line
+    """Of its request; of the first one that asked for it."""
     waiting: int = 0
     started: bool = False
     since: float = field(default_factory=time.monotonic)
@@ -186,7 +191,7 @@ class Batcher(Generic[Given, Found]):
         line.end = start + item.tokens
         job = self._jobs.get(item.key)
         if job is None:
-            job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future(), start, turn)
+            job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future(), start, turn, line)
             self._queue[job] = None
             self._work.set()
         else:
@@ -227,10 +232,19 @@ class Batcher(Generic[Given, Found]):
     def _next(self) -> list[_Job[Given, Found]]:
         queue = sorted(self._queue, key=lambda job: job.turn)
         self._clock = max(self._clock, queue[0].start)
-        batch = [queue[place] for place in choose([job.item for job in queue], self._plan)]
+        near = _near(queue)
+        batch = [near[place] for place in choose([job.item for job in near], self._plan)]
         now = time.monotonic()
         for job in batch:
             del self._queue[job]
             job.started = True
             self._metrics.waited.observe(now - job.since)
         return batch
+
+
+def _near(queue: Sequence[_Job[Given, Found]]) -> list[_Job[Given, Found]]:
+    """The jobs that the next batch is chosen from; the first one's turn it is."""
+    first = queue[0].item
+    alike = [job for job in queue if (job.item.modality, job.item.prompt) == (first.modality, first.prompt)]
+    ends = (n for n in range(LOOK_AHEAD, len(alike)) if alike[n].line is not alike[n - 1].line)
+    return alike[: next(ends, len(alike))]
