@@ -20,7 +20,7 @@ from llave.training.trainer import TRAINED_FILE
 
 __all__ = ["RankTrainer", "rank_arguments"]
 
-HEAD = r"(^|\.)\d+\.linear\.(weight|bias)$"
+HEAD = r"(^|\.)(\d+\.linear|joint_head)\.(weight|bias)$"
 """Parameters of a new head, by their names in the model or in a loss around it."""
 
 
