@@ -12,6 +12,7 @@ than the same data in gradient steps.
 """
 
 import copy
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -142,7 +143,8 @@ class NanoPairModel(PreTrainedModel):
         """Unit vectors (U, D) of texts in the space of pictures: MiniLM's own mean, centred and whitened."""
         weight = mask_UT[..., None].float()
         mean_UD = (state_UTD.float() * weight).sum(1) / weight.sum(1)
-        return F.normalize((F.normalize(mean_UD, dim=1) - self.text_mean) @ self.text_map, dim=1)
+        with torch.autocast(self.device.type, enabled=False):
+            return F.normalize((F.normalize(mean_UD, dim=1) - self.text_mean.float()) @ self.text_map.float(), dim=1)
 
     def forward(
         self,
@@ -156,7 +158,7 @@ class NanoPairModel(PreTrainedModel):
         Args:
             input_ids: (B, T) of two halves, each beginning with ``start_token_id``, with a placeholder per picture.
             pixel_values: pictures (N, 3, H, W) in the order of their placeholders, or their features (N, 1, DEPTH_DIM)
-                where a cache computed them before.
+                where a cache computed them before, or their projections (N, 1, D), see :func:`fit_pictures`.
 
         Raises:
             ValueError: a sequence of other than two halves, or pictures for other than their placeholders.
@@ -175,7 +177,7 @@ class NanoPairModel(PreTrainedModel):
         picture_SD, shown_S = torch.zeros_like(vector_SD), torch.zeros_like(words_S)
         if pixel_values is not None:
             features = pixel_values if pixel_values.ndim == 3 else self.vision_features(pixel_values)
-            seen_ND = self._seen(features.flatten(1))
+            seen_ND = self.seen(features.flatten(1))
             owner_N = torch.tensor(owner, device=self.device)
             picture_SD = picture_SD.index_add(0, owner_N, seen_ND)
             shown_S = shown_S.index_fill(0, owner_N, True)
@@ -204,10 +206,13 @@ class NanoPairModel(PreTrainedModel):
                 halves.append(tuple(token for token in own if token != place))
         return halves, owner
 
-    def _seen(self, features_NZ: Tensor) -> Tensor:
-        """Unit vectors (N, D) of pictures where texts have theirs."""
-        scaled_NZ = in_scale(features_NZ.float(), self.depth_mean, self.depth_std)
-        return F.normalize(self.projector(scaled_NZ).float(), dim=1)
+    def seen(self, features_NZ: Tensor) -> Tensor:
+        """Unit vectors (N, D) of pictures where texts have theirs, of features or of what is projected already."""
+        if features_NZ.shape[1] == self.config.hidden_size:
+            return F.normalize(features_NZ.float(), dim=1)
+        scaled_NZ = in_scale(features_NZ.float(), self.depth_mean.float(), self.depth_std.float())
+        with torch.autocast(self.device.type, enabled=False):
+            return F.normalize(F.linear(scaled_NZ, self.projector.weight.float()), dim=1)
 
     def _together(
         self, state_UTD: Tensor, mask_UT: Tensor, place_S: Tensor, picture_SD: Tensor, shown_S: Tensor
@@ -232,29 +237,46 @@ class NanoPairModel(PreTrainedModel):
 
 
 @torch.no_grad()
-def fit_pictures(model: NanoPairModel, features_NZ: Tensor, text_ND: Tensor) -> None:
+def fit_pictures(model: NanoPairModel, features_NZ: Tensor, text_ND: Tensor, concepts: Sequence[Hashable]) -> Tensor:
     """Set the projector: ridge regression from pictures to the whitened vectors of their texts.
 
     Args:
         features_NZ: of pictures, from :meth:`NanoPairModel.vision_features`, flattened.
         text_ND: unit vectors of the texts that name them, MiniLM's mean of a picture's several.
+        concepts: pictures of equal ones show the same thing.
+
+    Returns:
+        Projections (N, D) of the same pictures by regressions on all others but those of their own concept, in closed
+        form: what a projector makes of a thing that it has not met. A correction that learned from the projections of
+        pictures that the projector knows would learn that there is nothing to correct.
     """
-    features_NZ = features_NZ.float()
-    model.depth_mean.copy_(features_NZ.mean(0))
-    model.depth_std.copy_(features_NZ.std(0) + MEAN_FLOOR)
-    scaled_NZ = in_scale(features_NZ, model.depth_mean, model.depth_std)
+    features_NZ, text_ND = features_NZ.float().cpu(), text_ND.float().cpu()
+    mean_Z, std_Z = features_NZ.mean(0), features_NZ.std(0) + MEAN_FLOOR
+    model.depth_mean.copy_(mean_Z)
+    model.depth_std.copy_(std_Z)
+    scaled_NZ = in_scale(features_NZ, mean_Z, std_Z)
     mean_D = text_ND.mean(0)
     _, deviation_D, direction_DD = torch.linalg.svd(text_ND - mean_D, full_matrices=False)
     kept = deviation_D > MEAN_FLOOR * deviation_D[0]
-    text_map = torch.zeros_like(model.text_map)
+    text_map = torch.zeros(model.text_map.shape)
     text_map[:, : int(kept.sum())] = direction_DD[kept].T / deviation_D[kept] ** WHITEN
     target_ND = (text_ND - mean_D) @ text_map
     kernel_NN = scaled_NZ @ scaled_NZ.T
-    kernel_NN.diagonal().add_(RIDGE)
-    weight_DZ = torch.linalg.solve(kernel_NN, target_ND).T @ scaled_NZ
+    ridge_NN = kernel_NN + RIDGE * torch.eye(len(kernel_NN))
+    weight_DZ = torch.linalg.solve(ridge_NN, target_ND).T @ scaled_NZ
     model.projector.weight.copy_(weight_DZ)
     model.text_mean.copy_(mean_D)
     model.text_map.copy_(text_map)
+    influence_NN = torch.linalg.solve(ridge_NN, kernel_NN)
+    residual_ND = target_ND - influence_NN @ target_ND
+    unmet_ND = torch.empty_like(target_ND)
+    rows: dict[Hashable, list[int]] = {}
+    for row, concept in enumerate(concepts):
+        rows.setdefault(concept, []).append(row)
+    for own in rows.values():  # y - (I - H)^-1 (y - Hy) over the concept's rows is the fit without them
+        left = torch.eye(len(own)) - influence_NN[own][:, own]
+        unmet_ND[own] = target_ND[own] - torch.linalg.solve(left, residual_ND[own])
+    return unmet_ND
 
 
 AutoConfig.register(NanoPairConfig.model_type, NanoPairConfig, exist_ok=True)

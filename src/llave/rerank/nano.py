@@ -20,7 +20,7 @@ from llave.errors import DataError, UserError
 from llave.models.families.nano import HALVES_TEMPLATE
 from llave.models.nano_build import build_nano
 from llave.models.nano_pair import NanoPairConfig, NanoPairModel, fit_pictures
-from llave.models.vision_reuse import FeatureCache
+from llave.models.vision_reuse import FeatureCache, picture_key
 from llave.progress import show_progress
 from llave.rerank.model import PairModel
 
@@ -78,12 +78,16 @@ def build_nano_reranker(
 
 def solve_projector(
     model: PairModel, tables: Mapping[str, TrainTable], *, cache: FeatureCache | None, seed: int, console: Console
-) -> int:
-    """Fit a nano reranker's projector to the rows that put a picture and a text together; how many pictures.
+) -> FeatureCache:
+    """Fit a nano reranker's projector to the rows that put a picture and a text together.
 
     Args:
         cache: of the pictures' features; None computes them.
         seed: of the pictures that are drawn where there are more than ``MOST_PICTURES``.
+
+    Returns:
+        What training should see of the pictures: projections that do not know them, see
+        :func:`llave.models.nano_pair.fit_pictures`; of a picture that was not fitted, its own projection.
 
     Raises:
         UserError: no such row.
@@ -93,7 +97,7 @@ def solve_projector(
     chosen = sorted(texts)
     if len(chosen) > MOST_PICTURES:
         chosen = sorted(random.Random(seed).sample(chosen, MOST_PICTURES))
-    features, kept = [], []
+    features, kept, keys = [], [], []
     with show_progress(console=console) as work, torch.inference_mode():
         work.stage("vision features", len(chosen), unit="pictures")
         for path in chosen:
@@ -102,17 +106,33 @@ def solve_projector(
                 picture = load_image(path)
             except DataError:  # training notes it when it meets it
                 continue
-            processor: Any = model[0].processor
-            one = network.vision_features(processor.pixels([picture])) if cache is None else cache.features([picture])
-            features.append(one.flatten(1).cpu())
+            features.append(features_of(model, cache, [picture]).flatten(1))
             kept.append(path)
+            keys.append(picture_key(picture))
     if not kept:
         raise UserError("a nano reranker needs rows that put a picture and a text together, and there are none")
     words = sorted({text for path in kept for text in texts[path]})
     vector = dict(zip(words, _vectors(model, words), strict=True))
     target_ND = torch.stack([torch.stack([vector[text] for text in sorted(texts[path])]).mean(0) for path in kept])
-    fit_pictures(network, torch.cat(features), target_ND)
-    return len(kept)
+    concepts = [min(texts[path]) for path in kept]  # pictures of one thing share its texts
+    unmet_ND = fit_pictures(network, torch.cat(features), target_ND, concepts)
+    console.print(f"the projector is solved from {len(kept):,} pictures and their texts", soft_wrap=True)
+
+    def projected(pictures: list[Any]) -> torch.Tensor:
+        found = features_of(model, cache, pictures).flatten(1).to(network.device)
+        return network.seen(found).cpu()[:, None]  # type: ignore[no-any-return]
+
+    return FeatureCache.of(projected, dict(zip(keys, unmet_ND[:, None], strict=True)))
+
+
+def features_of(model: PairModel, cache: FeatureCache | None, pictures: list[Any]) -> torch.Tensor:
+    """Features (N, 1, DEPTH_DIM) of pictures, from the cache or from the tower."""
+    if cache is not None:
+        return cache.features(pictures)
+    network: Any = model[0].model
+    processor: Any = model[0].processor
+    found: torch.Tensor = network.vision_features(processor.pixels(pictures).to(network.device))
+    return found.cpu()
 
 
 def _texts_of_pictures(tables: Mapping[str, TrainTable]) -> dict[Path, set[str]]:

@@ -18,7 +18,7 @@ COLUMNS = (
 
 
 def _rows(reranked: RerankResult) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, about in reranked.to_json()["datasets"].items():
         low, high = about["difference_ci95"]
         rows.append(

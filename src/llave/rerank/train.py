@@ -76,8 +76,11 @@ def train_reranker(config: RerankConfig, *, console: Console | None = None, titl
     network: Any = model  # what asks for a SentenceTransformer takes a CrossEncoder as well
     cache = use_feature_cache(network, config.feature_cache) if "vision_tower" in config.freeze else None
     if config.model == "nano":
-        pictures = solve_projector(model, tables, cache=cache, seed=config.seed, console=console)
-        console.print(f"{title}: the projector is solved from {pictures:,} pictures and their texts", soft_wrap=True)
+        unmet = solve_projector(model, tables, cache=cache, seed=config.seed, console=console)
+        if cache is not None:
+            cache.save()  # the longest part of a short run
+        processor: Any = model[0].processor
+        processor.feature_cache = unmet
     elif cache is not None:
         standardise_features(network, cache, pictures_of(list(tables.values())), config.seed, console=console)
     record = {**run_record(config.shared(), tables, skipped, network, {}), "config": _resolved(config)}
