@@ -169,10 +169,12 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
 
 def with_defaults(config: ServeConfig) -> ServeConfig:
     """The model, index and gallery that are meant where none is named."""
-    if config.model or (config.rerank and config.index is None):
-        return config
     from llave.search.index import Index
 
+    if config.index is not None and config.rerank is None:  # the index's own, so that its searches are as it says
+        config = dataclasses.replace(config, rerank=Index.open(config.index).info.pipeline.rerank or None)
+    if config.model or (config.rerank and config.index is None):
+        return config
     index = find_index(config.index)
     report = QUICKSTART / "report.html"
     own = index == QUICKSTART / "index" and report.is_file()

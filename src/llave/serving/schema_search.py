@@ -8,6 +8,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StrictBool,
     StrictStr,
     StringConstraints,
     Tag,
@@ -97,6 +98,10 @@ class SearchRequest(Form):
     """Also how the scores of all items that pass are spread."""
     mode: Literal["vector", "words", "hybrid"] | None = None
     """How a text is compared: by its vector, by its words, or by both; null is as the index says."""
+    rerank: StrictBool | Name | None = None
+    """Whether the best hits are reranked, or the name of the reranker that does it; null is as the index says."""
+    top: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = None
+    """Hits that are reranked; null is as the index says."""
     mmr: Annotated[float, Field(ge=0, le=1)] | None = None
     """How much a hit loses for being like those before it; null is as the index says."""
     one_per: Name | None = None
