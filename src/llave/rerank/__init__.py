@@ -1,0 +1,1 @@
+"""Rerankers: a query and a document read together, one score for the pair."""
