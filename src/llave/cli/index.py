@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llave.cli import index_sources, index_upgrade
+from llave.cli import index_late, index_sources, index_upgrade
 from llave.cli.defaults import INDEX, find_index
 from llave.cli.leftovers import CHUNKS, cut_lines, cut_sound_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
@@ -102,8 +102,9 @@ def run(argv: list[str]) -> int:
         description="Make a folder or table searchable, or bring its index up to date: only what is new or has "
         "changed is embedded, and what is gone is removed. Example: llave index runs/quickstart/models/hardness photos "
         "--index photos.index. Killed, the same command goes on. `llave index check photos.index` measures recall "
-        "and speed; `llave index sources`, `move`, `remove` and `upgrade` (each with --help) are about where its items "
-        "come from and which model embeds them. A model directory of such a name is written ./sources.",
+        "and speed; `llave index sources`, `move`, `remove`, `upgrade` and `late` (each with --help) are about where "
+        "its items come from, which model embeds them, and their token vectors. A model directory of such a name is "
+        "written ./sources.",
         positional=("model", "input"),
     )
     if (config.frames is not None and config.frames < 1) or config.seed < 0:
@@ -203,5 +204,6 @@ COMMANDS = {
     "move": index_sources.move,
     "remove": index_sources.remove,
     "upgrade": index_upgrade.upgrade,
+    "late": index_late.late,
 }
 """Words in the place of the model."""
