@@ -6,7 +6,7 @@ from typing import Any
 
 from llave.encode.forward import Refused
 from llave.encode.item import Item
-from llave.encode.late import LateEncoder, Tokens, maxsim_scores
+from llave.encode.late import LateEncoder, Tokens, TokensOutcome, maxsim_scores
 from llave.models.late import LateModel
 from llave.models.open import load_late
 
@@ -27,16 +27,20 @@ class LateStage:
         self._query = LateEncoder(self.model, "query", **options)
         self._document = LateEncoder(self.model, "document", factor=factor, **options)
 
+    def query(self, item: Item) -> TokensOutcome:
+        """Unit vectors (T, D) of a query's tokens, for :meth:`llave.rerank.late_store.LateStore.nearest`."""
+        return self._query([item])[0]
+
     def __call__(self, query: Item, documents: Sequence[Item]) -> list[float | Refused]:
         """A score, or why there is none, per document, in order; a query that has none is the reason of all."""
-        (asked,) = self._query([query])
+        asked = self.query(query)
         if isinstance(asked, Refused):
             return [asked] * len(documents)
         return self._scores(asked, self._document(documents))
 
     def of_stored(self, query: Item, documents: Sequence[Tokens | None]) -> list[float | Refused]:
         """The same of documents whose tokens are stored (:class:`llave.rerank.late_store.LateStore`); None has none."""
-        (asked,) = self._query([query])
+        asked = self.query(query)
         if isinstance(asked, Refused):
             return [asked] * len(documents)
         missing = Refused("file", "its tokens are not stored")
