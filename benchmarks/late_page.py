@@ -93,6 +93,6 @@ def pages_line(found: dict[str, Any]) -> str:
         for cell in found["pages"]
     )
     return (
-        f"To score {first['documents']} stored pages of 700 tokens for a query of {first['tokens']} takes {each}: random "
-        f"tokens of {first['dimensions']} numbers, {found['threads']} thread of the same machine."
+        f"To score {first['documents']} stored pages of 700 tokens for a query of {first['tokens']} takes {each}: "
+        f"random tokens of {first['dimensions']} numbers, {found['threads']} thread of the same machine."
     )
