@@ -14,6 +14,7 @@ from llave.errors import UserError
 from llave.models.late import LateModel, late_from
 from llave.models.model import EmbeddingModel
 from llave.models.open import save_model
+from tests.evaluation.test_beir import arguments
 from tests.shapes import make_folder
 
 
@@ -92,6 +93,16 @@ def test_a_broken_picture_costs_its_rows_a_candidate(model: LateModel, tmp_path:
     assert {error.file for error in result.errors} == {str(data / "images" / "red_circle.png")}
     assert result.tasks["t2i"].skipped == 1
     assert result.tasks["t2i"].reduced == 15
+
+
+def test_a_corpus_whose_documents_are_queries(model: LateModel, tmp_path: Path) -> None:
+    """The form of document retrieval (BEIR, ViDoRe): every query faces the whole corpus."""
+    result = evaluate(model, arguments(tmp_path), progress=False)
+    (task,) = result.tasks.values()
+    assert [len(row.candidates) for row in task.rows] == [3, 3, 4]
+    assert task.rows[2].ranks.min() == 1  # itself
+    assert result.late is not None
+    assert result.late["documents"] == 4
 
 
 def test_options_of_the_other_kind(model: LateModel, nano_untouched: EmbeddingModel, data: Path) -> None:

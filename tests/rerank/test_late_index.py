@@ -109,6 +109,17 @@ def test_killed_and_gone_on_with(index: Index, models: tuple[Path, LateModel], m
     assert (report.embedded, report.items) == (7, 17)
 
 
+def test_pages_of_a_document_have_tokens(index: Index, models: tuple[Path, LateModel]) -> None:
+    first, second = (draw(colour, "bar") for colour in ("red", "blue"))
+    first.save(index.path.parent / "photos" / "report.pdf", save_all=True, append_images=[second], resolution=72)
+    index, _ = build_index(index.path, str(models[0]), index.path.parent / "photos", options=OPTIONS)
+    assert late(index, models[1]).items == 19
+    pages = [name for name, kind in zip(*index.store.column(["id", "kind"]).values(), strict=True) if kind == "page"]
+    store = open_late_store(index)
+    assert store is not None
+    assert len(store.get(pages)) == 2
+
+
 def test_another_factor_begins_anew(index: Index, models: tuple[Path, LateModel]) -> None:
     whole = late(index, models[1])
     half = late(index, models[1], factor=2)
