@@ -38,6 +38,12 @@ __all__ = ["VARIANTS", "kernel_batch"]
 ROOT = Path(__file__).parent.parent
 TASKS = "t2i,t2i_ood,i2t,i2t_ood"
 TIMED = "t2i_ood"
+MODELS: dict[str, list[str]] = {
+    "embed": [],
+    "late": ["--task", "late"],
+    "sharp": ["--task", "late", "--loss.temperature", "0.02"],
+}
+"""Options of each beside the recipe's."""
 FACTORS = (1, 2, 4)
 ROUNDS = 5
 SHAPES = {"captions": (64, 16, 128, 6), "short documents": (64, 24, 64, 256), "pages": (32, 24, 32, 768)}
@@ -169,43 +175,45 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def measure_models(data: Path, runs: Path, seed: int) -> list[dict[str, Any]]:
-    """A model of vectors and one of tokens: scores, bytes of a candidate, milliseconds of a query over all."""
+    """A model of vectors and two of tokens: scores, bytes of a candidate, milliseconds of a query over all."""
     features = runs / "features.safetensors"
-    made = {}
-    for task in ("embed", "late"):
-        words = ["--data", str(data), "--output", str(runs / f"{task}-{seed}"), "--seed", str(seed), "--task", task]
-        recipe = str(ROOT / "recipes" / "nano.yaml")
-        words += ["--feature_cache", str(features)]
-        made[task] = train(
-            parse(TrainConfig, [recipe, *words], command="train", description="", positional=("recipe",))
-        )
     benchmark = get_benchmark(str(data), tasks=TASKS)
-    embed = load_model(made["embed"], device="cpu")
-    use_feature_cache(embed, features)
-    result = evaluate(embed, benchmark, progress=False)
-    width = embed.get_embedding_dimension() or 0
-    vectors = np.random.default_rng(0).normal(size=(candidates_of(result), width)).astype(np.float32)
-    cells = [
-        {
-            "seed": seed, "model": "embed", "factor": 1, "tokens": 1.0, "bytes": 2.0 * width, **scores_of(result),
-            "ms": 1000 * timed(lambda: vectors @ vectors[0]),
-        }
-    ]  # fmt: skip
-    late = load_late(made["late"], device="cpu")
-    use_feature_cache(late, features)
-    for factor in FACTORS:
-        result = evaluate(late, benchmark, token_pooling=factor, progress=False)
-        about = dict(result.late or {})
-        table, rows = result.items, result.tasks[TIMED].rows
-        seconds = time_late(late, table, rows, factor)
-        cells.append(
-            {
-                "seed": seed, "model": "late", "factor": factor, "tokens": about["tokens_per_document"],
-                "bytes": about["bytes_per_document"], **scores_of(result), "ms": 1000 * seconds,
-            }
-        )  # fmt: skip
+    cells = []
+    for name, options in MODELS.items():
+        words = ["--data", str(data), "--output", str(runs / f"{name}-{seed}"), "--seed", str(seed), *options]
+        words = [str(ROOT / "recipes" / "nano.yaml"), *words, "--feature_cache", str(features)]
+        directory = train(parse(TrainConfig, words, command="train", description="", positional=("recipe",)))
+        if name == "embed":
+            embed = load_model(directory, device="cpu")
+            cache = use_feature_cache(embed, features)
+            result = evaluate(embed, benchmark, progress=False)
+            width = embed.get_embedding_dimension() or 0
+            vectors = np.random.default_rng(0).normal(size=(candidates_of(result), width)).astype(np.float32)
+            query = vectors[0]
+            about = {"factor": 1, "tokens": 1.0, "bytes": 2.0 * width, "ms": 1000 * timed(lambda: vectors @ query)}  # noqa: B023
+            cells.append({"seed": seed, "model": name, "options": options, **about, **scores_of(result)})
+        else:
+            late = load_late(directory, device="cpu")
+            cache = use_feature_cache(late, features)
+            cells += [
+                {"seed": seed, "model": name, "options": options, **measure_late(late, benchmark, factor)}
+                for factor in FACTORS
+            ]
+        if cache is not None:
+            cache.save()
         sys.stderr.write(f"{cells[-1]}\n")
     return cells
+
+
+def measure_late(model: Any, benchmark: Any, factor: int) -> dict[str, Any]:
+    """With documents of one in ``factor`` tokens."""
+    result = evaluate(model, benchmark, token_pooling=factor, progress=False)
+    about = dict(result.late or {})
+    seconds = time_late(model, result.items, result.tasks[TIMED].rows, factor)
+    return {
+        "factor": factor, "tokens": about["tokens_per_document"], "bytes": about["bytes_per_document"],
+        "ms": 1000 * seconds, **scores_of(result),
+    }  # fmt: skip
 
 
 def scores_of(result: Any) -> dict[str, Any]:
