@@ -16,6 +16,7 @@ from llave.models.late import LateModel, late_from
 from llave.models.model import EmbeddingModel
 from llave.models.open import save_model
 from llave.rerank import late_index
+from llave.rerank.late import LateStage
 from llave.rerank.late_index import index_late, open_late_store
 from llave.rerank.late_store import LateInfo, LateRow, LateStore
 from llave.search.index import Index
@@ -150,6 +151,22 @@ def test_the_command(
     assert "1 items are not there as they were indexed" in said.err
     assert main([*words, "--token_pooling", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["embedded"] == 0
+
+
+def test_a_search_with_it_as_second_stage(
+    index: Index, models: tuple[Path, LateModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_model(models[1], tmp_path / "late")
+    words = ["search", "a red circle", "--index", str(index.path), "--rerank", str(tmp_path / "late"), "--json"]
+    assert main([*words, "--top", "5", "--limit", "5"]) == 0
+    hits = json.loads(capsys.readouterr().out)
+    hits = hits["hits"] if isinstance(hits, dict) else hits
+    scores = [hit["scores"]["rerank"] for hit in hits]
+    assert len(scores) == 5
+    assert scores == sorted(scores, reverse=True)
+    best = index.store.get([hits[0]["id"]])[hits[0]["id"]]
+    item = Item(best.text, image=Path(best.source) / best.file) if best.kind == "image" else Item(best.text)
+    assert LateStage(models[1])(Item("a red circle"), [item]) == [pytest.approx(scores[0], abs=1e-4)]
 
 
 def test_the_approximate_index_finds_the_best(tmp_path: Path) -> None:

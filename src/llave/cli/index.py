@@ -4,13 +4,17 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from llave.cli import index_late, index_sources, index_upgrade
+from llave.cli import index_late, index_pipeline, index_sources, index_upgrade
 from llave.cli.defaults import INDEX, find_index
 from llave.cli.leftovers import CHUNKS, cut_lines, cut_sound_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
+
+if TYPE_CHECKING:
+    from llave.search.words import Words
 
 __all__ = ["CheckConfig", "IndexConfig", "run"]
 
@@ -36,6 +40,11 @@ class IndexConfig:
             which the model may not read the end.
         batch_size: items per forward pass at most.
         tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
+        words: what `llave search` finds by its words: any of "text", "path" and names of fields, comma-separated;
+            "all" is every text there is, "none" switches it off. null is as before, "all" at first.
+        words_language: whose endings are cut off, so that "dogs" finds "dog", e.g. English or German; "none" leaves
+            words as they are. null is as before, English at first.
+        weigh: find out how words and vectors are best weighed, by queries made of the index's own items.
         exact_below: with fewer items, a search compares all of them.
         map: compute the two-dimensional map.
         check_content: read files again whose size and time are as before, and those that could not be embedded.
@@ -61,6 +70,9 @@ class IndexConfig:
     chunk_tokens: int | None = None
     batch_size: int = 64
     tokens_per_batch: int | None = None
+    words: str | None = None
+    words_language: str | None = None
+    weigh: bool = True
     exact_below: int = 20_000
     map: bool = True
     check_content: bool = False
@@ -102,9 +114,9 @@ def run(argv: list[str]) -> int:
         description="Make a folder or table searchable, or bring its index up to date: only what is new or has "
         "changed is embedded, and what is gone is removed. Example: llave index runs/quickstart/models/hardness photos "
         "--index photos.index. Killed, the same command goes on. `llave index check photos.index` measures recall "
-        "and speed; `llave index sources`, `move`, `remove`, `upgrade` and `late` (each with --help) are about where "
-        "its items come from, which model embeds them, and their token vectors. A model directory of such a name is "
-        "written ./sources.",
+        "and speed; `llave index pipeline` shows and sets the stages of a search; `llave index late` keeps token "
+        "vectors; `llave index sources`, `move`, `remove` and `upgrade` (each with --help) are about where its items "
+        "come from and which model embeds them. A model directory of such a name is written ./sources.",
         positional=("model", "input"),
     )
     if (config.frames is not None and config.frames < 1) or config.seed < 0:
@@ -132,6 +144,8 @@ def run(argv: list[str]) -> int:
         max_pixels=config.max_pixels,
         check_content=config.check_content,
         allow_empty=config.allow_empty,
+        words=_words(config),
+        weigh=config.weigh,
         exact_below=config.exact_below,
         make_map=config.map,
         seed=config.seed,
@@ -151,6 +165,19 @@ def run(argv: list[str]) -> int:
     ):
         sys.stderr.write(f"llave: {line}\n")
     return int(len(report.errors) > (0 if config.strict else len(report.known)))
+
+
+def _words(config: IndexConfig) -> "Words | None":
+    """What was said of them; None of nothing."""
+    from llave.search.index import Index
+    from llave.search.info import read_info
+    from llave.search.words import Words
+
+    if config.words is None and config.words_language is None:
+        return None
+    before = read_info(config.index).words if Index.exists(config.index) else Words()
+    sources = ", ".join(before.sources or ("none",)) if config.words is None else config.words
+    return Words.parse(sources, config.words_language or before.language)
 
 
 def _check(argv: list[str]) -> int:
@@ -200,6 +227,7 @@ def _check(argv: list[str]) -> int:
 
 COMMANDS = {
     "check": _check,
+    "pipeline": index_pipeline.pipeline,
     "sources": index_sources.sources,
     "move": index_sources.move,
     "remove": index_sources.remove,

@@ -6,7 +6,7 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llave.cli.defaults import find_index
 from llave.cli.parsing import parse
@@ -15,6 +15,7 @@ from llave.errors import UserError
 if TYPE_CHECKING:
     from llave.search.filters import Filter
     from llave.search.hits import Hit
+    from llave.search.pipeline import Scorer
 from llave.search.index import Index
 
 __all__ = ["SearchConfig", "run"]
@@ -38,6 +39,14 @@ class SearchConfig:
         index: folder of the index; null is "index" here, else the quickstart's.
         sort: without anything to look for, list the items that pass the filter in the order of this field; "-year" has
             the highest first.
+        mode: vector, words (no model is opened) or hybrid; null is what the index's pipeline says (llave index
+            pipeline).
+        rerank: directory or hub id of a reranker, or of a late-interaction model, for the best hits; null is the
+            pipeline's, "none" is none.
+        top: hits that are reranked; null is the pipeline's.
+        mmr: from 0 to 1, how much a hit loses for being like those before it; null is the pipeline's.
+        one_per: one hit of each "document", of "twins" or of each value of a field; null is the pipeline's.
+        stages: show every hit's place after each stage, and the time that each took.
         limit: how many hits.
         offset: leave out so many of the best.
         exact: compare all items, whatever index there is.
@@ -56,6 +65,12 @@ class SearchConfig:
     filter: str = ""
     sort: str | None = None
     index: Path | None = None
+    mode: Literal["vector", "words", "hybrid"] | None = None
+    rerank: str | None = None
+    top: int | None = None
+    mmr: float | None = None
+    one_per: str | None = None
+    stages: bool = False
     limit: int = 10
     offset: int = 0
     exact: bool = False
@@ -81,6 +96,7 @@ def run(argv: list[str]) -> int:
     if config.limit < 1 or config.offset < 0:
         raise UserError(f"limit {config.limit}, offset {config.offset}: at least 1 hit, from 0 on")
     from llave.search.filters import parse_filter
+    from llave.search.hits import Hits
     from llave.search.index import Index
     from llave.search.near import suggest
     from llave.terminal import quiet_libraries
@@ -95,8 +111,8 @@ def run(argv: list[str]) -> int:
     if config.sort is not None or (config.filter and not asked and config.like is None):
         hits = index.browse(filter=conditions, sort=config.sort, limit=config.limit, offset=config.offset)
     else:
-        if config.like is None:
-            quiet_libraries()
+        quiet_libraries()
+        if config.like is None and (config.mode or index.info.pipeline.mode) != "words":
             index.use_model(config.model, device=config.device, dtype=config.dtype)
         hits = index.search(
             config.text if config.like is None else None,
@@ -108,6 +124,11 @@ def run(argv: list[str]) -> int:
             offset=config.offset,
             filter=conditions,
             exact=config.exact,
+            mode=config.mode,
+            rerank=None if config.like is not None else _reranker(config, index),
+            top=config.top,
+            mmr=config.mmr,
+            one_per=config.one_per,
         )
     if not hits:
         sys.stderr.writelines(f"{line}\n" for line in suggest(index.store, conditions))
@@ -119,9 +140,25 @@ def run(argv: list[str]) -> int:
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     elif config.html is None:
         _print(config, hits)
+        if config.stages and isinstance(hits, Hits):
+            sys.stdout.write(", ".join(f"{stage} {ms:.1f} ms" for stage, ms in hits.times.items()) + "\n")
     else:
         sys.stdout.write(f"{config.html}\n")
     return 0
+
+
+def _reranker(config: SearchConfig, index: "Index") -> "Scorer | None":
+    """The one that was named, or the index's."""
+    path = index.info.pipeline.rerank if config.rerank is None else config.rerank
+    if path in ("", "none"):
+        return None
+    from llave.models.open import is_late
+    from llave.rerank.late import LateStage
+    from llave.rerank.reranker import Reranker
+
+    if is_late(path):
+        return LateStage(path, device=config.device)
+    return Reranker.open(path, device=config.device)
 
 
 def _with_order(argv: list[str]) -> list[str]:
@@ -145,11 +182,18 @@ def _print(config: SearchConfig, hits: "list[Hit]") -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "score"):
         table.add_column(name, justify="right")
+    stages = list(dict.fromkeys(stage for hit in hits for stage in hit.ranks)) if config.stages else []
+    for stage in stages:
+        table.add_column(stage, justify="right")
     for name in ("item", "about"):
         table.add_column(name, overflow="fold")
     for place, hit in enumerate(hits, start=config.offset + 1):
         table.add_row(
-            str(place), "" if math.isnan(hit.score) else f"{hit.score:.3f}", _plain(hit.path), _plain(_about(hit))
+            str(place),
+            "" if math.isnan(hit.score) else f"{hit.score:.3f}",
+            *(str(hit.ranks.get(stage, "")) for stage in stages),
+            _plain(hit.path),
+            _plain(_about(hit)),
         )
     Console().print(table)
 

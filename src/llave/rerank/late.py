@@ -19,11 +19,14 @@ class LateStage:
     Args:
         model: an open model, or what :func:`llave.models.open.load_late` opens.
         factor: of token pooling, of documents that are encoded here.
+        device: of a model that is opened here.
         options: ``reading``, ``batch_size`` and ``tokens_per_batch`` of :class:`llave.encode.encoder.Encoder`.
     """
 
-    def __init__(self, model: LateModel | str | Path, *, factor: float = 1, **options: Any) -> None:
-        self.model = model if isinstance(model, LateModel) else load_late(model)
+    def __init__(
+        self, model: LateModel | str | Path, *, factor: float = 1, device: str | None = None, **options: Any
+    ) -> None:
+        self.model = model if isinstance(model, LateModel) else load_late(model, device=device)
         self._query = LateEncoder(self.model, "query", **options)
         self._document = LateEncoder(self.model, "document", factor=factor, **options)
 

@@ -54,6 +54,7 @@ def build_index(
             qdrant=options.qdrant,
             collection=options.collection,
             chunk_tokens=options.chunk_tokens,
+            words=options.words,
         )
         index = Index.create(path, info)
     return index, update_index(index, model, collection, Path(source), options, columns or Columns())

@@ -2,27 +2,38 @@
 
 import dataclasses
 import hashlib
+from typing import TYPE_CHECKING
 
 from llave.progress import Work
 from llave.search.check import find_settings
 from llave.search.index import Index
+from llave.search.info import BY_USER
 from llave.search.options import BuildOptions
+from llave.search.own_queries import choose_pipeline
 from llave.search.projection import project, write_map
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 __all__ = ["draw", "finish_index", "tune"]
 
+WEIGH_AGAIN = 1.5
+"""Measure anew when the index has grown by this factor."""
 
-def finish_index(index: Index, work: Work, options: BuildOptions) -> None:
-    """Compact it, find the settings of approximate search, and draw the map, as far as rows have changed."""
+
+def finish_index(index: Index, model: "SentenceTransformer", work: Work, options: BuildOptions) -> None:
+    """Keep the words, compact it, find the settings of search, and draw the map, as far as rows have changed."""
     before = index.info
-    tune(index, work, options)
+    tune(index, model, work, options)
     if index.info != before:
         index.save()
     draw(index, work, options)
 
 
-def tune(index: Index, work: Work, options: BuildOptions) -> None:
-    """Compact it, and find the settings of approximate search; they are not saved."""
+def tune(index: Index, model: "SentenceTransformer", work: Work, options: BuildOptions) -> None:
+    """Keep the words, compact it, and find the settings of approximate and of hybrid search; they are not saved."""
+    work.stage("words")
+    index.store.keep_words(index.info.words)
     work.stage("compact")
     index.store.optimize(exact_below=options.exact_below, settings=index.info.settings)
     stats = index.store.stats()
@@ -30,6 +41,23 @@ def tune(index: Index, work: Work, options: BuildOptions) -> None:
         work.stage("measure recall")
         index.info = dataclasses.replace(index.info, settings=find_settings(index, seed=options.seed))
         index.store.use(index.info.settings)
+    _weigh(index, model, work, options)
+
+
+def _weigh(index: Index, model: "SentenceTransformer", work: Work, options: BuildOptions) -> None:
+    """How words and vectors are weighed, as long as the user has not said it: where nothing is known yet, and where the
+    index has grown by a factor since."""
+    info, rows = index.info, index.store.count()
+    if (
+        info.weighed_at == BY_USER
+        or not info.words.sources
+        or not options.weigh
+        or rows < WEIGH_AGAIN * info.weighed_at
+    ):
+        return
+    work.stage("weigh words")
+    if (found := choose_pipeline(index, model, seed=options.seed)) is not None:
+        index.info = dataclasses.replace(info, pipeline=found[0], weighed_at=rows)
 
 
 def draw(index: Index, work: Work, options: BuildOptions) -> None:

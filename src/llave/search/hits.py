@@ -1,7 +1,7 @@
 """What a search finds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llave.collection.types import Scalar
@@ -15,7 +15,14 @@ __all__ = ["Hit", "Hits", "hit"]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An item, its cosine with the query (nan where there was none), and the hash of what the model saw of it."""
+    """An item that was found.
+
+    Args:
+        score: of the last stage that scored it; by vector, the cosine; nan where there was no query.
+        content: hash of what the model saw.
+        scores: of each stage: ``vector`` (cosine), ``words`` (BM25), ``rerank``.
+        ranks: its place, from 1, after each stage.
+    """
 
     id: str
     score: float
@@ -24,10 +31,20 @@ class Hit:
     path: str
     fields: dict[str, Scalar]
     content: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
 
 class Hits(list[Hit]):
-    """The hits of a search, best first: a list, and a table where one is wanted."""
+    """The hits of a search, best first: a list, and a table where one is wanted.
+
+    Args:
+        times: milliseconds of each stage of the search.
+    """
+
+    def __init__(self, hits: Iterable[Hit] = (), *, times: Mapping[str, float] | None = None) -> None:
+        super().__init__(hits)
+        self.times = dict(times or {})
 
     def to_arrow(self) -> "pa.Table":
         """A column for each attribute of a hit and for each field; a field that a hit does not have is null."""
@@ -46,9 +63,12 @@ class Hits(list[Hit]):
         return self.to_arrow().to_pandas()
 
 
-def hit(row: Row, score: float) -> Hit:
+def hit(
+    row: Row, score: float, scores: Mapping[str, float] | None = None, ranks: Mapping[str, int] | None = None
+) -> Hit:
     """A row of a store as a hit."""
-    return Hit(row.id, score, row.kind, row.text, row.path or row.key, dict(row.fields), row.content)
+    about = row.kind, row.text, row.path or row.key, dict(row.fields), row.content
+    return Hit(row.id, score, *about, dict(scores or {}), dict(ranks or {}))
 
 
 def _column(values: Sequence[Scalar]) -> Any:

@@ -4,34 +4,37 @@ index, _ = build_index("photos.index", "runs/quickstart/models/hardness", "photo
 hits = index.search("a red umbrella", filter="year >= 2000")
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from llave.data.door import named
+from llave.data.pages import split_page
+from llave.encode.item import Item
 from llave.errors import UserError
+from llave.search.asked import ask
 from llave.search.fields import Field, describe
 from llave.search.filters import EVERYTHING, Filter, parse_filter
 from llave.search.hits import Hits, hit
 from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, read_info, write_info
 from llave.search.open_store import open_store
+from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, run_pipeline
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
 from llave.search.samples import Samples
 from llave.search.sources import read_sources, root_of
-from llave.search.store import VectorStore
+from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
 
 if TYPE_CHECKING:
     from PIL import Image
     from sentence_transformers import SentenceTransformer
-
-    from llave.encode.item import Item
 
 __all__ = ["Index"]
 
@@ -172,7 +175,7 @@ class Index:
 
     def search(
         self,
-        query: "str | Item | NDArray[np.float32] | None" = None,
+        query: str | Item | NDArray[np.float32] | None = None,
         *,
         image: "str | Path | bytes | Image.Image | None" = None,
         audio: str | Path | bytes | None = None,
@@ -183,11 +186,17 @@ class Index:
         filter: Filter | str = EVERYTHING,
         exclude: Sequence[str] = (),
         exact: bool = False,
+        mode: Mode | None = None,
+        words: str | None = None,
+        rerank: Scorer | None = None,
+        top: int | None = None,
+        mmr: float | None = None,
+        one_per: str | None = None,
     ) -> Hits:
-        """The nearest items, best first.
+        """The best items, best first, by the stages of the index's pipeline (:class:`~llave.search.pipeline.Pipeline`).
 
         Args:
-            query: a text, an item, or a vector (D,) of any length above 0; scores are cosines.
+            query: a text, an item, or a vector (D,) of any length above 0.
             image: a picture to look for; with a text, the model relates the two ("this, but in red").
             audio: a sound to look for.
             weight: share of the picture or sound beside the text's vector; None lets the model fuse them.
@@ -196,30 +205,54 @@ class Index:
             filter: such as ``"artist = noto and year >= 2000"``.
             exclude: ids that are no answer.
             exact: compare all items.
+            mode: ``"vector"``, ``"words"`` (the model is not needed) or ``"hybrid"``; None is the index's own. Scores
+                by vector are cosines. What has no words (a picture, a vector, ``like``) is searched for by vector.
+            words: the text that is compared by its words; None is the query's own.
+            rerank: a reranker (:class:`llave.rerank.reranker.Reranker`) for the best of them.
+            top: as of the pipeline, and so are ``mmr`` and ``one_per``; None is the index's own.
 
         Raises:
-            UserError: nothing to search for, a vector of another dimension, or a filter on a field that is not there.
+            UserError: nothing to search for, a vector of another dimension, a filter on a field that is not there, or a
+                mode that this query or index does not have.
         """
+        pipeline = self._pipeline(mode=mode, top=top, mmr=mmr, one_per=one_per)
         conditions = _parsed(filter)
-        if like is not None:
-            if query is not None or image is not None or audio is not None:
-                raise UserError("`like` stands alone: an item's neighbours, without a query")
-            query, itself = self._neighbour(like)
-            exclude = [*exclude, itself]
-        elif not isinstance(query, np.ndarray):
-            from llave.search.query import embed_query
-
-            prompt = self.info.prompts["query"]
-            query = embed_query(self.use_model(), query or "", image=image, audio=audio, weight=weight, prompt=prompt)
-        query_D = self._unit(query)
-        wanted = limit + offset + len(exclude)
-        if wanted > MANY:  # a store makes room for all that are asked for, several times over
+        asked = ask(self, query, image=image, audio=audio, weight=weight, like=like, words=words)
+        if not asked.text.strip():
+            if mode in ("words", "hybrid"):
+                raise UserError(f"mode {mode}: compares a text by its words, and there is none to search for")
+            pipeline = dataclasses.replace(pipeline, mode="vector")
+        exclude = [*exclude, asked.itself] if asked.itself else exclude
+        wanted = limit + offset
+        if wanted + len(exclude) > MANY:  # a store makes room for all that are asked for, several times over
             wanted, exact = min(wanted, self.store.count(conditions)), True
         if wanted < 1:
             return Hits()
-        found = self.store.nearest(query_D, limit=wanted, conditions=conditions, exact=exact)
-        hits = [hit(row, score) for row, score in found if row.id not in exclude]
-        return Hits(hits[offset : offset + limit])
+        found, times = run_pipeline(
+            self.store,
+            pipeline,
+            wanted=wanted,
+            vector=asked.vector,
+            text=asked.text,
+            conditions=conditions,
+            exclude=exclude,
+            exact=exact,
+            reranking=None if rerank is None else Reranking(rerank, asked.item, self.item),
+        )
+        hits = (hit(each.row, each.score, each.scores, each.ranks) for each in found[offset : offset + limit])
+        return Hits(hits, times=times)
+
+    def _pipeline(self, **said: Any) -> Pipeline:
+        """The index's own, but for what was said."""
+        return dataclasses.replace(
+            self.info.pipeline, **{key: value for key, value in said.items() if value is not None}
+        )
+
+    def item(self, row: Row) -> Item:
+        """What the model sees of a row: its text and its file, if that still is where it was and may be given out."""
+        file = file_of(row, self._given_out())
+        page = split_page(row.file)[1]
+        return item_of(row, file if file is None or page is None else Path(f"{file}#page={page}"))
 
     def browse(
         self, *, filter: Filter | str = EVERYTHING, sort: str | None = None, limit: int = 24, offset: int = 0
@@ -244,13 +277,6 @@ class Index:
         )
         return Hits(hit(row, float("nan")) for row in rows)
 
-    def _neighbour(self, like: str) -> tuple[NDArray[np.float32], str]:
-        item = self.find(like)
-        vector_D = None if item is None else self.vector(item)
-        if item is None or vector_D is None:
-            raise UserError(f"{self.path}: no item {like!r}; paths are in the results of a search")
-        return vector_D, item
-
     def scores(
         self,
         query_D: NDArray[np.float32],
@@ -258,9 +284,9 @@ class Index:
         filter: Filter | str = EVERYTHING,
         sample: int = 20_000,
     ) -> NDArray[np.float32]:
-        """Cosines of the query with every item, or with a fixed sample of so many, for a histogram."""
+        """Cosines of a unit vector with every item, or with a fixed sample of so many, for a histogram."""
         vector_ND = self._samples.get(self.version(), _parsed(filter), sample)
-        scores_N: NDArray[np.float32] = vector_ND @ self._unit(query_D) if len(vector_ND) else np.zeros(0, np.float32)
+        scores_N: NDArray[np.float32] = vector_ND @ query_D if len(vector_ND) else np.zeros(0, np.float32)
         return scores_N
 
     def get(self, ids: Sequence[str]) -> Hits:
@@ -316,15 +342,6 @@ class Index:
     def map(self) -> Map | None:
         """Places of the items in two dimensions, as far as they were computed."""
         return read_map(self.path)
-
-    def _unit(self, query_D: NDArray[np.float32]) -> NDArray[np.float32]:
-        query_D = np.asarray(query_D, np.float32).reshape(-1)
-        norm = float(np.linalg.norm(query_D))
-        if len(query_D) != self.info.dimension or not np.isfinite(norm) or norm == 0:
-            raise UserError(
-                f"a query of {len(query_D)} numbers of norm {norm:g}; wanted: {self.info.dimension}, not zero"
-            )
-        return query_D / np.float32(norm)
 
 
 def _parsed(filter: Filter | str) -> Filter:

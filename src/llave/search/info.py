@@ -11,17 +11,31 @@ from llave.data.frames import NUM_FRAMES
 from llave.errors import UserError
 from llave.files import write_json
 from llave.models.about import dtype_of
+from llave.search.pipeline import Pipeline
 from llave.search.store import Settings
+from llave.search.words import Words
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["INFO", "LANCE", "IndexInfo", "check_model", "index_info", "info_exists", "mark", "read_info", "write_info"]
+__all__ = [
+    "BY_USER",
+    "INFO",
+    "LANCE",
+    "IndexInfo",
+    "check_model",
+    "index_info",
+    "info_exists",
+    "mark",
+    "read_info",
+    "write_info",
+]
 
 INFO = "index.json"
 PROMPTS = ("item", "query")
 LANCE = "lance"
 """Name of that store, and of its folder."""
+BY_USER = -1
 RANGES = {
     "dimension": (1, 65_536),
     "num_frames": (1, 10_000),
@@ -29,6 +43,7 @@ RANGES = {
     "generation": (0, 10**6),
     "probes": (1, 10**6),
     "refine": (1, 10**6),
+    "weighed_at": (BY_USER, 10**12),
 }
 FORMS = {"model": r"[^\0]+", "dtype": r"\w{1,32}", "store": r"[^\0]+", "collection": r"[^\0/\\]{1,255}"}
 
@@ -48,6 +63,9 @@ class IndexInfo:
         collection: its name there.
         chunk_tokens: of a text at most; longer ones are several items.
         settings: of approximate search, found by measuring.
+        words: what a keyword search reads of an item.
+        pipeline: the stages of a search; mode and weight of the words are found by measuring.
+        weighed_at: items that the index had then; :data:`BY_USER` where the user has said them.
         generation: how often the index was made anew by another model; each has its own table.
         retired: generations whose tables are still there, for readers that have them open.
     """
@@ -62,6 +80,9 @@ class IndexInfo:
     collection: str = "items"
     chunk_tokens: int | None = None
     settings: Settings = field(default_factory=Settings)
+    words: Words = field(default_factory=Words)
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    weighed_at: int = 0
     generation: int = 0
     retired: tuple[int, ...] = ()
 
@@ -87,6 +108,7 @@ def index_info(
     qdrant: str | None = None,
     collection: str = "items",
     chunk_tokens: int | None = None,
+    words: Words | None = None,
 ) -> IndexInfo:
     """What an index of a model's vectors has to know.
 
@@ -97,6 +119,7 @@ def index_info(
         num_frames: of a video.
         qdrant: address of a server; None is LanceDB in the index's folder.
         chunk_tokens: of a text at most; None keeps texts whole.
+        words: what a keyword search reads; None is everything.
     """
     from llave.encode.cache import model_fingerprint
 
@@ -115,6 +138,7 @@ def index_info(
         store=LANCE if qdrant is None else qdrant,
         collection=collection,
         chunk_tokens=chunk_tokens,
+        words=words or Words(),
     )
 
 
@@ -177,7 +201,16 @@ def read_info(folder: Path, name: str = INFO) -> IndexInfo:
     try:
         loaded = json.loads(file.read_text("utf-8"))
         retired = tuple(loaded.get("retired", ()))
-        info = IndexInfo(**{**loaded, "settings": Settings(**loaded["settings"]), "retired": retired})
+        words = loaded.get("words", {})
+        info = IndexInfo(
+            **{
+                **loaded,
+                "settings": Settings(**loaded["settings"]),
+                "retired": retired,
+                "words": Words(**{**words, "sources": tuple(words["sources"])}) if words else Words(),
+                "pipeline": Pipeline(**loaded.get("pipeline", {})),
+            }
+        )
         _check(info)
         return info
     except Exception as error:  # whatever stands in it
@@ -192,6 +225,7 @@ def _check(info: IndexInfo) -> None:
         ValueError: of one that cannot be.
     """
     texts = [info.model, info.fingerprint, info.dtype, info.store, info.collection, *map(info.prompts.get, PROMPTS)]
+    texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources]
     numbers = {**vars(info), **dataclasses.asdict(info.settings)}
     if info.chunk_tokens is None:
         del numbers["chunk_tokens"]

@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from llave.collection.types import FieldType, cast
 from llave.data.door import named, reason_of
 from llave.errors import UserError
-from llave.search.fields import cast_all, changed_types, check_filter, check_sort, in_order
+from llave.search.fields import changed_types, check_filter, check_sort, in_order
 from llave.search.filters import EVERYTHING, Filter
 from llave.search.lance_filter import as_sql, literal, one_of
+from llave.search.lance_types import NEW, SQL_TYPES, TYPES, convert, recover
 from llave.search.names import column_of, field_of
 from llave.search.store import Known, Row, Settings, StoreStats
+from llave.search.words import Words
 
 try:
     import lancedb
     from lancedb.index import BTree, IvfSq
+
+    from llave.search.lance_words import INDEX, WORDS, fill, near_words, word_index
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
@@ -29,29 +33,16 @@ __all__ = ["LanceStore", "drop_table"]
 
 TABLE = "items"
 TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
-OWN = (*TEXTS, "thumbnail", "vector")
-TYPES: dict[FieldType, pa.DataType] = {
-    "string": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.large_string(),  # as it was written; Arrow's other type of texts tells it from them
-}
-SQL_TYPES: dict[FieldType, str] = {
-    "string": "CAST(NULL AS string)",
-    "integer": "CAST(NULL AS bigint)",
-    "number": "CAST(NULL AS double)",
-    "boolean": "CAST(NULL AS boolean)",
-    "date": "arrow_cast(NULL, 'LargeUtf8')",
-}
-NEW = "$new"
-"""At the end of the name of a column that is to replace one."""
+OWN = (*TEXTS, "thumbnail", "vector", WORDS)
+HEAVY = ("thumbnail", "vector", WORDS)
+"""Not read where a row is only shown."""
 KEEP_VERSIONS = timedelta(minutes=10)
 """Old versions stay this long, for the searches of other processes that have them open."""
 FRESH = timedelta(seconds=2)
 """A reader sees what a writer committed after this time at most."""
 ROWS_PER_PART = 1000
 """Of the approximate index, about: few enough for a fast k-means, and for a part to be scanned in well under 1 ms."""
+SCORES = ("_distance", "_score")
 REBUILD_AT = 2.0
 """Train the index anew when the table has grown by this factor since."""
 IDS_AT_ONCE = 1000
@@ -77,6 +68,7 @@ class LanceStore:
         schema = pa.schema(
             [pa.field(name, pa.string()) for name in TEXTS]
             + [pa.field("thumbnail", pa.binary()), pa.field("vector", pa.list_(pa.float32(), dimension))]
+            + [pa.field(WORDS, pa.string())]
         )
         there = name in database.list_tables().tables
         self._table: Any = database.open_table(name) if there else database.create_table(name, schema=schema)
@@ -89,6 +81,8 @@ class LanceStore:
         for name, kind in self._grow(rows).items():
             columns[column_of(name)] = [cast(row.fields.get(name), kind) for row in rows]
         vector_BD = np.stack([_required(row) for row in rows])
+        if WORDS in self._table.schema.names:
+            columns[WORDS] = [row.words for row in rows]
         arrays = {name: pa.array(values, self._table.schema.field(name).type) for name, values in columns.items()}
         arrays["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vector_BD.reshape(-1)), self._dimension)
         table = pa.table([arrays[name] for name in self._table.schema.names], schema=self._table.schema)
@@ -120,9 +114,8 @@ class LanceStore:
         self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = EVERYTHING, exact: bool = False
     ) -> list[tuple[Row, float]]:
         """See :class:`~llave.search.store.VectorStore`."""
-        columns = [name for name in self._table.schema.names if name not in ("thumbnail", "vector")]
         search = self._table.search(query_D, vector_column_name="vector").distance_type("cosine")
-        search = search.limit(limit).select([*columns, "_distance"])
+        search = search.limit(limit).select([*self._light(), "_distance"])
         if exact:
             search = search.bypass_vector_index()
         else:
@@ -130,6 +123,43 @@ class LanceStore:
         if where := self._where(conditions):
             search = search.where(where, prefilter=True)
         return [(_row(found), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
+
+    def match(
+        self, text: str, *, limit: int, conditions: Filter = EVERYTHING, ids: Sequence[str] | None = None
+    ) -> list[tuple[Row, float]]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        if WORDS not in self._table.schema.names:
+            raise UserError(f"{self._uri}: has no words yet; run the same `llave index` again")
+        search = self._table.search(near_words(text), query_type="fts")
+        search = search.limit(limit).select([*self._light(), "_score"])
+        wheres = [self._where(conditions), None if ids is None else one_of("id", ids)]
+        if where := " AND ".join(f"({each})" for each in wheres if each):
+            search = search.where(where, prefilter=True)
+        found = [(_row(row), float(row["_score"])) for row in search.to_arrow().to_pylist()]
+        return sorted(found, key=lambda pair: (-pair[1], pair[0].key))  # equal ones come in any order
+
+    def keep_words(self, words: Words) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with self._writing():
+            if WORDS not in self._table.schema.names:
+                self._table.add_columns({WORDS: SQL_TYPES["string"]})
+            ids = self._scan(["id"], f"`{WORDS}` IS NULL")["id"].to_pylist()
+            fill(self._table, ids, lambda some: self.get(some).values(), words)
+            if INDEX not in {index.name for index in self._table.list_indices()}:
+                self._table.create_index(WORDS, config=word_index(words.language), name=INDEX, replace=True)
+
+    def forget_words(self) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        with self._writing():
+            if WORDS in self._table.schema.names:
+                self._table.drop_columns([WORDS])  # and their index
+
+    def has_words(self) -> bool:
+        """See :class:`~llave.search.store.VectorStore`."""
+        return WORDS in self._table.schema.names and not self._table.count_rows(f"`{WORDS}` IS NULL")
+
+    def _light(self) -> list[str]:
+        return [name for name in self._table.schema.names if name not in HEAVY]
 
     def browse(
         self,
@@ -153,8 +183,8 @@ class LanceStore:
 
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""
-        without = {name for name, wanted in (("vector", vectors), ("thumbnail", thumbnails)) if not wanted}
-        columns = [name for name in self._table.schema.names if name not in without]
+        wanted = {name for name, asked in (("vector", vectors), ("thumbnail", thumbnails)) if asked}
+        columns = [name for name in self._table.schema.names if name in wanted or name not in HEAVY]
         rows = {}
         for start in range(0, len(ids), IDS_AT_ONCE):
             for found in self._scan(columns, one_of("id", ids[start : start + IDS_AT_ONCE])).to_pylist():
@@ -239,7 +269,7 @@ class LanceStore:
     def retype(self, types: Mapping[str, FieldType | None]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         with self._writing():
-            self._recover()
+            recover(self._table)
             known = self.fields()
             gone = [column_of(name) for name, kind in types.items() if kind is None and name in known]
             if gone:
@@ -250,33 +280,9 @@ class LanceStore:
                 self._table.add_columns(fresh)
             for name, kind in wanted.items():
                 if known.get(name, kind) != kind:
-                    self._convert(column_of(name), kind)
-
-    def _convert(self, column: str, kind: FieldType) -> None:
-        """A column of another type beside the old one, which it replaces when it is full."""
-        found = self._scan(["id", column], f"`{column}` IS NOT NULL")
-        values, kind = cast_all(found[column].to_pylist(), kind)
-        if self._table.schema.field(column).type == TYPES[kind]:
-            return
-        self._table.add_columns({column + NEW: SQL_TYPES[kind]})
-        if values:
-            table = pa.table({"id": found["id"], column + NEW: pa.array(values, TYPES[kind])})
-            self._table.merge_insert("id").when_matched_update_all().execute(table)
-        self._replace(column)
-
-    def _replace(self, column: str) -> None:
-        self._table.drop_columns([column])
-        self._table.alter_columns({"path": column + NEW, "rename": column})
-
-    def _recover(self) -> None:
-        """What a killed run left of a conversion: one that was not done is done anew, one that was is named."""
-        names = self._table.schema.names
-        for name in (name for name in names if name.endswith(NEW)):
-            column = name.removesuffix(NEW)
-            if column in names:
-                self._table.drop_columns([name])
-            else:
-                self._table.alter_columns({"path": name, "rename": column})
+                    column = column_of(name)
+                    found = self._scan(["id", column], f"`{column}` IS NOT NULL")
+                    convert(self._table, column, kind, found["id"], found[column].to_pylist())
 
     def _grow(self, rows: Sequence[Row]) -> Mapping[str, FieldType]:
         """All fields with their types, after changing those that do not hold the rows."""
@@ -306,7 +312,7 @@ def _row(found: Mapping[str, Any]) -> Row:
     return Row(
         **{name: found[name] or "" for name in TEXTS},
         thumbnail=found.get("thumbnail") or b"",
-        fields={field_of(name): found[name] for name in found if _is_field(name) and name != "_distance"},
+        fields={field_of(name): found[name] for name in found if _is_field(name) and name not in SCORES},
         vector_D=None if vector is None else np.asarray(vector, np.float32),
     )
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from llave.data.images import MAX_PIXELS
+from llave.search.words import Words
 
 __all__ = ["EXACT_BELOW", "BuildOptions", "BuildReport"]
 
@@ -28,6 +29,8 @@ class BuildOptions:
         check_content: read files whose size and time are as before, too.
         allow_empty: remove everything of this source if it has nothing any more, as an unmounted disk looks.
         exact_below: with fewer rows, search compares all of them.
+        words: what a keyword search reads of an item; None is as before, everything at first.
+        weigh: measure how words and vectors are best weighed, on queries made of the index's own items.
         make_map: compute the map.
         seed: of the map and of the queries that measure recall.
         progress: show how far it is.
@@ -45,6 +48,8 @@ class BuildOptions:
     check_content: bool = False
     allow_empty: bool = False
     exact_below: int = EXACT_BELOW
+    words: Words | None = None
+    weigh: bool = True
     make_map: bool = True
     seed: int = 0
     progress: bool = True

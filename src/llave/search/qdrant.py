@@ -18,12 +18,14 @@ from llave.search.fields import cast_all, changed_types, check_filter, check_sor
 from llave.search.filters import EVERYTHING, Condition, Filter, Not
 from llave.search.names import OWN_FIELDS, column_of
 from llave.search.store import Known, Row, Settings, StoreStats
+from llave.search.words import Words
 
 try:
     from qdrant_client import QdrantClient, models
 
     from llave.search.qdrant_filter import as_qdrant, payload_path
-    from llave.search.qdrant_points import TEXTS, id_of, known_point, payload_of, point_of, row_of, vector_of
+    from llave.search.qdrant_points import TEXTS, WORDED, id_of, known_point, payload_of, point_of, row_of, vector_of
+    from llave.search.qdrant_words import WORDS, fill, match_words, sparse_of
 except ImportError:
     raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
 
@@ -78,11 +80,14 @@ class QdrantStore:
         types = self._grow(rows)
         for start in range(0, len(rows), ROWS_AT_ONCE):
             points = [
-                models.PointStruct(id=point_of(row.id), vector=vector_of(row), payload=payload_of(row, types))
+                models.PointStruct(id=point_of(row.id), vector=self._vectors(row), payload=payload_of(row, types))
                 for row in rows[start : start + ROWS_AT_ONCE]
             ]
             self._client.upsert(self._collection, points, wait=True)
         self._changed()
+
+    def _vectors(self, row: Row) -> Any:
+        return {"": vector_of(row), WORDS: sparse_of(row.words)} if self._sparse else vector_of(row)
 
     def delete(self, ids: Sequence[str]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -122,6 +127,34 @@ class QdrantStore:
             with_payload=models.PayloadSelectorExclude(exclude=["thumbnail"]),
         )
         return [(row_of(point), float(point.score)) for point in found.points]
+
+    def match(
+        self, text: str, *, limit: int, conditions: Filter = EVERYTHING, ids: Sequence[str] | None = None
+    ) -> list[tuple[Row, float]]:
+        """See :class:`~llave.search.store.VectorStore`. Words are whole and as they are written."""
+        if not self._sparse:
+            raise UserError(
+                f"the Qdrant collection {self._collection!r} was made without words; index anew, with another --index "
+                "and --collection"
+            )
+        return match_words(self._client, self._collection, text, limit, self._checked(conditions), ids)
+
+    def keep_words(self, words: Words) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        if not self._sparse:
+            return
+        missing: Any = models.Filter(must_not=[models.FieldCondition(key=WORDED, match=models.MatchValue(value=True))])
+        points = list(self._scroll(missing, [*TEXTS, "fields"]))
+        fill(self._client, self._collection, {str(point.id): row_of(point) for point in points}, words)
+
+    def forget_words(self) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        if self._sparse:
+            self._client.set_payload(self._collection, {WORDED: False}, points=models.Filter(), wait=True)
+
+    def has_words(self) -> bool:
+        """See :class:`~llave.search.store.VectorStore`."""
+        return self._sparse
 
     def browse(
         self,
@@ -223,10 +256,14 @@ class QdrantStore:
                     f"the Qdrant collection {self._collection!r} has vectors of {about.size} dimensions, not "
                     f"{dimension}; name another one"
                 )
+            self._sparse = WORDS in (self._client.get_collection(self._collection).config.params.sparse_vectors or {})
             return
         self._client.create_collection(
-            self._collection, vectors_config=models.VectorParams(size=dimension, distance=models.Distance.COSINE)
+            self._collection,
+            vectors_config=models.VectorParams(size=dimension, distance=models.Distance.COSINE),
+            sparse_vectors_config={WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
         )
+        self._sparse = True
         for name, kind in OWN_FIELDS.items():
             self._index(name, kind)
 

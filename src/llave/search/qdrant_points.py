@@ -11,10 +11,12 @@ from llave.collection.types import FieldType, cast
 from llave.search.names import column_of, field_of
 from llave.search.store import Row
 
-__all__ = ["TEXTS", "id_of", "known_point", "payload_of", "point_of", "row_of", "vector_of"]
+__all__ = ["TEXTS", "WORDED", "id_of", "known_point", "payload_of", "point_of", "row_of", "vector_of"]
 
 TEXTS = ("source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
 """Keys of a payload beside its fields."""
+WORDED = "worded"
+"""Key of whether a point has its words."""
 
 
 def point_of(row_id: str) -> str:
@@ -44,7 +46,7 @@ def payload_of(row: Row, types: Mapping[str, FieldType]) -> dict[str, Any]:
     fields = {
         column_of(name): None if value is None else cast(value, types[name]) for name, value in row.fields.items()
     }
-    return {**payload, "thumbnail": base64.b64encode(row.thumbnail).decode(), "fields": fields}
+    return {**payload, "thumbnail": base64.b64encode(row.thumbnail).decode(), "fields": fields, WORDED: True}
 
 
 def row_of(point: Any) -> Row:
@@ -54,5 +56,10 @@ def row_of(point: Any) -> Row:
         **{name: payload[name] for name in TEXTS},
         thumbnail=base64.b64decode(payload.get("thumbnail", "")),
         fields={field_of(name): value for name, value in payload["fields"].items()},
-        vector_D=None if point.vector is None else np.asarray(point.vector, np.float32),
+        vector_D=None if point.vector is None else np.asarray(_dense(point.vector), np.float32),
     )
+
+
+def _dense(vector: Any) -> Any:
+    """Of a point that has words, too."""
+    return vector[""] if isinstance(vector, dict) else vector

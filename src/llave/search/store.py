@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from llave.collection.types import FieldType, Scalar
 from llave.search.filters import EVERYTHING, Filter
+from llave.search.words import Words
 
 __all__ = ["Known", "Row", "Settings", "StoreStats", "VectorStore", "row_id"]
 
@@ -30,6 +31,7 @@ class Row:
         content: hash of what the model saw.
         digest: hash of name and fields.
         thumbnail: a small WebP, or empty.
+        words: what a keyword search reads; they are written, and not read back.
         fields: metadata.
         vector_D: unit length, float32; None where it was not asked for.
     """
@@ -45,6 +47,7 @@ class Row:
     content: str
     digest: str
     thumbnail: bytes = b""
+    words: str = ""
     fields: Mapping[str, Scalar] = field(default_factory=dict)
     vector_D: NDArray[np.float32] | None = None
 
@@ -110,6 +113,28 @@ class VectorStore(Protocol):
         Raises:
             UserError: a condition on a field that is not there, or of another type.
         """
+
+    def match(
+        self, text: str, *, limit: int, conditions: Filter = EVERYTHING, ids: Sequence[str] | None = None
+    ) -> list[tuple[Row, float]]:
+        """The rows whose words are most like those of a text, best first, with their BM25 scores; those that share no
+        word are left out.
+
+        Args:
+            ids: compare only these rows; scores are as without.
+
+        Raises:
+            UserError: the rows' words are not kept, or as :meth:`nearest`.
+        """
+
+    def keep_words(self, words: Words) -> None:
+        """From now on words are found; rows that have none yet are given theirs."""
+
+    def forget_words(self) -> None:
+        """No row has words any more, all at once."""
+
+    def has_words(self) -> bool:
+        """Whether every row's words are kept."""
 
     def browse(
         self,

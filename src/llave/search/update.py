@@ -22,6 +22,7 @@ from llave.search.sources import Source, fresh_source, full_path, read_sources, 
 from llave.search.store import Known, Row, row_id
 from llave.search.takeover import Takeover
 from llave.search.trust import named_roots, remember
+from llave.search.words import words_of
 from llave.search.writing import writing
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def update_index(
         UserError: another process writes to this index, the collection is empty, or the model takes no item at all.
     """
     with writing(index), show_progress(options.progress) as work:
+        if options.words is not None and options.words != index.info.words:
+            index.store.forget_words()  # before anyone reads that they are of these sources
+            index.info = dataclasses.replace(index.info, words=options.words, weighed_at=min(index.info.weighed_at, 0))
+            index.save()
         sources, path = read_sources(index), full_path(source)
         now = dataclasses.replace(sources.get(path) or fresh_source(sources, path, columns), columns=columns)
         write_sources(index, {**sources, path: now})
@@ -68,7 +73,7 @@ def update_index(
             )
         sources = read_sources(index)  # with the types of its fields by now
         write_sources(index, {**sources, path: updated(sources[path])})
-        finish_index(index, work, options)
+        finish_index(index, model, work, options)
         return report
 
 
@@ -237,6 +242,7 @@ class _Run:
             content=content,
             digest=entry.digest(),
             fields=entry.fields,
+            words=words_of(entry.item.text[:TEXT_LIMIT], entry.name or entry.key, entry.fields, self.index.info.words),
         )
 
     def _relative(self, file: Path | None) -> str:

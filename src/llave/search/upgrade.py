@@ -87,7 +87,7 @@ def upgrade_index(
             if wanted.model != index.info.model:
                 index.info = dataclasses.replace(index.info, model=wanted.model)
                 index.save()
-            finish_index(index, work, options)
+            finish_index(index, model, work, options)
             return index, UpgradeReport(items=index.count())
         sources = read_sources(index)
         roots = allowed_roots(index, sources.values(), allow_sources)
@@ -97,7 +97,7 @@ def upgrade_index(
         if index.count() and not report.items:
             gone = ", ".join(report.gone) or f"all items have errors, see {index.path / 'errors.jsonl'}"
             raise UserError(f"{index.path}: no item is left to embed, so that the index stays as it is ({gone})")
-        tune(new, work, options)
+        tune(new, model, work, options)
         new.info = dataclasses.replace(new.info, retired=(*index.info.retired, index.info.generation))
         new.save()  # from here on, the index is the new model's
         (index.path / FILE).unlink(missing_ok=True)
@@ -117,8 +117,10 @@ def _wanted(info: IndexInfo, model: "SentenceTransformer", options: BuildOptions
         qdrant=None if info.store == LANCE else info.store,
         collection=info.collection,
         chunk_tokens=info.chunk_tokens,
+        words=info.words,
     )
-    return dataclasses.replace(wanted, generation=info.generation + 1)
+    weighed_at = min(info.weighed_at, 0)  # what was measured was of the model before
+    return dataclasses.replace(wanted, generation=info.generation + 1, pipeline=info.pipeline, weighed_at=weighed_at)
 
 
 def _embeds_alike(one: IndexInfo, other: IndexInfo) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -80,8 +81,17 @@ class Catalogue:
         """
         return await self._whole("map", _draw)
 
+    def mode(self, wanted: SearchRequest) -> str:
+        """How a query is compared: a text as was asked or as the index says, anything else by its vector."""
+        if not (wanted.text or "").strip():
+            return "vector"
+        return wanted.mode or self.watched.index.info.pipeline.mode
+
     def search(self, index: "Index", wanted: SearchRequest, query_D: NDArray[np.float32] | None) -> dict[str, Any]:
-        """The nearest items, or without a query those that pass the filter.
+        """The best items, or without a query those that pass the filter.
+
+        Args:
+            query_D: the query's vector; None where there is no query, or one by words alone.
 
         Raises:
             ApiError: a filter that cannot be read, or a filter or an order by a field that is not there.
@@ -97,18 +107,30 @@ class Catalogue:
         with _param("sort", "invalid_sort"):
             check_sort(wanted.order and wanted.order.removeprefix("-"), fields)
         count, spread = index.count(conditions), None
-        if query_D is None:
+        if not wanted.has_query:
             hits = index.browse(filter=conditions, sort=wanted.order, limit=wanted.limit, offset=wanted.offset)
         else:
             exclude = [wanted.id] if wanted.id else []
-            hits = index.search(query_D, filter=conditions, exclude=exclude, limit=wanted.limit, offset=wanted.offset)
-            if wanted.histogram:
+            with _param("one_per", "invalid_one_per"):
+                hits = index.search(
+                    query_D,
+                    words=wanted.text or "",
+                    filter=conditions,
+                    exclude=exclude,
+                    limit=wanted.limit,
+                    offset=wanted.offset,
+                    mode=wanted.mode,
+                    mmr=wanted.mmr,
+                    one_per=wanted.one_per,
+                )
+            if wanted.histogram and query_D is not None:
                 spread = _histogram(index.scores(query_D, filter=conditions))
         return {
             "results": [item(hit) for hit in hits],
             "histogram": spread,
             "count": count,
             "version": version,
+            "stages": {stage: round(ms, 1) for stage, ms in hits.times.items()},
             "hint": None if count else "; ".join(suggest(index.store, conditions)) or None,
         }
 
@@ -148,6 +170,8 @@ class Catalogue:
             "fields": [_field(field) for field in index.fields()],
             "map": index.map() is not None,
             "gallery": self._gallery,
+            "words": bool(index.info.words.sources) and index.store.has_words(),
+            "pipeline": {**dataclasses.asdict(index.info.pipeline), "rerank": bool(index.info.pipeline.rerank)},
         }
 
 
@@ -183,6 +207,8 @@ def item(hit: "Hit") -> dict[str, Any]:
         "text": hit.text,
         "path": hit.path,
         "fields": hit.fields,
+        "scores": dict(hit.scores),
+        "ranks": dict(hit.ranks),
         "thumbnail": None if hit.kind in ("text", "audio") else _address(hit, "thumbnail"),
         "content": _address(hit, "content") if hit.kind in ("image", "audio") else None,
     }

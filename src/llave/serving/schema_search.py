@@ -95,6 +95,13 @@ class SearchRequest(Form):
     """So many are left out; at most 10,000 where there is a query."""
     histogram: bool = False
     """Also how the scores of all items that pass are spread."""
+    mode: Literal["vector", "words", "hybrid"] | None = None
+    """How a text is compared: by its vector, by its words, or by both; null is as the index says."""
+    mmr: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How much a hit loses for being like those before it; null is as the index says."""
+    one_per: Name | None = None
+    """One hit of each ``document``, of ``twins`` (near duplicates) or of each value of a field; empty is all, and null
+    as the index says."""
     instruction: Annotated[StrictStr, StringConstraints(max_length=10_000)] | None = None
     """The query's prompt, in place of the index's own."""
 
@@ -123,6 +130,8 @@ class SearchRequest(Form):
             raise ValueError("a search has either an image or an audio")
         if self.weight is not None and not (has_text and self._has_media):
             raise ValueError("a weight is between a text and a picture or sound; give both, or leave it out")
+        if self.mode in ("words", "hybrid") and not has_text:
+            raise ValueError(f"mode {self.mode} compares a text by its words; give one")
         if self.has_query and self.order:
             raise ValueError("what a query finds is ordered by its score; leave sort out, or the query")
         if self.has_query and self.offset > MAX_OFFSET:
@@ -142,6 +151,10 @@ class ItemResponse(BaseModel):
     fields: dict[str, Scalar]
     thumbnail: str | None
     """Address of a small WebP; another one when the item's content is another."""
+    scores: dict[str, float]
+    """Of each stage: the cosine of ``vector``, the BM25 of ``words``, the score of ``rerank``."""
+    ranks: dict[str, int]
+    """Its place after each stage, from 1."""
     content: str | None
     """Address of the item's own picture or sound, as long as its file lies where it was."""
 
@@ -163,6 +176,8 @@ class SearchResponse(BaseModel):
     count: int
     version: str
     """Of the index; ``/v1/index`` and ``/v1/map`` say the same one until something has changed."""
+    stages: dict[str, float]
+    """Milliseconds of each stage of the search."""
     hint: str | None
     """Where nothing passes: values near to one of the filter that no item has."""
     took_ms: float
@@ -192,6 +207,10 @@ class IndexResponse(BaseModel):
     fields: list[dict[str, Any]]
     map: bool
     gallery: bool
+    words: bool
+    """Whether a text is found by its words, too."""
+    pipeline: dict[str, Any]
+    """The stages of a search that says nothing of them."""
     version: str
 
 

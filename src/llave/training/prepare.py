@@ -38,7 +38,7 @@ from llave.training.tables import num_workers, open_tables
 from llave.training.teacher import teacher_vectors
 from llave.training.trainer import Trainer
 
-__all__ = ["ERRORS_FILE", "Prepared", "prepare"]
+__all__ = ["ERRORS_FILE", "Prepared", "checkpoint_activations", "freeze", "prepare"]
 
 ERRORS_FILE = "errors.jsonl"
 Settings = dict[str, DataSetConfig]
@@ -165,11 +165,11 @@ def _model(config: TrainConfig) -> EmbeddingModel | LateModel:
     base_fits = config.adapter is not None and config.precision != "fp32"
     model = open_base(config, dtype=None if base_fits else torch.float32)
     _check_loss(config, model)
-    _freeze(model, config.freeze)
+    freeze(model, config.freeze)
     if config.adapter is not None:
         add_adapter(model, config.adapter, config.freeze)
     if config.gradient_checkpointing:
-        _checkpoint_activations(model)
+        checkpoint_activations(model)
     return model
 
 
@@ -224,7 +224,12 @@ def _check_loss(config: TrainConfig, model: EmbeddingModel | LateModel) -> None:
         raise UserError(f"loss.impl triton needs a GPU, and the model is on {model.device}; use auto")
 
 
-def _freeze(model: EmbeddingModel | LateModel, words: list[str]) -> None:
+def freeze(model: EmbeddingModel | LateModel, words: list[str]) -> None:
+    """Leave the parts that a recipe names untrained.
+
+    Raises:
+        UserError: a word that no parameter is part of.
+    """
     parameters = dict(model.named_parameters())
     for word in words:
         found = model.family.matching(word, parameters)
@@ -235,7 +240,7 @@ def _freeze(model: EmbeddingModel | LateModel, words: list[str]) -> None:
             parameters[name].requires_grad_(False)
 
 
-def _checkpoint_activations(model: BaseModel) -> None:
+def checkpoint_activations(model: BaseModel) -> None:
     """On the model itself: the trainer's argument for it is changing its name between versions of transformers."""
     transformer: Any = model[0]
     network: Any = transformer.model

@@ -21,6 +21,7 @@ from llave.files import holds_nothing
 from llave.training.config import TrainConfig
 
 __all__ = [
+    "NOT_LEARNED",
     "RUN_FILE",
     "check_content",
     "newest_checkpoint",

@@ -35,7 +35,7 @@ from llave.training.pieces import PieceLoader, start_method
 from llave.training.processes import shard_on_cpus
 from llave.training.rows import FAILURE, ROWS, TASK, TEXTS_CUT
 
-__all__ = ["Trainer"]
+__all__ = ["TRAINED_FILE", "Trainer"]
 
 EMA_FILE = "ema_reward.safetensors"
 TEMPERATURE_FILE = "temperature.safetensors"

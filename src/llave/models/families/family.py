@@ -27,6 +27,8 @@ class Family:
         timed: the model is told when each frame of a video was taken.
         padded: texts are padded to the length that the model was trained with, and its vector is at the last place.
         bare: its processor takes no text without a picture; inputs are laid out by :mod:`llave.models.bare`.
+        pair_template: chat template of a query and a document in one sequence, for rerankers; a generative checkpoint
+            of such a family is asked for "yes" or "no". "" of families that have none.
     """
 
     types: tuple[str, ...]
@@ -38,6 +40,7 @@ class Family:
     timed: bool = False
     padded: bool = False
     bare: bool = False
+    pair_template: str = ""
 
     @property
     def dual(self) -> bool:

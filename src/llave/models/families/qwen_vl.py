@@ -2,6 +2,22 @@
 
 from llave.models.families.family import Family
 
+PAIR_TEMPLATE = (
+    "{%- macro parts(role) -%}{%- for message in messages if message['role'] == role -%}"
+    "{%- if message['content'] is string -%}{{ message['content'] or 'NULL' }}{%- else -%}"
+    "{%- for part in message['content'] -%}"
+    "{%- if part['type'] == 'video' -%}<|vision_start|><|video_pad|><|vision_end|>"
+    "{%- elif part['type'] == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>"
+    "{%- elif part['type'] == 'text' -%}{{ part['text'] }}{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}{%- endfor -%}{%- endmacro -%}"
+    "{{ '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n<Instruct>: \' }}'
+    "{{ parts('system') or 'Given a search query, retrieve relevant candidates that answer the query.' }}"
+    "{{ '<Query>:' + (parts('query') or parts('user')) + '\n<Document>:' + parts('document') }}"
+    "{{ '<|im_end|>\n<|im_start|>assistant\n' }}"
+)
+"""What Qwen3-VL-Reranker was trained on: a judge's instruction, the task's, the query and the document in one turn. A
+prompt (a turn of the system) is the task's instruction."""
 MERGER = r"(merger|deepstack_merger_list)\."
 PLAIN = Family(
     types=("qwen2_vl",),
@@ -17,4 +33,5 @@ TIMED = Family(
     vision=PLAIN.vision,
     projector=PLAIN.projector,
     timed=True,
+    pair_template=PAIR_TEMPLATE,
 )

@@ -88,7 +88,8 @@ async def search(request: Request) -> Response:
     wanted = await read_json(request, SearchRequest, lambda body: body)
 
     async def work() -> dict[str, Any]:
-        query_D = await _query(service_of(request), catalogue, wanted) if wanted.has_query else None
+        by_vector = wanted.has_query and catalogue.mode(wanted) != "words"
+        query_D = await _query(service_of(request), catalogue, wanted) if by_vector else None
         return await catalogue.run(lambda index: catalogue.search(index, wanted, query_D))
 
     found = await within(request, work())

@@ -1,0 +1,109 @@
+"""sentence-transformers' trainer of cross-encoders, on lists that the collator draws."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+from torch import nn
+
+from llave.rerank.config import RerankConfig
+from llave.rerank.lists import ListCollator
+from llave.rerank.model import PairModel
+from llave.training.adapters import load_trained, trained_state
+from llave.training.arguments import training_arguments
+from llave.training.callbacks import Clock, peak_bytes
+from llave.training.trainer import TRAINED_FILE
+
+__all__ = ["RankTrainer", "rank_arguments"]
+
+HEAD = r"(^|\.)\d+\.linear\.(weight|bias)$"
+"""Parameters of a new head, by their names in the model or in a loss around it."""
+
+
+def rank_arguments(config: RerankConfig) -> CrossEncoderTrainingArguments:
+    """Those of an embedding model's recipe, as this trainer takes them.
+
+    Raises:
+        UserError: options that cannot be used.
+    """
+    arguments = training_arguments(config.shared())
+    mapping: dict[str, float] = dict(arguments.learning_rate_mapping or {})
+    if config.head_learning_rate is not None:
+        mapping[HEAD] = config.head_learning_rate
+    return CrossEncoderTrainingArguments(
+        output_dir=arguments.output_dir,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulate,
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps,
+        learning_rate=config.learning_rate,
+        learning_rate_mapping=mapping,
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup,
+        lr_scheduler_type=arguments.lr_scheduler_type,
+        seed=config.seed,
+        use_cpu=arguments.use_cpu,
+        bf16=arguments.bf16,
+        fp16=arguments.fp16,
+        save_strategy=arguments.save_strategy,
+        save_steps=arguments.save_steps,
+        save_total_limit=config.keep_checkpoints,
+        logging_steps=config.log_steps,
+        report_to=list(config.track),
+        run_name=config.output.name,
+        project="llave",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_drop_last=False,
+        dataloader_pin_memory=False,
+    )
+
+
+class RankTrainer(CrossEncoderTrainer):
+    """Checkpoints of what is trained, and our log.
+
+    Args:
+        lists: collator of the run's lists.
+        clock: what counts as training time.
+        only_trained: checkpoints hold the trained parameters alone (adapters), not the whole model.
+    """
+
+    def __init__(
+        self, *, model: PairModel, loss: nn.Module, lists: ListCollator, clock: Clock, only_trained: bool, **kwargs: Any
+    ) -> None:
+        self.clock = clock
+        self.only_trained = only_trained
+        numbers = Dataset(pa.table({"row": np.arange(len(lists.lists), dtype=np.int64)}))
+        super().__init__(model=model, loss=loss, train_dataset=numbers, data_collator=lists, **kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """With every loss also the speed and the peak memory."""
+        if "loss" in logs:
+            speed = {"pairs_per_second": self.clock.pairs_per_second(self.state.global_step)}
+            logs = {**logs, **speed, "memory_gib": peak_bytes() / 2**30}
+        super().log(logs, start_time)
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """None: it would describe the rows' bookkeeping; see :mod:`llave.rerank.card`."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if not self.only_trained:
+            super()._save(output_dir, state_dict)
+            return
+        directory = Path(str(output_dir or self.args.output_dir))
+        directory.mkdir(parents=True, exist_ok=True)
+        network: Any = self.model
+        save_file(
+            {name: value.contiguous() for name, value in trained_state(network).items()}, directory / TRAINED_FILE
+        )
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        network: Any = self.model
+        if self.only_trained:
+            load_trained(network, load_file(Path(checkpoint_path) / TRAINED_FILE))
+        else:
+            super()._load_from_checkpoint(checkpoint_path)

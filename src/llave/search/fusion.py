@@ -1,0 +1,46 @@
+"""One score of a cosine and of words.
+
+    score = cosine + weight * share ** 1.5        share = BM25(query, item) / sum over the query's words of the best
+                                                          BM25 that any item has for that word alone
+
+The share is 1 where an item says all that was asked, and near 0 where it only says what many say. A word that no item
+has, not even misspelt, stands in the sum as the rarest word would, so that items which have only the rest gain little:
+then the query probably says it in other words, and the vector decides. The power makes half of the words worth less
+than half. Fusion of ranks (RRF) sees none of this, and loses to the better part wherever one part is much better
+(docs/search.md has both).
+"""
+
+import math
+
+from llave.search.store import VectorStore
+from llave.search.words import WORD
+
+__all__ = ["attainable", "fused"]
+
+POWER = 1.5
+SATURATED = 2.0
+"""What a rare word's frequency in a short text multiplies its weight by in BM25, about."""
+MOST_WORDS = 24
+"""Of a longer query, the first ones."""
+
+
+def attainable(store: VectorStore, text: str) -> float:
+    """The BM25 score of an item that said all of a query's words; above 0."""
+    words = dict.fromkeys(word.casefold() for word in WORD.findall(text))
+    missing = SATURATED * math.log(1 + max(2, store.count()))
+    total = 0.0
+    for word in list(words)[:MOST_WORDS]:
+        best = store.match(word, limit=1)
+        total += best[0][1] if best else missing
+    return total or missing
+
+
+def fused(cosine: float, match: float, best: float, weight: float) -> float:
+    """The score of an item.
+
+    Args:
+        match: its BM25 score.
+        best: see :func:`attainable`.
+    """
+    share = min(1.0, max(0.0, match / best))
+    return cosine + weight * float(share**POWER)
