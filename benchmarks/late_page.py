@@ -13,10 +13,9 @@ def models_sheet(found: dict[str, Any]) -> Sheet:
     names = list(found["models"][0]["queries"])
     factors = sorted({cell["factor"] for cell in found["models"]})
     rows = []
-    for model, factor in (("embed", 1), *((name, factor) for name in ("late", "sharp") for factor in factors)):
+    for model, factor in (("embed", 1), *(("late", factor) for factor in factors)):
         cells = [cell for cell in found["models"] if (cell["model"], cell["factor"]) == (model, factor)]
-        sharp = ", τ 0.02" if model == "sharp" else ""
-        what = "one vector" if model == "embed" else f"tokens{sharp}, pooling {factor}"
+        what = "one vector" if model == "embed" else f"tokens, pooling {factor}"
         scores = [_spread([100 * cell["p_at_1"][name] for cell in cells]) for name in names]
         mean = {key: statistics.mean(cell[key] for cell in cells) for key in ("tokens", "bytes", "ms")}
         rows.append([what, *scores, f"{mean['tokens']:.1f}", f"{mean['bytes']:,.0f}", f"{mean['ms']:.2f}"])
