@@ -19,14 +19,14 @@ def models_sheet(found: dict[str, Any]) -> Sheet:
         scores = [_spread([100 * cell["p_at_1"][name] for cell in cells]) for name in names]
         mean = {key: statistics.mean(cell[key] for cell in cells) for key in ("tokens", "bytes", "ms")}
         rows.append([what, *scores, f"{mean['tokens']:.1f}", f"{mean['bytes']:,.0f}", f"{mean['ms']:.2f}"])
-    queries = found["models"][0]["queries"]
-    heads = [f"{name}, {queries[name]:,} queries" for name in names]
+    queries = ", ".join(f"{name} {number:,}" for name, number in found["models"][0]["queries"].items())
+    several = f"mean of seeds {' and '.join(map(str, found['seeds']))} (each in brackets), pooled tokens of seed 0"
     return Sheet(
-        title=f"P@1 in per cent, mean of seeds {', '.join(map(str, found['seeds']))} (each in brackets); bytes in "
-        f"float16; milliseconds to score all {found['models'][0]['candidates']} candidates of t2i_ood, "
-        f"{found['threads']} thread of {found['machine']}, commit {found['commit'][:7]}:",
+        title=f"P@1 in per cent, {several if len(found['seeds']) > 1 else 'one seed'}; bytes in float16; milliseconds "
+        f"to score all {found['models'][0]['candidates']} candidates of t2i_ood; {found['threads']} thread of "
+        f"{found['machine']}, commit {found['commit'][:7]}. Queries: {queries}.",
         caption="",
-        columns=("nano model", *heads, "vectors an item", "bytes an item", "ms a query"),
+        columns=("nano model", *names, "vectors an item", "bytes an item", "ms a query"),
         rows=rows,
         words=frozenset({"nano model"}),
     )

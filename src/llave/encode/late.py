@@ -44,6 +44,11 @@ class LateEncoder(Encoder):
         """Unit vectors (T, D) in float32, or :class:`Refused`, per item, in order."""
         return self.encode(list(items))
 
+    def _batches(self, items: Sequence[Item], batches: Sequence[list[int]], processes: int, small: bool) -> Any:
+        if processes != 1:
+            raise UserError("late interaction: one process encodes")
+        return super()._batches(items, batches, processes, small)
+
 
 class _LateForward(Forward):
     def __init__(self, model: LateModel, role: Role, factor: float) -> None:
