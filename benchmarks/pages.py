@@ -14,6 +14,8 @@ from benchmarks.ablation_page import answer, datasets_table, draw_differences, m
 from benchmarks.hostile.table import hostile_sheet, load_sheet
 from benchmarks.index import index_sheet
 from benchmarks.large_batch import large_batch_sheet
+from benchmarks.late_page import answer as late_answer
+from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
 from benchmarks.photos import photos_sheet
 from benchmarks.rehearsal import rehearsal_sheet
@@ -74,6 +76,10 @@ PLACES = (
     Place("docs/loss.md", "sizes", "loss_cpu.json", sizes_table),
     Place("docs/loss.md", "dims", "loss_cpu.json", dims_table),
     Place("docs/loss.md", "gpu", "gpu.json", gpu_table),
+    Place("docs/late_interaction.md", "models", "late_nano.json", lambda found: models_sheet(found).markdown()),
+    Place("docs/late_interaction.md", "answer", "late_nano.json", late_answer),
+    Place("docs/late_interaction.md", "pages", "late_nano.json", pages_line),
+    Place("docs/late_interaction.md", "maxsim", "late_nano.json", lambda found: tiled_sheet(found).markdown()),
     Place("docs/training.md", "step", "train_step_cpu.json", train_markdown),
     Place("docs/training.md", "large batch", "large_batch_cpu.json", lambda found: large_batch_sheet(found).markdown()),
     Place("docs/evaluation.md", "eval", "eval_cpu.json", eval_markdown),

@@ -53,7 +53,8 @@ def test_starts_as_the_base_and_merges_exactly(name: str, dora: bool, tmp_path: 
     disturb(model)
     after = embed(model)
     assert (after - base).abs().max() > 0.01
-    save_merged(model, trained_state(model), source, config, FREEZE, tmp_path / "merged")
+    fresh = load_model(source, device="cpu", dtype=torch.float32)
+    save_merged(model, trained_state(model), fresh, config, FREEZE, tmp_path / "merged", base=str(source))
     assert torch.equal(embed(model), after)
     open_ = load_model if model.family.bare else SentenceTransformer  # PaliGemma's processor takes pairs alone
     merged = open_(str(tmp_path / "merged"), device="cpu")
@@ -74,7 +75,9 @@ def test_four_bits_merge_into_what_was_trained(tmp_path: Path) -> None:
     assert {p.dtype for key, p in model.named_parameters() if key.endswith("query.base_layer.weight")} == {torch.uint8}
     disturb(model)
     after = embed(model)
-    save_merged(model, trained_state(model), "nano", config, FREEZE, tmp_path / "merged")
+    save_merged(
+        model, trained_state(model), load_model("nano", device="cpu"), config, FREEZE, tmp_path / "merged", base="nano"
+    )
     exact = (embed(load_model(tmp_path / "merged", device="cpu")) - after).abs().max()
     plain = load_model("nano", device="cpu")
     add_adapter(plain, AdapterConfig(rank=4), FREEZE)

@@ -16,6 +16,7 @@ from llave.errors import UserError
 if TYPE_CHECKING:
     from llave.evaluation.record import RunRecord
     from llave.evaluation.result import EvalResult
+    from llave.models.late import LateModel
     from llave.models.model import EmbeddingModel
     from llave.rerank.evaluation import RerankResult
 
@@ -66,6 +67,7 @@ class EvalConfig:
         fps: frames of a second of a film; null spaces them evenly.
         folder_rate: frames a second that folders of frames hold, for models that are told when each was taken.
         limit: only the first rows of each data set; null is all.
+        token_pooling: of a late-interaction model: candidates keep one in so many of their tokens.
         cache: directory that keeps embeddings: a killed run goes on from it; null keeps none.
         device: e.g. cpu or cuda; null is the best there is.
         dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
@@ -102,6 +104,7 @@ class EvalConfig:
     fps: float | None = None
     folder_rate: float | None = None
     limit: int | None = None
+    token_pooling: float = 1.0
     cache: Path | None = None
     device: str | None = None
     dtype: str | None = None
@@ -113,7 +116,7 @@ class Evaluation:
     """What came out, of which model (``name``: as the user gave it), with which options, and the preset's settings."""
 
     name: str
-    model: "EmbeddingModel"
+    model: "EmbeddingModel | LateModel"
     result: "EvalResult"
     options: dict[str, Any]
     preset: dict[str, Any]
@@ -224,7 +227,7 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
     from llave.evaluation.runner import evaluate
     from llave.models.about import eval_dtype
     from llave.models.nano_features import use_feature_cache
-    from llave.models.open import load_model
+    from llave.models.open import is_late, load_late, load_model
     from llave.terminal import printable, quiet_libraries
 
     if config.template == "none" and config.instructions == "system":
@@ -242,7 +245,8 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
     if benchmark.note:
         sys.stderr.write(f"llave: {printable(benchmark.note)}\n")
     reranker = None if config.rerank is None else open_reranker(config)
-    model = load_model(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
+    load = load_late if is_late(config.model) else load_model
+    model = load(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
     use_feature_cache(model)
     result = evaluate(
         model,
@@ -267,6 +271,7 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
         ),
         limit=config.limit,
         cache_dir=config.cache,
+        token_pooling=config.token_pooling,
     )
     reranked = None
     if reranker is not None:

@@ -8,7 +8,7 @@ from llave.models.sounds import hearing_of
 from llave.terminal import printable
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base import BaseModel
 
     from llave.evaluation.result import Failure
 
@@ -67,7 +67,7 @@ def cut_lines(cut: int, longest: int | None, *, way_out: str = "") -> list[str]:
     ]
 
 
-def cut_sound_lines(cut: int, model: "SentenceTransformer") -> list[str]:
+def cut_sound_lines(cut: int, model: "BaseModel") -> list[str]:
     """One line of sounds of which the model does not hear the end."""
     if not cut:
         return []

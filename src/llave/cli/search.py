@@ -41,7 +41,8 @@ class SearchConfig:
             the highest first.
         mode: vector, words (no model is opened) or hybrid; null is what the index's pipeline says (llave index
             pipeline).
-        rerank: directory or hub id of a reranker for the best hits; null is the pipeline's, "none" is none.
+        rerank: directory or hub id of a reranker, or of a late-interaction model, for the best hits; null is the
+            pipeline's, "none" is none.
         top: hits that are reranked; null is the pipeline's.
         mmr: from 0 to 1, how much a hit loses for being like those before it; null is the pipeline's.
         one_per: one hit of each "document", of "twins" or of each value of a field; null is the pipeline's.
@@ -151,8 +152,12 @@ def _reranker(config: SearchConfig, index: "Index") -> "Scorer | None":
     path = index.info.pipeline.rerank if config.rerank is None else config.rerank
     if path in ("", "none"):
         return None
+    from llave.models.open import is_late
+    from llave.rerank.late import LateStage
     from llave.rerank.reranker import Reranker
 
+    if is_late(path):
+        return LateStage(path, device=config.device)
     return Reranker.open(path, device=config.device)
 
 

@@ -10,7 +10,7 @@ from llave.training.config import TrainConfig
 
 __all__ = ["run"]
 
-TASKS = ("embed", "rerank")
+TASKS = ("embed", "late", "rerank")
 _TASK_LINE = re.compile(r"^task:\s*['\"]?(\w+)", re.MULTILINE)
 
 
@@ -21,10 +21,10 @@ def run(argv: list[str]) -> int:
         return _rerank(rest)
     config = parse(
         TrainConfig,
-        rest,
+        argv,
         command="train",
-        description="Train an embedding model, or with --task rerank a reranker (llave train --task rerank --help). "
-        "Example: llave train recipes/nano.yaml --loss.alpha 0 --seed 1",
+        description="Train an embedding model, with --task late one of late interaction, or with --task rerank a "
+        "reranker (llave train --task rerank --help). Example: llave train recipes/nano.yaml --loss.alpha 0 --seed 1",
         positional=("recipe",),
     )
     if config.dry_run:

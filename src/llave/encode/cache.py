@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from llave.files import remove_leftovers, whole_file
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base import BaseModel
 
 __all__ = ["LIBRARIES", "EmbeddingCache", "model_fingerprint", "settings_fingerprint", "weights_fingerprint"]
 
@@ -35,7 +35,7 @@ LIBRARIES = ("torch", "torchvision", "transformers", "sentence-transformers", "p
 """Whose versions may change an embedding of the same weights."""
 
 
-def model_fingerprint(model: "SentenceTransformer") -> str:
+def model_fingerprint(model: "BaseModel") -> str:
     """SHA-256, in hexadecimal, of all that decides a model's embeddings: weights, modules, configuration, prompts."""
     digest = hashlib.sha256()
     for text in [*(f"{name} {version(name)}" for name in LIBRARIES), *_settings(model)]:
@@ -44,19 +44,19 @@ def model_fingerprint(model: "SentenceTransformer") -> str:
     return digest.hexdigest()
 
 
-def weights_fingerprint(model: "SentenceTransformer") -> str:
+def weights_fingerprint(model: "BaseModel") -> str:
     """SHA-256, in hexadecimal, of a model's weights and their type alone."""
     digest = hashlib.sha256()
     _add_weights(digest, model)
     return digest.hexdigest()
 
 
-def settings_fingerprint(model: "SentenceTransformer") -> str:
+def settings_fingerprint(model: "BaseModel") -> str:
     """The same of its modules, configuration, tokenizer, processor and prompts."""
     return hashlib.sha256("".join(_settings(model)).encode()).hexdigest()
 
 
-def _add_weights(digest: Any, model: "SentenceTransformer") -> None:
+def _add_weights(digest: Any, model: "BaseModel") -> None:
     import torch
 
     for name, tensor in sorted(model.state_dict().items()):
@@ -64,7 +64,7 @@ def _add_weights(digest: Any, model: "SentenceTransformer") -> None:
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
 
 
-def _settings(model: "SentenceTransformer") -> list[str]:
+def _settings(model: "BaseModel") -> list[str]:
     texts = [str(model), repr(sorted(model.prompts.items())), repr(model.default_prompt_name)]
     processor: Any = getattr(model, "processor", None) or model.tokenizer
     tokenizer: Any = getattr(processor, "tokenizer", processor)

@@ -3,6 +3,7 @@
 MMEB has about 36 million candidates but a few hundred thousand different ones.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from llave.encode.forward import Refused
 from llave.encode.item import Item, Measured
 from llave.progress import show_progress
 
-__all__ = ["Encoding", "ItemTable", "encode_table"]
+__all__ = ["Encoding", "ItemTable", "encode_table", "same_content"]
 
 
 class ItemTable:
@@ -96,6 +97,11 @@ class Encoding:
     cached: int
     cut_sounds: int
 
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of all vectors."""
+        return hashlib.sha256(self.embedding_UD.tobytes()).hexdigest()
+
 
 def encode_table(
     encoder: Encoder,
@@ -134,14 +140,15 @@ def encode_table(
     for number, outcome in enumerate(outcomes):
         if not isinstance(outcome, Refused):
             embedding_UD[number] = outcome
-    same_U = _same(measured)
+    same_U = same_content(measured)
     failed = sum(isinstance(measured[number], Measured) and same_U[number] == number for number in errors)
     keys = [about.key if isinstance(about, Measured) else b"" for about in measured]
     cut = encoder.cut, keys, cached, encoder.cut_sounds
     return Encoding(embedding_UD, errors, same_U, encoded - int(failed), *cut)
 
 
-def _same(measured: Sequence[Measured | Refused]) -> NDArray[np.int32]:
+def same_content(measured: Sequence[Measured | Refused]) -> NDArray[np.int32]:
+    """(U,) the number of the first item of equal content."""
     first: dict[bytes, int] = {}
     return np.array(
         [

@@ -14,7 +14,7 @@ from llave.errors import UserError
 from llave.models.raw import require_raw
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base import BaseModel
 
 __all__ = ["Protocol"]
 
@@ -67,7 +67,7 @@ class Protocol:
         return hashlib.sha256(f"{fingerprint} {apart}".encode()).hexdigest() if any(apart) else fingerprint
 
     @contextmanager
-    def applied(self, model: "SentenceTransformer") -> Iterator[None]:
+    def applied(self, model: "BaseModel") -> Iterator[None]:
         """The model with these settings, and as it was afterwards.
 
         Raises:
@@ -100,7 +100,7 @@ class Protocol:
                 setattr(owner, name, value)
 
 
-def _by_pixels(model: "SentenceTransformer", part: str) -> Any:
+def _by_pixels(model: "BaseModel", part: str) -> Any:
     """The model's processor of pictures or videos, if ``size`` means numbers of pixels there."""
     processor: Any = getattr(model[0], "processor", None)
     resizer: Any = getattr(processor, part, None)

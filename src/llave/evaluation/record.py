@@ -15,7 +15,7 @@ from llave.errors import DataError
 from llave.models.about import dtype_of
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base import BaseModel
 
 __all__ = ["RunRecord", "code", "differences", "run_record", "versions"]
 
@@ -66,9 +66,7 @@ class RunRecord:
         return cls(**{field.name: content[field.name] for field in fields(cls)})
 
 
-def run_record(
-    model: "SentenceTransformer", options: Mapping[str, Any], preset: Mapping[str, Any] | None = None
-) -> RunRecord:
+def run_record(model: "BaseModel", options: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> RunRecord:
     """The record of a run with an open model.
 
     Args:

@@ -43,7 +43,7 @@ class ScoredRow:
         row: number of the row in the data set, from 0.
         query: the query's number in the item table.
         candidates: (C,) numbers in the item table.
-        scores: (C,) cosines.
+        scores: (C,) cosines, or MaxSim.
         ranks: (P,) ranks of the relevant candidates, from 1.
         gains: (P,) their relevance.
     """
@@ -141,6 +141,7 @@ class EvalResult:
         vectors: a hash of all vectors, bit for bit.
         notes: what was not done as the protocol says.
         phases: seconds of reading, encoding and scoring.
+        late: of a late-interaction model, what a candidate's tokens take.
     """
 
     benchmark: str
@@ -159,6 +160,7 @@ class EvalResult:
     cut_sounds: int = 0
     compat: str = "strict"
     phases: Mapping[str, float] = field(default_factory=dict)
+    late: Mapping[str, Any] | None = None
 
     def to_arrow(self) -> pa.Table:
         """A row for each data set: name, meta-task, split, modality, metric, score with 95% interval, queries."""
@@ -281,6 +283,7 @@ class EvalResult:
             "texts_cut": self.cut,
             "sounds_cut": self.cut_sounds,
             "seconds": round(self.seconds, 3),
+            **({} if self.late is None else {"late": dict(self.late)}),
         }
 
 

@@ -2,10 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,13 @@ from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.benchmarks.task import Absent, Benchmark, Task, TaskData, Unsupported
 from llave.evaluation.compat import STRICT, Compat
+from llave.evaluation.late import LateEncoding, encode_late
 from llave.evaluation.metrics import Ties, relevant_ranks
 from llave.evaluation.protocol import Protocol
 from llave.evaluation.result import EvalResult, Failure, ItemError, ScoredRow, TaskResult
 from llave.evaluation.scoring import row_scores
-from llave.models.open import load_model
+from llave.models.late import LateModel
+from llave.models.open import is_late, load_late, load_model
 from llave.models.prompts import require_video
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class _NumberedRow:
 
 
 def evaluate(
-    model: "SentenceTransformer | str | Path",
+    model: "SentenceTransformer | LateModel | str | Path",
     benchmark: Benchmark | str | Path,
     *,
     compat: Compat = STRICT,
@@ -55,6 +57,7 @@ def evaluate(
     protocol: Protocol = Protocol(),  # noqa: B008 — frozen
     limit: int | None = None,
     cache_dir: Path | None = None,
+    token_pooling: float = 1,
     progress: bool = True,
 ) -> EvalResult:
     """Scores of a model on every data set of a benchmark.
@@ -64,7 +67,8 @@ def evaluate(
     which no row can be scored, or that the model does not take, is in ``failed``; the others are scored.
 
     Args:
-        model: an open model, or what :func:`llave.load_model` opens.
+        model: an open model, or what :func:`llave.load_model` or :func:`llave.models.open.load_late` opens. A model of
+            late interaction scores by MaxSim.
         benchmark: one that is open, or what :func:`~llave.evaluation.benchmarks.get_benchmark` opens: a name such as
             ``"mmeb"``, or a folder.
         compat: quirks of a released scorer, to compare with its numbers.
@@ -74,7 +78,8 @@ def evaluate(
         processes: that share the encoding; the scores are those of one.
         protocol: how items reach the model, where that is not its own way.
         limit: only this many first rows of each data set. A corpus stays whole.
-        cache_dir: keep embeddings here; a killed evaluation goes on from them.
+        cache_dir: keep embeddings here; a killed evaluation goes on from them. Not of late interaction.
+        token_pooling: of late interaction: candidates keep one in so many tokens.
         progress: show a bar on stderr, if that is a terminal.
 
     Raises:
@@ -82,9 +87,10 @@ def evaluate(
         UserError: the model refuses everything, or a process died.
     """
     if isinstance(model, str | Path):
-        model = load_model(model)
+        model = load_late(model) if is_late(str(model)) else load_model(model)
     if isinstance(benchmark, str | Path):
         benchmark = get_benchmark(benchmark)
+    _check_kind(model, processes, cache_dir, token_pooling, protocol)
     started = time.perf_counter()
     compat = compat if ties is None else replace(compat, ties=ties)
     table = ItemTable(verbatim=compat.verbatim, blank=compat.blank, form=protocol.form)
@@ -98,18 +104,22 @@ def evaluate(
             failed[task.name] = error
     _raise_if_all(failed, benchmark)
     read = time.perf_counter()
+    limits: dict[str, Any] = {
+        "reading": protocol.reading,
+        "batch_size": batch_size,
+        "tokens_per_batch": tokens_per_batch,
+    }
+    encoding: Encoding | LateEncoding
     with protocol.applied(model):
-        cache = None
-        if cache_dir is not None:
-            cache = EmbeddingCache(cache_dir, protocol.cache_name(model_fingerprint(model)))
-        encoder = Encoder(
-            model,
-            reading=protocol.reading,
-            batch_size=batch_size,
-            tokens_per_batch=tokens_per_batch,
-            raw=protocol.form == "raw",
-        )
-        encoding = encode_table(encoder, table, cache=cache, processes=processes, progress=progress)
+        if isinstance(model, LateModel):
+            queries, candidates = _sides(rows)
+            encoding = encode_late(model, table, queries, candidates, factor=token_pooling, progress=progress, **limits)
+        else:
+            cache = None
+            if cache_dir is not None:
+                cache = EmbeddingCache(cache_dir, protocol.cache_name(model_fingerprint(model)))
+            encoder = Encoder(model, raw=protocol.form == "raw", **limits)
+            encoding = encode_table(encoder, table, cache=cache, processes=processes, progress=progress)
     encoded = time.perf_counter()
     device = "cuda" if model.device.type == "cuda" else "cpu"
     tasks = {}
@@ -141,10 +151,33 @@ def evaluate(
         cached=encoding.cached,
         cut=encoding.cut,
         cut_sounds=encoding.cut_sounds,
-        vectors=hashlib.sha256(encoding.embedding_UD.tobytes()).hexdigest(),
-        notes=_notes(table, protocol),
+        vectors=encoding.digest,
+        notes=[*_notes(table, protocol), *([encoding.note()] if isinstance(encoding, LateEncoding) else [])],
+        late=encoding.about() if isinstance(encoding, LateEncoding) else None,
         phases={"reading": read - started, "encoding": encoded - read, "scoring": done - encoded},
     )
+
+
+def _check_kind(
+    model: "SentenceTransformer | LateModel",
+    processes: int,
+    cache_dir: Path | None,
+    token_pooling: float,
+    protocol: Protocol,
+) -> None:
+    """Refuse what is for the other kind of model."""
+    if not isinstance(model, LateModel):
+        if token_pooling != 1:
+            raise UserError("token pooling is for models of late interaction, and this one has one vector for an item")
+    elif processes > 1 or cache_dir is not None or protocol.form == "raw":
+        raise UserError("a model of late interaction: no --processes, --cache or --template none")
+
+
+def _sides(rows: Mapping[str, Sequence[_NumberedRow]]) -> tuple[list[int], list[int]]:
+    """Numbers of all queries and of all candidates."""
+    every = [row for of_task in rows.values() for row in of_task]
+    candidates = np.unique(np.concatenate([row.candidates for row in every])) if every else np.zeros(0, np.int32)
+    return sorted({row.query for row in every}), candidates.tolist()
 
 
 def _raise_if_all(failed: dict[str, Exception], benchmark: Benchmark) -> None:
@@ -160,7 +193,7 @@ def _failure(error: Exception) -> Failure:
     return Failure("absent" if isinstance(error, Absent) else "failed", said)
 
 
-def _require(model: "SentenceTransformer", data: TaskData) -> None:
+def _require(model: "SentenceTransformer | LateModel", data: TaskData) -> None:
     """Refuse what the model does not take before it is decoded: nothing stands in for what it cannot see or hear.
 
     Raises:
@@ -196,7 +229,7 @@ def _notes(table: ItemTable, protocol: Protocol) -> list[str]:
 
 def _number(
     task: Task,
-    model: "SentenceTransformer",
+    model: "SentenceTransformer | LateModel",
     table: ItemTable,
     compat: Compat,
     protocol: Protocol,
@@ -244,7 +277,12 @@ def _alike(row: _NumberedRow, same_U: NDArray[np.int32]) -> _NumberedRow:
 
 
 def _score(
-    task: Task, rows: Sequence[_NumberedRow], encoding: Encoding, compat: Compat, device: str, unreadable: int
+    task: Task,
+    rows: Sequence[_NumberedRow],
+    encoding: Encoding | LateEncoding,
+    compat: Compat,
+    device: str,
+    unreadable: int,
 ) -> TaskResult:
     content = _content(rows, encoding.keys)
     broken = np.array(sorted(encoding.errors), dtype=np.int32)
@@ -268,13 +306,11 @@ def _score(
         reason = f"; first error: {next(iter(encoding.errors.values()))}" if rows and encoding.errors else ""
         raise DataError(f"{task.where}: none of {len(rows)} rows can be scored{reason}")
     scored: list[ScoredRow] = []
-    scores = row_scores(
-        encoding.embedding_UD,
-        [row.query for row in usable],
-        [row.candidates for row in usable],
-        [len(row.gains) for row in usable],
-        device=device,
-    )
+    asked = [row.query for row in usable], [row.candidates for row in usable], [len(row.gains) for row in usable]
+    if isinstance(encoding, LateEncoding):
+        scores = encoding.row_scores(*asked)
+    else:
+        scores = row_scores(encoding.embedding_UD, *asked, device=device)
     for row, scores_C in zip(usable, scores, strict=True):
         ranks = relevant_ranks(scores_C, row.gains, compat.ties)
         scored.append(ScoredRow(row.index, row.query, row.candidates, scores_C.astype(np.float32), ranks, row.gains))

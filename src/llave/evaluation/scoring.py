@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["NEAR", "row_scores"]
+__all__ = ["DENSE", "NEAR", "Numbers", "Scores", "row_scores"]
 
 BLOCK_ROWS = 256
 DENSE = 4

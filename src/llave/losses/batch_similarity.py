@@ -5,7 +5,7 @@ from torch import Tensor
 
 from llave.losses.masks import known_positives
 
-__all__ = ["batch_similarity"]
+__all__ = ["batch_similarity", "score_similarity"]
 
 QUERIES = 256
 """Queries that are looked at; the mean over more would hardly differ."""
@@ -34,20 +34,38 @@ def batch_similarity(
         ``positive``, ``hard`` (mean of the 5 most similar negatives), ``easy`` (of the 5 least similar), ``gap``
         (positive - hard) and ``batch_accuracy`` (share of positives above all negatives). Empty without negatives.
     """
-    query_QD = query_BD[:QUERIES].float()
-    cosine_QM = query_QD @ target_MD.float().T
-    pair_Q = torch.arange(len(query_QD), device=query_QD.device) + offset
-    num_pairs = len(target_MD) if query_ids is None else len(query_ids)
-    columns = slice(0, len(target_MD))
+    return score_similarity(
+        query_BD[:QUERIES].float() @ target_MD.float().T,
+        offset=offset,
+        query_ids=query_ids,
+        target_ids=target_ids,
+        shared_ids=shared_ids,
+    )
+
+
+@torch.no_grad()
+def score_similarity(
+    score_QM: Tensor,
+    *,
+    offset: int = 0,
+    query_ids: Tensor | None,
+    target_ids: Tensor | None,
+    shared_ids: bool = False,
+) -> dict[str, float]:
+    """The same of given scores."""
+    num_queries, num_targets = score_QM.shape
+    pair_Q = torch.arange(num_queries, device=score_QM.device) + offset
+    num_pairs = num_targets if query_ids is None else len(query_ids)
+    columns = slice(0, num_targets)
     ignored_QM = known_positives(pair_Q, columns, num_pairs, query_ids, target_ids, shared_ids=shared_ids)
-    ignored_QM[torch.arange(len(query_QD), device=query_QD.device), pair_Q] = True
+    ignored_QM[torch.arange(num_queries, device=score_QM.device), pair_Q] = True
     counted_Q = (~ignored_QM).sum(1) > 0
     if not counted_Q.any():
         return {}
     number = min(EXTREMES, int((~ignored_QM).sum(1)[counted_Q].min()))
-    positive_Q = cosine_QM.gather(1, pair_Q[:, None]).squeeze(1)[counted_Q]
-    hard_Q5 = cosine_QM.masked_fill(ignored_QM, -torch.inf)[counted_Q].topk(number, dim=1).values
-    easy_Q5 = cosine_QM.masked_fill(ignored_QM, torch.inf)[counted_Q].topk(number, dim=1, largest=False).values
+    positive_Q = score_QM.gather(1, pair_Q[:, None]).squeeze(1)[counted_Q]
+    hard_Q5 = score_QM.masked_fill(ignored_QM, -torch.inf)[counted_Q].topk(number, dim=1).values
+    easy_Q5 = score_QM.masked_fill(ignored_QM, torch.inf)[counted_Q].topk(number, dim=1, largest=False).values
     means = torch.stack(
         [positive_Q.mean(), hard_Q5.mean(), easy_Q5.mean(), (positive_Q > hard_Q5[:, 0]).float().mean()]
     ).tolist()

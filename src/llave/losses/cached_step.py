@@ -105,13 +105,15 @@ class CachedStep(CachedLossMixin, nn.Module):
         try:
             self.before_loss(features)
             with nullcontext() if self._tower is None else self._tower.recording(None):
-                embeddings = [
-                    [self.model(piece)["sentence_embedding"] for piece in self.minibatches(column)]
-                    for column in features
-                ]
+                embeddings = [[self.embedding_of(piece) for piece in self.minibatches(column)] for column in features]
             return self.calculate_loss(embeddings, labels)
         finally:
             self._places = []
+
+    def embedding_of(self, part: dict[str, Any]) -> Tensor:
+        """What the loss is taken of: one tensor, the samples first."""
+        embedding: Tensor = self.model(part)["sentence_embedding"]
+        return embedding
 
     def before_loss(self, features: list[dict[str, Any]]) -> None:
         """Called with the columns in the order in which they are embedded; nothing by default."""
@@ -204,7 +206,7 @@ class CachedStep(CachedLossMixin, nn.Module):
         slim = outline(part)  # now: modules write into what they get
         with self._vision(key, with_grad=with_grad, again=again), random_state or nullcontext(), grad:
             state = RandContext(*part.values()) if copy_random_state else None
-            embedding = self.model(part)["sentence_embedding"]
+            embedding = self.embedding_of(part)
         if keep:
             self._graphs[key] = embedding
         if isinstance(sentence_feature, LazyColumn) and again and self._tower is not None and self._tower.kept(key):

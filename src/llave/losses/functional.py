@@ -32,6 +32,7 @@ __all__ = [
     "choose_implementation",
     "contrast",
     "hardness_weighted_loss",
+    "score_loss",
 ]
 
 TILED: dict[str, dict[str, Any]] = {
@@ -173,31 +174,67 @@ def _reference(
     """The formula in plain autograd: what every other implementation is held to."""
     device_type = query_BD.device.type
     with torch.autocast(device_type, enabled=False) if torch.is_autocast_enabled(device_type) else nullcontext():
-        size = query_BD.shape[0]
         dtype = torch.promote_types(torch.promote_types(query_BD.dtype, target_MD.dtype), torch.float32)
         cosine_BM = query_BD.to(dtype) @ target_MD.to(dtype).T
-        scaled_BM = cosine_BM / temperature
-        positive_B = scaled_BM.diagonal()
-        if positive_margin:
-            positive_B = positive_B - positive_margin * cosine_BM.diagonal().detach() / temperature
         if not torch.compiler.is_compiling():
-            check_finite(query_BD, target_MD, positive_B, size)
-        reward_BM = cosine_BM if reward_BB is None else reward_BB.to(dtype)
-        in_batch, own = alphas(alpha, weighting)
-        logit_BM = torch.add(scaled_BM, reward_BM.detach(), alpha=in_batch)
-        if own != in_batch:
-            own_BM = own_negatives(size, target_MD.shape[0], cosine_BM.device)
-            logit_BM = torch.where(own_BM, scaled_BM + own * reward_BM.detach(), logit_BM)
-        if reward_BB is not None:
-            logit_BM = logit_BM.masked_fill(left_out(reward_BM), torch.finfo(dtype).min / 4)
-        return contrast(
-            logit_BM,
-            positive_B,
+            check_finite(query_BD, target_MD, cosine_BM.diagonal() / temperature, query_BD.shape[0])
+        return score_loss(
+            cosine_BM,
+            temperature=temperature,
+            alpha=alpha,
+            weighting=weighting,
+            positive_margin=positive_margin,
             symmetric=symmetric,
+            reward_BM=reward_BB,
             query_ids=query_ids,
             target_ids=target_ids,
             shared_ids=shared_ids,
         )
+
+
+def score_loss(
+    score_BM: Tensor,
+    *,
+    temperature: float | Tensor = 0.02,
+    alpha: float = 9.0,
+    weighting: Weighting = "all",
+    positive_margin: float = 0.0,
+    symmetric: bool = True,
+    reward_BM: Tensor | None = None,
+    query_ids: Tensor | None = None,
+    target_ids: Tensor | None = None,
+    shared_ids: bool = False,
+) -> Tensor:
+    """The loss of given scores, for models whose score is no cosine of two vectors (MaxSim).
+
+    Args:
+        score_BM: of every query with every target, within [-1, 1] for the default temperature and alpha; target i is
+            the positive of query i.
+        reward_BM: hardness of each pair; default is the score itself.
+        temperature, alpha, weighting, positive_margin, symmetric, query_ids, target_ids, shared_ids: see
+            :func:`hardness_weighted_loss`.
+    """
+    size, num_targets = score_BM.shape
+    scaled_BM = score_BM / temperature
+    positive_B = scaled_BM.diagonal()
+    if positive_margin:
+        positive_B = positive_B - positive_margin * score_BM.diagonal().detach() / temperature
+    hardness_BM = score_BM if reward_BM is None else reward_BM.to(score_BM.dtype)
+    in_batch, own = alphas(alpha, weighting)
+    logit_BM = torch.add(scaled_BM, hardness_BM.detach(), alpha=in_batch)
+    if own != in_batch:
+        own_BM = own_negatives(size, num_targets, score_BM.device)
+        logit_BM = torch.where(own_BM, scaled_BM + own * hardness_BM.detach(), logit_BM)
+    if reward_BM is not None:
+        logit_BM = logit_BM.masked_fill(left_out(hardness_BM), torch.finfo(score_BM.dtype).min / 4)
+    return contrast(
+        logit_BM,
+        positive_B,
+        symmetric=symmetric,
+        query_ids=query_ids,
+        target_ids=target_ids,
+        shared_ids=shared_ids,
+    )
 
 
 def contrast(

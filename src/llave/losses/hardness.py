@@ -133,7 +133,7 @@ class HardnessWeightedLoss(JudgedStep):
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
     ) -> Tensor:
         """Loss of the whole batch from the embeddings of its mini-batches, one list per column."""
-        columns = self.in_rows([_unit(torch.cat(chunks)) for chunks in reps])
+        columns = self.in_rows([self.joined(chunks) for chunks in reps])
         scalars = self._read_scalars()
         self._scalars = {name: _leaf(value) if with_backward else value for name, value in scalars.items()}
         loss = self._loss(columns, self._column_ids(labels, len(columns)))
@@ -146,6 +146,10 @@ class HardnessWeightedLoss(JudgedStep):
                 if isinstance(leaf, Tensor) and leaf.grad is not None
             ]
         return loss
+
+    def joined(self, chunks: list[Tensor]) -> Tensor:
+        """A column's embeddings from those of its mini-batches."""
+        return _unit(torch.cat(chunks))
 
     def _pass_on(self, slopes: list[tuple[Tensor, Tensor]], grad: Tensor) -> None:
         """Backward of what GradCache has taken the loss's slopes by, scaled by the loss's own gradient."""

@@ -5,27 +5,28 @@ from typing import TYPE_CHECKING, Any
 from llave.errors import UserError
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base import BaseModel
 
 __all__ = ["about_model", "dtype_of", "eval_dtype", "model_name"]
 
 
-def about_model(model: "SentenceTransformer", name: str) -> dict[str, Any]:
+def about_model(model: "BaseModel", name: str) -> dict[str, Any]:
     """Name, backbone, size in billions of parameters, dimension, length, device and type of weights."""
     network: Any = getattr(model[0], "model", model)
+    width: Any = model.get_embedding_dimension
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {
         "model_name": name,
         "model_backbone": type(network).__name__,
         "model_size": round(parameters / 1e9, 3),
-        "embedding_dimension": model.get_embedding_dimension(),
+        "embedding_dimension": width(),
         "max_length_tokens": model.max_seq_length,
         "device": str(model.device),
         "dtype": dtype_of(model),
     }
 
 
-def dtype_of(model: "SentenceTransformer") -> str:
+def dtype_of(model: "BaseModel") -> str:
     """The type of its weights, e.g. ``"bfloat16"``."""
     return str(next(model.parameters()).dtype).removeprefix("torch.")
 
@@ -40,7 +41,7 @@ def eval_dtype(wanted: str | None, device: str | None) -> str | None:
     return "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else None
 
 
-def model_name(model: "SentenceTransformer") -> str:
+def model_name(model: "BaseModel") -> str:
     """The directory or hub id that an open model came from.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modality import InputFormatter
+from sentence_transformers.base import BaseModel
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
 from llave.data.identity import normal_text
@@ -19,16 +19,19 @@ from llave.models.bare import lay_out
 from llave.models.cut import common_end, cut_rows, shortened
 from llave.models.families import UNKNOWN, Family, PoolingMode, family_of
 from llave.models.fit import MediaTokens, count_media, fit_input
+from llave.models.formatter import Formatter, Prompts
 from llave.models.pooled import UNLIMITED, pooled, take_videos
 from llave.models.prompts import kinds_of, stacked
 from llave.models.sounds import hearing_of, is_cut
 
-__all__ = ["SOUND_COUNTS", "Cuts", "EmbeddingModel", "Fusion", "Prompt"]
+__all__ = ["LATE", "SOUND_COUNTS", "Cuts", "EmbeddingModel", "Fusion", "Prepared", "Prompt"]
 
 Prompt = str | Sequence[str | None] | None
 """Of a batch: one for all inputs, one for each of them, or none."""
 Fusion = Literal["mean", "none"]
 """Of a text and pictures in one item of a dual encoder: the mean of the two unit vectors, or such items are refused."""
+LATE = ("MultiVectorEncoder", "ColBERT")
+"""Types, in their own files, of models that keep a vector for each token."""
 SOUND_COUNTS = "num_sounds_per_sample"
 """Feature (B,) beside sentence-transformers' ``num_images_per_sample`` and ``num_videos_per_sample``."""
 
@@ -43,26 +46,19 @@ class Cuts:
     sounds: int = 0
 
 
-class EmbeddingModel(SentenceTransformer):
+class Prepared(BaseModel):
     """Every way in leads through :meth:`preprocess`: ``encode``, training, evaluation, index and server.
 
-    What it saves is a plain sentence-transformers directory.
-
-    Args:
-        pooling: of a raw checkpoint; None is what its family was made for.
-        fusion: of a dual encoder; None is what its directory says, "mean" if that says nothing.
+    Stands before one of sentence-transformers' models among a class's bases. What it saves is a plain
+    sentence-transformers directory.
 
     Attributes:
         source: the directory or hub id that it was opened from, "" if it was put together.
         cuts: what was cut; a caller that wants to know of a part of its work looks before and after.
+        fusion: of a dual encoder.
     """
 
-    def __init__(
-        self, *args: Any, pooling: PoolingMode | None = None, fusion: Fusion | None = None, **kwargs: Any
-    ) -> None:
-        self._wanted_pooling = pooling
-        self.fusion = fusion
-        super().__init__(*args, **kwargs)
+    fusion: Fusion | None = None
 
     def _post_init(self) -> None:
         super()._post_init()
@@ -73,27 +69,9 @@ class EmbeddingModel(SentenceTransformer):
         if isinstance(transformer, Transformer):
             take_videos(transformer)
             old = transformer.input_formatter
-            transformer.input_formatter = _Formatter(
+            transformer.input_formatter = Formatter(
                 old.model_type, old.message_format, old.processor, old.supported_modalities
             )
-
-    def _load_default_modules(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
-        """The modules of a raw checkpoint, be it a directory or a hub id: pooled as its family was made for.
-
-        Raises:
-            UserError: a vision-language model whose pooling is not known.
-        """
-        modules, options = super()._load_default_modules(model_name_or_path, *args, **kwargs)
-        assert isinstance(modules, list)
-        return pooled(model_name_or_path, modules, self._wanted_pooling), options
-
-    def _parse_model_config(self, model_config: dict[str, Any]) -> None:
-        super()._parse_model_config(model_config)
-        self.fusion = self.fusion or model_config.get("fusion")
-
-    def _get_model_config(self) -> dict[str, Any]:
-        said = {"fusion": self.fusion or "mean"} if self.is_dual else {}
-        return super()._get_model_config() | said
 
     @property
     def family(self) -> Family:
@@ -112,15 +90,7 @@ class EmbeddingModel(SentenceTransformer):
             return both and super().supports("image")
         return super().supports(modality)
 
-    def forward(self, input: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """The features with ``sentence_embedding`` (B, D)."""
-        if input.get("modality") != towers.MIXED:
-            sounds = input.pop(SOUND_COUNTS, None)  # no network knows it
-            return super().forward(input, **kwargs) | ({} if sounds is None else {SOUND_COUNTS: sounds})
-        plain = super().forward
-        return {**input, "sentence_embedding": towers.fuse(input, lambda part: plain(part)["sentence_embedding"])}
-
-    def is_singular_input(self, inputs: Any) -> bool:  # type: ignore[override]  # there: a guard for its own types
+    def is_singular_input(self, inputs: Any) -> Any:  # there: a guard for its own types
         """Also a path and the bytes of a picture are one input."""
         return isinstance(inputs, (Path, bytes)) or super().is_singular_input(inputs)
 
@@ -181,7 +151,7 @@ class EmbeddingModel(SentenceTransformer):
             if rows is not None and rows.mixed:
                 return self._two_towers(rows, kwargs)
         one = prompts[0] if len(set(prompts)) == 1 else None
-        together: Any = one if len(set(prompts)) <= 1 else _Prompts(prompts)
+        together: Any = one if len(set(prompts)) <= 1 else Prompts(prompts)
         if not self._is_chat and one is None and any(prompts):
             fitted, together = self._prefixed(fitted, prompts), None
         limit = self._limit(fitted, kwargs)
@@ -244,8 +214,7 @@ class EmbeddingModel(SentenceTransformer):
             if len(self._ends) > 1000:  # a server's clients may send any prompt
                 self._ends.clear()
             one, other = (
-                super(EmbeddingModel, self).preprocess([text], prompt=prompt)["input_ids"][0]
-                for text in ("0", "1 2 3 4")
+                super(Prepared, self).preprocess([text], prompt=prompt)["input_ids"][0] for text in ("0", "1 2 3 4")
             )
             self._ends[prompt] = common_end(one, other)
         return self._ends[prompt]
@@ -306,23 +275,52 @@ class EmbeddingModel(SentenceTransformer):
         ]
 
 
-class _Prompts(tuple[str | None, ...]):
-    """A prompt for each input, where sentence-transformers expects one."""
+class EmbeddingModel(Prepared, SentenceTransformer):  # type: ignore[misc]  # a guard for its own inputs
+    """A vector for each input.
 
-    __slots__ = ()
+    Args:
+        pooling: of a raw checkpoint; None is what its family was made for.
+        fusion: of a dual encoder; None is what its directory says, "mean" if that says nothing.
+    """
 
+    def __init__(
+        self, *args: Any, pooling: PoolingMode | None = None, fusion: Fusion | None = None, **kwargs: Any
+    ) -> None:
+        self._wanted_pooling = pooling
+        self.fusion = fusion
+        super().__init__(*args, **kwargs)
 
-class _Formatter(InputFormatter):
-    """sentence-transformers' own, that can put another prompt before each input."""
+    def _load_default_modules(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
+        """The modules of a raw checkpoint, be it a directory or a hub id: pooled as its family was made for.
 
-    def prepend_prompt_to_messages(self, messages: list[Any], prompt: Any) -> list[Any]:
-        """Each conversation behind a turn of the system with its prompt."""
-        if not isinstance(prompt, _Prompts):
-            return super().prepend_prompt_to_messages(messages, prompt)
-        return [
-            super(_Formatter, self).prepend_prompt_to_messages([one], words)[0] if words else one
-            for one, words in zip(messages, prompt, strict=True)
-        ]
+        Raises:
+            UserError: a vision-language model whose pooling is not known.
+        """
+        modules, options = super()._load_default_modules(model_name_or_path, *args, **kwargs)
+        assert isinstance(modules, list)
+        return pooled(model_name_or_path, modules, self._wanted_pooling), options
+
+    def _get_model_type(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> str:
+        kind: str = super()._get_model_type(model_name_or_path, *args, **kwargs)
+        if kind in LATE:
+            raise UserError(f"{model_name_or_path}: a late-interaction model: a vector for each token, not one for all")
+        return kind
+
+    def _parse_model_config(self, model_config: dict[str, Any]) -> None:
+        super()._parse_model_config(model_config)
+        self.fusion = self.fusion or model_config.get("fusion")
+
+    def _get_model_config(self) -> dict[str, Any]:
+        said = {"fusion": self.fusion or "mean"} if self.is_dual else {}
+        return super()._get_model_config() | said
+
+    def forward(self, input: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """The features with ``sentence_embedding`` (B, D)."""
+        if input.get("modality") != towers.MIXED:
+            sounds = input.pop(SOUND_COUNTS, None)  # no network knows it
+            return super().forward(input, **kwargs) | ({} if sounds is None else {SOUND_COUNTS: sounds})
+        plain = super().forward
+        return {**input, "sentence_embedding": towers.fuse(input, lambda part: plain(part)["sentence_embedding"])}
 
 
 def _text(entry: Any) -> str:

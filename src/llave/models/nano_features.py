@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from sentence_transformers import SentenceTransformer
+from sentence_transformers.base import BaseModel
 
 from llave.data.images import load_image
 from llave.errors import DataError
@@ -21,7 +21,7 @@ __all__ = ["standardise_features", "use_feature_cache"]
 CALIBRATION_PICTURES = 4096
 
 
-def use_feature_cache(model: SentenceTransformer, path: Path | None = None) -> FeatureCache | None:
+def use_feature_cache(model: BaseModel, path: Path | None = None) -> FeatureCache | None:
     """Let a nano model compute each picture's vision features once; None for other models.
 
     Args:
@@ -44,7 +44,7 @@ def use_feature_cache(model: SentenceTransformer, path: Path | None = None) -> F
 
 
 def standardise_features(
-    model: SentenceTransformer,
+    model: BaseModel,
     cache: FeatureCache,
     pictures: Sequence[Path],
     seed: int,

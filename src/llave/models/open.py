@@ -2,20 +2,25 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers.base import BaseModel
+from sentence_transformers.util import load_file_path
 
 from llave.data.door import named, reason_of
 from llave.errors import DataError, UserError
 from llave.files import write_json
 from llave.models.families import PoolingMode
+from llave.models.late import LateModel
 from llave.models.loaded.compare import warn_of_differences
-from llave.models.model import EmbeddingModel, Fusion
+from llave.models.model import LATE, EmbeddingModel, Fusion
 from llave.models.nano_build import build_nano
 
-__all__ = ["PIL", "load_model", "save_model"]
+__all__ = ["PIL", "is_late", "load_late", "load_model", "save_model"]
+
+STRUCTURE = "config_sentence_transformers.json"
+Model = TypeVar("Model", EmbeddingModel, LateModel)
 
 PIL = {"use_fast": False}
 """Opens PIL's image processor. The newer word, "backend", reaches the video processor too, and PIL has none."""
@@ -53,6 +58,43 @@ def load_model(
         model = build_nano(device=device)
         model.source = name
         return model if dtype is None else model.to(dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    return _opened(EmbeddingModel, name, device=device, dtype=dtype, pooling=pooling, fusion=fusion)
+
+
+def load_late(
+    path_or_hub_id: str | Path, *, device: str | None = None, dtype: torch.dtype | str | None = None
+) -> LateModel:
+    """Open a late-interaction model (ColQwen, ColBERT, or our own) by the same rules as :func:`load_model`.
+
+    Raises:
+        UserError: no such model there, or one that cannot be opened.
+    """
+    return _opened(LateModel, str(path_or_hub_id), device=device, dtype=dtype)
+
+
+def is_late(name: str) -> bool:
+    """Whether a directory, or a hub id, says that it is a late-interaction model (also one of PyLate's)."""
+    path: str | None = str(Path(name) / STRUCTURE)
+    if not Path(name).exists():
+        if name.startswith((".", "/", "~")) or name.count("/") != 1:
+            return False
+        try:
+            path = load_file_path(name, STRUCTURE)
+        except Exception:  # opening it will say why
+            return False
+    if path is None or not Path(path).is_file():
+        return False
+    try:
+        with named(path):
+            said = json.loads(Path(path).read_text("utf-8"))
+    except DataError:  # opening it will say why
+        return False
+    return isinstance(said, dict) and said.get("model_type") in LATE
+
+
+def _opened(
+    kind: type[Model], name: str, *, device: str | None, dtype: torch.dtype | str | None, **options: Any
+) -> Model:
     path = Path(name)
     if path.exists():
         if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
@@ -61,9 +103,7 @@ def load_model(
         raise UserError(f"{name}: no such directory")
     model_kwargs: dict[str, Any] = {**SAFE} if dtype is None else {**SAFE, "torch_dtype": dtype}
     try:
-        model = EmbeddingModel(
-            name, device=device, model_kwargs=model_kwargs, trust_remote_code=False, pooling=pooling, fusion=fusion
-        )
+        model = kind(name, device=device, model_kwargs=model_kwargs, trust_remote_code=False, **options)
     except UserError:
         raise
     except Exception as error:  # of transformers, sentence-transformers, safetensors, or a config.json of any form
@@ -94,7 +134,7 @@ def _own_code(path: Path) -> str:
     return ""
 
 
-def save_model(model: SentenceTransformer, directory: Path) -> None:
+def save_model(model: BaseModel, directory: Path) -> None:
     """``model.save_pretrained``, with the choice of PIL for pictures kept.
 
     sentence-transformers writes the processor but not how it was opened; a model whose pictures go through PIL

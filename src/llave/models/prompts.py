@@ -14,7 +14,7 @@ from llave.errors import DataError, UserError
 from llave.models.sounds import sound_input
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base import BaseModel
 
 __all__ = [
     "ModelInput",
@@ -104,7 +104,7 @@ def stacked(video: Any) -> Any:
     return video["array"] if isinstance(video, dict) else video
 
 
-def kinds_of(model: "SentenceTransformer") -> list[str]:
+def kinds_of(model: "BaseModel") -> list[str]:
     """What a model takes by itself, of text, image, video and audio; a dual encoder takes videos as pictures."""
     return [kind for kind in ("text", "image", "video", "audio") if model.supports(kind)]
 
@@ -116,7 +116,7 @@ def num_frames_of(entry: ModelInput) -> int:
     return 0 if video is None else len(stacked(video))
 
 
-def require_video(model: "SentenceTransformer") -> None:
+def require_video(model: "BaseModel") -> None:
     """Refuse a model that takes no video, before anything is decoded: nothing stands in for what it cannot see.
 
     Raises:
@@ -125,12 +125,12 @@ def require_video(model: "SentenceTransformer") -> None:
     _require(model, "video", "video")
 
 
-def require_audio(model: "SentenceTransformer") -> None:
+def require_audio(model: "BaseModel") -> None:
     """The same of sounds."""
     _require(model, "audio", "sound")
 
 
-def _require(model: "SentenceTransformer", kind: Literal["video", "audio"], word: str) -> None:
+def _require(model: "BaseModel", kind: Literal["video", "audio"], word: str) -> None:
     if not model.supports(kind):
         takes = sorted(kinds_of(model))
         raise UserError(

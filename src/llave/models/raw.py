@@ -23,6 +23,7 @@ from llave.models.prompts import stacked
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base import BaseModel
 
     from llave.models.prompts import ModelInput
 
@@ -33,7 +34,7 @@ SMALLEST, ENLARGED = 28, (56, 56)
 """A picture with a side of fewer pixels than one patch of Qwen2-VL is enlarged, as VLM2Vec's processor does it."""
 
 
-def require_raw(model: "SentenceTransformer") -> None:
+def require_raw(model: "BaseModel") -> None:
     """Refuse a model whose processor takes no text with a picture's placeholder in it.
 
     Raises:

@@ -30,7 +30,7 @@ from llave.search.writing import writing
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["UpgradeReport", "upgrade_index"]
+__all__ = ["UpgradeReport", "allowed_roots", "upgrade_index"]
 
 FILE = "upgrade.json"
 
@@ -90,7 +90,7 @@ def upgrade_index(
             finish_index(index, model, work, options)
             return index, UpgradeReport(items=index.count())
         sources = read_sources(index)
-        roots = _roots(index, sources.values(), allow_sources)
+        roots = allowed_roots(index, sources.values(), allow_sources)
         new = _begun(index, wanted)
         report = _embed(new, model, sources.values(), options, work)
         _compare(index, new, report)
@@ -127,7 +127,7 @@ def _embeds_alike(one: IndexInfo, other: IndexInfo) -> bool:
     return (one.fingerprint, one.dtype, one.prompts) == (other.fingerprint, other.dtype, other.prompts)
 
 
-def _roots(index: Index, sources: Iterable[Source], allowed: Sequence[str | Path]) -> dict[str, Path]:
+def allowed_roots(index: Index, sources: Iterable[Source], allowed: Sequence[str | Path]) -> dict[str, Path]:
     """The folders that are read. What an index names may be anybody's.
 
     Raises:

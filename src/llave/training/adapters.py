@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers.base import BaseModel
 from torch import Tensor, nn
 
 from llave.errors import UserError
 from llave.models.families import family_of
-from llave.models.open import load_model, save_model
+from llave.models.open import save_model
 from llave.training.config import AdapterConfig
 from llave.training.prompts import copy_prompts
 
@@ -32,7 +32,7 @@ BLOCK = 64
 """Weights that share a scale in NF4; a row of another length stays as it is."""
 
 
-def add_adapter(model: SentenceTransformer, config: AdapterConfig, frozen: list[str]) -> "PeftModel":
+def add_adapter(model: BaseModel, config: AdapterConfig, frozen: list[str]) -> "PeftModel":
     """Put adapters into the language model, or a dual encoder's towers, in place; only they and the projector train.
 
     Args:
@@ -72,7 +72,7 @@ def add_adapter(model: SentenceTransformer, config: AdapterConfig, frozen: list[
     return wrapped
 
 
-def trained_state(model: SentenceTransformer) -> dict[str, Tensor]:
+def trained_state(model: BaseModel) -> dict[str, Tensor]:
     """What training changes: trained parameters, and buffers (a nano model's statistics)."""
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     trained |= {name for name, _ in model.named_buffers()}
@@ -80,7 +80,7 @@ def trained_state(model: SentenceTransformer) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in state.items() if name in trained}
 
 
-def load_trained(model: SentenceTransformer, state: dict[str, Tensor]) -> None:
+def load_trained(model: BaseModel, state: dict[str, Tensor]) -> None:
     """Put a :func:`trained_state` (or a whole state) into a model with the same adapters."""
     own = trained_state(model)
     missing = sorted(set(own) - set(state))
@@ -91,17 +91,24 @@ def load_trained(model: SentenceTransformer, state: dict[str, Tensor]) -> None:
 
 
 def save_merged(
-    model: SentenceTransformer, state: dict[str, Tensor], base: str, config: AdapterConfig, frozen: list[str], to: Path
+    model: BaseModel,
+    state: dict[str, Tensor],
+    fresh: BaseModel,
+    config: AdapterConfig,
+    frozen: list[str],
+    to: Path,
+    *,
+    base: str,
 ) -> None:
     """Write the model with its adapters merged, a plain model directory, and the adapters in ``adapter/``.
 
     Args:
         model: the model in training; it stays as it is.
         state: its :func:`trained_state`, or its whole state.
-        base: what it was made from.
+        fresh: what it was made from, opened anew on a CPU in 32 bits.
         config, frozen: as given to :func:`add_adapter`.
+        base: where that is.
     """
-    fresh = load_model(base, device="cpu", dtype=torch.float32)
     if config.quantize != "none":
         _copy_dequantized(model, fresh)
     plain = AdapterConfig(**{**vars(config), "quantize": "none"})
@@ -201,6 +208,6 @@ def _copy_dequantized(quantized: nn.Module, plain: nn.Module) -> None:
             target.weight.data.copy_(weight)
 
 
-def _base_weights(model: SentenceTransformer) -> list[nn.Parameter]:
+def _base_weights(model: BaseModel) -> list[nn.Parameter]:
     """Weights as they were opened: neither trained nor quantised."""
     return [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]

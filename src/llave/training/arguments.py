@@ -10,6 +10,9 @@ from llave.training.processes import launch_options
 
 __all__ = ["training_arguments"]
 
+PROJECTION = r"(^|\.)1\.linear\."
+"""Of tokens, behind the backbone of a late-interaction model; it begins at random, as a new projector does."""
+
 
 def training_arguments(config: TrainConfig) -> SentenceTransformerTrainingArguments:
     """The arguments; asking them for their device or world size starts the group of processes.
@@ -20,6 +23,8 @@ def training_arguments(config: TrainConfig) -> SentenceTransformerTrainingArgume
     mapping = {}
     if config.projector_learning_rate is not None:
         mapping[UNKNOWN.parts["projector"].pattern] = config.projector_learning_rate
+        if config.task == "late":
+            mapping[PROJECTION] = config.projector_learning_rate
     if config.loss.learn_temperature != "none":
         mapping[rf"^{TEMPERATURE}"] = config.loss.temperature_learning_rate
     return SentenceTransformerTrainingArguments(

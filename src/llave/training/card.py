@@ -44,6 +44,7 @@ def model_card(
         base_text=_base_text(base),
         needs_llave=record["class"] == "NanoModel",
         fusion=record["fusion"],
+        late=config.get("task") == "late",
         dimensions=dimensions,
         versions=record["versions"],
         steps=record["steps"],

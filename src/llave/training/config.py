@@ -6,6 +6,8 @@ from typing import Literal
 
 from llave.errors import UserError
 from llave.losses.bounds import LEARNED_TEMPERATURE
+from llave.training.adapter_config import AdapterConfig
+from llave.training.late_config import LateConfig, check_late
 from llave.training.loss_config import DistillConfig, LossConfig
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "DistillConfig",
     "EMAConfig",
     "EvaluateConfig",
+    "LateConfig",
     "LossConfig",
     "TrainConfig",
 ]
@@ -51,37 +54,6 @@ class DataSetConfig:
     target_prompt: str | None = None
     hard_negatives: bool = False
     mask_own_targets: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterConfig:
-    """Low-rank adapters (LoRA, arXiv 2106.09685) in the language model, instead of training its weights.
-
-    The projector is trained in full beside them, unless ``freeze`` names it; everything else stays as it is.
-
-    Args:
-        rank: of each adapter.
-        alpha: scale; an adapter's output counts alpha / rank.
-        dropout: before each adapter.
-        targets: words of the names of the linear layers that get one, e.g. q_proj; empty is all of the language model.
-        dora: also learn the length of each row of a weight (DoRA, arXiv 2402.09353).
-        quantize: "nf4" keeps the language model's linear layers in 4 bits (QLoRA, arXiv 2305.14314; extra "qlora").
-    """
-
-    rank: int = 16
-    alpha: float = 32.0
-    dropout: float = 0.0
-    targets: list[str] = field(default_factory=list)
-    dora: bool = False
-    quantize: Literal["none", "nf4"] = "none"
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise UserError(f"adapter.rank must be at least 1, got {self.rank}")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"adapter.dropout must be in [0, 1), got {self.dropout}")
-        if self.alpha <= 0:
-            raise UserError(f"adapter.alpha must be positive, got {self.alpha}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +142,8 @@ class TrainConfig:
         verbatim: texts keep the white space of the data (a line break at the end), as LLaVE reads them; otherwise it is
             stripped.
         blank: a text with a picture's place but no picture (queries of WebQA) gets a grey picture, as in LLaVE.
+        task: "embed" trains a vector for each item, "late" one for each of its tokens (docs/late_interaction.md).
+        late: the model of task: late.
         loss: the loss.
         batch_size: pairs per device and step.
         accumulate: batches per optimiser step. That adds no negatives; a larger batch_size with loss.mini_batch_size
@@ -184,7 +158,7 @@ class TrainConfig:
         epochs: passes over the data.
         max_steps: stop after so many steps; -1 is no limit.
         learning_rate: peak rate of the language model.
-        projector_learning_rate: peak rate of the projector; null is learning_rate.
+        projector_learning_rate: peak rate of the projector (and of tokens' projection); null is learning_rate.
         weight_decay: of AdamW.
         warmup: share of the steps with a rising learning rate.
         schedule: learning rate after the warm-up.
@@ -223,6 +197,8 @@ class TrainConfig:
     verify_pictures: bool = True
     verbatim: bool = False
     blank: bool = False
+    task: Literal["embed", "late"] = "embed"
+    late: LateConfig = field(default_factory=LateConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     batch_size: int = 64
     accumulate: int = 1
@@ -262,6 +238,7 @@ class TrainConfig:
         return replace(own, cap=self.cap if own.cap is None else own.cap, split=own.split or self.split)
 
     def __post_init__(self) -> None:
+        check_late(self)
         for name, value, least in (
             ("batch_size", self.batch_size, 2),
             ("accumulate", self.accumulate, 1),

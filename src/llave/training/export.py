@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llave.models.open import load_model, save_model
+from llave.models.open import save_model
 from llave.training.adapters import save_merged, trained_state
+from llave.training.base import open_base
 from llave.training.config import TrainConfig
 from llave.training.prompts import copy_prompts
 from llave.training.trainer import Trainer
@@ -31,11 +32,12 @@ def _export(trainer: Trainer, config: TrainConfig, directory: Path) -> None:
     model = trainer.sentence_model
     if config.adapter is not None:
         state = trained_state(model) if state is None else state
-        save_merged(model, state, config.model, config.adapter, config.freeze, directory)
+        fresh = open_base(config, device="cpu", dtype=torch.float32)
+        save_merged(model, state, fresh, config.adapter, config.freeze, directory, base=config.model)
     elif state is None:
         save_model(model, directory)
     else:
-        fresh = load_model(config.model, device="cpu", dtype=torch.float32)
+        fresh = open_base(config, device="cpu", dtype=torch.float32)
         fresh.load_state_dict(state)
         copy_prompts(model, fresh)
         save_model(fresh, directory)

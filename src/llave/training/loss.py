@@ -9,10 +9,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from llave.losses.focal import FocalInfoNCELoss
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.judged_step import Reward
+from llave.losses.late import LateInteractionLoss
 from llave.losses.reward import EMAReward, MaskedReward, NormalizedReward, TextReward
 from llave.losses.sigmoid import SigmoidLoss
 from llave.losses.teacher import TeacherVectors
 from llave.losses.temperature import LearnedTemperature
+from llave.models.late import LateModel
+from llave.models.model import EmbeddingModel
 from llave.training.config import LossConfig
 
 __all__ = ["TEMPERATURE", "AlphaSchedule", "build_loss"]
@@ -23,7 +26,7 @@ TEMPERATURE = "temperature."
 
 def build_loss(
     config: LossConfig,
-    model: SentenceTransformer,
+    model: EmbeddingModel | LateModel,
     names: Sequence[str] = (),
     teacher: TeacherVectors | None = None,
 ) -> HardnessWeightedLoss:
@@ -48,6 +51,9 @@ def build_loss(
         "gather": config.gather,
         "shared_ids": True,  # ids of content (llave.data.row_ids)
     }
+    if isinstance(model, LateModel):
+        weights = {"alpha": config.alpha, "weighting": config.weighting, "positive_margin": config.positive_margin}
+        return LateInteractionLoss(model, impl=config.impl, **weights, **options)  # type: ignore[arg-type]  # checked
     if config.name == "focal":
         return FocalInfoNCELoss(model, margin=config.focal_margin, **options)
     if config.name == "sigmoid":

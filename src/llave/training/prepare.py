@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from sentence_transformers import SentenceTransformerTrainingArguments
+from sentence_transformers.base import BaseModel
 from transformers import PrinterCallback, set_seed
 
 from llave.data.corpus import Corpus
@@ -14,13 +15,14 @@ from llave.data.train_table import Skipped, TrainTable, pictures_of
 from llave.errors import UserError
 from llave.evaluation.benchmarks import Benchmark
 from llave.losses.functional import check_matryoshka
+from llave.models.late import LateModel
 from llave.models.model import EmbeddingModel
 from llave.models.nano_features import standardise_features, use_feature_cache
-from llave.models.open import load_model
 from llave.models.vision_reuse import FeatureCache
 from llave.training.adapters import add_adapter
 from llave.training.arguments import training_arguments
 from llave.training.averaging import WeightAverage
+from llave.training.base import open_base
 from llave.training.callbacks import Clock
 from llave.training.clusters import run_clusters
 from llave.training.config import DataSetConfig, TrainConfig
@@ -48,7 +50,7 @@ class Prepared:
     """A run before its first step. ``record`` is what run.json holds, ``held_out`` the rows that are evaluated."""
 
     trainer: Trainer
-    model: EmbeddingModel
+    model: EmbeddingModel | LateModel
     cache: FeatureCache | None
     record: dict[str, Any]
     held_out: Benchmark | None = None
@@ -157,11 +159,11 @@ def _data(config: TrainConfig, console: Console, title: str) -> tuple[Settings, 
     return settings, tables, skipped
 
 
-def _model(config: TrainConfig) -> EmbeddingModel:
+def _model(config: TrainConfig) -> EmbeddingModel | LateModel:
     """The model with its frozen parts, adapters and checkpointing."""
     # Weights that are trained are kept in 32 bits whatever the arithmetic: a step of 1e-5 is lost in 16.
     base_fits = config.adapter is not None and config.precision != "fp32"
-    model = load_model(config.model, dtype=None if base_fits else torch.float32)
+    model = open_base(config, dtype=None if base_fits else torch.float32)
     _check_loss(config, model)
     freeze(model, config.freeze)
     if config.adapter is not None:
@@ -172,7 +174,13 @@ def _model(config: TrainConfig) -> EmbeddingModel:
 
 
 def _collator(
-    config: TrainConfig, model: EmbeddingModel, uses: dict[str, Use], corpus: Corpus, processes: int, *, lazy: bool
+    config: TrainConfig,
+    model: EmbeddingModel | LateModel,
+    uses: dict[str, Use],
+    corpus: Corpus,
+    processes: int,
+    *,
+    lazy: bool,
 ) -> Collator:
     return Collator(
         model.preprocess,
@@ -186,10 +194,11 @@ def _collator(
         seed=config.seed,
         decoded_bytes=DECODED_BYTES // max(processes, 1),
         lazy=lazy,
+        roles=config.task == "late",
     )
 
 
-def _set_processes(arguments: SentenceTransformerTrainingArguments, model: SentenceTransformer, workers: int) -> None:
+def _set_processes(arguments: SentenceTransformerTrainingArguments, model: BaseModel, workers: int) -> None:
     """What the trainer's arguments can say only now that the model is known."""
     arguments.dataloader_num_workers = workers
     arguments.dataloader_persistent_workers = workers > 0
@@ -204,7 +213,7 @@ def _set_processes(arguments: SentenceTransformerTrainingArguments, model: Sente
         arguments.fsdp_plugin_args.setdefault("transformer_cls_names_to_wrap", layer_class(model))
 
 
-def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
+def _check_loss(config: TrainConfig, model: EmbeddingModel | LateModel) -> None:
     """What the loss would refuse at the first step, before the data is read."""
     width = model.get_embedding_dimension()
     try:
@@ -215,7 +224,7 @@ def _check_loss(config: TrainConfig, model: SentenceTransformer) -> None:
         raise UserError(f"loss.impl triton needs a GPU, and the model is on {model.device}; use auto")
 
 
-def freeze(model: EmbeddingModel, words: list[str]) -> None:
+def freeze(model: EmbeddingModel | LateModel, words: list[str]) -> None:
     """Leave the parts that a recipe names untrained.
 
     Raises:
@@ -231,9 +240,10 @@ def freeze(model: EmbeddingModel, words: list[str]) -> None:
             parameters[name].requires_grad_(False)
 
 
-def checkpoint_activations(model: SentenceTransformer) -> None:
+def checkpoint_activations(model: BaseModel) -> None:
     """On the model itself: the trainer's argument for it is changing its name between versions of transformers."""
-    network: Any = model[0].model
+    transformer: Any = model[0]
+    network: Any = transformer.model
     try:
         network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     except ValueError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin, PartialState
 from accelerate.state import AcceleratorState
-from sentence_transformers import SentenceTransformer
+from sentence_transformers.base import BaseModel
 from torch import Tensor, nn
 
 from llave.errors import UserError
@@ -50,7 +50,7 @@ def shard_on_cpus(accelerator: Accelerator, plugin_arguments: dict[str, Any]) ->
     assert accelerator.is_fsdp2
 
 
-def layer_class(model: SentenceTransformer) -> str:
+def layer_class(model: BaseModel) -> str:
     """Class of the language model's layers: what FSDP gathers and lets go of one at a time."""
     network = model[0].model
     assert isinstance(network, nn.Module)
@@ -63,7 +63,7 @@ def layer_class(model: SentenceTransformer) -> str:
     return max(lists)[1]
 
 
-def every_parameter_takes_part(model: SentenceTransformer) -> None:
+def every_parameter_takes_part(model: BaseModel) -> None:
     """Let parameters that a batch without pictures does not use have a gradient of zero, instead of none.
 
     DDP and FSDP wait for the gradient of every parameter on every process, and a batch of texts has none for the
@@ -83,8 +83,8 @@ def every_parameter_takes_part(model: SentenceTransformer) -> None:
             ]
             if trained:
                 nothing = torch.stack([parameter.float().sum() for parameter in trained]).sum() * 0.0
-                embedding = output["sentence_embedding"]
-                output["sentence_embedding"] = embedding + nothing.to(embedding.dtype)
+                key = "sentence_embedding" if "sentence_embedding" in output else "token_embeddings"
+                output[key] = output[key] + nothing.to(output[key].dtype)
         return output
 
     model[-1].register_forward_hook(touch)

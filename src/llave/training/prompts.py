@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sentence_transformers import SentenceTransformer
+from sentence_transformers.base import BaseModel
 
 from llave.training.config import DataSetConfig
 from llave.training.rows import Use
@@ -10,7 +10,7 @@ from llave.training.rows import Use
 __all__ = ["copy_prompts", "keep_prompts", "uses_of"]
 
 
-def uses_of(settings: Mapping[str, DataSetConfig], model: SentenceTransformer) -> dict[str, Use]:
+def uses_of(settings: Mapping[str, DataSetConfig], model: BaseModel) -> dict[str, Use]:
     """How each data set is used. Where its recipe gives no prompt, the model's default one counts, as in ``encode``."""
     default = model.prompts.get(model.default_prompt_name or "")
 
@@ -28,7 +28,7 @@ def uses_of(settings: Mapping[str, DataSetConfig], model: SentenceTransformer) -
     }
 
 
-def keep_prompts(model: SentenceTransformer, uses: Mapping[str, Use]) -> None:
+def keep_prompts(model: BaseModel, uses: Mapping[str, Use]) -> None:
     """Let a model name the prompts it is trained with, so that whoever uses it can put the same words before an item.
 
     ``query`` and ``document`` where all data sets agree, otherwise ``NAME/query`` and ``NAME/document``. A default
@@ -50,7 +50,7 @@ def keep_prompts(model: SentenceTransformer, uses: Mapping[str, Use]) -> None:
             model.prompts |= {f"{name}/{side}": prompt or "" for name, prompt in prompts.items()}
 
 
-def copy_prompts(model: SentenceTransformer, to: SentenceTransformer) -> None:
+def copy_prompts(model: BaseModel, to: BaseModel) -> None:
     """Give a model opened anew the prompts of the one in training."""
     to.prompts = dict(model.prompts)
     to.default_prompt_name = model.default_prompt_name

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers.base import BaseModel
 
 from llave._version import __version__
 from llave.data.train_table import Skipped, TrainTable
@@ -113,7 +113,7 @@ def run_record(
     config: TrainConfig,
     tables: dict[str, TrainTable],
     skipped: list[Skipped],
-    model: SentenceTransformer,
+    model: BaseModel,
     held_out: dict[str, int],
 ) -> dict[str, Any]:
     """What run.json says from the first step on. ``held_out``: rows of each data set that are not trained on."""

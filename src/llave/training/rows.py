@@ -87,6 +87,7 @@ class Collator:
         seed: of the replacements.
         decoded_bytes: decoded pictures that are kept.
         cuts: where ``preprocess`` counts the texts that it cuts.
+        roles: ``preprocess`` is told what a column is, as ``task``: "query" or "document".
         lazy: batches have ids, :data:`ROWS` and :data:`LENGTHS` instead of inputs, which :meth:`piece` gives.
     """
 
@@ -106,6 +107,7 @@ class Collator:
         decoded_bytes: int = DECODED_BYTES,
         cuts: Cuts | None = None,
         lazy: bool = False,
+        roles: bool = False,
     ) -> None:
         self.preprocess = preprocess
         self.corpus = corpus
@@ -118,6 +120,7 @@ class Collator:
         self.pictures = PictureCache(decoded_bytes)
         self.cuts = cuts or Cuts()
         self.lazy = lazy
+        self.roles = roles
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         try:
@@ -136,7 +139,7 @@ class Collator:
                 _, item, prompt = self._sides(name, index, with_negatives)[column]
                 inputs.append(self._input(name, item))
                 prompts.append(prompt)
-            return self.preprocess(inputs, prompt=prompts)
+            return self._features(column, inputs, prompts)
         except Exception as error:  # whatever a decoder or a processor raises, for a row that it took before
             return {FAILURE: f"the data has changed while it is trained on: {reason_of(error)}"}
 
@@ -188,9 +191,13 @@ class Collator:
     def _columns(self, pairs: list[_Pair]) -> Columns:
         """Preprocessed queries, positives and, where there are any, negatives."""
         return [
-            self.preprocess([pair.inputs[column] for pair in pairs], prompt=[pair.prompts[column] for pair in pairs])
+            self._features(column, [pair.inputs[column] for pair in pairs], [pair.prompts[column] for pair in pairs])
             for column in range(len(pairs[0].inputs))
         ]
+
+    def _features(self, column: int, inputs: list[ModelInput], prompts: list[str | None]) -> dict[str, Any]:
+        role = {"task": "document" if column else "query"} if self.roles else {}
+        return self.preprocess(inputs, prompt=prompts, **role)
 
     def _refused(self, pairs: list[_Pair], first: int = 0) -> list[int]:
         """Places of the rows that the model does not take, by halving."""

@@ -15,7 +15,7 @@ from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from sentence_transformers import SentenceTransformerTrainer
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
@@ -25,6 +25,8 @@ from llave.errors import DataError, UserError
 from llave.losses.hardness import HardnessWeightedLoss
 from llave.losses.reward import EMAReward
 from llave.losses.temperature import LearnedTemperature
+from llave.models.late import LateModel
+from llave.models.model import EmbeddingModel
 from llave.training.adapters import load_trained, trained_state
 from llave.training.averaging import WeightAverage
 from llave.training.callbacks import Clock, peak_bytes
@@ -89,10 +91,10 @@ class Trainer(SentenceTransformerTrainer):
             self.add_callback(average)
 
     @property
-    def sentence_model(self) -> SentenceTransformer:
+    def sentence_model(self) -> EmbeddingModel | LateModel:
         """The model without the wrappers of several processes."""
         model = self.accelerator.unwrap_model(self.model)
-        assert isinstance(model, SentenceTransformer)
+        assert isinstance(model, EmbeddingModel | LateModel)
         return model
 
     def averaged(self) -> AbstractContextManager[None]:

@@ -20,14 +20,14 @@ from llave.models.loaded.tokenizer import tokenizer_differences
 from llave.models.loaded.weights import weight_differences
 
 if TYPE_CHECKING:
-    from llave.models.model import EmbeddingModel
+    from llave.models.model import Prepared
 
 __all__ = ["compare", "folder_of", "warn_of_differences"]
 
 log = logging.getLogger(__name__)
 
 
-def compare(model: "EmbeddingModel", *, thorough: bool = False) -> list[Difference]:
+def compare(model: "Prepared", *, thorough: bool = False) -> list[Difference]:
     """Every difference, those that change vectors first; none for a model that was not opened from files.
 
     Args:
@@ -44,7 +44,7 @@ def compare(model: "EmbeddingModel", *, thorough: bool = False) -> list[Differen
         return sorted(_all(model, directory, thorough), key=lambda one: order.index(one.effect))
 
 
-def folder_of(model: "EmbeddingModel") -> Path | None:
+def folder_of(model: "Prepared") -> Path | None:
     """The directory that a model was opened from, or its snapshot in the hub's cache; None without either."""
     if not model.source or Path(model.source).is_dir():
         return Path(model.source) if model.source else None
@@ -57,7 +57,7 @@ def folder_of(model: "EmbeddingModel") -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def warn_of_differences(model: "EmbeddingModel") -> None:
+def warn_of_differences(model: "Prepared") -> None:
     """One line about what changes vectors, through the logger of this module; nothing where all is as the files say."""
     try:
         found = [one for one in compare(model) if one.effect == "vectors"]
@@ -72,7 +72,7 @@ def warn_of_differences(model: "EmbeddingModel") -> None:
         )  # fmt: skip
 
 
-def _all(model: "EmbeddingModel", directory: Path, thorough: bool) -> Iterator[Difference]:
+def _all(model: "Prepared", directory: Path, thorough: bool) -> Iterator[Difference]:
     yield from module_differences(model, directory)
     transformer = model[0]
     if not isinstance(transformer, Transformer):
