@@ -91,7 +91,7 @@ def measure(index: Index, queries: Sequence[Asked], rerankers: Mapping[str, Any]
     found: dict[str, Any] = {}
     for query in queries:
         of = found.setdefault(query.slice, {name: {"places": [], "ms": []} for name in (*ways, "equal RRF")})
-        pools = {}
+        pools: dict[str, Hits] = {}
         for name, options in ways.items():
             start = time.perf_counter()
             hits = index.search(query.text, limit=100, **options)
@@ -120,8 +120,25 @@ def _rrf(*lists: Hits) -> list[Any]:
     return [hits[each] for each in sorted(scores, key=lambda each: -scores[each])]
 
 
-def search_table(part: Mapping[str, Any]) -> str:
-    """A row for each way, a column for each slice: P@1, recall@10; with what each way costs."""
+def search_table(found: Mapping[str, Any]) -> str:
+    """Both parts, each a table of a row for each way and a column for each slice, and what they are."""
+    sample, texts = found["sample"], found.get("texts")
+    tables = [
+        f"{sample['items']:,} pictures with names (words weigh {sample['pipeline']['weight']:g}):",
+        _table(sample),
+    ]
+    if texts is not None:
+        weight = texts["pipeline"]["weight"]
+        tables += [f"{texts['items']:,} texts of two names (words weigh {weight:g}):", _table(texts)]
+    note = (
+        "P@1 with half of its 95% interval, and recall@10, in %; in brackets the number of queries. The last row is "
+        f"paired by query. ms: median of whole searches, the query's embedding included. Seed {found['seed']}, {found['machine']}; commit "
+        f"{found['commit'][:7]}: `{found['command']}`"
+    )
+    return "\n\n".join([*tables, note])
+
+
+def _table(part: Mapping[str, Any]) -> str:
     slices = list(part["slices"])
     ways = list(part["slices"][slices[0]])
     sizes = [len(part["slices"][name][ways[0]]["places"]) for name in slices]
@@ -131,12 +148,20 @@ def search_table(part: Mapping[str, Any]) -> str:
         cells, times = [], []
         for name in slices:
             places = np.array(part["slices"][name][way]["places"])
-            first = (places == 1).mean()
+            first = float((places == 1).mean())
             half = 1.96 * float(np.sqrt(first * (1 - first) / len(places)))
-            recall = ((places > 0) & (places <= K)).mean()
+            recall = float(((places > 0) & (places <= K)).mean())
             cells.append(f"{100 * first:.1f} ± {100 * half:.1f}, {100 * recall:.1f}")
             times += part["slices"][name][way]["ms"]
         lines.append(f"| {way} | {' | '.join(cells)} | {f'{np.median(times):.1f}' if times else ''} |")
+    gains = []
+    for name in slices:
+        first = {way: np.array(part["slices"][name][way]["places"]) == 1 for way in ("vector", "words", "hybrid")}
+        better = max(("vector", "words"), key=lambda way: first[way].mean())
+        gain = first["hybrid"].astype(float) - first[better]
+        half = 1.96 * float(gain.std() / np.sqrt(len(gain)))
+        gains.append(f"{100 * gain.mean():+.1f} ± {100 * half:.1f}")
+    lines.append(f"| hybrid, gain on the better of vector and words | {' | '.join(gains)} | |")
     return "\n".join(lines)
 
 
@@ -145,7 +170,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rerank", nargs="*", default=[], help="NAME=PATH")
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=100_000, help="0 leaves the texts out")
     parser.add_argument("--queries", type=int, default=320)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -178,6 +203,8 @@ def main() -> None:
             "slices": measure(index, queries, rerankers),
         }
         _write(args.out, content)
+        if not args.rows:
+            return
         names = sorted({picture["name"] for picture in pictures})
         pairs: dict[str, None] = {}
         while len(pairs) < args.rows:
