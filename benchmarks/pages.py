@@ -82,6 +82,7 @@ PLACES = (
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
     Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),
+    Place("docs/serving.md", "rerank", "rerank_serve.json", serve_markdown),
 )
 
 
