@@ -41,6 +41,8 @@ from llave.training.tables import open_tables
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/rerank_nano.yaml"
+PAIRS = 128
+"""Of a batch at most; its tokens are bounded besides."""
 PACKAGES = ("torch", "transformers", "sentence-transformers")
 
 
@@ -52,10 +54,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/rerank"))
     parser.add_argument("--tasks", default="t2i_ood,i2t_ood")
-    parser.add_argument("--top", type=int, default=20)
+    parser.add_argument("--top", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--also", action="append", default=[], metavar="NAME=DIR")
-    parser.add_argument("--every", type=int, default=4)
+    parser.add_argument("--every", type=int, default=8)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/rerank_nano.json")
     chosen = parser.parse_args()
     quiet_libraries()
@@ -77,7 +79,7 @@ def main() -> None:
         if str(seed) not in seeds:
             config = recipe(chosen.mined, chosen.work, seed)
             cpu = time.process_time()
-            reranker = Reranker.open(train_reranker(config, title=f"seed {seed}"))
+            reranker = Reranker.open(train_reranker(config, title=f"seed {seed}"), batch_size=PAIRS)
             training = time.process_time() - cpu
             seeds[str(seed)] = {
                 "training_cpu_seconds": round(training, 1),
@@ -89,7 +91,7 @@ def main() -> None:
         name, _, path = also.partition("=")
         if name not in found.setdefault("also", {}):
             few = some(first, chosen.every)
-            reranker = Reranker.open(path)
+            reranker = Reranker.open(path, batch_size=PAIRS)
             record = json.loads((Path(path) / "run.json").read_text("utf-8"))
             found["also"][name] = {
                 "datasets": measured(reranker, few, chosen.top, chosen.work),
@@ -129,7 +131,7 @@ def solved(mined: Path, work: Path) -> Reranker:
     solve_projector(model, tables, cache=cache, seed=0, console=Console(stderr=True))
     if cache is not None:
         cache.save()
-    return Reranker(model)
+    return Reranker(model, batch_size=PAIRS)
 
 
 def measured(reranker: Reranker, first: EvalResult, top: int, work: Path) -> dict[str, Any]:

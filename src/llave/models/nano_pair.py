@@ -224,11 +224,13 @@ class NanoPairModel(PreTrainedModel):
         pairs, width = len(place_S) // 2, token_SKD.shape[1]
         token_BTD = token_SKD.reshape(pairs, 2 * width, -1).to(self.joint_head.weight.dtype)
         mask_BT = mask_SK.reshape(pairs, 2 * width)
-        side_T = torch.arange(2 * width, device=self.device) // width
+        side_BT = (torch.arange(2 * width, device=self.device) // width).expand(pairs, -1)
+        # Without the gaps: a picture's half is three tokens, its neighbour's twenty.
+        order_BT = torch.argsort((~mask_BT).long(), dim=1, stable=True)[:, : int(mask_BT.sum(1).max())]
+        token_BTD = token_BTD.gather(1, order_BT[..., None].expand(-1, -1, token_BTD.shape[2]))
+        mask_BT, side_BT = mask_BT.gather(1, order_BT), side_BT.gather(1, order_BT)
         hidden: Tensor = self.joint(
-            inputs_embeds=token_BTD,
-            attention_mask=mask_BT.long(),
-            token_type_ids=side_T.expand(pairs, -1),
+            inputs_embeds=token_BTD, attention_mask=mask_BT.long(), token_type_ids=side_BT
         ).last_hidden_state
         weight = mask_BT[..., None].to(hidden.dtype)
         pooled_BD = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
