@@ -6,10 +6,8 @@ __all__ = ["rerank_table"]
 
 
 def rerank_table(found: dict[str, Any]) -> str:
-    """P@1 before and after per data set: the reranker before its first step, after it, and others measured beside it."""
-    lines = [
-        "| data set | queries | first stage | projector alone | trained | gain | in reach | ms of processor time a query |"
-    ]
+    """P@1 before and after per data set: the reranker before its first step, after it, and others beside it."""
+    lines = ["| data set | queries | first stage | projector alone | trained | gain | in reach | CPU ms a query |"]
     lines += ["|---|---:|---:|---:|---:|---:|---:|---:|"]
     for name, before in found["before"].items():
         alone = found["solved"][name]
