@@ -36,5 +36,5 @@ def rerank_table(found: dict[str, Any]) -> str:
             f"{about['cpu_ms_per_query']:,.0f} ms)"
             for data, about in other["datasets"].items()
         )
-        lines += ["", f"{name}, on every {other['every']}th query: {', '.join(parts)}."]
+        lines += ["", f"{name}: {', '.join(parts)}."]
     return "\n".join(lines)
