@@ -19,6 +19,7 @@ from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
 from benchmarks.photos import photos_sheet
 from benchmarks.rehearsal import rehearsal_sheet
+from benchmarks.rerank_page import rerank_table
 from benchmarks.sample_sizes import icons_markdown
 from benchmarks.search import search_table
 from benchmarks.tables import eval_markdown, serve_markdown, train_markdown
@@ -86,10 +87,12 @@ PLACES = (
     Place("docs/evaluation.md", "eval", "eval_cpu.json", eval_markdown),
     Place("docs/reproduce.md", "rehearsal", "rehearsal.json", lambda found: rehearsal_sheet(found).markdown()),
     Place("docs/search.md", "sample", "search.json", search_table),
+    Place("docs/reranking.md", "rerank nano", "rerank_nano.json", rerank_table),
     Place("docs/search.md", "index", "index_100k.json", index_sheet),
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
     Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),
+    Place("docs/serving.md", "rerank", "rerank_serve.json", serve_markdown),
 )
 
 

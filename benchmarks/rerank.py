@@ -3,7 +3,7 @@
 One first stage, trained before, is evaluated once; then for each seed a reranker is trained on what that first stage
 confuses among the training rows, and orders its best candidates anew. A seed that the result has already is not run
 again, so the same command goes on where it was stopped. recipes/rerank_nano.yaml says how to make first stage and mined
-negatives. ``--also NAME=DIR`` measures other rerankers beside it, on every so-many-th query.
+negatives. ``--also NAME=DIR`` measures other rerankers beside it.
 Run: python -m benchmarks.rerank --first runs/nano --mined runs/mined --data data/sample --work runs/rerank
 """
 
@@ -41,6 +41,8 @@ from llave.training.tables import open_tables
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/rerank_nano.yaml"
+PAIRS = 128
+"""Of a batch at most; its tokens are bounded besides."""
 PACKAGES = ("torch", "transformers", "sentence-transformers")
 
 
@@ -52,21 +54,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/rerank"))
     parser.add_argument("--tasks", default="t2i_ood,i2t_ood")
-    parser.add_argument("--top", type=int, default=20)
+    parser.add_argument("--top", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--also", action="append", default=[], metavar="NAME=DIR")
-    parser.add_argument("--every", type=int, default=4)
+    parser.add_argument("--every", type=int, default=1, help="only every so-many-th query")
+    parser.add_argument("--max_steps", type=int, help="instead of the recipe's, on a machine that has no time")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/rerank_nano.json")
     chosen = parser.parse_args()
     quiet_libraries()
     found: dict[str, Any] = json.loads(chosen.out.read_text("utf-8")) if chosen.out.is_file() else {}
-    first = first_stage(chosen.first, chosen.data, chosen.tasks, chosen.work)
+    first = some(first_stage(chosen.first, chosen.data, chosen.tasks, chosen.work), chosen.every)
     found |= {
         **provenance(),
         "versions": {"llave": __version__, **{name: importlib.metadata.version(name) for name in PACKAGES}},
         "first": json.loads((chosen.first / "run.json").read_text("utf-8"))["config"],
-        "recipe": yaml.safe_load(RECIPE.read_text("utf-8")),
+        "recipe": said(chosen.max_steps),
         "top": chosen.top,
+        "every": chosen.every,
         "before": {name: {"p_at_1": task.p_at_1, "queries": task.queries} for name, task in first.tasks.items()},
     }
     seeds: dict[str, Any] = found.setdefault("seeds", {})
@@ -75,9 +79,9 @@ def main() -> None:
         write_json(chosen.out, summed_up(found), indent=1)
     for seed in range(chosen.seeds):
         if str(seed) not in seeds:
-            config = recipe(chosen.mined, chosen.work, seed)
+            config = recipe(chosen.mined, chosen.work, seed, chosen.max_steps)
             cpu = time.process_time()
-            reranker = Reranker.open(train_reranker(config, title=f"seed {seed}"))
+            reranker = Reranker.open(train_reranker(config, title=f"seed {seed}"), batch_size=PAIRS)
             training = time.process_time() - cpu
             seeds[str(seed)] = {
                 "training_cpu_seconds": round(training, 1),
@@ -88,12 +92,10 @@ def main() -> None:
     for also in chosen.also:
         name, _, path = also.partition("=")
         if name not in found.setdefault("also", {}):
-            few = some(first, chosen.every)
-            reranker = Reranker.open(path)
+            reranker = Reranker.open(path, batch_size=PAIRS)
             record = json.loads((Path(path) / "run.json").read_text("utf-8"))
             found["also"][name] = {
-                "datasets": measured(reranker, few, chosen.top, chosen.work),
-                "every": chosen.every,
+                "datasets": measured(reranker, first, chosen.top, chosen.work),
                 "recipe": record["config"],
             }
             write_json(chosen.out, summed_up(found), indent=1)
@@ -110,13 +112,19 @@ def first_stage(model: Path, data: Path, tasks: str, work: Path) -> EvalResult:
     return result.complete()
 
 
-def recipe(mined: Path, work: Path, seed: int) -> RerankConfig:
-    """The committed recipe for one seed."""
-    said = yaml.safe_load(RECIPE.read_text("utf-8"))
-    said |= {"datasets": {name: DataSetConfig(**own) for name, own in said["datasets"].items()}}
-    said |= {"loss": RankLossConfig(**said["loss"]), "negatives": NegativesConfig(**said["negatives"])}
-    said |= {"data": mined, "output": work / f"seed{seed}", "seed": seed, "verify_pictures": False}
-    return RerankConfig(**said, feature_cache=work / "depths.safetensors")
+def said(max_steps: int | None) -> dict[str, Any]:
+    """The committed recipe, or a shorter run of it."""
+    found: dict[str, Any] = yaml.safe_load(RECIPE.read_text("utf-8"))
+    return found if max_steps is None else {**found, "max_steps": max_steps}
+
+
+def recipe(mined: Path, work: Path, seed: int, max_steps: int | None = None) -> RerankConfig:
+    """The same for one seed."""
+    found = said(max_steps)
+    found |= {"datasets": {name: DataSetConfig(**own) for name, own in found["datasets"].items()}}
+    found |= {"loss": RankLossConfig(**found["loss"]), "negatives": NegativesConfig(**found["negatives"])}
+    found |= {"data": mined, "output": work / f"seed{seed}", "seed": seed, "verify_pictures": False}
+    return RerankConfig(**found, feature_cache=work / "depths.safetensors")
 
 
 def solved(mined: Path, work: Path) -> Reranker:
@@ -129,7 +137,7 @@ def solved(mined: Path, work: Path) -> Reranker:
     solve_projector(model, tables, cache=cache, seed=0, console=Console(stderr=True))
     if cache is not None:
         cache.save()
-    return Reranker(model)
+    return Reranker(model, batch_size=PAIRS)
 
 
 def measured(reranker: Reranker, first: EvalResult, top: int, work: Path) -> dict[str, Any]:

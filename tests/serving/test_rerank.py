@@ -129,7 +129,7 @@ def test_pictures_and_texts_in_any_mix(server: Running, picture: Picture, name: 
         close(scores(ask(server, query, documents, "/v2/rerank", model=name)), wanted)
         repeated = {row["index"]: row["document"]["text"] for row in answer["results"]}
         assert repeated == {0: None, 1: "a red fox", 2: None, 3: "in blue", 4: "in blue", 5: None}
-    assert len({round(value, 5) for value in wanted}) == 4
+    assert len({round(value, 5) for value in wanted}) >= 3
 
 
 def test_many_at_once_are_each_as_alone(server: Running, picture: Picture) -> None:

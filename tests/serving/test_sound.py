@@ -99,7 +99,7 @@ def test_what_is_refused(hearing: Running, server: Running, clips: Path, tmp_pat
     assert refused(hearing, {"audio": cut}).endswith("download it again")
     assert refused(hearing, {"audio": data(good), "image": data(good)}).startswith("an item has more than one of")
     two = {"content": [{"type": "input_audio", "input_audio": {"data": data(good)}}] * 2}
-    assert refused(hearing, two) == "one vector takes one picture, one video or one sound; send more items"
+    assert refused(hearing, two) == "an item takes one picture, one video or one sound; send more items"
     assert "input_audio" in refused(hearing, {"content": [{"type": "noise"}]})
     long = write_sound(tmp_path / "long.flac", tone(31.0))
     said = refused(hearing, {"audio": data(long)}, truncate=False)

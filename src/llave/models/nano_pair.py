@@ -92,7 +92,7 @@ class NanoPairModel(PreTrainedModel):
         self.depth_std = nn.Buffer(torch.ones(DEPTH_DIM))
         self.projector = nn.Linear(DEPTH_DIM, width, bias=False)
         self.language_model = BertModel(config.text_config, add_pooling_layer=False)
-        self.text_mean = nn.Buffer(torch.zeros(width))
+        self.text_mean = nn.Buffer(torch.zeros(2, width))
         self.text_map = nn.Buffer(torch.eye(width))
         self.joint_projector = nn.Linear(width, width)
         joint = copy.deepcopy(config.text_config)
@@ -139,12 +139,16 @@ class NanoPairModel(PreTrainedModel):
             states: Tensor = self.language_model(input_ids=id_UT, attention_mask=mask_UT).last_hidden_state
         return states, mask_UT.bool()
 
-    def text_vectors(self, state_UTD: Tensor, mask_UT: Tensor) -> Tensor:
-        """Unit vectors (U, D) of texts in the space of pictures: MiniLM's own mean, centred and whitened."""
+    def text_vectors(self, state_UTD: Tensor, mask_UT: Tensor, place_S: Tensor) -> Tensor:
+        """Unit vectors (S, D) of halves' texts in the space of pictures: MiniLM's own mean, centred and whitened.
+
+        Queries and documents have a centre each: what all queries share is the task ("Find: ").
+        """
         weight = mask_UT[..., None].float()
-        mean_UD = (state_UTD.float() * weight).sum(1) / weight.sum(1)
+        mean_UD = F.normalize((state_UTD.float() * weight).sum(1) / weight.sum(1), dim=1)
+        centre_SD = self.text_mean.float()[torch.arange(len(place_S), device=self.device) % 2]
         with torch.autocast(self.device.type, enabled=False):
-            return F.normalize((F.normalize(mean_UD, dim=1) - self.text_mean.float()) @ self.text_map.float(), dim=1)
+            return F.normalize((mean_UD[place_S] - centre_SD) @ self.text_map.float(), dim=1)
 
     def forward(
         self,
@@ -173,7 +177,7 @@ class NanoPairModel(PreTrainedModel):
         state_UTD, mask_UT = self.text_states(list(different))
         place_S = torch.tensor([different[ids] for ids in halves], device=self.device)
         words_S = torch.tensor([len(ids) > 2 for ids in halves], device=self.device)  # more than [CLS] and [SEP]
-        vector_SD = self.text_vectors(state_UTD, mask_UT)[place_S] * words_S[:, None]
+        vector_SD = self.text_vectors(state_UTD, mask_UT, place_S) * words_S[:, None]
         picture_SD, shown_S = torch.zeros_like(vector_SD), torch.zeros_like(words_S)
         if pixel_values is not None:
             features = pixel_values if pixel_values.ndim == 3 else self.vision_features(pixel_values)
@@ -224,11 +228,13 @@ class NanoPairModel(PreTrainedModel):
         pairs, width = len(place_S) // 2, token_SKD.shape[1]
         token_BTD = token_SKD.reshape(pairs, 2 * width, -1).to(self.joint_head.weight.dtype)
         mask_BT = mask_SK.reshape(pairs, 2 * width)
-        side_T = torch.arange(2 * width, device=self.device) // width
+        side_BT = (torch.arange(2 * width, device=self.device) // width).expand(pairs, -1)
+        # Without the gaps: a picture's half is three tokens, its neighbour's twenty.
+        order_BT = torch.argsort((~mask_BT).long(), dim=1, stable=True)[:, : int(mask_BT.sum(1).max())]
+        token_BTD = token_BTD.gather(1, order_BT[..., None].expand(-1, -1, token_BTD.shape[2]))
+        mask_BT, side_BT = mask_BT.gather(1, order_BT), side_BT.gather(1, order_BT)
         hidden: Tensor = self.joint(
-            inputs_embeds=token_BTD,
-            attention_mask=mask_BT.long(),
-            token_type_ids=side_T.expand(pairs, -1),
+            inputs_embeds=token_BTD, attention_mask=mask_BT.long(), token_type_ids=side_BT
         ).last_hidden_state
         weight = mask_BT[..., None].to(hidden.dtype)
         pooled_BD = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
@@ -237,12 +243,15 @@ class NanoPairModel(PreTrainedModel):
 
 
 @torch.no_grad()
-def fit_pictures(model: NanoPairModel, features_NZ: Tensor, text_ND: Tensor, concepts: Sequence[Hashable]) -> Tensor:
+def fit_pictures(
+    model: NanoPairModel, features_NZ: Tensor, text_ND: Tensor, mean_2D: Tensor, concepts: Sequence[Hashable]
+) -> Tensor:
     """Set the projector: ridge regression from pictures to the whitened vectors of their texts.
 
     Args:
         features_NZ: of pictures, from :meth:`NanoPairModel.vision_features`, flattened.
-        text_ND: unit vectors of the texts that name them, MiniLM's mean of a picture's several.
+        text_ND: of the texts that name them, the mean of a picture's several: MiniLM's unit vectors, less their centre.
+        mean_2D: the centres of queries' and of documents' texts.
         concepts: pictures of equal ones show the same thing.
 
     Returns:
@@ -255,17 +264,16 @@ def fit_pictures(model: NanoPairModel, features_NZ: Tensor, text_ND: Tensor, con
     model.depth_mean.copy_(mean_Z)
     model.depth_std.copy_(std_Z)
     scaled_NZ = in_scale(features_NZ, mean_Z, std_Z)
-    mean_D = text_ND.mean(0)
-    _, deviation_D, direction_DD = torch.linalg.svd(text_ND - mean_D, full_matrices=False)
+    _, deviation_D, direction_DD = torch.linalg.svd(text_ND, full_matrices=False)
     kept = deviation_D > MEAN_FLOOR * deviation_D[0]
     text_map = torch.zeros(model.text_map.shape)
     text_map[:, : int(kept.sum())] = direction_DD[kept].T / deviation_D[kept] ** WHITEN
-    target_ND = (text_ND - mean_D) @ text_map
+    target_ND = text_ND @ text_map
     kernel_NN = scaled_NZ @ scaled_NZ.T
     ridge_NN = kernel_NN + RIDGE * torch.eye(len(kernel_NN))
     weight_DZ = torch.linalg.solve(ridge_NN, target_ND).T @ scaled_NZ
     model.projector.weight.copy_(weight_DZ)
-    model.text_mean.copy_(mean_D)
+    model.text_mean.copy_(mean_2D)
     model.text_map.copy_(text_map)
     influence_NN = torch.linalg.solve(ridge_NN, kernel_NN)
     residual_ND = target_ND - influence_NN @ target_ND

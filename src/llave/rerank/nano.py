@@ -111,11 +111,16 @@ def solve_projector(
             keys.append(picture_key(picture))
     if not kept:
         raise UserError("a nano reranker needs rows that put a picture and a text together, and there are none")
-    words = sorted({text for path in kept for text in texts[path]})
-    vector = dict(zip(words, _vectors(model, words), strict=True))
-    target_ND = torch.stack([torch.stack([vector[text] for text in sorted(texts[path])]).mean(0) for path in kept])
+    words = sorted({said for path in kept for said in texts[path]})
+    vectors = _vectors(model, [text for _, text in words])
+    sides = torch.tensor([side for side, _ in words])
+    mean_2D = torch.stack(
+        [vectors[sides == side].mean(0) if (sides == side).any() else vectors.mean(0) for side in (0, 1)]
+    )
+    centred = dict(zip(words, vectors - mean_2D[sides], strict=True))
+    target_ND = torch.stack([torch.stack([centred[said] for said in sorted(texts[path])]).mean(0) for path in kept])
     concepts = [min(texts[path]) for path in kept]  # pictures of one thing share its texts
-    unmet_ND = fit_pictures(network, torch.cat(features), target_ND, concepts)
+    unmet_ND = fit_pictures(network, torch.cat(features), target_ND, mean_2D, concepts)
     console.print(f"the projector is solved from {len(kept):,} pictures and their texts", soft_wrap=True)
 
     def projected(pictures: list[Any]) -> torch.Tensor:
@@ -135,21 +140,21 @@ def features_of(model: PairModel, cache: FeatureCache | None, pictures: list[Any
     return found.cpu()
 
 
-def _texts_of_pictures(tables: Mapping[str, TrainTable]) -> dict[Path, set[str]]:
-    """The texts that a row sets against a picture: a query's for its target, or a target's for its query."""
-    found: dict[Path, set[str]] = {}
+def _texts_of_pictures(tables: Mapping[str, TrainTable]) -> dict[Path, set[tuple[int, str]]]:
+    """The texts that a row sets against a picture: a query's (0) for its target, or a target's (1) for its query."""
+    found: dict[Path, set[tuple[int, str]]] = {}
     for table in tables.values():
         for row in table:
-            for shown, said in ((row.query, row.positive), (row.positive, row.query)):
+            for side, shown, said in ((1, row.query, row.positive), (0, row.positive, row.query)):
                 text = met(RowItem(said.text, said.image))[0].text
                 path = table.image(shown) if shown.image and not said.image and text else None
                 if path is not None:
-                    found.setdefault(path, set()).add(text)
+                    found.setdefault(path, set()).add((side, text))
     return found
 
 
-def _vectors(model: PairModel, texts: list[str]) -> list[torch.Tensor]:
-    """Unit vectors (D,) of texts as MiniLM has them."""
+def _vectors(model: PairModel, texts: list[str]) -> torch.Tensor:
+    """Unit vectors (N, D) of texts as MiniLM has them."""
     network: Any = model[0].model
     tokenizer: Any = model.tokenizer
     found: list[torch.Tensor] = []
@@ -160,5 +165,5 @@ def _vectors(model: PairModel, texts: list[str]) -> list[torch.Tensor]:
             ids = [tuple(own) for own in tokenizer(part, truncation=True, max_length=128)["input_ids"]]
             state_UTD, mask_UT = network.text_states(ids)
             weight = mask_UT[..., None].float()
-            found += list(F.normalize((state_UTD * weight).sum(1) / weight.sum(1), dim=1).cpu())
-    return found
+            found.append(F.normalize((state_UTD * weight).sum(1) / weight.sum(1), dim=1).cpu())
+    return torch.cat(found)
