@@ -20,6 +20,7 @@ from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
 from benchmarks.photos import photos_sheet
 from benchmarks.rehearsal import rehearsal_sheet
 from benchmarks.sample_sizes import icons_markdown
+from benchmarks.search import search_table
 from benchmarks.tables import eval_markdown, serve_markdown, train_markdown
 from llave.evaluation.presets import get_preset, preset_names
 from llave.report.presets import preset_markdown
@@ -84,6 +85,7 @@ PLACES = (
     Place("docs/training.md", "large batch", "large_batch_cpu.json", lambda found: large_batch_sheet(found).markdown()),
     Place("docs/evaluation.md", "eval", "eval_cpu.json", eval_markdown),
     Place("docs/reproduce.md", "rehearsal", "rehearsal.json", lambda found: rehearsal_sheet(found).markdown()),
+    Place("docs/search.md", "sample", "search.json", search_table),
     Place("docs/search.md", "index", "index_100k.json", index_sheet),
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),

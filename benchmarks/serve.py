@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,18 @@ from rich.progress import track
 from benchmarks.http_client import closed_loop, post, prepared
 from llave.errors import UserError
 
-__all__ = ["OURS", "PEERS", "ServeMeasurement", "measure_serve", "picture_requests", "text_requests"]
+__all__ = [
+    "OURS",
+    "PEERS",
+    "WORDS",
+    "ServeMeasurement",
+    "cpu_seconds",
+    "measure_serve",
+    "picture_requests",
+    "server_process",
+    "summary",
+    "text_requests",
+]
 
 OURS, IN_LOOP, IN_THREADS = "llave serve", "plain, async def", "plain, threads"
 PEERS = {IN_LOOP: "loop", IN_THREADS: "threads"}
@@ -130,22 +141,23 @@ def measure_serve(
             for kind, number in cells:
                 for name in shuffle.sample(list(ports), len(ports)):
                     port, pid = servers[name]
-                    before = _cpu_seconds(pid)
+                    before = cpu_seconds(pid)
                     rate, times = asyncio.run(closed_loop(port, number, requests[kind], seconds))
-                    cpu[name, kind, number].append((_cpu_seconds(pid) - before) / len(times) * 1000)
+                    cpu[name, kind, number].append((cpu_seconds(pid) - before) / len(times) * 1000)
                     rates[name, kind, number].append(rate)
                     latencies[name, kind, number].append(times)
-    return [_summary(name, kind, number, rates, latencies, cpu) for kind, number in cells for name in (OURS, *PEERS)]
+    return [summary(name, kind, number, rates, latencies, cpu) for kind, number in cells for name in (OURS, *PEERS)]
 
 
-def _summary(
+def summary(
     name: str,
     kind: str,
     number: int,
-    rates: dict[tuple[str, str, int], list[float]],
-    latencies: dict[tuple[str, str, int], list[list[float]]],
-    cpu: dict[tuple[str, str, int], list[float]],
+    rates: Mapping[tuple[str, str, int], list[float]],
+    latencies: Mapping[tuple[str, str, int], list[list[float]]],
+    cpu: Mapping[tuple[str, str, int], list[float]],
 ) -> ServeMeasurement:
+    """Of one server: its rounds' rates, the seconds of their requests, and its processor time for one."""
     found = rates[name, kind, number]
     quantiles = [np.quantile(times, (0.5, 0.95)) * 1000 for times in latencies[name, kind, number]]
     plain = [max(pair) for pair in zip(*(rates[peer, kind, number] for peer in PEERS), strict=True)]
@@ -181,21 +193,23 @@ async def _compare(ports: dict[str, int], requests: Sequence[bytes], near: float
 @contextmanager
 def _running(name: str, model: str, threads: int) -> Iterator[tuple[int, int]]:
     """A server in a process of its own; yields its port and process once it is ready."""
+    peer = str(Path(__file__).with_name("serve_peer.py"))
+
+    def words(port: int) -> list[str]:
+        if name != OURS:
+            return ["-P", peer, model, str(port), str(threads), PEERS[name]]
+        serve = ["-m", "llave.cli.main", "serve", model]
+        return [*serve, "--port", str(port), "--threads", str(threads), "--drain_seconds", "0"]
+
+    with server_process(name, words) as found:
+        yield found
+
+
+@contextmanager
+def server_process(name: str, make: Callable[[int], list[str]]) -> Iterator[tuple[int, int]]:
+    """Python with the words that ``make`` has for a port; yields the port and the process once it is ready."""
     port = _free_port()
-    serve = [
-        "-m",
-        "llave.cli.main",
-        "serve",
-        model,
-        "--port",
-        str(port),
-        "--threads",
-        str(threads),
-        "--drain_seconds",
-        "0",
-    ]
-    peer = ["-P", str(Path(__file__).with_name("serve_peer.py")), model, str(port), str(threads), PEERS.get(name, "")]
-    words = serve if name == OURS else peer
+    words = make(port)
     process = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         _wait(process, name, port)
@@ -216,7 +230,7 @@ def _wait(process: subprocess.Popen[bytes], name: str, port: int) -> None:
     raise UserError(f"{name} did not start (exit code {process.poll()}); run it by hand to see why")
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Processor time of a process so far, user and system."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "mining": {*ENCODED, "training"},
     "ablation": {*ENCODED, "training", "evaluation", "report"},
     "search": {*ENCODED, "collection", "report"},
-    "rerank": {*ENCODED, "collection", "search", "losses", "evaluation", "training", "mining"},
+    "rerank": {*ENCODED, "collection", "search", "losses", "evaluation", "report", "training", "mining"},
     "bulk": {*ENCODED, "collection"},
     "serving": {*ENCODED, "search", "rerank"},
     "quickstart": {*ENCODED, "sample", "evaluation", "training", "report", "search"},

@@ -59,3 +59,4 @@ def __getattr__(name: str) -> Any:
 @when_imported("transformers")
 def _register_nano(transformers: ModuleType) -> None:
     importlib.import_module("llave.models.nano")
+    importlib.import_module("llave.models.nano_pair")

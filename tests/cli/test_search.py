@@ -56,6 +56,47 @@ def test_search(index: Path, tmp_path: Path, capsys: Captured) -> None:
     assert capsys.readouterr().err == 'artist has no "yuo"; near: you\n'
 
 
+def test_modes_and_stages(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    common = ["--index", str(index), "--device", "cpu"]
+    assert main(["search", "cirle", "--mode", "words", "--json", *common]) == 0  # misspelt
+    (hit,) = json.loads(capsys.readouterr().out)
+    assert hit["path"] == "words"
+    assert (list(hit["scores"]), hit["ranks"]) == (["words"], {"words": 1})
+    assert main(["search", "circle", "--mode", "hybrid", "--stages", "--limit", "3", *common]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split() == ["score", "vector", "words", "hybrid", "item", "about"]
+    assert " ms, hybrid " in out.splitlines()[-1]
+    assert main(["search", "circle", "--mode", "hybrid", "--one_per", "artist", "--json", *common]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3  # one of each, and the one without
+    assert main(["search", "--image", str(tmp_path / "things" / "p3.png"), "--mode", "words", *common]) == 2
+    assert "mode words: compares a text by its words, and there is none" in capsys.readouterr().err
+    table = str(tmp_path / "things" / "t.jsonl")
+    assert main(["index", "nano", table, "--words", "artist", *common]) == 0
+    capsys.readouterr()
+    assert main(["search", "circle", "--mode", "words", *common]) == 0
+    assert capsys.readouterr().out == "no hits\n"
+    assert main(["index", "nano", table, "--words_language", "Latin", *common]) == 2
+    assert "words: no language 'Latin'" in capsys.readouterr().err
+
+
+def test_the_pipeline_of_an_index(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    assert main(["index", "pipeline", str(index)]) == 0
+    assert capsys.readouterr().out == f"{index}: vector\n"
+    assert main(["index", "pipeline", str(index), "--mode", "words", "--one_per", "artist", "--mmr", "0.2"]) == 0
+    assert capsys.readouterr().out == f"{index}: words → mmr 0.2 → one per artist\n"
+    assert main(["search", "circle", "--index", str(index), "--json"]) == 0
+    (hit,) = json.loads(capsys.readouterr().out)
+    assert hit["ranks"] == {"words": 1, "diversify": 1}
+    assert main(["index", "nano", str(tmp_path / "things" / "t.jsonl"), "--index", str(index)]) == 0
+    capsys.readouterr()
+    assert main(["index", "pipeline", str(index), "--one_per", "none", "--mmr", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pipeline"]["mode"] == "words"  # what the user says stays
+    assert main(["index", "pipeline", str(index), "--measure"]) == 2
+    assert "too few items with a name or text of their own" in capsys.readouterr().err
+    assert main(["index", "pipeline", str(index), "--mode", "fuzzy"]) == 2
+    assert "mode 'fuzzy': one of vector, words, hybrid" in capsys.readouterr().err
+
+
 def test_browse(index: Path, tmp_path: Path, capsys: Captured) -> None:
     common = ["--index", str(index), "--json"]
     some = ["--sort", "-path", "--limit", "2", "--offset", "1"]

@@ -10,8 +10,9 @@ from PIL import Image
 
 from llave.data.images import load_image
 from llave.data.media import media_bytes
-from llave.data.pages import count_pages, load_page, page_paths, split_page
+from llave.data.pages import count_pages, load_page, page_paths, page_text, split_page
 from llave.errors import DataError, UserError
+from tests.written_pdf import written_pdf
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
 LOCKED = b"""%PDF-1.4
@@ -115,6 +116,17 @@ def test_keys_tell_pages_apart(document: Path, tmp_path: Path) -> None:
     assert key(f"{copy}#page=1") == first
     copy.write_bytes(document.read_bytes() + b"\n%")
     assert key(f"{copy}#page=1") != first
+
+
+def test_the_text_of_a_page(document: Path, tmp_path: Path) -> None:
+    file = written_pdf(tmp_path / "letter.pdf", "Dear Mr Umlaut,", "the invoice of May")
+    assert page_text(file, 1, most=100) == "Dear Mr Umlaut,"
+    assert page_text(file, 2, most=100) == "the invoice of May"
+    assert page_text(file, 2, most=11) == "the invoice"
+    assert page_text(document, 1, most=100) == ""  # a scan
+    assert page_text(tmp_path / "scan.tiff", 1, most=100) == ""
+    with pytest.raises(DataError, match=r"letter\.pdf"):
+        page_text(file, 3, most=100)
 
 
 def test_without_the_extra_the_message_says_what_to_install(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,11 @@ from llave.search.filters import parse_filter
 from llave.search.index import Index
 from llave.search.info import index_info, read_info
 from llave.search.lance import LanceStore
-from llave.search.lance_words import WORDS
+from llave.search.lance_words import WORD_COLUMNS
 from llave.search.store import Row, VectorStore, row_id
 from llave.search.words import Words, words_of
 from tests.search.things import build, opened_store
+from tests.written_pdf import written_pdf
 
 D = 4
 TEXTS = {
@@ -107,7 +108,7 @@ def test_misspelt_words_and_endings(tmp_path: Path) -> None:
 
 def test_an_index_of_before_gets_its_words(tmp_path: Path) -> None:
     store = LanceStore(tmp_path / "db", D)
-    store._table.drop_columns([WORDS])
+    store._table.drop_columns(list(WORD_COLUMNS))
     store.upsert([row("a", "a red umbrella")])
     with pytest.raises(UserError, match="has no words yet; run the same `llave index` again"):
         store.match("red", limit=1)
@@ -156,6 +157,20 @@ def test_words_follow_the_items_of_an_index(index: Index, nano_untouched: Senten
     assert read_info(index.path).words == Words(("path",))
     build(index, nano_untouched, folder)  # what was said stays
     assert read_info(index.path).words == Words(("path",))
+
+
+def test_words_of_pages(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    written_pdf(folder / "letters.pdf", "a letter to the tax office", "the invoice of May")
+    made = Index.create(tmp_path / "index", index_info(nano_untouched, "nano"))
+    report = build(made, nano_untouched, folder)
+    assert (report.added, report.notes) == (2, [])
+    (hit,) = made.search("invoice", mode="words")
+    assert (hit.path, hit.kind, hit.text) == ("letters.pdf#page=2", "page", "the invoice of May")
+    row = made.store.get([hit.id])[hit.id]
+    item = made.item(row)
+    assert (item.text, item.image) == ("", folder / "letters.pdf#page=2")
 
 
 def test_words_need_no_model(index: Index) -> None:

@@ -4,7 +4,7 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.serving.app import AppOptions, create_app
+from llave.serving.app import AnyEngine, AppOptions, create_app
 from llave.serving.engine import Engine
 from llave.serving.run import Server, listen, make_server
 
@@ -44,7 +44,7 @@ class Running:
 
 @contextmanager
 def running(
-    model: SentenceTransformer | Engine | list[Engine],
+    model: SentenceTransformer | Sequence[AnyEngine] | AnyEngine,
     options: AppOptions | None = None,
     *,
     grace: float = 0.0,
@@ -52,9 +52,11 @@ def running(
 ) -> Iterator[Running]:
     """A server until the end of the block."""
     options = options or AppOptions()
-    if isinstance(model, Engine):
-        model = [model]
-    engines = model if isinstance(model, list) else [Engine(model, name="nano", aliases=["also/nano"])]
+    engines: Sequence[AnyEngine]
+    if isinstance(model, SentenceTransformer):
+        engines = [Engine(model, name="nano", aliases=["also/nano"])]
+    else:
+        engines = [model] if isinstance(model, AnyEngine) else model
     app = create_app(lambda: engines, options)
     server = make_server(app, options.limits, grace=grace)
     with listen("127.0.0.1", 0) as port:

@@ -47,6 +47,7 @@ def test_every_route_asks_for_a_key(locked: Running) -> None:
     found = list(routes(locked.app.routes))
     paths = {path.replace(":path}", "}") for path, _ in found}
     assert {"/v1/embeddings", "/v2/embed", "/v1/search", "/metrics", "/openapi.json", "/gallery"} <= paths
+    assert {"/v1/rerank", "/rerank", "/v2/rerank", "/score", "/v1/score"} <= paths
     assert set(locked.app.openapi()["paths"]) <= paths
     asked = 0
     for path, methods in found:

@@ -24,10 +24,11 @@ from llave.serving.errors import ApiError
 from llave.serving.limits import Limits
 from llave.serving.metrics import Metrics
 
+Queue = Batcher[ModelInput, Outcome]
 PLAN = BatchPlan(tokens=100, items={"text": 8, "image": 2, "video": 1})
 
 
-def item(name: str, tokens: int = 1, modality: Modality = "text", **options: Any) -> Prepared:
+def item(name: str, tokens: int = 1, modality: Modality = "text", **options: Any) -> Prepared[ModelInput]:
     return Prepared((modality, name), modality, name, tokens, **options)
 
 
@@ -74,11 +75,11 @@ class Slow:
         return [np.array([float(len(str(entry)))], np.float32) for entry in inputs]
 
 
-def run(work: Callable[[Batcher, Slow], Coroutine[Any, Any, None]]) -> None:
+def run(work: Callable[[Queue, Slow], Coroutine[Any, Any, None]], plan: BatchPlan = PLAN) -> None:
     async def whole() -> None:
         slow = Slow()
         with ThreadPoolExecutor(1) as thread:
-            batcher = Batcher(slow, PLAN, thread, Metrics())
+            batcher = Batcher(slow, plan, thread, Metrics())
             async with batcher.running():
                 await asyncio.wait_for(work(batcher, slow), 20)
 
@@ -91,10 +92,10 @@ async def started(slow: Slow, batches: int) -> None:
 
 
 def test_equal_items_are_encoded_once() -> None:
-    async def work(batcher: Batcher, slow: Slow) -> None:
-        first = asyncio.create_task(batcher.vectors([item("a"), item("a"), item("bb")], Line()))
+    async def work(batcher: Queue, slow: Slow) -> None:
+        first = asyncio.create_task(batcher.results([item("a"), item("a"), item("bb")], Line()))
         await started(slow, 1)
-        second = asyncio.create_task(batcher.vectors([item("a"), item("ccc")], Line()))  # "a" is in the model now
+        second = asyncio.create_task(batcher.results([item("a"), item("ccc")], Line()))  # "a" is in the model now
         await asyncio.sleep(0.02)
         slow.go.set()
         assert [float(vector[0]) for vector in await first] == [1, 1, 2]  # type: ignore[index]
@@ -105,11 +106,11 @@ def test_equal_items_are_encoded_once() -> None:
 
 
 def test_who_goes_away_leaves_the_queue() -> None:
-    async def work(batcher: Batcher, slow: Slow) -> None:
-        busy = asyncio.create_task(batcher.vectors([item("busy")], Line()))
+    async def work(batcher: Queue, slow: Slow) -> None:
+        busy = asyncio.create_task(batcher.results([item("busy")], Line()))
         await started(slow, 1)
-        gone = asyncio.create_task(batcher.vectors([item("gone"), item("shared")], Line()))
-        stays = asyncio.create_task(batcher.vectors([item("shared"), item("stays")], Line()))
+        gone = asyncio.create_task(batcher.results([item("gone"), item("shared")], Line()))
+        stays = asyncio.create_task(batcher.results([item("shared"), item("stays")], Line()))
         await asyncio.sleep(0.02)
         assert batcher.waiting == 3
         gone.cancel()
@@ -126,11 +127,11 @@ def test_who_goes_away_leaves_the_queue() -> None:
 def test_requests_take_turns() -> None:
     """A lone item does not wait for a request of many, which goes on where it was; nor do the later ones of two."""
 
-    async def work(batcher: Batcher, slow: Slow) -> None:
-        many = asyncio.create_task(batcher.vectors([item(f"m{n:02}", 50) for n in range(20)], Line()))
+    async def work(batcher: Queue, slow: Slow) -> None:
+        many = asyncio.create_task(batcher.results([item(f"m{n:02}", 50) for n in range(20)], Line()))
         await started(slow, 1)
-        lone = asyncio.create_task(batcher.vectors([item("lone", 50)], Line()))
-        two = asyncio.create_task(batcher.vectors([item("two 1", 50), item("two 2", 50)], Line()))
+        lone = asyncio.create_task(batcher.results([item("lone", 50)], Line()))
+        two = asyncio.create_task(batcher.results([item("two 1", 50), item("two 2", 50)], Line()))
         await asyncio.sleep(0.02)
         slow.go.set()
         await asyncio.gather(many, lone, two)
@@ -141,11 +142,54 @@ def test_requests_take_turns() -> None:
     run(work)
 
 
-def test_one_failed_batch_is_not_the_end() -> None:
-    async def work(batcher: Batcher, slow: Slow) -> None:
+def test_equal_requests_end_one_after_the_other() -> None:
+    """Not all of them at last: the first one's wait is its own work, not everybody's."""
+
+    async def work(batcher: Queue, slow: Slow) -> None:
+        busy = asyncio.create_task(batcher.results([item("busy")], Line()))
+        await started(slow, 1)
+        ended: list[str] = []
+
+        async def ask(name: str) -> None:
+            await batcher.results([item(f"{name}{number}", 50) for number in range(6)], Line())
+            ended.append(name)
+
+        asked = [asyncio.create_task(ask(name)) for name in "abc"]
+        await asyncio.sleep(0.02)
         slow.go.set()
-        assert await batcher.vectors([item("fail")], Line()) == [None]
-        (vector,) = await batcher.vectors([item("after")], Line())
+        await asyncio.gather(busy, *asked)
+        order = [str(entry)[0] for batch in slow.batches[1:] for entry in batch]
+        assert order == [*"aaaaaabbbbbbcccccc"]
+        assert ended == ["a", "b", "c"]
+
+    run(work)
+
+
+def test_like_lengths_are_looked_for_among_the_next_requests() -> None:
+    """A batch of all requests' shortest items would leave every one of them waiting for the last batch."""
+
+    async def work(batcher: Queue, slow: Slow) -> None:
+        busy = asyncio.create_task(batcher.results([item("busy")], Line()))
+        await started(slow, 1)
+        names = "abcdefghijklmnop"
+        asked = [[item(f"{name}{place}", 10 + 3 * place) for place in range(20)] for name in names]
+        tasks = [asyncio.create_task(batcher.results(items, Line())) for items in asked]
+        await asyncio.sleep(0.02)
+        slow.go.set()
+        await asyncio.gather(busy, *tasks)
+        order = [str(entry) for batch in slow.batches[1:] for entry in batch]
+        last = [max(place for place, entry in enumerate(order) if entry[0] == name) for name in names]
+        assert sum(last) / len(last) < 0.75 * len(order)
+        assert max(last[:2]) < len(order) / 2
+
+    run(work, BatchPlan(tokens=2000, items={"text": 64}))
+
+
+def test_one_failed_batch_is_not_the_end() -> None:
+    async def work(batcher: Queue, slow: Slow) -> None:
+        slow.go.set()
+        assert await batcher.results([item("fail")], Line()) == [None]
+        (vector,) = await batcher.results([item("after")], Line())
         assert isinstance(vector, np.ndarray)
 
     run(work)

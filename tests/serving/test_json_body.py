@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from llave.serving.errors import ApiError
 from llave.serving.json_body import MAX_NESTED, MAX_VALUES, parse_json
 from llave.serving.schema import MAX_ITEMS, CohereRequest, EmbeddingRequest
+from llave.serving.schema_rerank import RerankRequest, ScoreRequest
 
 MIB = 1 << 20
 
@@ -25,6 +26,7 @@ def about(form: bytes) -> Callable[[bytes, int], bytes]:
 
 ITEMS, MESSAGES = about(b'{"input":[*]}'), about(b'{"messages":[*]}')
 PARTS, TEXTS = about(b'{"input":{"content":[*]}}'), about(b'{"model":"m","input_type":"search_query","texts":[*]}')
+DOCUMENTS, SIDES = about(b'{"query":"a","documents":[*]}'), about(b'{"text_1":[*],"text_2":[*]}')
 NAMED = b",".join(b'"k%d":1' % number for number in range(300_000))
 FEWER = NAMED[:900_000].rpartition(b",")[0]
 TEXT = b'{"type":"text","text":"a"}'
@@ -55,6 +57,11 @@ HOSTILE: dict[str, tuple[type[BaseModel], bytes]] = {
     "depth, less": (EmbeddingRequest, b'{"input":' + b"[" * 50_000),
     "Cohere's texts": (CohereRequest, TEXTS(b'"a"', MAX_VALUES)),
     "Cohere's wrong texts": (CohereRequest, TEXTS(b"1", MAX_VALUES)),
+    "documents": (RerankRequest, DOCUMENTS(b'"a"', 2_000_000)),
+    "fewer documents": (RerankRequest, DOCUMENTS(b'"a"', MAX_VALUES)),
+    "wrong documents": (RerankRequest, DOCUMENTS(b"1.5,null,true", MAX_VALUES // 3)),
+    "documents of wrong fields": (RerankRequest, DOCUMENTS(b'{"texts":1}', 49_000)),
+    "sides of pairs": (ScoreRequest, SIDES(b'"a"', MAX_VALUES // 2)),
     "no JSON": (EmbeddingRequest, b'"' * 2_000_000),
     "no JSON, escaped": (EmbeddingRequest, b"\\" * 2_000_000 + b"," * 2_000_000),
 }

@@ -22,7 +22,8 @@ from sentence_transformers import SentenceTransformer
 
 from llave import load_model
 from llave.cli.main import main
-from llave.cli.serve import ServeConfig, _models
+from llave.cli.serve import ServeConfig
+from llave.cli.serve_models import models, served
 from llave.errors import UserError
 from llave.serving.app import AppOptions, create_app
 from llave.serving.engine import Engine, trained_dimensions
@@ -228,8 +229,12 @@ def test_models_by_name(tmp_path: Path) -> None:
     (tmp_path / "a=b").mkdir()
     given = ["nano", "red=models/a", "org/model", str(tmp_path / "a=b")]
     names = [("first", "nano"), ("red", "models/a"), ("model", "org/model"), ("a=b", str(tmp_path / "a=b"))]
-    assert _models(ServeConfig(model=given, name="first")) == names
-    assert _models(ServeConfig(model="nano")) == [("nano", "nano")]
+    assert models(ServeConfig(model=given, name="first")) == names
+    assert models(ServeConfig(model="nano")) == [("nano", "nano")]
+    both = ServeConfig(model="nano", name="first", rerank=["judge=runs/judge", "org/reranker"])
+    assert served(both) == [("first", "nano"), ("judge", "runs/judge"), ("reranker", "org/reranker")]
+    with pytest.raises(UserError, match="two models are called 'nano'"):
+        served(ServeConfig(model="nano", rerank="runs/nano"))
 
 
 def wait_for_process(url: str, process: subprocess.Popen[str]) -> None:
@@ -348,6 +353,9 @@ def test_a_busy_port(capsys: pytest.CaptureFixture[str]) -> None:
         (["nano", "--port", "99999"], "0 to 65535"),
         (["nano", "--timeout", "0"], "timeout must be more than 0"),
         (["nano", "somewhere/nano"], "two models are called 'nano'"),
+        (["nano", "--rerank", "a/judge", "--rerank", "b/judge"], "two models are called 'judge'"),
+        (["--rerank", "./nowhere", "--port", "0"], "no such directory"),
+        (["--rerank", "nano", "--port", "0"], "no such directory"),
         (["a=./b", "--port", "0"], "b: no such directory"),
         (["nano", "--gallery", "nowhere.html"], "llave analyze"),
         (["nano", "--index", "nowhere", "--port", "0"], "no index here"),

@@ -18,7 +18,9 @@ from sentence_transformers import SentenceTransformer
 from llave import build_index
 from llave.search.options import BuildOptions
 from llave.serving.app import AppOptions
+from llave.serving.engine import Engine
 from llave.serving.limits import Limits
+from tests.serving.rerankers import bert, qwen
 from tests.serving.running import Running, running
 
 CHECKS = (not_a_server_error, response_schema_conformance, status_code_conformance, content_type_conformance)
@@ -27,6 +29,15 @@ CHECKS = (not_a_server_error, response_schema_conformance, status_code_conforman
 @pytest.fixture(scope="module")
 def server(nano_untouched: SentenceTransformer) -> Iterator[Running]:
     with running(nano_untouched, AppOptions(limits=Limits(items=16))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def ranking(nano_untouched: SentenceTransformer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same with rerankers."""
+    rerankers = [make(tmp_path_factory.mktemp("reranker")) for make in (bert, qwen)]
+    engines = [Engine(nano_untouched, name="nano"), *rerankers]
+    with running(engines, AppOptions(limits=Limits(items=16))) as found:
         yield found
 
 
@@ -43,7 +54,7 @@ def searched(nano_untouched: SentenceTransformer, tmp_path_factory: pytest.TempP
         yield found
 
 
-@pytest.mark.parametrize("name", ["server", "searched"])
+@pytest.mark.parametrize("name", ["server", "searched", "ranking"])
 def test_no_request_breaks_it(request: pytest.FixtureRequest, name: str) -> None:
     server: Running = request.getfixturevalue(name)
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
@@ -66,6 +77,8 @@ def test_no_request_breaks_it(request: pytest.FixtureRequest, name: str) -> None
     assert len(tried) >= 13
     assert 200 in tried["POST /v1/embeddings"]
     assert (200 in tried["POST /v1/search"]) == (name == "searched")
+    for route in ("/v1/rerank", "/rerank", "/v2/rerank"):
+        assert (200 in tried[f"POST {route}"]) == (name == "ranking")
     assert server.vectors("still here")
 
 

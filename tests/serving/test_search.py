@@ -96,6 +96,31 @@ def test_text_picture_and_both(server: Running, index: Index, nano_untouched: Se
         assert found["count"] == 5
 
 
+def test_words_and_both(server: Running, index: Index, nano_untouched: SentenceTransformer) -> None:
+    query_D = embed_query(nano_untouched, prompt="look for: ", query="gardn notes")
+    for mode in ("vector", "words", "hybrid"):
+        vector = None if mode == "words" else query_D
+        wanted = index.search(vector, words="gardn notes", mode=mode)
+        found = ask(server, text="gardn notes", mode=mode, histogram=True)
+        assert [hit["id"] for hit in found["results"]] == [hit.id for hit in wanted]
+        for one, hit in zip(found["results"], wanted, strict=True):
+            assert one["score"] == pytest.approx(hit.score, abs=1e-5)
+            assert one["scores"] == pytest.approx(dict(hit.scores), abs=1e-5)
+            assert one["ranks"] == dict(hit.ranks)
+        assert mode in found["stages"]
+        assert (found["histogram"] is None) == (mode == "words")
+    assert found["results"][0]["text"] == "notes about a garden"
+    one_each = ask(server, text="red", one_per="artist")["results"]
+    assert [hit["fields"]["artist"] for hit in one_each] == list(dict.fromkeys(h["fields"]["artist"] for h in one_each))
+    about = server.client.get("/v1/index").json()
+    assert about["words"] is True
+    assert about["pipeline"]["mode"] == "vector"  # five items are too few to measure more
+    for body, param in (({"text": " ", "mode": "words"}, None), ({"text": "x", "one_per": "shape"}, "one_per")):
+        refused = server.client.post("/v1/search", json=body)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == param or param is None
+
+
 def test_more_like_an_item(server: Running, index: Index, ids: dict[str, str]) -> None:
     found = [hit["id"] for hit in ask(server, id=ids["a"])["results"]]
     vector_D = index.vector(ids["a"])

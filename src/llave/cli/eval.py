@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llave.evaluation.result import EvalResult
     from llave.models.late import LateModel
     from llave.models.model import EmbeddingModel
+    from llave.rerank.evaluation import RerankResult
 
 __all__ = ["EvalConfig", "Evaluation", "evaluate_config", "run"]
 
@@ -41,6 +42,10 @@ class EvalConfig:
         columns: of such a table: which column holds what.
         candidates: of such a table: that each query faces, drawn by the seed; null is all.
         seed: of the candidates.
+        rerank: a reranker (a directory or hub id) that orders the best candidates of every query anew; scores before
+            and after, cost, and where it hurts are in results.json and rerank.md.
+        top: candidates of each query that it sees.
+        rerank_weight: of its scores beside the first stage's; 1 is the reranker alone.
         out: results, leaderboard JSON, an HTML report and predictions go here; null writes nothing.
         compat: "strict", or a released scorer whose quirks are to be matched: "llave" or "vlm2vec".
         ties: "strict" counts a tie with the positive as wrong, "v1" as right; null is as compat says.
@@ -77,6 +82,9 @@ class EvalConfig:
     columns: Columns = field(default_factory=Columns)
     candidates: int | None = None
     seed: int = 0
+    rerank: str | None = None
+    top: int = 50
+    rerank_weight: float = 1.0
     out: Path | None = None
     compat: Literal["strict", "llave", "vlm2vec"] = "strict"
     ties: Literal["strict", "v1"] | None = None
@@ -112,6 +120,7 @@ class Evaluation:
     result: "EvalResult"
     options: dict[str, Any]
     preset: dict[str, Any]
+    reranked: "RerankResult | None" = None
 
     def record(self) -> "RunRecord":
         """How it was run. All weights are hashed: seconds for a large model."""
@@ -146,18 +155,26 @@ def run(argv: list[str]) -> int:
     from llave.report.outputs import write_results
     from llave.report.presets import preset_summary, settings_table
     from llave.report.tables import dataset_table, group_table
+    from llave.rerank.report import rerank_table, write_reranked
     from llave.terminal import printable
 
     result = evaluation.result
     record = evaluation.record() if config.out is not None or config.json else None
-    report = None if config.out is None else write_results(result, config.out, evaluation.about(), record)
+    reranked = {} if evaluation.reranked is None else {"rerank": evaluation.reranked.to_json()}
+    report = None
+    if config.out is not None:
+        report = write_results(result, config.out, evaluation.about(), record, more=reranked)
+        if evaluation.reranked is not None:
+            write_reranked(evaluation.reranked, config.out)
     if config.json and record is not None:
-        content = {**result.to_json(), "run": record.to_json()}
+        content = {**result.to_json(), **reranked, "run": record.to_json()}
         sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     else:
         console = Console()
         console.print(dataset_table(result))
         console.print(group_table(result))
+        if evaluation.reranked is not None:
+            console.print(rerank_table(evaluation.reranked))
         if evaluation.preset:
             console.print(settings_table(evaluation.preset, same=False))
             for line in preset_summary(evaluation.preset):
@@ -175,6 +192,8 @@ def run(argv: list[str]) -> int:
         sys.stderr.write(f"llave: left out {what}{printable(error.message)}\n")
     for line in failure_lines(result.failed):
         sys.stderr.write(f"llave: {printable(line)}\n")
+    for reason in [] if evaluation.reranked is None else evaluation.reranked.reasons:
+        sys.stderr.write(f"llave: not reranked: {printable(reason)}\n")
     failed = any(failure.kind != "unsupported" for failure in result.failed.values())
     return 1 if result.errors or failed else 0
 
@@ -201,6 +220,7 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
     """
     if config.model is None or config.benchmark is None:
         raise UserError("llave eval: needs a MODEL and a --benchmark, or a --preset that names them; see --help")
+    from llave.cli.eval_rerank import open_reranker
     from llave.evaluation.benchmarks import VARIABLES, get_benchmark
     from llave.evaluation.compat import get_compat
     from llave.evaluation.protocol import Protocol
@@ -224,6 +244,7 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
     )
     if benchmark.note:
         sys.stderr.write(f"llave: {printable(benchmark.note)}\n")
+    reranker = None if config.rerank is None else open_reranker(config)
     load = load_late if is_late(config.model) else load_model
     model = load(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
     use_feature_cache(model)
@@ -252,14 +273,19 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
         cache_dir=config.cache,
         token_pooling=config.token_pooling,
     )
-    return Evaluation(config.model, model, result, _options(config, root), _about_preset(config))
+    reranked = None
+    if reranker is not None:
+        from llave.rerank.evaluation import rerank_result
+
+        reranked = rerank_result(result, reranker, top=config.top, weight=config.rerank_weight)
+    return Evaluation(config.model, model, result, _options(config, root), _about_preset(config), reranked)
 
 
 def _options(config: EvalConfig, root: str | Path | None) -> dict[str, Any]:
     """All options as JSON; paths are such that they mean the same from another folder."""
     options = {**asdict(config), "root": root}
-    for key in ("model", "benchmark"):
-        if Path(options[key]).exists():
+    for key in ("model", "benchmark", "rerank"):
+        if options[key] is not None and Path(options[key]).exists():
             options[key] = Path(options[key])
     return {key: str(value.resolve()) if isinstance(value, Path) else value for key, value in options.items()}
 

@@ -15,7 +15,13 @@ Config = TypeVar("Config")
 
 
 def parse(
-    config: type[Config], argv: list[str], *, command: str, description: str, positional: tuple[str, ...] = ()
+    config: type[Config],
+    argv: list[str],
+    *,
+    command: str,
+    description: str,
+    positional: tuple[str, ...] = (),
+    repeated: tuple[str, ...] = (),
 ) -> Config:
     """An instance of the dataclass ``config`` from a command line.
 
@@ -24,6 +30,7 @@ def parse(
         argv: the words after the command.
         positional: fields that may be given in this order without their ``--name``. The name ``"recipe"``
             stands for a YAML file of fields. The last may end in "+": a list, which takes all further words.
+        repeated: fields whose ``--name`` may be given more than once: a list, which takes each value.
 
     Raises:
         UserError: an unknown key or flag, or a bad value, named in one line.
@@ -32,7 +39,7 @@ def parse(
     parser.add_argument("--recipe", action="config", help="YAML file with any of the options below; flags win over it")
     parser.add_class_arguments(config, fail_untyped=True)
     try:
-        parsed: Namespace = parser.parse_args(_all_named(config, argv, command, positional))
+        parsed: Namespace = parser.parse_args(_all_named(config, argv, command, positional, repeated))
     except ArgumentError as error:
         raise UserError(f"llave {command}: {_one_line(str(error))}") from None
     parsed = parser.instantiate_classes(parsed)
@@ -50,7 +57,9 @@ def as_argv(options: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _all_named(config: type[Any], argv: list[str], command: str, positional: tuple[str, ...]) -> list[str]:
+def _all_named(
+    config: type[Any], argv: list[str], command: str, positional: tuple[str, ...], repeated: tuple[str, ...]
+) -> list[str]:
     """The words with every value named: ``DIR --json`` is ``--folder DIR --json true``."""
     flags = {f"--{field.name}" for field in dataclasses.fields(config) if field.type is bool}
     names = iter(positional)
@@ -65,7 +74,8 @@ def _all_named(config: type[Any], argv: list[str], command: str, positional: tup
         elif word in flags and following not in (["true"], ["false"]):
             words += [word, "true"]
         elif word.startswith("-"):
-            words.append(word)
+            name, equals, value = word.partition("=")
+            words.append(f"{name}+{equals}{value}" if name.removeprefix("--") in repeated else word)
             takes_value = "=" not in word and word not in {"-h", "--help", "--print_config"}
         else:
             last = next(names, last if last.endswith("+") else "")

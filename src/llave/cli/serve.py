@@ -5,7 +5,6 @@ import dataclasses
 import gc
 import ipaddress
 import logging
-import re
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,22 +14,20 @@ from typing import TYPE_CHECKING
 
 from llave.cli.defaults import QUICKSTART, find_index
 from llave.cli.parsing import parse
+from llave.cli.serve_models import described, load, served
 from llave.errors import UserError
 
 if TYPE_CHECKING:
-    from llave.serving.app import AppOptions
-    from llave.serving.engine import Engine
+    from llave.serving.app import AnyEngine, AppOptions
     from llave.serving.gates.auth import Keys
     from llave.serving.limits import Limits
 
 __all__ = ["ServeConfig", "run", "with_defaults"]
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
-
-DESCRIPTION = """Embeddings and search over HTTP: OpenAI's /v1/embeddings with pictures, videos and sounds, Cohere's
-/v2/embed, and with an index a search page. Only this machine can reach it unless --host says otherwise; addresses of
-pictures are not fetched unless --allow_remote_from names their host. Ctrl-C or SIGTERM ends it once all requests are
-answered.
+DESCRIPTION = """Embeddings, rerankers and search over HTTP: OpenAI's /v1/embeddings with pictures, videos and sounds,
+Cohere's /v2/embed, with --rerank /v1/rerank and /v2/rerank, and with an index a search page. Only this machine can
+reach it unless --host says otherwise; addresses of pictures are not fetched unless --allow_remote_from names their
+host. Ctrl-C or SIGTERM ends it once all requests have been answered.
 
 Try, after `llave quickstart`: llave serve, then
 curl http://127.0.0.1:8000/v1/embeddings -H 'content-type: application/json' -d '{"input": "a red umbrella"}'
@@ -45,7 +42,9 @@ class ServeConfig:
         model: a model directory, a hub id, or "nano"; null is the one that made the index. Several: llave serve A B, or
             NAME=A OTHER=B; requests name theirs, and those that name none go to the first.
         index: an index that `llave index` made with one of these models; it brings search and the page's gallery.
-            Without a model and an index, it is "index" here, else the quickstart's.
+            Without a model, a reranker and an index, it is "index" here, else the quickstart's.
+        rerank: a reranker's directory or hub id, or NAME=PATH, which scores a query with each of many documents; give
+            it again for another one. Without a model and an index, the server has rerankers alone.
         gallery: the HTML file of `llave analyze`, shown at /gallery; null with the quickstart's index is its report.
         host: address to listen on; 0.0.0.0 is all of this machine's, and asks for a key.
         port: to listen on; 0 chooses a free one.
@@ -76,6 +75,7 @@ class ServeConfig:
 
     model: str | list[str] | None = None
     index: Path | None = None
+    rerank: str | list[str] | None = None
     gallery: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
@@ -105,7 +105,9 @@ class ServeConfig:
 
 def run(argv: list[str]) -> int:
     """Serve until told to stop."""
-    config = parse(ServeConfig, argv, command="serve", description=DESCRIPTION, positional=("model+",))
+    config = parse(
+        ServeConfig, argv, command="serve", description=DESCRIPTION, positional=("model+",), repeated=("rerank",)
+    )
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
@@ -120,7 +122,7 @@ def run(argv: list[str]) -> int:
     keep_freed_memory()  # before LanceDB and torch start threads
     sys.setswitchinterval(0.0005)  # the model takes Python's lock anew after each operation, from whoever reads a body
     config = with_defaults(config)
-    _models(config)
+    served(config)
     keys = read_keys(config.api_keys_file)
     if config.api_keys_file is not None and (allowed := others_may(config.api_keys_file)):
         _say(f"warning: others may {allowed} {config.api_keys_file}; chmod 600 {config.api_keys_file}")
@@ -141,7 +143,7 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
 
     host, number = port.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{number}"
-    _say(f"{url} answers its health checks; loading {', '.join(model for _, model in _models(config))} …")
+    _say(f"{url} answers its health checks; loading {', '.join(path for _, path in served(config))} …")
     failures: list[BaseException] = []
     searched = "no index" if options.index is None else f"index {config.index} ({options.index.count()} items)"
 
@@ -149,20 +151,13 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
         failures.append(error)
         server.should_exit = True
 
-    def ready(engines: "Sequence[Engine]") -> None:
+    def ready(engines: "Sequence[AnyEngine]") -> None:
         gc.collect()
         gc.freeze()  # the model and the libraries stay: no later collection has to look through them
         key = "API key needed" if options.keys else "no API key"
-        served = [
-            f"model {engine.name} on {engine.model.device}, {engine.dimension} dimensions, "
-            + ", ".join(engine.modalities)
-            for engine in engines
-        ]
-        _say(" · ".join([f"ready: {url}", *served, searched, key]))
+        _say(" · ".join([f"ready: {url}", *map(described, engines), searched, key]))
 
-    app = create_app(
-        lambda: [_load(config, *model) for model in _models(config)], options, on_ready=ready, on_failure=failed
-    )
+    app = create_app(lambda: load(config), options, on_ready=ready, on_failure=failed)
     server = make_server(app, options.limits, grace=config.drain_seconds)
     server.run(sockets=[port])
     gc.unfreeze()  # or libraries count what the end of the process does not free, and say so
@@ -172,58 +167,14 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
     return 0
 
 
-def _models(config: ServeConfig) -> list[tuple[str, str]]:
-    """Names and paths or hub ids of the models.
-
-    Raises:
-        UserError: two are called the same.
-    """
-    given = [config.model] if isinstance(config.model, str) else config.model or []
-    found = []
-    for number, word in enumerate(given):
-        name, equals, path = word.partition("=")
-        if not equals or not NAME.fullmatch(name) or Path(word).exists():
-            name, path = Path(word).name, word
-        found.append((config.name if config.name and number == 0 else name, path))
-    names = [name for name, _ in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"two models are called {twice!r}; name them: llave serve red=MODEL blue=MODEL")
-    return found
-
-
-def _load(config: ServeConfig, name: str, path: str) -> "Engine":
-    """A model, once the server listens."""
-    import torch
-
-    from llave.models.about import eval_dtype
-    from llave.models.open import load_model
-    from llave.search.info import read_info
-    from llave.serving.engine import Engine, trained_dimensions
-    from llave.terminal import quiet_libraries
-
-    quiet_libraries()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    dtype = config.dtype if config.index is None else config.dtype or read_info(config.index).dtype
-    model = load_model(path, device=config.device, dtype=eval_dtype(dtype, config.device))
-    engine = Engine(
-        model,
-        name=name,
-        aliases=[path],
-        dimensions=[*config.dimensions, *trained_dimensions(path)],
-        num_frames=config.frames,
-    )
-    engine.warm_up()
-    return engine
-
-
 def with_defaults(config: ServeConfig) -> ServeConfig:
     """The model, index and gallery that are meant where none is named."""
-    if config.model:
-        return config
     from llave.search.index import Index
 
+    if config.index is not None and config.rerank is None:  # the index's own, so that its searches are as it says
+        config = dataclasses.replace(config, rerank=Index.open(config.index).info.pipeline.rerank or None)
+    if config.model or (config.rerank and config.index is None):
+        return config
     index = find_index(config.index)
     report = QUICKSTART / "report.html"
     own = index == QUICKSTART / "index" and report.is_file()

@@ -16,9 +16,10 @@ from llave.data.door import named
 from llave.data.extras import need
 from llave.data.formats import tiff
 from llave.data.formats.read import read_structure
+from llave.data.identity import legible
 from llave.errors import DataError
 
-__all__ = ["DPI", "MAX_PAGE_PIXELS", "SECONDS", "count_pages", "load_page", "page_paths", "split_page"]
+__all__ = ["DPI", "MAX_PAGE_PIXELS", "SECONDS", "count_pages", "load_page", "page_paths", "page_text", "split_page"]
 
 PAGE = re.compile(r"(.+\.(?:pdf|tiff?))#page=([0-9]{1,9})", re.DOTALL | re.IGNORECASE)
 DPI = 144
@@ -58,6 +59,26 @@ def load_page(
         return run_bounded(tiff_page, path, page, seconds=seconds, name=str(path))
     need("pypdfium2", "pages of PDF documents")
     return run_bounded(pdf.draw, path, page, dpi, max_pixels, seconds=seconds, name=str(path))
+
+
+def page_text(path: str | Path, page: int, *, most: int, seconds: float = SECONDS) -> str:
+    """The text that a PDF's page has beside its picture, as a program can read it; empty of a scan and of a TIFF.
+
+    Args:
+        page: from 1.
+        most: characters.
+        seconds: to read it.
+
+    Raises:
+        DataError: as :func:`load_page`.
+        UserError: pypdfium2 is not installed.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".pdf":
+        return ""
+    need("pypdfium2", "pages of PDF documents")
+    found = run_bounded(pdf.text, path, page, most, seconds=seconds, name=str(path))
+    return legible(found.replace("\0", " ").replace("\r\n", "\n")).strip()
 
 
 def page_paths(folder: str | Path) -> list[str]:

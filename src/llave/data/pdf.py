@@ -8,7 +8,7 @@ from PIL import Image
 
 from llave.data.formats.structure import Unreadable
 
-__all__ = ["count", "draw"]
+__all__ = ["count", "draw", "text"]
 
 MAX_BYTES = 512 * 1024**2
 MAX_PAGES = 100_000
@@ -42,6 +42,20 @@ def draw(path: Path, page: int, dpi: float, max_pixels: int) -> Image.Image:
         opened.close()
     picture: Image.Image = bitmap.to_pil().convert("RGB")
     return picture
+
+
+def text(path: Path, page: int, most: int) -> str:
+    """See :func:`llave.data.pages.page_text`."""
+    opened = _open(path)[page - 1]
+    try:
+        layer = opened.get_textpage()
+        try:
+            found: str = layer.get_text_range(0, min(most, layer.count_chars()))
+        finally:
+            layer.close()
+    finally:
+        opened.close()
+    return found
 
 
 def _open(path: Path) -> Any:

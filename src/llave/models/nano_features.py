@@ -12,7 +12,7 @@ from sentence_transformers.base import BaseModel
 
 from llave.data.images import load_image
 from llave.errors import DataError
-from llave.models import nano
+from llave.models import nano, nano_pair
 from llave.models.vision_reuse import FeatureCache
 from llave.progress import show_progress
 
@@ -29,7 +29,9 @@ def use_feature_cache(model: BaseModel, path: Path | None = None) -> FeatureCach
     """
     processor = model[0].processor
     network = model[0].model
-    if not isinstance(processor, nano.NanoProcessor) or not isinstance(network, nano.NanoModel):
+    if not isinstance(processor, nano.NanoProcessor) or not isinstance(
+        network, (nano.NanoModel, nano_pair.NanoPairModel)
+    ):
         return None
     network.vision_tower.requires_grad_(False)
 
@@ -83,8 +85,10 @@ def _that_open(paths: Sequence[Path]) -> list[Any]:
     return opened
 
 
-def _vision_fingerprint(processor: nano.NanoProcessor, network: nano.NanoModel) -> str:
+def _vision_fingerprint(processor: nano.NanoProcessor, network: nano.NanoModel | nano_pair.NanoPairModel) -> str:
     digest = hashlib.sha256(processor.image_processor.to_json_string().encode())
+    if isinstance(network, nano_pair.NanoPairModel):
+        digest.update(b"depths")
     digest.update(str(network.config.grid).encode())
     for name, value in sorted(network.vision_tower.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())

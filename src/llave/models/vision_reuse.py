@@ -6,7 +6,7 @@ independent of its batch (see the test).
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,13 @@ class FeatureCache:
         self._features: dict[str, Tensor] = {}
         if path is not None and path.is_file():
             self._features = self._load(path)
+
+    @classmethod
+    def of(cls, compute: Callable[[list[Image.Image]], Tensor], known: Mapping[str, Tensor]) -> "FeatureCache":
+        """In memory alone, with features (tokens, dim) that are known by their :func:`picture_key`."""
+        made = cls(compute)
+        made._features = dict(known)
+        return made
 
     def __len__(self) -> int:
         return len(self._features)

@@ -29,7 +29,12 @@ SHOWN = 3
 
 
 def write_results(
-    result: EvalResult, out_dir: Path, about: Mapping[str, Any] | None = None, record: RunRecord | None = None
+    result: EvalResult,
+    out_dir: Path,
+    about: Mapping[str, Any] | None = None,
+    record: RunRecord | None = None,
+    *,
+    more: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write what follows, and nothing else, to a folder; the path of the report.
 
@@ -43,10 +48,11 @@ def write_results(
     Args:
         about: the model, for leaderboard and report: ``model_name``, ``embedding_dimension`` and the like.
         record: how it was run, so that ``llave eval repeat`` can do it again.
+        more: keys of ``results.json`` besides these, such as those of a second stage.
     """
     remove_leftovers(out_dir)
     run = {} if record is None else {"run": record.to_json()}
-    write_json(out_dir / "results.json", {**result.to_json(), "model": dict(about or {}), **run})
+    write_json(out_dir / "results.json", {**result.to_json(), **(more or {}), "model": dict(about or {}), **run})
     write_text(out_dir / "results.md", markdown(result))
     write_json(out_dir / "leaderboard.json", leaderboard(result, about or {}))
     for task in result.tasks.values():

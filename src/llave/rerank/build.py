@@ -12,6 +12,7 @@ from llave.data.door import named
 from llave.errors import DataError, UserError
 from llave.models.open import load_model
 from llave.rerank.model import PairModel
+from llave.rerank.nano import build_nano_reranker
 from llave.rerank.open import open_pair_model
 
 __all__ = ["build_reranker"]
@@ -29,13 +30,15 @@ def build_reranker(
     document go through it in one sequence, and a new linear head makes one score of the pooled vector.
 
     Args:
-        base: "nano", a directory, or a hub id.
+        base: "nano" (:mod:`llave.models.nano_pair`), a directory, or a hub id.
         seed: of the head.
 
     Raises:
         UserError: no model there, or one whose family has no template for pairs.
     """
-    if base != "nano" and not _embeds(base):
+    if base == "nano":
+        return build_nano_reranker(seed=seed, device=device)
+    if not _embeds(base):
         return open_pair_model(base, device=device, dtype=dtype)
     embedding = load_model(base, device=device, dtype=dtype)
     transformer, *rest = embedding

@@ -27,7 +27,7 @@ def reranker_card(record: dict[str, Any], *, name: str, seconds: float) -> str:
     return environment.get_template("card.md.j2").render(
         name=name,
         base=config["model"],
-        needs_llave=record["class"] == "NanoModel",
+        needs_llave=record["class"].startswith("Nano"),
         versions=record["versions"],
         steps=record["steps"],
         lists=record["lists"],

@@ -113,6 +113,10 @@ class PairModel(CrossEncoder):
 
     def _fit(self, entry: Any) -> Any:
         fitted = fit_input(entry, self._media_tokens, self._takes, self.hearing)
+        if not self._takes and isinstance(fitted, (tuple, list)):  # a text like "photo.jpg" comes in a dictionary
+            return type(fitted)(
+                part["text"] if isinstance(part, dict) and [*part] == ["text"] else part for part in fitted
+            )
         if self.family.timed or not isinstance(fitted, (tuple, list)):
             return fitted
         return tuple(

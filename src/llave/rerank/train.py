@@ -22,6 +22,7 @@ from llave.rerank.config import RerankConfig
 from llave.rerank.lists import ListCollator, Lists
 from llave.rerank.losses import build_rank_loss
 from llave.rerank.model import PairModel
+from llave.rerank.nano import solve_projector
 from llave.rerank.trainer import RankTrainer, rank_arguments
 from llave.terminal import quiet_libraries
 from llave.training.adapters import add_adapter, load_trained, trained_state
@@ -70,11 +71,17 @@ def train_reranker(config: RerankConfig, *, console: Console | None = None, titl
     if not len(lists):
         raise UserError(f"{config.data}: no lists to train on")
     model = _model(config)
-    if config.head_learning_rate is not None and not isinstance(model[-1], Dense):
+    if config.head_learning_rate is not None and not (isinstance(model[-1], Dense) or config.model == "nano"):
         raise UserError("head_learning_rate: this model has no head of its own; leave it out")
     network: Any = model  # what asks for a SentenceTransformer takes a CrossEncoder as well
     cache = use_feature_cache(network, config.feature_cache) if "vision_tower" in config.freeze else None
-    if cache is not None:
+    if config.model == "nano":
+        unmet = solve_projector(model, tables, cache=cache, seed=config.seed, console=console)
+        if cache is not None:
+            cache.save()  # the longest part of a short run
+        processor: Any = model[0].processor
+        processor.feature_cache = unmet
+    elif cache is not None:
         standardise_features(network, cache, pictures_of(list(tables.values())), config.seed, console=console)
     record = {**run_record(config.shared(), tables, skipped, network, {}), "config": _resolved(config)}
     if previous is not None:
@@ -142,6 +149,8 @@ def _model(config: RerankConfig) -> PairModel:
     model = build_reranker(config.model, seed=config.seed, dtype=None if base_fits else torch.float32)
     network: Any = model
     freeze(network, config.freeze)
+    if config.adapter is not None and config.model == "nano":
+        raise UserError("adapter: a nano reranker trains its weights, which are few; leave adapter out")
     if config.adapter is not None:
         add_adapter(network, config.adapter, config.freeze)
     if config.gradient_checkpointing:

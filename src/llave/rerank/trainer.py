@@ -20,7 +20,7 @@ from llave.training.trainer import TRAINED_FILE
 
 __all__ = ["RankTrainer", "rank_arguments"]
 
-HEAD = r"(^|\.)\d+\.linear\.(weight|bias)$"
+HEAD = r"(^|\.)(\d+\.linear|joint_head)\.(weight|bias)$"
 """Parameters of a new head, by their names in the model or in a loss around it."""
 
 
@@ -31,7 +31,8 @@ def rank_arguments(config: RerankConfig) -> CrossEncoderTrainingArguments:
         UserError: options that cannot be used.
     """
     arguments = training_arguments(config.shared())
-    mapping: dict[str, float] = dict(arguments.learning_rate_mapping or {})
+    given: Any = arguments.learning_rate_mapping
+    mapping: dict[str, float] = dict(given or {})
     if config.head_learning_rate is not None:
         mapping[HEAD] = config.head_learning_rate
     return CrossEncoderTrainingArguments(
@@ -78,7 +79,8 @@ class RankTrainer(CrossEncoderTrainer):
         self.clock = clock
         self.only_trained = only_trained
         numbers = Dataset(pa.table({"row": np.arange(len(lists.lists), dtype=np.int64)}))
-        super().__init__(model=model, loss=loss, train_dataset=numbers, data_collator=lists, **kwargs)
+        collator: Any = lists  # it decodes too, and is none of sentence-transformers' own
+        super().__init__(model=model, loss=loss, train_dataset=numbers, data_collator=collator, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """With every loss also the speed and the peak memory."""
@@ -101,9 +103,9 @@ class RankTrainer(CrossEncoderTrainer):
             {name: value.contiguous() for name, value in trained_state(network).items()}, directory / TRAINED_FILE
         )
 
-    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         network: Any = self.model
         if self.only_trained:
-            load_trained(network, load_file(Path(checkpoint_path) / TRAINED_FILE))
+            load_trained(network, load_file(Path(resume_from_checkpoint) / TRAINED_FILE))
         else:
-            super()._load_from_checkpoint(checkpoint_path)
+            super()._load_from_checkpoint(resume_from_checkpoint)

@@ -206,7 +206,8 @@ class Index:
             exclude: ids that are no answer.
             exact: compare all items.
             mode: ``"vector"``, ``"words"`` (the model is not needed) or ``"hybrid"``; None is the index's own. Scores
-                by vector are cosines. What has no words (a picture, a vector, ``like``) is searched for by vector.
+                by vector are cosines. What has no words (a picture, a vector, ``like``) is searched for by vector, and
+                so is a text beside a picture or sound, unless you say otherwise.
             words: the text that is compared by its words; None is the query's own.
             rerank: a reranker (:class:`llave.rerank.reranker.Reranker`) for the best of them.
             top: as of the pipeline, and so are ``mmr`` and ``one_per``; None is the index's own.
@@ -215,13 +216,15 @@ class Index:
             UserError: nothing to search for, a vector of another dimension, a filter on a field that is not there, or a
                 mode that this query or index does not have.
         """
-        pipeline = self._pipeline(mode=mode, top=top, mmr=mmr, one_per=one_per)
         conditions = _parsed(filter)
         asked = ask(self, query, image=image, audio=audio, weight=weight, like=like, words=words)
         if not asked.text.strip():
             if mode in ("words", "hybrid"):
                 raise UserError(f"mode {mode}: compares a text by its words, and there is none to search for")
-            pipeline = dataclasses.replace(pipeline, mode="vector")
+            mode = "vector"
+        elif mode is None and asked.item.modality != "text":  # words say how the picture is to change, and not its name
+            mode = "vector"
+        pipeline = self._pipeline(mode=mode, top=top, mmr=mmr, one_per=one_per)
         exclude = [*exclude, asked.itself] if asked.itself else exclude
         wanted = limit + offset
         if wanted + len(exclude) > MANY:  # a store makes room for all that are asked for, several times over
@@ -244,9 +247,8 @@ class Index:
 
     def _pipeline(self, **said: Any) -> Pipeline:
         """The index's own, but for what was said."""
-        return dataclasses.replace(
-            self.info.pipeline, **{key: value for key, value in said.items() if value is not None}
-        )
+        changes = {name: value for name, value in said.items() if value is not None}
+        return dataclasses.replace(self.info.pipeline, **changes)
 
     def item(self, row: Row) -> Item:
         """What the model sees of a row: its text and its file, if that still is where it was and may be given out."""

@@ -25,7 +25,7 @@ try:
     import lancedb
     from lancedb.index import BTree, IvfSq
 
-    from llave.search.lance_words import INDEX, WORDS, fill, near_words, word_index
+    from llave.search.lance_words import WORD_COLUMNS, WORDS, fill, index_words, near_words
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
@@ -33,8 +33,8 @@ __all__ = ["LanceStore", "drop_table"]
 
 TABLE = "items"
 TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
-OWN = (*TEXTS, "thumbnail", "vector", WORDS)
-HEAVY = ("thumbnail", "vector", WORDS)
+OWN = (*TEXTS, "thumbnail", "vector", *WORD_COLUMNS)
+HEAVY = ("thumbnail", "vector", *WORD_COLUMNS)
 """Not read where a row is only shown."""
 KEEP_VERSIONS = timedelta(minutes=10)
 """Old versions stay this long, for the searches of other processes that have them open."""
@@ -68,7 +68,7 @@ class LanceStore:
         schema = pa.schema(
             [pa.field(name, pa.string()) for name in TEXTS]
             + [pa.field("thumbnail", pa.binary()), pa.field("vector", pa.list_(pa.float32(), dimension))]
-            + [pa.field(WORDS, pa.string())]
+            + [pa.field(name, pa.string()) for name in WORD_COLUMNS]
         )
         there = name in database.list_tables().tables
         self._table: Any = database.open_table(name) if there else database.create_table(name, schema=schema)
@@ -82,7 +82,7 @@ class LanceStore:
             columns[column_of(name)] = [cast(row.fields.get(name), kind) for row in rows]
         vector_BD = np.stack([_required(row) for row in rows])
         if WORDS in self._table.schema.names:
-            columns[WORDS] = [row.words for row in rows]
+            columns |= {name: [row.words for row in rows] for name in WORD_COLUMNS}
         arrays = {name: pa.array(values, self._table.schema.field(name).type) for name, values in columns.items()}
         arrays["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vector_BD.reshape(-1)), self._dimension)
         table = pa.table([arrays[name] for name in self._table.schema.names], schema=self._table.schema)
@@ -142,17 +142,16 @@ class LanceStore:
         """See :class:`~llave.search.store.VectorStore`."""
         with self._writing():
             if WORDS not in self._table.schema.names:
-                self._table.add_columns({WORDS: SQL_TYPES["string"]})
+                self._table.add_columns(dict.fromkeys(WORD_COLUMNS, SQL_TYPES["string"]))
             ids = self._scan(["id"], f"`{WORDS}` IS NULL")["id"].to_pylist()
             fill(self._table, ids, lambda some: self.get(some).values(), words)
-            if INDEX not in {index.name for index in self._table.list_indices()}:
-                self._table.create_index(WORDS, config=word_index(words.language), name=INDEX, replace=True)
+            index_words(self._table, words.language)
 
     def forget_words(self) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         with self._writing():
             if WORDS in self._table.schema.names:
-                self._table.drop_columns([WORDS])  # and their index
+                self._table.drop_columns(list(WORD_COLUMNS))  # and their indices
 
     def has_words(self) -> bool:
         """See :class:`~llave.search.store.VectorStore`."""

@@ -10,14 +10,15 @@ from lancedb.query import BooleanQuery, MatchQuery, Occur
 from llave.search.store import Row
 from llave.search.words import WORD, Words, words_of
 
-__all__ = ["INDEX", "WORDS", "fill", "near_words", "word_index"]
+__all__ = ["SPELLED", "WORDS", "WORD_COLUMNS", "fill", "index_words", "near_words"]
 
 WORDS = "$words"
 """No field's column has this name; tables of before have none until the next run."""
-INDEX = "words_idx"
+SPELLED = "$spelled"
+"""The same once more, whose index keeps endings: a misspelt word has another stem."""
+WORD_COLUMNS = (WORDS, SPELLED)
 SPELLING = {1: (0.5, 3), 2: (0.25, 6)}
-"""What a word counts with so many letters wrong, and how long it must be. On misspelt names P@1 is nearly twice that of
-exact words, and on right ones the same (docs/search.md)."""
+"""What a word counts with so many letters wrong, and how long it must be."""
 ROWS_AT_ONCE = 1000
 
 
@@ -27,19 +28,23 @@ def near_words(text: str) -> BooleanQuery:
     parts = [query(text, WORDS)]
     for letters, (boost, least) in SPELLING.items():
         if long := " ".join(word for word in WORD.findall(text) if len(word) >= least):
-            parts.append(query(long, WORDS, boost=boost, fuzziness=letters, prefix_length=1))
+            parts.append(query(long, SPELLED, boost=boost, fuzziness=letters, prefix_length=1))
     return BooleanQuery([(Occur.SHOULD, part) for part in parts])
 
 
-def word_index(language: str) -> FTS:
-    """The index of a language's words; of "none", of words as they are."""
-    stem = language != "none"
-    return FTS(
-        base_tokenizer="icu/split",
-        language=language if stem else "English",
-        stem=stem,
-        remove_stop_words=False,  # "the who" is a name; what is frequent counts little anyway
-    )
+def index_words(table: Any, language: str) -> None:
+    """Make the indices of a language's words that are not there; of "none", of words as they are."""
+    there = {index.name for index in table.list_indices()}
+    for column, stemmed in zip(WORD_COLUMNS, (language != "none", False), strict=True):
+        name = f"{column.removeprefix('$')}_idx"
+        if name not in there:
+            config = FTS(
+                base_tokenizer="icu/split",
+                language=language if stemmed else "English",
+                stem=stemmed,
+                remove_stop_words=False,  # "the who" is a name; what is frequent counts little anyway
+            )
+            table.create_index(column, config=config, name=name, replace=True)
 
 
 def fill(table: Any, ids: Sequence[str], rows_of: Callable[[Sequence[str]], Iterable[Row]], words: Words) -> None:
@@ -47,5 +52,6 @@ def fill(table: Any, ids: Sequence[str], rows_of: Callable[[Sequence[str]], Iter
     for start in range(0, len(ids), ROWS_AT_ONCE):
         rows = list(rows_of(ids[start : start + ROWS_AT_ONCE]))
         spelled = [words_of(row.text, row.path or row.key, row.fields, words) for row in rows]
-        content = pa.table({"id": [row.id for row in rows], WORDS: pa.array(spelled, pa.string())})
+        texts = pa.array(spelled, pa.string())
+        content = pa.table({"id": [row.id for row in rows], **dict.fromkeys(WORD_COLUMNS, texts)})
         table.merge_insert("id").when_matched_update_all().execute(content)

@@ -227,6 +227,8 @@ def item_of(row: Row, file: Path | None) -> Item:
     Args:
         file: of the picture, page, video or sound, page and all.
     """
+    if row.kind == "page" and file is not None:
+        return Item(image=file)  # its text is what the picture shows
     if row.kind == "video":
         return Item(row.text, video=file)
     return Item(row.text, audio=file) if row.kind == "audio" else Item(row.text, file)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llave.collection.collection import Collection, Columns
 from llave.collection.entry import BadEntry, Entry, chunks
 from llave.collection.long_texts import in_parts
-from llave.data.pages import split_page
+from llave.data.pages import page_text, split_page
 from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
 from llave.encode.item import Measured, Reading
@@ -126,6 +126,8 @@ class _Run:
         self.report = BuildReport()
         self.seen: set[str] = set()
         self.hidden = False
+        self.textless: list[str] = []
+        """Why pages that could be drawn have no words."""
 
     def __call__(self, collection: Collection, allow_empty: bool) -> BuildReport:
         self.work.stage("index", collection.size())
@@ -142,6 +144,9 @@ class _Run:
         self.report.removed = len(gone)
         self.report.left_out = dict(collection.left_out)
         self.report.notes = [*collection.notes, *self.schema.settle(complete=not self.hidden)]
+        if self.textless:
+            count = len(self.textless)
+            self.report.notes.append(f"{count:,} pages without words, since their text is not read: {self.textless[0]}")
         self.report.cut, self.report.cut_sounds = self.encoder.cut, self.encoder.cut_sounds
         return self.report
 
@@ -230,20 +235,32 @@ class _Run:
         return rows
 
     def _row(self, identity: str, entry: Entry, content: str) -> Row:
+        text = (entry.item.text or self._page_text(entry.item.file))[:TEXT_LIMIT]
         return Row(
             id=identity,
             source=self.source.path,
             key=entry.key,
             kind=entry.item.kind,
-            text=entry.item.text[:TEXT_LIMIT],
+            text=text,
             path=entry.name,
             file=self._relative(entry.item.file),
             stamp=entry.stamp,
             content=content,
             digest=entry.digest(),
             fields=entry.fields,
-            words=words_of(entry.item.text[:TEXT_LIMIT], entry.name or entry.key, entry.fields, self.index.info.words),
+            words=words_of(text, entry.name or entry.key, entry.fields, self.index.info.words),
         )
+
+    def _page_text(self, file: Path | None) -> str:
+        """Of a PDF's page, for words and for people; its vector is of the picture alone."""
+        document, page = split_page(file) if file is not None else (None, None)
+        if document is None or page is None:
+            return ""
+        try:
+            return page_text(document, page, most=TEXT_LIMIT)
+        except UserError as error:
+            self.textless.append(str(error))
+            return ""
 
     def _relative(self, file: Path | None) -> str:
         if file is None:

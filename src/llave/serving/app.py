@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
@@ -35,14 +35,16 @@ from llave.serving.metrics import Metrics
 from llave.serving.openapi import describe
 from llave.serving.pages import PageHeaders, add_pages, page_files
 from llave.serving.remote import Remote
-from llave.serving.routes import cohere, embeddings, search, status
-from llave.serving.service import Served, Service
+from llave.serving.rerank_engine import RerankEngine
+from llave.serving.routes import cohere, embeddings, rerank, search, status
+from llave.serving.service import Served, ServedReranker, Service
 
 if TYPE_CHECKING:
     from llave.search.index import Index
 
-__all__ = ["AppOptions", "create_app"]
+__all__ = ["AnyEngine", "AppOptions", "create_app"]
 
+AnyEngine = Engine | RerankEngine
 TIDY_SECONDS = 1.0
 log = logging.getLogger("llave.serving")
 
@@ -74,16 +76,16 @@ class AppOptions:
 
 
 def create_app(
-    load: Callable[[], Sequence[Engine]],
+    load: Callable[[], Sequence[AnyEngine]],
     options: AppOptions,
     *,
-    on_ready: Callable[[Sequence[Engine]], None] = lambda engines: None,
+    on_ready: Callable[[Sequence[AnyEngine]], None] = lambda engines: None,
     on_failure: Callable[[BaseException], None] = lambda error: None,
 ) -> FastAPI:
     """The application.
 
     Args:
-        load: opens the models; runs in their thread while the server already answers its health checks.
+        load: opens the models and rerankers; runs in their thread while the server already answers its health checks.
         on_ready: called when requests are taken.
         on_failure: called if the model does not load.
     """
@@ -130,7 +132,7 @@ def create_app(
     async def _gone(request: Request, error: ClientGone) -> Response:
         return Response(status_code=GONE)
 
-    for router in (embeddings.router, cohere.router, search.router, status.router):
+    for router in (embeddings.router, cohere.router, rerank.router, search.router, status.router):
         app.include_router(router)
     add_pages(app, options.gallery)
     describe(app)
@@ -140,31 +142,43 @@ def create_app(
 
 async def _load(
     service: Service,
-    load: Callable[[], Sequence[Engine]],
+    load: Callable[[], Sequence[AnyEngine]],
     thread: ThreadPoolExecutor,
     stack: AsyncExitStack,
-    on_ready: Callable[[Sequence[Engine]], None],
+    on_ready: Callable[[Sequence[AnyEngine]], None],
     on_failure: Callable[[BaseException], None],
 ) -> None:
     loop = asyncio.get_running_loop()
     try:
         engines = await loop.run_in_executor(thread, load)
         if service.catalogue is not None:
-            by_name = {one.name: one.model for one in engines}
+            by_name = {one.name: one.model for one in engines if isinstance(one, Engine)}
             await loop.run_in_executor(thread, service.catalogue.watched.use_models, by_name)
     except Exception as error:
         on_failure(error)
         return
-    models = [Served(one, Batcher(one.encode, one.plan(service.limits), thread, service.metrics)) for one in engines]
-    for model in models:
-        await stack.enter_async_context(model.batcher.running())
+    service.models = [_served(one, service, thread) for one in engines if isinstance(one, Engine)]
+    service.rerankers = [_served_reranker(one, service, thread) for one in engines if isinstance(one, RerankEngine)]
+    queues: list[Batcher[Any, Any]] = [one.batcher for one in service.models]
+    queues += [one.batcher for one in service.rerankers]
+    for queue in queues:
+        await stack.enter_async_context(queue.running())
     service.metrics.watch(
-        "llave_queue_items", "Items that wait for a model.", lambda: sum(model.batcher.waiting for model in models)
+        "llave_queue_items", "Items that wait for a model.", lambda: sum(queue.waiting for queue in queues)
     )
-    service.models = models
+    service.loaded = True
     tidying = asyncio.create_task(_tidy(thread), name="tidy")
     stack.callback(tidying.cancel)
     on_ready(engines)
+
+
+def _served(engine: Engine, service: Service, thread: ThreadPoolExecutor) -> Served:
+    return Served(engine, Batcher(engine.encode, engine.plan(service.limits), thread, service.metrics))
+
+
+def _served_reranker(engine: RerankEngine, service: Service, thread: ThreadPoolExecutor) -> ServedReranker:
+    plan = engine.plan(service.limits)
+    return ServedReranker(engine, Batcher(engine.score, plan, thread, service.metrics, unit=" pair"))
 
 
 async def _tidy(thread: ThreadPoolExecutor, *, seconds: float = TIDY_SECONDS, kept: int = KEPT) -> None:

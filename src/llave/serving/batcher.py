@@ -2,8 +2,11 @@
 
 There is no timer: a batch starts as soon as the model is free, with what is there. A lone request never waits, and
 while the model works the queue fills by itself. The next batch has the item whose turn it is, and beside it those
-nearest to its length, since a batch costs its items times its longest. Requests take turns by the tokens that they had
-(start-time fair queueing, Goyal et al. 1996), so that a short one does not wait for a long one to end.
+nearest to its length, since a batch costs its items times its longest. Requests go on in the order in which they would
+end if each had its turn at every token (the clock is that of start-time fair queueing, Goyal et al. 1996): a short one
+does not wait for a long one to end, and those of equal length end one after the other, not all at last.
+
+What an item is and what becomes of it is the model's matter: an input and its vector, or a pair and its score.
 """
 
 import asyncio
@@ -14,23 +17,29 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
-from llave.encode.forward import Outcome
 from llave.encode.item import Modality
-from llave.models.prompts import ModelInput
 from llave.serving.metrics import Metrics
 
 __all__ = ["BatchPlan", "Batcher", "Line", "Prepared", "choose"]
 
+Given = TypeVar("Given")
+"""What the model takes."""
+Found = TypeVar("Found")
+"""What it makes of that, or why it makes nothing."""
+LOOK_AHEAD = 64
+"""Items, at least, among which a batch finds like lengths: those of the next requests, each whole. Among all of a long
+queue every request would have an item in one of the last batches, and wait for it."""
 log = logging.getLogger("llave.serving")
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Generic[Given]):
     """An item whose media are decoded.
 
     Args:
-        key: equal for items whose vectors are equal.
+        key: equal for items whose results are equal.
         modality: a batch holds one.
         tokens: estimated, at least 1.
         prompt: as ``SentenceTransformer.encode`` takes it; a batch has one. None is the model's default.
@@ -39,7 +48,7 @@ class Prepared:
 
     key: Hashable
     modality: Modality
-    model_input: ModelInput
+    model_input: Given
     tokens: int
     prompt: str | None = None
     num_bytes: int = 0
@@ -50,17 +59,22 @@ class Line:
     """The items of one request, in the order in which they queue.
 
     Args:
-        end: the turn of the last one, in tokens of the queue's clock.
+        end: where the last one ends, in tokens of the queue's clock.
     """
 
     end: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
-    item: Prepared
-    done: "asyncio.Future[Outcome | None]"
+class _Job(Generic[Given, Found]):
+    item: Prepared[Given]
+    done: "asyncio.Future[Found | None]"
+    start: int
+    """On the queue's clock."""
     turn: int
+    """Where those end with which it came."""
+    line: Line
+    """Of its request; of the first one that asked for it."""
     waiting: int = 0
     started: bool = False
     since: float = field(default_factory=time.monotonic)
@@ -85,7 +99,7 @@ class BatchPlan:
     padding_share: float = 0.1
 
 
-def choose(items: Sequence[Prepared], plan: BatchPlan) -> list[int]:
+def choose(items: Sequence[Prepared[Any]], plan: BatchPlan) -> list[int]:
     """The places of the next batch. The first item's turn it is, and it is always in it."""
     first = items[0]
     alike = [
@@ -110,28 +124,32 @@ def choose(items: Sequence[Prepared], plan: BatchPlan) -> list[int]:
     return batch
 
 
-class Batcher:
+class Batcher(Generic[Given, Found]):
     """The queue and its model thread.
 
     Args:
-        encode: modality, prompt and inputs to vectors, or why there is none; runs in the model's thread alone.
+        run: modality, prompt and inputs to results; runs in the model's thread alone.
         plan: bounds of a batch.
         thread: the model's thread.
+        unit: what follows the modality in the metrics: ``" pair"``.
     """
 
     def __init__(
         self,
-        encode: Callable[[Modality, str | None, list[ModelInput]], list[Outcome]],
+        run: Callable[[Modality, str | None, list[Given]], Sequence[Found]],
         plan: BatchPlan,
         thread: ThreadPoolExecutor,
         metrics: Metrics,
+        *,
+        unit: str = "",
     ) -> None:
-        self._encode = encode
+        self._model = run
         self._plan = plan
         self._thread = thread
         self._metrics = metrics
-        self._jobs: dict[Hashable, _Job] = {}
-        self._queue: dict[_Job, None] = {}
+        self.unit = unit
+        self._jobs: dict[Hashable, _Job[Given, Found]] = {}
+        self._queue: dict[_Job[Given, Found], None] = {}
         self._clock = 0
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -152,12 +170,13 @@ class Batcher:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def vectors(self, items: Sequence[Prepared], line: Line) -> list[Outcome | None]:
-        """A vector, a refusal, or None (the model failed) for each item; equal ones are encoded once.
+    async def results(self, items: Sequence[Prepared[Given]], line: Line) -> list[Found | None]:
+        """What the model makes of each item, or None where it failed; equal ones pass it once.
 
-        A caller that is cancelled leaves the queue, and what no one waits for is not encoded.
+        A caller that is cancelled leaves the queue, and what no one waits for does not reach the model.
         """
-        jobs = [self._join(item, line) for item in items]
+        turn = max(self._clock, line.end) + sum(item.tokens for item in items)
+        jobs = [self._join(item, line, turn) for item in items]
         try:
             pending = {job.done for job in jobs if not job.done.done()}
             if pending:
@@ -167,21 +186,21 @@ class Batcher:
             for job in jobs:
                 self._leave(job)
 
-    def _join(self, item: Prepared, line: Line) -> _Job:
-        turn = max(self._clock, line.end)
-        line.end = turn + item.tokens
+    def _join(self, item: Prepared[Given], line: Line, turn: int) -> _Job[Given, Found]:
+        start = max(self._clock, line.end)
+        line.end = start + item.tokens
         job = self._jobs.get(item.key)
         if job is None:
-            job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future(), turn)
+            job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future(), start, turn, line)
             self._queue[job] = None
             self._work.set()
         else:
-            job.turn = min(job.turn, turn)
+            job.start, job.turn = min(job.start, start), min(job.turn, turn)
             self._metrics.deduplicated.inc()
         job.waiting += 1
         return job
 
-    def _leave(self, job: _Job) -> None:
+    def _leave(self, job: _Job[Given, Found]) -> None:
         job.waiting -= 1
         if job.waiting == 0 and not job.started:
             self._queue.pop(job, None)
@@ -199,24 +218,33 @@ class Batcher:
             inputs = [job.item.model_input for job in batch]
             start = time.monotonic()
             try:
-                found: Sequence[Outcome | None] = await loop.run_in_executor(
-                    self._thread, self._encode, modality, prompt, inputs
+                found: Sequence[Found | None] = await loop.run_in_executor(
+                    self._thread, self._model, modality, prompt, inputs
                 )
             except Exception:  # one batch's failure must not end the server
-                log.exception("a batch of %d %s items failed", len(batch), modality)
+                log.exception("a batch of %d failed: %s%s", len(batch), modality, self.unit)
                 found = [None] * len(batch)
-            self._metrics.batch(modality, len(batch), time.monotonic() - start)
-            for job, vector in zip(batch, found, strict=True):
+            self._metrics.batch(modality + self.unit, len(batch), time.monotonic() - start)
+            for job, result in zip(batch, found, strict=True):
                 self._jobs.pop(job.item.key, None)
-                job.done.set_result(vector)
+                job.done.set_result(result)
 
-    def _next(self) -> list[_Job]:
+    def _next(self) -> list[_Job[Given, Found]]:
         queue = sorted(self._queue, key=lambda job: job.turn)
-        self._clock = max(self._clock, queue[0].turn)
-        batch = [queue[place] for place in choose([job.item for job in queue], self._plan)]
+        self._clock = max(self._clock, queue[0].start)
+        near = _near(queue)
+        batch = [near[place] for place in choose([job.item for job in near], self._plan)]
         now = time.monotonic()
         for job in batch:
             del self._queue[job]
             job.started = True
             self._metrics.waited.observe(now - job.since)
         return batch
+
+
+def _near(queue: Sequence[_Job[Given, Found]]) -> list[_Job[Given, Found]]:
+    """The jobs that the next batch is chosen from; the first one's turn it is."""
+    first = queue[0].item
+    alike = [job for job in queue if (job.item.modality, job.item.prompt) == (first.modality, first.prompt)]
+    ends = (n for n in range(LOOK_AHEAD, len(alike)) if alike[n].line is not alike[n - 1].line)
+    return alike[: next(ends, len(alike))]

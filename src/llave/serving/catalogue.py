@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from llave.search.fields import Field
     from llave.search.hits import Hit
     from llave.search.index import Index
+    from llave.search.pipeline import Mode, Scorer
 
 __all__ = ["Catalogue", "item", "version_of"]
 
-THREADS = 4
+THREADS, WAITING = 4, 16
 BINS = 40
 MAP_VALUES = 50
 """Fields with more values have no colours on a map."""
@@ -45,6 +46,7 @@ class Catalogue:
         self.watched = Watched(index)
         self._gallery = gallery
         self._searching = ThreadPoolExecutor(THREADS, "index")
+        self._waiting = ThreadPoolExecutor(WAITING, "index-rerank")
         self._making = ThreadPoolExecutor(1, "index-whole")  # what reads all items: once, whoever else waits for it
         self._kept: dict[str, Kept[bytes]] = {}
 
@@ -58,16 +60,19 @@ class Catalogue:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-            for threads in (self._searching, self._making):
+            for threads in (self._searching, self._waiting, self._making):
                 threads.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, work: Callable[["Index"], Result]) -> Result:
+    async def run(self, work: Callable[["Index"], Result], *, waits: bool = False) -> Result:
         """Run what blocks in a thread, a few at a time.
+
+        Args:
+            waits: for a model, and takes no processor meanwhile; the others do not wait for it.
 
         Raises:
             ApiError: 503, the index is gone.
         """
-        return await self._run(self._searching, work)
+        return await self._run(self._waiting if waits else self._searching, work)
 
     async def description(self) -> Kept[bytes]:
         """``/v1/index``."""
@@ -81,17 +86,25 @@ class Catalogue:
         """
         return await self._whole("map", _draw)
 
-    def mode(self, wanted: SearchRequest) -> str:
-        """How a query is compared: a text as was asked or as the index says, anything else by its vector."""
-        if not (wanted.text or "").strip():
-            return "vector"
-        return wanted.mode or self.watched.index.info.pipeline.mode
+    def mode(self, wanted: SearchRequest) -> "Mode":
+        """How a query is compared: as was asked; else a text alone as the index says, and all others by vector."""
+        if wanted.mode is not None:
+            return wanted.mode
+        alone = bool((wanted.text or "").strip()) and not wanted.has_media
+        return self.watched.index.info.pipeline.mode if alone else "vector"
 
-    def search(self, index: "Index", wanted: SearchRequest, query_D: NDArray[np.float32] | None) -> dict[str, Any]:
+    def search(
+        self,
+        index: "Index",
+        wanted: SearchRequest,
+        query_D: NDArray[np.float32] | None,
+        rerank: "Scorer | None" = None,
+    ) -> dict[str, Any]:
         """The best items, or without a query those that pass the filter.
 
         Args:
             query_D: the query's vector; None where there is no query, or one by words alone.
+            rerank: of the best hits.
 
         Raises:
             ApiError: a filter that cannot be read, or a filter or an order by a field that is not there.
@@ -119,7 +132,9 @@ class Catalogue:
                     exclude=exclude,
                     limit=wanted.limit,
                     offset=wanted.offset,
-                    mode=wanted.mode,
+                    mode=self.mode(wanted),
+                    rerank=rerank,
+                    top=wanted.top,
                     mmr=wanted.mmr,
                     one_per=wanted.one_per,
                 )

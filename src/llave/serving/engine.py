@@ -21,7 +21,7 @@ from llave.serving.limits import Limits
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Engine", "trained_dimensions"]
+__all__ = ["Engine", "batch_plan", "trained_dimensions"]
 
 PICTURES_ON_CPU = 16
 """More in a batch are no faster on a CPU, and the next text would wait for them."""
@@ -44,6 +44,23 @@ def trained_dimensions(model: str) -> list[int]:
             return [int(number) for number in found or []]
     except DataError:  # of another program, or edited; the whole vector is always there
         return []
+
+
+def batch_plan(kind: str, limits: Limits) -> BatchPlan:
+    """Bounds of a batch on a kind of device, such as ``"cpu"``."""
+    pictures = limits.batch_pictures or (PICTURES_ON_CPU if kind == "cpu" else limits.batch_items)
+    padding, share = PADDING["cpu" if kind == "cpu" else "cuda"]
+    return BatchPlan(
+        tokens=limits.batch_tokens or TOKENS_PER_BATCH.get(kind, TOKENS_PER_BATCH["cuda"]),
+        items={
+            "text": limits.batch_items,
+            "image": min(pictures, limits.batch_items),
+            "video": VIDEOS,
+            "audio": SOUNDS,
+        },
+        padding=padding,
+        padding_share=share,
+    )
 
 
 class Engine:
@@ -99,20 +116,7 @@ class Engine:
 
     def plan(self, limits: Limits) -> BatchPlan:
         """Bounds of a batch on the model's device."""
-        kind = self.model.device.type
-        pictures = limits.batch_pictures or (PICTURES_ON_CPU if kind == "cpu" else limits.batch_items)
-        padding, share = PADDING["cpu" if kind == "cpu" else "cuda"]
-        return BatchPlan(
-            tokens=limits.batch_tokens or TOKENS_PER_BATCH.get(kind, TOKENS_PER_BATCH["cuda"]),
-            items={
-                "text": limits.batch_items,
-                "image": min(pictures, limits.batch_items),
-                "video": VIDEOS,
-                "audio": SOUNDS,
-            },
-            padding=padding,
-            padding_share=share,
-        )
+        return batch_plan(self.model.device.type, limits)
 
     def encode(self, modality: Modality, prompt: str | None, inputs: list[ModelInput]) -> list[Outcome]:
         """Unit vectors, or why there is none. One thread at a time.

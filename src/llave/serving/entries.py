@@ -20,8 +20,9 @@ from llave.serving.schema import (
     VideoBase64Part,
     VideoUrlPart,
 )
+from llave.serving.schema_rerank import FIRST, SECOND, RankItem, RerankRequest, ScoreRequest
 
-__all__ = ["Entry", "Reference", "of_cohere", "of_openai"]
+__all__ = ["Entry", "Reference", "of_cohere", "of_openai", "of_rerank", "of_score"]
 
 Reference = str | bytes
 """An address or base64, or the bytes of a file."""
@@ -29,7 +30,7 @@ Reference = str | bytes
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What becomes one vector.
+    """What becomes one vector, or one side of a pair that gets a score.
 
     Args:
         place: its name in the request, for errors: ``input[3]``.
@@ -78,6 +79,35 @@ def of_cohere(request: CohereRequest, prompt: str | None) -> list[Entry]:
     return [_of_parts(f"inputs[{n}]", entry.content, prompt) for n, entry in enumerate(inputs)]
 
 
+def of_rerank(request: RerankRequest) -> tuple[list[Entry], list[Entry]]:
+    """The query, and the documents."""
+    documents = [_of_object(f"documents[{n}]", item, None) for n, item in enumerate(request.documents)]
+    return [_of_object("query", request.query, None)], documents
+
+
+def of_score(request: ScoreRequest) -> tuple[list[Entry], list[Entry]]:
+    """What stands first in the pairs, one entry or as many as there are pairs, and what stands second.
+
+    Raises:
+        ApiError: lists of different lengths.
+    """
+    first, second = (
+        [_of_object(place, item, None) for name in names for place, item in _named_items(request, name)]
+        for names in (FIRST, SECOND)
+    )
+    if len(first) not in {1, len(second)}:
+        message = f"{len(first):,} and {len(second):,} items; give one and several, or equally many"
+        raise bad_request(message, first[0].place.partition("[")[0])
+    return first, second
+
+
+def _named_items(request: ScoreRequest, name: str) -> list[tuple[str, RankItem]]:
+    given = getattr(request, name)
+    if isinstance(given, list):
+        return [(f"{name}[{number}]", item) for number, item in enumerate(given)]
+    return [] if given is None else [(name, given)]
+
+
 def _before(instruction: str) -> str:
     """An instruction as it stands before a text: with white space between them."""
     return instruction if not instruction or instruction[-1].isspace() else instruction + " "
@@ -86,15 +116,21 @@ def _before(instruction: str) -> str:
 def _of_item(place: str, item: object, modality: str, tokens: Tokens, prompt: str | None) -> Entry:
     if isinstance(item, str):
         return Entry(place, prompt=prompt, **{modality: item})
-    if isinstance(item, ObjectInput):
-        return Entry(place, item.text or "", item.image, item.video, prompt, item.audio)
-    if isinstance(item, ContentObject):
-        return _of_parts(place, _parts(item.content), prompt)
-    assert isinstance(item, list)
+    if not isinstance(item, list):
+        return _of_object(place, item, prompt)
     try:
         return Entry(place, tokens.decode(item), prompt=prompt)
     except DataError as error:
         raise bad_request(str(error), place, "invalid_tokens") from None
+
+
+def _of_object(place: str, item: object, prompt: str | None) -> Entry:
+    if isinstance(item, str):
+        return Entry(place, item, prompt=prompt)
+    if isinstance(item, ObjectInput):
+        return Entry(place, item.text or "", item.image, item.video, prompt, item.audio)
+    assert isinstance(item, ContentObject)
+    return _of_parts(place, _parts(item.content), prompt)
 
 
 def _parts(content: str | Sequence[Part]) -> Sequence[Part]:
@@ -109,7 +145,7 @@ def _of_parts(place: str, parts: Iterable[Part], prompt: str | None) -> Entry:
             texts.append(part.text)
             continue
         if media:
-            raise bad_request("one vector takes one picture, one video or one sound; send more items", place)
+            raise bad_request("an item takes one picture, one video or one sound; send more items", place)
         if isinstance(part, ImageUrlPart):
             media["image"] = _address(part.image_url)
         elif isinstance(part, ImageBase64Part):

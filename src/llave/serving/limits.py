@@ -37,7 +37,8 @@ class Limits:
         remote_seconds: to fetch one picture, video or sound, where that is allowed.
         queue_items: admitted at a time, waiting or in work.
         queue_tokens: of those, estimated.
-        queue_bytes: of their decoded pictures and frames.
+        queue_bytes: of their decoded pictures and frames; besides, a quarter of it is for those of queries whose
+            documents are being ranked.
         batch_items: of one forward pass.
         batch_pictures: of one forward pass that has pictures; None fits the device.
         batch_tokens: of one forward pass, padding included; None fits the device.

@@ -63,11 +63,12 @@ class Media:
         slow = max(1, min(limits.decoders, (os.cpu_count() or 2) // 2))
         self._quick = _Lane("decode", limits.decoders, limits.queue_bytes // 4)
         self._slow = _Lane("decode-slow", slow, limits.queue_bytes - limits.queue_bytes // 4)
+        self._ahead = Memory(limits.queue_bytes // 4)
 
     @property
     def held(self) -> int:
         """Bytes of decoded pictures, frames and sounds."""
-        return self._quick.memory.held + self._slow.memory.held
+        return self._quick.memory.held + self._slow.memory.held + self._ahead.held
 
     def close(self) -> None:
         """End the threads, and the decoders that they may be waiting for."""
@@ -116,13 +117,15 @@ class Media:
 
     @asynccontextmanager
     async def decoded(
-        self, entry: Entry, turns: asyncio.Semaphore, hearing: Hearing
+        self, entry: Entry, turns: asyncio.Semaphore, hearing: Hearing, *, ahead: bool = False
     ) -> AsyncIterator[tuple[Item, Measured, ModelInput]]:
         """The item of an entry with a picture, video or sound, decoded; its memory is counted to the end of the block.
 
         Args:
             turns: of its request, taken until the item is decoded.
             hearing: of the model.
+            ahead: in the block others are decoded, such as the documents beside a query. Its memory is of its own, or
+                queries could hold all of it while their documents wait for some.
 
         Raises:
             ApiError: not a picture of an allowed format and size, or not a whole video or sound within the limits.
@@ -131,7 +134,7 @@ class Media:
         async with AsyncExitStack() as held:
             async with turns:
                 item, lane, size = await self._read(entry, hearing)
-                await held.enter_async_context(lane.memory.hold(size))
+                await held.enter_async_context((self._ahead if ahead else lane.memory).hold(size))
                 found = await lane.run(lambda: (item, *self._decode(item, entry.place, reading)))
             yield found
 

@@ -8,11 +8,20 @@ from pydantic.json_schema import models_json_schema
 
 from llave.serving.routes.embeddings import UploadRequest
 from llave.serving.schema import CohereRequest, EmbeddingRequest
+from llave.serving.schema_rerank import RerankRequest, ScoreRequest
 from llave.serving.schema_search import ItemsRequest, SearchRequest
 
 __all__ = ["describe"]
 
-BODIES: tuple[type[BaseModel], ...] = (EmbeddingRequest, CohereRequest, UploadRequest, SearchRequest, ItemsRequest)
+BODIES: tuple[type[BaseModel], ...] = (
+    EmbeddingRequest,
+    CohereRequest,
+    UploadRequest,
+    SearchRequest,
+    ItemsRequest,
+    RerankRequest,
+    ScoreRequest,
+)
 
 
 def describe(app: FastAPI) -> None:

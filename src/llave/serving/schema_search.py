@@ -8,6 +8,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StrictBool,
     StrictStr,
     StringConstraints,
     Tag,
@@ -97,6 +98,10 @@ class SearchRequest(Form):
     """Also how the scores of all items that pass are spread."""
     mode: Literal["vector", "words", "hybrid"] | None = None
     """How a text is compared: by its vector, by its words, or by both; null is as the index says."""
+    rerank: StrictBool | Name | None = None
+    """Whether the best hits are reranked, or the name of the reranker that does it; null is as the index says."""
+    top: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = None
+    """Hits that are reranked; null is as the index says."""
     mmr: Annotated[float, Field(ge=0, le=1)] | None = None
     """How much a hit loses for being like those before it; null is as the index says."""
     one_per: Name | None = None
@@ -108,10 +113,11 @@ class SearchRequest(Form):
     @property
     def has_query(self) -> bool:
         """Whether there is anything to compare with."""
-        return self.id is not None or self._has_media or bool((self.text or "").strip())
+        return self.id is not None or self.has_media or bool((self.text or "").strip())
 
     @property
-    def _has_media(self) -> bool:
+    def has_media(self) -> bool:
+        """Whether there is a picture or a sound."""
         return self.image is not None or self.audio is not None
 
     @property
@@ -124,11 +130,11 @@ class SearchRequest(Form):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         has_text = bool((self.text or "").strip())
-        if self.id is not None and (has_text or self._has_media):
+        if self.id is not None and (has_text or self.has_media):
             raise ValueError("a search has either an id, or a text and a picture or sound")
         if self.image is not None and self.audio is not None:
             raise ValueError("a search has either an image or an audio")
-        if self.weight is not None and not (has_text and self._has_media):
+        if self.weight is not None and not (has_text and self.has_media):
             raise ValueError("a weight is between a text and a picture or sound; give both, or leave it out")
         if self.mode in ("words", "hybrid") and not has_text:
             raise ValueError(f"mode {self.mode} compares a text by its words; give one")

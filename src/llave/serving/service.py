@@ -6,6 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from llave.encode.forward import Outcome
+from llave.models.prompts import ModelInput
+from llave.rerank.reranker import Pair, Score
 from llave.serving.admission import Admission
 from llave.serving.answers import Unread
 from llave.serving.batcher import Batcher
@@ -15,8 +18,9 @@ from llave.serving.errors import ApiError
 from llave.serving.limits import Limits
 from llave.serving.media import Media
 from llave.serving.metrics import Metrics
+from llave.serving.rerank_engine import RerankEngine
 
-__all__ = ["Served", "Service"]
+__all__ = ["Served", "ServedReranker", "Service"]
 
 Result = TypeVar("Result")
 
@@ -26,7 +30,18 @@ class Served:
     """A model and its queue."""
 
     engine: Engine
-    batcher: Batcher
+    batcher: Batcher[ModelInput, Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedReranker:
+    """A reranker and its queue."""
+
+    engine: RerankEngine
+    batcher: Batcher[Pair, Score]
+
+
+One = TypeVar("One", Served, ServedReranker)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,7 +49,9 @@ class Service:
     """One server.
 
     Args:
-        models: once they are all loaded; the first one answers requests that name none.
+        models: that embed, once they are all loaded; the first one answers requests that name none.
+        rerankers: likewise.
+        loaded: whether they are.
         in_flight: requests being answered, by the outermost gate.
         unread: answers on the way.
         threads: for long texts and large bodies, which the event loop does not wait for.
@@ -46,6 +63,8 @@ class Service:
     media: Media
     catalogue: Catalogue | None = None
     models: Sequence[Served] = ()
+    rerankers: Sequence[ServedReranker] = ()
+    loaded: bool = False
     draining: bool = False
     in_flight: int = 0
     unread: Unread = field(init=False)
@@ -62,23 +81,40 @@ class Service:
     def is_ready(self) -> bool:
         """Whether requests are taken."""
         searches = self.catalogue is None or self.catalogue.watched.is_there
-        return bool(self.models) and searches and not self.draining
+        return self.loaded and searches and not self.draining
+
+    def check_loaded(self) -> None:
+        """Refuse what comes too early.
+
+        Raises:
+            ApiError: 503, not loaded yet.
+        """
+        if not self.loaded:
+            raise ApiError(503, "the model is being loaded; try again soon", code="loading", retry_after=2)
 
     def model(self, name: str | None = None) -> Served:
-        """The model of that name.
+        """The model of that name, for vectors.
 
         Raises:
             ApiError: 503, not loaded yet; 404, there is none.
         """
+        self.check_loaded()
         if not self.models:
-            raise ApiError(503, "the model is being loaded; try again soon", code="loading", retry_after=2)
-        found = next((model for model in self.models if name is None or name in model.engine.names), None)
-        if found is None:
-            shown = (name or "")[:100] + ("…" if len(name or "") > 100 else "")
-            served = ", ".join(repr(model.engine.name) for model in self.models)
-            message = f"the model {shown!r} is not here, only {served}"
-            raise ApiError(404, message, param="model", code="model_not_found")
-        return found
+            message = "this server has rerankers alone, and no model that embeds; start it with llave serve MODEL"
+            raise ApiError(404, message, code="no_model")
+        return _named(name, self.models, self.rerankers, "a reranker; ask /v1/rerank")
+
+    def reranker(self, name: str | None = None) -> ServedReranker:
+        """The reranker of that name.
+
+        Raises:
+            ApiError: 503, not loaded yet; 404, there is none.
+        """
+        self.check_loaded()
+        if not self.rerankers:
+            message = "this server has no reranker; start it with llave serve --rerank"
+            raise ApiError(404, message, code="no_reranker")
+        return _named(name, self.rerankers, self.models, "no reranker; ask /v1/embeddings")
 
     def searching(self) -> Served:
         """The model that the index was made with.
@@ -87,3 +123,22 @@ class Service:
             ApiError: 503, not loaded yet.
         """
         return self.model(None if self.catalogue is None else self.catalogue.watched.model)
+
+
+def _named(
+    name: str | None, models: Sequence[One], others: Sequence[Served] | Sequence[ServedReranker], what: str
+) -> One:
+    """The model of that name, or the first one.
+
+    Args:
+        others: that are served for something else, which is ``what`` they are.
+    """
+    found = next((model for model in models if name is None or name in model.engine.names), None)
+    if found is None:
+        shown = (name or "")[:100] + ("…" if len(name or "") > 100 else "")
+        served = ", ".join(repr(model.engine.name) for model in models)
+        message = f"the model {shown!r} is not here, only {served}"
+        if any(name in other.engine.names for other in others):
+            message = f"the model {shown!r} is {what}, or name one of these: {served}"
+        raise ApiError(404, message, param="model", code="model_not_found")
+    return found

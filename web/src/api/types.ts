@@ -7,8 +7,12 @@ export type Bound = number | string;
 
 export interface Item {
   id: string;
-  /** Cosine with the query; null where there was none. */
+  /** Of the last stage; null where there was no query. */
   score: number | null;
+  /** Of each stage: the cosine of "vector", the BM25 of "words", "rerank". */
+  scores: Record<string, number>;
+  /** Its place after each stage, from 1. */
+  ranks: Record<string, number>;
   kind: Kind;
   text: string;
   path: string;
@@ -27,6 +31,8 @@ export interface Field {
   high?: Bound | null;
 }
 
+export type Mode = "vector" | "words" | "hybrid";
+
 export interface IndexInfo {
   model: string;
   count: number;
@@ -35,6 +41,10 @@ export interface IndexInfo {
   fields: Field[];
   map: boolean;
   gallery: boolean;
+  /** Whether a text is found by its words, too. */
+  words: boolean;
+  /** The stages of a search that says nothing of them. */
+  pipeline: { mode: Mode; weight: number; rerank: boolean; top: number; mmr: number; one_per: string };
   /** Another one when anything in the index has changed. */
   version: string;
 }
@@ -49,6 +59,8 @@ export interface SearchRequest {
   id?: string;
   /** The picture's share; null lets the model fuse both. */
   weight?: number | null;
+  /** How a text is compared; left out, the index's own way. */
+  mode?: Mode;
   filter?: Filter;
   /** A field, or "-field" for the highest first; where there is no query. */
   sort?: string;
@@ -67,6 +79,8 @@ export interface SearchAnswer {
   histogram: Histogram | null;
   count: number;
   version: string;
+  /** Milliseconds of each stage. */
+  stages: Record<string, number>;
   /** Words near to one of the filter that no item has. */
   hint: string | null;
   took_ms: number;

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { isAbort, messageOf, search } from "../api/client";
 import type { Item } from "../api/types";
 import { askLike } from "../state/query";
-import { count, score as scoreText, titleOf, valueText } from "./format";
+import { count, score as scoreText, titleOf, valueText, wayText } from "./format";
 import { Icon } from "./icons";
 import { Modal } from "./modal";
 import { Player } from "./player";
@@ -95,6 +95,12 @@ function Facts({ item }: { item: Item }) {
           <>
             <dt>score</dt>
             <dd class="number">{scoreText(item.score)}</dd>
+          </>
+        )}
+        {Object.keys(item.ranks).length > 1 && (
+          <>
+            <dt>places</dt>
+            <dd class="number">{wayText(item)}</dd>
           </>
         )}
         {fields.map(([name, value]) => (

@@ -8,6 +8,21 @@ export const count = (n: number): string => whole.format(n);
 export const score = (cosine: number): string => cosine.toFixed(3).replace("-", "−");
 export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
 
+/** "vector 3.1 ms, rerank 40 ms" */
+export const stagesText = (stages: Record<string, number>): string =>
+  Object.entries(stages)
+    .map(([stage, ms]) => `${stage} ${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`)
+    .join(", ");
+
+/** An item's way through the stages: "vector 5 (0.412) → words 1 (12.300) → hybrid 1". */
+export const wayText = ({ ranks, scores }: Item): string =>
+  Object.entries(ranks)
+    .map(([stage, place]) => {
+      const own = scores[stage];
+      return `${stage} ${count(place)}` + (own === undefined ? "" : ` (${score(own)})`);
+    })
+    .join(" → ");
+
 export const fileName = (path: string): string => path.split("/").at(-1) ?? path;
 
 /** Fields that name an item, as people's tables call them; an index appends "_" to names that are its own. */
@@ -19,7 +34,9 @@ function named({ fields }: Item): string {
 }
 
 /** What an item is called: its text, else a field that names it, else its file. */
-export const titleOf = (item: Item): string => item.text.trim() || named(item) || fileName(item.path) || item.id;
+export const titleOf = (item: Item): string =>
+  // A page's text is what its picture shows.
+  (item.kind !== "page" && item.text.trim()) || named(item) || fileName(item.path) || item.id;
 
 /** The alternative text of its picture. */
 export const altOf = (item: Item): string => item.text.trim() || named(item) || item.path || item.kind;

@@ -21,13 +21,13 @@ function quantile({ edges, counts }: Data, share: number): number {
 export function Histogram({ data, items }: { data: Data; items: Item[] }) {
   const low = data.edges[0] ?? 0;
   const high = data.edges.at(-1) ?? 1;
-  const top = items.slice(0, MARKS).flatMap(({ score: cosine }) => (cosine === null ? [] : [cosine]));
+  const top = items.slice(0, MARKS).flatMap(({ scores }) => scores["vector"] ?? []);
   const at = (cosine: number): number => ((cosine - low) / (high - low || 1)) * WIDTH;
   // Square roots, so that the few items near the top stay visible beside thousands in the middle.
   const tallest = Math.sqrt(Math.max(1, ...data.counts));
   const median = quantile(data, 0.5);
   const rare = quantile(data, 0.99);
-  const best = top[0];
+  const best = top.length > 0 ? Math.max(...top) : undefined;
   const words =
     (best === undefined ? "" : `Best ${score(best)}. `) +
     `Half of the items score under ${score(median)}, 99 in 100 under ${score(rare)}.`;

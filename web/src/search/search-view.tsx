@@ -1,7 +1,7 @@
 /** Filters beside results; before anything is asked, all items in order, under a few words that teach how. */
 import type { IndexInfo } from "../api/types";
 import { Notice } from "../parts/notice";
-import { count, plural, score } from "../parts/format";
+import { count, plural, score, stagesText } from "../parts/format";
 import { info } from "../state/index-info";
 import { asks, query, selection } from "../state/query";
 import { failure, loading, loadMore, PAGE, results, retry, slow } from "../state/results";
@@ -9,6 +9,7 @@ import { Chips } from "./chips";
 import { Filters } from "./filters";
 import { Gallery, Skeleton } from "./gallery";
 import { Histogram } from "./histogram";
+import { Mode } from "./mode";
 import { Sort } from "./sort";
 import { pictureProblem } from "./take-picture";
 import { Weight } from "./weight";
@@ -62,10 +63,14 @@ function ResultsHead({ index }: { index: IndexInfo | null }) {
       <div class="head-query">
         <Chips />
         {both && <Weight />}
+        {query.value.text.trim() !== "" && query.value.image === null && selection.value === null && <Mode />}
         <p class="head-status" role="status">
           {statusText()}
           {found?.tookMs != null && !idle() && !slow.value && loading.value !== "first" && (
-            <span class="quiet"> in {Math.max(1, Math.round(found.tookMs))} ms</span>
+            <span class="quiet" title={stagesText(found.stages)}>
+              {" "}
+              in {Math.max(1, Math.round(found.tookMs))} ms
+            </span>
           )}
         </p>
       </div>

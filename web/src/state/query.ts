@@ -1,7 +1,9 @@
 /** What is asked for: one immutable value, so that a history entry is a copy of it. */
 import { computed, signal } from "@preact/signals";
 
-import type { Filter } from "../api/types";
+import type { Filter, Mode } from "../api/types";
+
+const MODES: Mode[] = ["vector", "words", "hybrid"];
 
 export type View = "search" | "map" | "compare";
 
@@ -13,13 +15,24 @@ export interface Query {
   like: string | null;
   /** The picture's share where there is a text too; null lets the model fuse them. */
   weight: number | null;
+  /** How a text is compared; null is the index's own way. */
+  mode: Mode | null;
   filter: Filter;
   /** The order where there is nothing to rank by: a field, or "-field" for the highest first; null is by path. */
   sort: string | null;
   view: View;
 }
 
-export const EMPTY: Query = { text: "", image: null, like: null, weight: null, filter: {}, sort: null, view: "search" };
+export const EMPTY: Query = {
+  text: "",
+  image: null,
+  like: null,
+  weight: null,
+  mode: null,
+  filter: {},
+  sort: null,
+  view: "search",
+};
 
 export const query = signal<Query>(EMPTY);
 
@@ -58,12 +71,13 @@ export function setCondition(name: string, condition: Filter[string] | null): vo
 }
 
 /** "#q=red+umbrella&f=…": everything but the picture, which no address can hold. */
-export function toHash({ text, like, weight, filter, sort, view }: Query): string {
+export function toHash({ text, like, weight, mode, filter, sort, view }: Query): string {
   const parts = new URLSearchParams();
   if (view !== "search") parts.set("view", view);
   if (text !== "") parts.set("q", text);
   if (like !== null) parts.set("like", like);
   if (weight !== null) parts.set("w", String(weight));
+  if (mode !== null) parts.set("m", mode);
   if (Object.keys(filter).length > 0) parts.set("f", JSON.stringify(filter));
   if (sort !== null) parts.set("sort", sort);
   const hash = parts.toString();
@@ -79,6 +93,7 @@ export function fromHash(hash: string): Query {
     text: parts.get("q") ?? "",
     like: parts.get("like"),
     weight: Number.isNaN(weight) ? null : Math.min(1, Math.max(0, weight)),
+    mode: MODES.find((mode) => mode === parts.get("m")) ?? null,
     filter: parseFilter(parts.get("f")),
     sort: parts.get("sort"),
     view: view === "map" || view === "compare" ? view : "search",

@@ -19,6 +19,8 @@ export interface Results {
   histogram: Histogram | null;
   hint: string | null;
   tookMs: number | null;
+  /** Milliseconds of each stage. */
+  stages: Record<string, number>;
 }
 
 export const results = signal<Results | null>(null);
@@ -36,6 +38,7 @@ export function requestOf(asked: Query, offset: number): SearchRequest {
     if (asked.text.trim() !== "") body.text = asked.text.trim();
     if (asked.image !== null) body.image = asked.image;
     if (body.text && body.image) body.weight = asked.weight;
+    if (body.text && !body.image && asked.mode !== null) body.mode = asked.mode;
   }
   if (Object.keys(asked.filter).length > 0) body.filter = asked.filter;
   if (asked.sort !== null && !asks.peek()) body.sort = asked.sort;
@@ -74,12 +77,12 @@ async function fetchPage(offset: number, abort: AbortSignal): Promise<Results> {
   const chosen = selection.peek();
   if (chosen !== null) {
     const items = await fetchItems(chosen.slice(offset, offset + PAGE), abort);
-    return { items, count: chosen.length, next: offset + PAGE, histogram: null, hint: null, tookMs: null };
+    return { items, count: chosen.length, next: offset + PAGE, histogram: null, hint: null, tookMs: null, stages: {} };
   }
   const found = await search(requestOf(query.peek(), offset), abort);
   void follow(found.version);
-  const { results: items, count, histogram, hint } = found;
-  return { items, count, next: offset + PAGE, histogram, hint, tookMs: found.took_ms };
+  const { results: items, count, histogram, hint, stages } = found;
+  return { items, count, next: offset + PAGE, histogram, hint, tookMs: found.took_ms, stages };
 }
 
 export const loadMore = (): void => void load(results.peek()?.next ?? 0);

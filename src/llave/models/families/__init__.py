@@ -24,6 +24,7 @@ FAMILIES = (
     idefics.FAMILY,
     llava_onevision.FAMILY,
     nano.FAMILY,
+    nano.PAIR,
     paligemma.FAMILY,
     qwen_vl.PLAIN,
     qwen_vl.TIMED,

@@ -1,5 +1,6 @@
 """``/v1/search`` and what the page shows of an index."""
 
+import asyncio
 import hashlib
 import os
 import time
@@ -27,6 +28,7 @@ from llave.serving.schema_search import (
     SearchRequest,
     SearchResponse,
 )
+from llave.serving.search_rerank import SearchReranker
 from llave.serving.service import Service
 
 if TYPE_CHECKING:
@@ -90,7 +92,14 @@ async def search(request: Request) -> Response:
     async def work() -> dict[str, Any]:
         by_vector = wanted.has_query and catalogue.mode(wanted) != "words"
         query_D = await _query(service_of(request), catalogue, wanted) if by_vector else None
-        return await catalogue.run(lambda index: catalogue.search(index, wanted, query_D))
+        reranker = _reranker(service_of(request), catalogue, wanted)
+        try:
+            return await catalogue.run(
+                lambda index: catalogue.search(index, wanted, query_D, reranker), waits=reranker is not None
+            )
+        finally:
+            if reranker is not None:
+                reranker.cancel()
 
     found = await within(request, work())
     return answer({"object": "search", **found, "took_ms": round((time.monotonic() - start) * 1000, 1)})
@@ -229,6 +238,22 @@ async def _query(service: Service, catalogue: Catalogue, wanted: SearchRequest) 
         return combine(text_D, image_D, weight)
     except UserError as error:
         raise bad_request(str(error), "weight") from None
+
+
+def _reranker(service: Service, catalogue: Catalogue, wanted: SearchRequest) -> SearchReranker | None:
+    """What reranks the hits; nothing, unless it was asked for or the index says so."""
+    if not wanted.has_query or wanted.id is not None:
+        if wanted.rerank:
+            raise bad_request("rerank: hits are reranked for a text, a picture or a sound", "rerank")
+        return None
+    asked = wanted.rerank
+    if asked is None:
+        asked = bool(catalogue.watched.index.info.pipeline.rerank and service.rerankers)
+    if not asked:
+        return None
+    query = Entry("query", (wanted.text or "").strip(), wanted.image, audio=wanted.audio)
+    model = service.reranker(asked if isinstance(asked, str) else None)
+    return SearchReranker(service, model, query, asyncio.get_running_loop())
 
 
 def _no_item(param: str | None = None) -> ApiError:

@@ -1,6 +1,6 @@
 """Whether the server lives and takes requests, what it serves, and its counters."""
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -9,6 +9,7 @@ from starlette.responses import Response
 from llave.serving.engine import Engine
 from llave.serving.errors import ApiError
 from llave.serving.exchange import ERRORS, answer, service_of
+from llave.serving.rerank_engine import RerankEngine
 
 __all__ = ["OPEN", "router"]
 
@@ -24,13 +25,14 @@ class Health(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """A model; ``dimensions`` are the lengths that its vectors may be cut to."""
+    """A model and its task. ``dimensions`` are the lengths that its vectors may be cut to; a reranker has none."""
 
     id: str
     object: str
     created: int
     owned_by: str
-    dimension: int
+    task: Literal["embed", "rerank"]
+    dimension: int | None
     dimensions: list[int]
     modalities: list[str]
     max_tokens: int | None
@@ -55,7 +57,7 @@ async def ready(request: Request) -> Response:
     service = service_of(request)
     if service.draining:
         raise ApiError(503, "the server is stopping", code="draining", retry_after=1)
-    service.model()
+    service.check_loaded()
     if service.catalogue is not None:
         _ = service.catalogue.watched.index  # a 503, as a search would get
     return answer({"status": "ready"})
@@ -63,16 +65,19 @@ async def ready(request: Request) -> Response:
 
 @router.get("/v1/models", summary="What is served", response_model=ModelList, responses=ERRORS)
 async def models(request: Request) -> Response:
-    """The models, with what they take; the first one answers requests that name none."""
+    """The models, then the rerankers, with what they take; the first of each answers requests that name none."""
     service = service_of(request)
-    service.model()
-    return answer({"object": "list", "data": [_card(model.engine) for model in service.models]})
+    service.check_loaded()
+    cards = [_card(one.engine) for one in service.models] + [_card(one.engine) for one in service.rerankers]
+    return answer({"object": "list", "data": cards})
 
 
 @router.get("/v1/models/{name:path}", summary="One model", response_model=ModelCard, responses=ERRORS)
 async def model(request: Request, name: str) -> Response:
-    """The model, by its name."""
-    return answer(_card(service_of(request).model(name).engine))
+    """The model or reranker, by its name."""
+    service = service_of(request)
+    reranker = next((one for one in service.rerankers if name in one.engine.names), None)
+    return answer(_card((reranker or service.model(name)).engine))
 
 
 @router.get("/metrics", summary="Counters for Prometheus", response_class=Response, responses=ERRORS)
@@ -82,14 +87,15 @@ async def metrics(request: Request) -> Response:
     return Response(page, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-def _card(engine: Engine) -> dict[str, Any]:
+def _card(engine: Engine | RerankEngine) -> dict[str, Any]:
     return {
         "id": engine.name,
         "object": "model",
         "created": 0,
         "owned_by": "llave",
-        "dimension": engine.dimension,
-        "dimensions": engine.dimensions,
+        "task": "embed" if isinstance(engine, Engine) else "rerank",
+        "dimension": engine.dimension if isinstance(engine, Engine) else None,
+        "dimensions": engine.dimensions if isinstance(engine, Engine) else [],
         "modalities": engine.modalities,
         "max_tokens": engine.tokens.longest,
     }
