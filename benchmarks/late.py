@@ -8,7 +8,6 @@ Run: python -m benchmarks.late --data runs/emoji0 --runs runs/late --out benchma
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from benchmarks.late_kernels import SHAPES, measure_kernels
 from benchmarks.provenance import provenance
 from llave.cli.parsing import parse
 from llave.encode.late import maxsim_scores
@@ -34,7 +33,7 @@ from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
 from llave.training.run import train
 
-__all__ = ["VARIANTS", "kernel_batch"]
+__all__ = ["main"]
 
 ROOT = Path(__file__).parent.parent
 TASKS = "t2i,t2i_ood,i2t,i2t_ood,scene_qa,scene_qa_ood,grounding,grounding_ood"
@@ -46,59 +45,8 @@ MODELS: dict[str, list[str]] = {
 """Options of each beside the recipe's."""
 FACTORS = (1, 2, 4)
 ROUNDS = 5
-SHAPES = {"captions": (64, 16, 128, 6), "short documents": (64, 24, 64, 256), "pages": (32, 24, 32, 768)}
-"""Queries, their tokens, documents, theirs; of 128 dimensions."""
 PAGES = {"tokens": 20, "documents": 100, "dimensions": 128}
 PAGE_TOKENS = 700
-ALONE = """
-import json, resource, sys
-import torch
-from benchmarks.late import VARIANTS, kernel_batch
-name, shape = json.loads(sys.argv[1])
-given = kernel_batch(*shape)
-warm = kernel_batch(2, 2, 2, 2)
-VARIANTS[name](*warm)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-VARIANTS[name](*given)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-def kernel_batch(N: int, T: int, M: int, S: int, D: int = 128) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Queries and documents of random unit vectors, a fifth of the tokens masked."""
-    generator = torch.Generator().manual_seed(0)
-    sides = []
-    for rows, tokens in ((N, T), (M, S)):
-        value = torch.nn.functional.normalize(torch.randn(rows, tokens, D, generator=generator), dim=-1)
-        mask = torch.rand(rows, tokens, generator=generator) < 0.8
-        mask[:, 0] = True
-        sides += [value.requires_grad_(), mask]
-    return sides[0], sides[1], sides[2], sides[3]
-
-
-def _ours(impl: Any) -> Callable[..., None]:
-    from llave.losses.maxsim import maxsim
-
-    def step(query: Tensor, query_mask: Tensor, document: Tensor, document_mask: Tensor) -> None:
-        maxsim(query, query_mask, document, document_mask, impl=impl).square().sum().backward()
-
-    return step
-
-
-def _theirs(query: Tensor, query_mask: Tensor, document: Tensor, document_mask: Tensor) -> None:
-    from sentence_transformers.multi_vector_encoder.scoring import mean_colbert_scores
-
-    scores = mean_colbert_scores(
-        query, document[:, None], queries_mask=query_mask, documents_mask=document_mask[:, None]
-    )
-    scores.square().sum().backward()
-
-
-VARIANTS: dict[str, Callable[..., None]] = {
-    "tiled": _ours("tiled"),
-    "plain": _ours("reference"),
-    "sentence-transformers": _theirs,
-}
 
 
 def main() -> None:
@@ -109,7 +57,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     quiet_libraries()
-    kernels = [{"name": name, "shape": shape, **measure_kernels(shape)} for name, shape in SHAPES.items()]
+    args.runs.mkdir(parents=True, exist_ok=True)
+    kernels = []
+    for name, shape in SHAPES.items():
+        kept = args.runs / f"kernel-{name.replace(' ', '-')}.json"
+        if not kept.is_file():
+            write_json(kept, {"name": name, "shape": shape, **measure_kernels(shape)})
+        kernels.append(json.loads(kept.read_text()))
     cells = [cell for seed in args.seeds for cell in measure_models(args.data, args.runs, seed)]
     text = json.dumps(
         {
@@ -129,25 +83,6 @@ def main() -> None:
         sys.stdout.write(text + "\n")
     else:
         (args.out / "late_nano.json").write_text(text + "\n")
-
-
-def measure_kernels(shape: tuple[int, ...]) -> dict[str, Any]:
-    """Median seconds of forward and backward, interleaved, and bytes at the peak beyond the inputs, each in a process
-    of its own."""
-    times: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    for step in VARIANTS.values():
-        step(*kernel_batch(*shape))  # warm-up
-    for _ in range(ROUNDS):
-        for name, step in VARIANTS.items():
-            given = kernel_batch(*shape)
-            start = time.perf_counter()
-            step(*given)
-            times[name].append(time.perf_counter() - start)
-    peaks = {}
-    for name in VARIANTS:
-        command = [sys.executable, "-c", ALONE, json.dumps([name, shape])]
-        peaks[name] = 1024 * int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return {"seconds": {name: statistics.median(values) for name, values in times.items()}, "peak_bytes": peaks}
 
 
 def measure_pages() -> list[dict[str, float]]:
