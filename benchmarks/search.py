@@ -132,8 +132,8 @@ def search_table(found: Mapping[str, Any]) -> str:
         tables += [f"{texts['items']:,} texts of two names (words weigh {weight:g}):", _table(texts)]
     note = (
         "P@1 with half of its 95% interval, and recall@10, in %; in brackets the number of queries. The last row is "
-        f"paired by query. ms: median of whole searches, the query's embedding included. Seed {found['seed']}, {found['machine']}; commit "
-        f"{found['commit'][:7]}: `{found['command']}`"
+        "paired by query. ms: median of whole searches, the query's embedding included. "
+        f"Seed {found['seed']}, {found['machine']}; commit {found['commit'][:7]}: `{found['command']}`"
     )
     return "\n\n".join([*tables, note])
 
