@@ -58,7 +58,7 @@ def main() -> None:
         found["build_s"] = time.perf_counter() - start
         found["index_mb"] = _megabytes(folder) - float(str(found["flat_mb"]))
         start = time.perf_counter()
-        settings = find_settings(index, seed=args.seed + 1)
+        settings, _ = find_settings(index, seed=args.seed + 1)
         index.store.use(settings)
         found["find_settings_s"] = time.perf_counter() - start
         found["settings"] = {"probes": settings.probes, "refine": settings.refine}

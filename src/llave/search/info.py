@@ -228,6 +228,8 @@ def _check(info: IndexInfo) -> None:
     texts = [info.model, info.fingerprint, info.dtype, info.store, info.collection, *map(info.prompts.get, PROMPTS)]
     texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources]
     numbers = {**vars(info), **dataclasses.asdict(info.settings)}
+    if not isinstance(info.settings.target, int | float) or isinstance(info.settings.target, bool):
+        raise TypeError(f"target {info.settings.target!r:.60}")
     for name in ("chunk_tokens", "prefix"):
         if numbers[name] is None:
             del numbers[name]

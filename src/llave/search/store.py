@@ -74,17 +74,21 @@ class Settings:
         refine: candidates per hit of the first stage that are scored exactly, by the full vectors.
         precision: of the numbers that the first stage compares, ``"int8"`` or ``"binary"``.
         prefix: dimensions that it compares, the first ones, at unit length; None is all.
+        target: recall of the ten best that probes and refine are found for.
 
     Raises:
-        UserError: another precision.
+        UserError: another precision, or a target that is no share.
     """
 
     probes: int = 20
     refine: int = 8
     precision: SmallPrecision = "int8"
     prefix: int | None = None
+    target: float = 0.98
 
     def __post_init__(self) -> None:
+        if not 0 < self.target <= 1:
+            raise UserError(f"target {self.target!r}: a share of the best hits, above 0 and at most 1")
         if self.precision not in get_args(SmallPrecision):
             raise UserError(f"precision {self.precision!r}: one of {', '.join(get_args(SmallPrecision))}")
 
