@@ -95,6 +95,8 @@ def test_small_vectors_find_what_whole_ones_do(
     again.optimize(exact_below=100, settings=settings)
     assert again.stats().unindexed == 0
     check_found(again, vector_ND, there, 0.97)
+    assert again.nearest(vector_ND[7], limit=5, conditions=parse_filter("tenth = 11")) == []
+    assert len(again.nearest(vector_ND[7], limit=5, conditions=parse_filter("tenth < 0 or name = n7"))) == 1
     hit = again.nearest(vector_ND[7], limit=1)[0][0]
     assert (hit.fields, hit.vector_D) == ({"tenth": 7, "name": "n7"}, None)
     assert set(again.fields()) == {"tenth", "name"}

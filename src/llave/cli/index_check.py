@@ -141,7 +141,8 @@ def _small(index: "Index", config: CheckConfig) -> int:
         sys.stdout.write(json.dumps(answer) + "\n")
     elif applied is not None:
         sys.stdout.write(f"{index.path}: {_applied(applied, index.info.dimension, config.exact_below)}\n")
-    return int(best is None or (applied is not None and (applied.recall or 1.0) < config.target))
+    missed = applied is not None and applied.recall is not None and applied.recall < config.target
+    return int(best is None or missed)
 
 
 def _missed(line: str) -> None:

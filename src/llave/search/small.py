@@ -138,8 +138,8 @@ def apply_small(
 ) -> Applied:
     """Give an index the cheapest first stage that reaches a target in the approximate index itself: it is built, its
     probes and candidates are found, and where it misses the target there, the next one is. The last is int8 of whole
-    vectors. Searches go on meanwhile, maybe slowly; killed, ``index.json`` is as before, and the next ``llave index``
-    builds what it says.
+    vectors. Searches go on meanwhile, slowly or with a recall that is not measured yet. Killed, ``index.json`` is as
+    before, and the next ``llave index`` builds what it says.
 
     Args:
         found: of :func:`measure_small`.
