@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
 
 from llave.bulk.precision import bits, levels
 from llave.cli.index import run
 from llave.search.index import Index
-from llave.search.info import IndexInfo
+from llave.search.info import IndexInfo, index_info, read_info
 from llave.search.small import SmallMeasurement, apply_small, cheapest, measure_small
-from llave.search.store import Settings
+from llave.search.store import Settings, StoreStats, row_id
 from tests.search.test_small_store import names, row
+from tests.search.things import build
 
 N, D = 1500, 64
 
@@ -170,3 +172,24 @@ def test_with_few_items_the_choice_waits(tmp_path: Path, capsys: pytest.CaptureF
     index = made(tmp_path / "hard", np.random.default_rng(0).normal(size=(2000, 9)) + 5 * np.ones(9))
     assert run(["check", str(index.path), "--small", "--queries", "50", "--refine", "1", "--target", "1"]) == 1
     assert "none of int8 and binary reaches 1" in capsys.readouterr().err
+
+
+def test_the_next_run_keeps_the_choice(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
+    """Items that come later are in the first stage; probes and candidates are found anew, for the same target."""
+    table = tmp_path / "table.csv"
+    lines = ["id,text", *(f"{number},thing number {number} of {number % 7} colours" for number in range(80))]
+    table.write_text("\n".join(lines) + "\n")
+    index = Index.create(tmp_path / "index", index_info(nano_untouched, "nano"))
+    options = {"make_map": False, "weigh": False, "exact_below": 40}
+    build(index, nano_untouched, table, **options)
+    whole = by_name(measure_small(index, queries=10))[index.info.dimension, "binary"]
+    apply_small(index, [dataclasses.replace(whole, recall=1.0)], target=0.6, exact_below=40)
+    assert (index.info.settings.precision, index.info.settings.target) == ("binary", 0.6)
+    table.write_text("\n".join([*lines, "new,a thing of another kind"]) + "\n")
+    build(index, nano_untouched, table, **options)
+    settings = read_info(index.path).settings
+    assert (settings.precision, settings.prefix, settings.target) == ("binary", None, 0.6)
+    assert index.store.stats() == StoreStats(81, True, 0)
+    vector_D = index.vector(row_id(str(table.resolve()), "new"))
+    assert vector_D is not None
+    assert index.search(vector_D, limit=1)[0].score == pytest.approx(1.0, abs=1e-5)
