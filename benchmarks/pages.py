@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.ablation_page import answer, datasets_table, draw_differences, means_table, models_table
 from benchmarks.hostile.table import hostile_sheet, load_sheet
-from benchmarks.index import index_sheet
+from benchmarks.index import index_sheet, small_sheet
 from benchmarks.large_batch import large_batch_sheet
 from benchmarks.late_page import answer as late_answer
 from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
@@ -89,6 +89,7 @@ PLACES = (
     Place("docs/search.md", "sample", "search.json", search_table),
     Place("docs/reranking.md", "rerank nano", "rerank_nano.json", rerank_table),
     Place("docs/search.md", "index", "index_100k.json", index_sheet),
+    Place("docs/search.md", "small", "small_100k.json", small_sheet),
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
     Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),

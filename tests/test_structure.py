@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "training": {*ENCODED, "losses", "evaluation"},
     "mining": {*ENCODED, "training"},
     "ablation": {*ENCODED, "training", "evaluation", "report"},
-    "search": {*ENCODED, "collection", "report"},
+    "search": {*ENCODED, "collection", "report", "bulk"},
     "rerank": {*ENCODED, "collection", "search", "losses", "evaluation", "report", "training", "mining"},
     "bulk": {*ENCODED, "collection"},
     "serving": {*ENCODED, "search", "rerank"},

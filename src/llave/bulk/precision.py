@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from llave.errors import UserError
 
-__all__ = ["PRECISIONS", "Precision", "check_dimensions", "columns", "truncate", "vectors_of"]
+__all__ = ["PRECISIONS", "Precision", "bits", "check_dimensions", "columns", "levels", "truncate", "vectors_of"]
 
 Precision = Literal["float32", "float16", "int8", "binary"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -36,19 +36,29 @@ def truncate(vector_ND: NDArray[np.float32], dimensions: int) -> NDArray[np.floa
     return np.asarray(first_NK / np.maximum(norm_N1, np.finfo(np.float32).tiny), np.float32)
 
 
-def columns(vector_ND: NDArray[np.float32], precision: Precision) -> dict[str, pa.Array]:
-    """``vector``, and for int8 also ``scale``: the vector is ``vector * scale``.
+def levels(vector_ND: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Numbers (N, D) from -127 to 127 and scales (N,): a vector is its numbers times its scale.
 
-    int8 takes each vector's own largest number for its scale, so that no calibration is needed and a vector does not
-    depend on its shard. binary is one bit a dimension, set above zero, the first in a byte's highest bit, as
-    sentence-transformers' ``ubinary``.
+    The scale comes from each vector's own largest number, so that no calibration is needed and a vector does not depend
+    on its shard.
     """
+    scale_N = np.maximum(np.abs(vector_ND).max(axis=1), np.finfo(np.float32).tiny) / np.float32(LEVELS)
+    return np.rint(vector_ND / scale_N[:, None]).astype(np.int8), scale_N.astype(np.float32)
+
+
+def bits(vector_ND: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Bytes (N, D / 8, rounded up): a bit a dimension, set above zero, the first in a byte's highest bit, as
+    sentence-transformers' ``ubinary``."""
+    return np.packbits(vector_ND > 0, axis=1)
+
+
+def columns(vector_ND: NDArray[np.float32], precision: Precision) -> dict[str, pa.Array]:
+    """``vector``, and for int8 also ``scale``: the vector is ``vector * scale``. See :func:`levels`, :func:`bits`."""
     if precision == "int8":
-        scale_N = np.maximum(np.abs(vector_ND).max(axis=1), np.finfo(np.float32).tiny) / np.float32(LEVELS)
-        levels_ND = np.rint(vector_ND / scale_N[:, None]).astype(np.int8)
-        return {"vector": _fixed(levels_ND), "scale": pa.array(scale_N.astype(np.float32))}
+        levels_ND, scale_N = levels(vector_ND)
+        return {"vector": _fixed(levels_ND), "scale": pa.array(scale_N)}
     if precision == "binary":
-        return {"vector": _fixed(np.packbits(vector_ND > 0, axis=1))}
+        return {"vector": _fixed(bits(vector_ND))}
     return {"vector": _fixed(vector_ND.astype(precision))}
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llave.cli import index_late, index_pipeline, index_sources, index_upgrade
-from llave.cli.defaults import INDEX, find_index
+from llave.cli import index_check, index_late, index_pipeline, index_sources, index_upgrade
+from llave.cli.defaults import INDEX
 from llave.cli.leftovers import CHUNKS, cut_lines, cut_sound_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
@@ -16,7 +16,7 @@ from llave.errors import UserError
 if TYPE_CHECKING:
     from llave.search.words import Words
 
-__all__ = ["CheckConfig", "IndexConfig", "run"]
+__all__ = ["IndexConfig", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,25 +84,6 @@ class IndexConfig:
     json: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckConfig:
-    """A measurement of an index.
-
-    Args:
-        index: its folder; null is "index" here, else the quickstart's.
-        queries: how many searches.
-        k: hits of each.
-        seed: of the queries.
-        json: print JSON instead of a table.
-    """
-
-    index: Path | None = None
-    queries: int = 100
-    k: int = 10
-    seed: int = 0
-    json: bool = False
-
-
 def run(argv: list[str]) -> int:
     """Bring the index up to date; 1 if an item could not be embedded, unless that was known."""
     if argv and argv[0] in COMMANDS:
@@ -114,8 +95,9 @@ def run(argv: list[str]) -> int:
         description="Make a folder or table searchable, or bring its index up to date: only what is new or has "
         "changed is embedded, and what is gone is removed. Example: llave index runs/quickstart/models/hardness photos "
         "--index photos.index. Killed, the same command goes on. `llave index check photos.index` measures recall "
-        "and speed; `llave index pipeline` shows and sets the stages of a search; `llave index late` keeps token "
-        "vectors; `llave index sources`, `move`, `remove` and `upgrade` (each with --help) are about where its items "
+        "and speed, and with --small what fewer bytes would find; `llave index pipeline` shows and sets the stages of "
+        "a search; `llave index late` keeps token vectors; `llave index sources`, `move`, `remove` and `upgrade` (each "
+        "with --help) are about where its items "
         "come from and which model embeds them. A model directory of such a name is written ./sources.",
         positional=("model", "input"),
     )
@@ -180,53 +162,8 @@ def _words(config: IndexConfig) -> "Words | None":
     return Words.parse(sources, config.words_language or before.language)
 
 
-def _check(argv: list[str]) -> int:
-    config = parse(
-        CheckConfig,
-        argv,
-        command="index check",
-        description="Recall against exact search, and latency, without and with a filter.",
-        positional=("index",),
-    )
-    import dataclasses
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from llave.search.check import WANTED_RECALL, check_index
-    from llave.search.index import Index
-
-    if config.queries < 1 or config.k < 1 or config.seed < 0:
-        raise UserError(f"queries {config.queries}, k {config.k}, seed {config.seed}: at least 1, 1 and 0")
-    index = Index.open(find_index(config.index))
-    if not index.count():
-        raise UserError(f"{index.path}: has no items")
-    found = check_index(index, queries=config.queries, k=config.k, seed=config.seed)
-    stats = index.store.stats()
-    if config.json:
-        sys.stdout.write(json.dumps([dataclasses.asdict(each) for each in found]) + "\n")
-    else:
-        how = f"approximate, {stats.unindexed:,} not indexed yet" if stats.approximate else "exact: all items compared"
-        sys.stdout.write(f"{index.path}: {stats.rows:,} items, {how}; {config.queries} queries, seed {config.seed}\n")
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for name in ("filter", "items", f"recall@{config.k}", "worst", "p50 ms", "p95 ms", "exact p50 ms"):
-            table.add_column(name, justify="left" if name == "filter" else "right")
-        for each in found:
-            condition = "none" if each.filter is None else f"{each.filter.field} {each.filter.op} {each.filter.value}"
-            numbers = [f"{each.p50_ms:.1f}", f"{each.p95_ms:.1f}", f"{each.exact_ms:.1f}"]
-            table.add_row(condition, f"{each.share:.1%}", f"{each.recall:.4f}", f"{each.worst:.1f}", *numbers)
-        Console().print(table)
-    low = [each for each in found if each.recall < WANTED_RECALL]
-    if low:
-        sys.stderr.write(
-            f"llave: recall below {WANTED_RECALL}; run llave index again, which finds better settings, or raise "
-            "--exact_below\n"
-        )
-    return 1 if low else 0
-
-
 COMMANDS = {
-    "check": _check,
+    "check": index_check.check,
     "pipeline": index_pipeline.pipeline,
     "sources": index_sources.sources,
     "move": index_sources.move,

@@ -1,5 +1,6 @@
 """Is the index as good as exact search, and how fast? Measured on its own items."""
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +15,10 @@ from llave.search.store import Settings
 if TYPE_CHECKING:
     from llave.search.index import Index
 
-__all__ = ["WANTED_RECALL", "Measurement", "check_index", "find_settings"]
+__all__ = ["Measurement", "check_index", "find_settings", "own_vectors"]
 
-WANTED_RECALL = 0.98
-LADDER = (
-    Settings(10, 4),
-    Settings(20, 8),
-    Settings(40, 16),
-    Settings(80, 32),
-    Settings(160, 64),
-    Settings(640, 128),
-)
-"""Tried in this order."""
+LADDER = ((10, 4), (20, 8), (40, 16), (80, 32), (160, 64), (640, 128))
+"""Probes and candidates per hit, tried in this order."""
 FILTER_SHARE = 0.1
 
 
@@ -59,22 +52,24 @@ def check_index(index: "Index", *, queries: int = 100, k: int = 10, seed: int = 
         queries: how many.
         k: hits of a search.
     """
-    query_QD = _queries(index, queries, seed)
+    query_QD = own_vectors(index, queries, seed)
     return [_measure(index, query_QD, k, conditions, share) for conditions, share in _filters(index)]
 
 
-def find_settings(index: "Index", *, queries: int = 50, seed: int = 0) -> Settings:
-    """The cheapest settings that reach :data:`WANTED_RECALL` of the ten best, with and without a filter; the best ones
-    that there are, if none does."""
-    query_QD = _queries(index, queries, seed)
+def find_settings(index: "Index", *, queries: int = 50, seed: int = 0) -> tuple[Settings, float]:
+    """The index's settings with the fewest probes and candidates that reach their target of the ten best, with and
+    without a filter, or with the most that there are, if none does; and the recall that these have here."""
+    query_QD = own_vectors(index, queries, seed)
     filters = [conditions for conditions, _ in _filters(index)]
     truth = {conditions: _search(index, query_QD, 10, conditions, exact=True)[0] for conditions in filters}
-    for settings in LADDER:
+    target = index.info.settings.target
+    for probes, refine in LADDER:
+        settings = dataclasses.replace(index.info.settings, probes=probes, refine=refine)
         index.store.use(settings)
-        recalls = [_recall(_search(index, query_QD, 10, each)[0], truth[each]).mean() for each in filters]
-        if min(recalls) >= WANTED_RECALL + (1 - WANTED_RECALL) / 2:  # a margin, since these are few queries
-            return settings
-    return LADDER[-1]
+        recall = min(float(_recall(_search(index, query_QD, 10, each)[0], truth[each]).mean()) for each in filters)
+        if recall >= target + (1 - target) / 2:  # a margin, since these are few queries
+            break
+    return settings, recall
 
 
 def _measure(
@@ -119,7 +114,8 @@ def _recall(
     return np.asarray(shares)
 
 
-def _queries(index: "Index", count: int, seed: int) -> NDArray[np.float32]:
+def own_vectors(index: "Index", count: int, seed: int) -> NDArray[np.float32]:
+    """Queries (Q, D) of an index's own: items, and sums of two, half each, drawn by a seed."""
     _, item_ND = index.store.vectors(limit=4 * count)
     rng = np.random.default_rng(seed)
     first_QD, second_QD = (item_ND[rng.integers(len(item_ND), size=count)] for _ in range(2))

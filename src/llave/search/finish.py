@@ -39,7 +39,7 @@ def tune(index: Index, model: "SentenceTransformer", work: Work, options: BuildO
     stats = index.store.stats()
     if stats.approximate and stats.rows:
         work.stage("measure recall")
-        index.info = dataclasses.replace(index.info, settings=find_settings(index, seed=options.seed))
+        index.info = dataclasses.replace(index.info, settings=find_settings(index, seed=options.seed)[0])
         index.store.use(index.info.settings)
     _weigh(index, model, work, options)
 

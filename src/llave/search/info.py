@@ -43,6 +43,7 @@ RANGES = {
     "generation": (0, 10**6),
     "probes": (1, 10**6),
     "refine": (1, 10**6),
+    "prefix": (1, 65_536),
     "weighed_at": (BY_USER, 10**12),
 }
 FORMS = {"model": r"[^\0]+", "dtype": r"\w{1,32}", "store": r"[^\0]+", "collection": r"[^\0/\\]{1,255}"}
@@ -227,8 +228,11 @@ def _check(info: IndexInfo) -> None:
     texts = [info.model, info.fingerprint, info.dtype, info.store, info.collection, *map(info.prompts.get, PROMPTS)]
     texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources]
     numbers = {**vars(info), **dataclasses.asdict(info.settings)}
-    if info.chunk_tokens is None:
-        del numbers["chunk_tokens"]
+    if not isinstance(info.settings.target, int | float) or isinstance(info.settings.target, bool):
+        raise TypeError(f"target {info.settings.target!r:.60}")
+    for name in ("chunk_tokens", "prefix"):
+        if numbers[name] is None:
+            del numbers[name]
     for values, kind in (([*(numbers[name] for name in RANGES if name in numbers), *info.retired], int), (texts, str)):
         for value in values:
             if not isinstance(value, kind) or isinstance(value, bool):
@@ -236,6 +240,8 @@ def _check(info: IndexInfo) -> None:
     for name, (low, high) in RANGES.items():
         if name in numbers and not low <= numbers[name] <= high:
             raise ValueError(f"{name} is not from {low:,} to {high:,}")
+    if info.settings.prefix is not None and info.settings.prefix > info.dimension:
+        raise ValueError(f"prefix is {info.settings.prefix}, of {info.dimension} dimensions")
     for name, form in FORMS.items():
         if not re.fullmatch(form, getattr(info, name)):
             raise ValueError(f"{name} is {getattr(info, name)!r:.60}")

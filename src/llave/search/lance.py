@@ -23,8 +23,18 @@ from llave.search.words import Words
 
 try:
     import lancedb
-    from lancedb.index import BTree, IvfSq
+    from lancedb.index import BTree
 
+    from llave.search.lance_prefix import (
+        build_first,
+        by_prefix,
+        drop_others,
+        fill_prefix,
+        first_stage,
+        is_prefix,
+        matrix_of,
+        prefix_columns,
+    )
     from llave.search.lance_words import WORD_COLUMNS, WORDS, fill, index_words, near_words
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
@@ -40,19 +50,16 @@ KEEP_VERSIONS = timedelta(minutes=10)
 """Old versions stay this long, for the searches of other processes that have them open."""
 FRESH = timedelta(seconds=2)
 """A reader sees what a writer committed after this time at most."""
-ROWS_PER_PART = 1000
-"""Of the approximate index, about: few enough for a fast k-means, and for a part to be scanned in well under 1 ms."""
 SCORES = ("_distance", "_score")
-REBUILD_AT = 2.0
-"""Train the index anew when the table has grown by this factor since."""
 IDS_AT_ONCE = 1000
 
 
 class LanceStore:
     """Rows in a LanceDB table.
 
-    Approximate search is IVF with 8-bit scalar quantisation and exact scores of the best candidates. Of LanceDB's
-    index types it is the one that lost nothing on close vectors; IVF_PQ and IVF_RQ did (docs/search.md).
+    Approximate search is IVF with 8-bit scalar quantisation (IVF_SQ) and exact scores of the best candidates. Of
+    LanceDB's index types it is the one that loses nothing on close vectors (docs/search.md). A user whose own items
+    lose nothing by it may have a bit a dimension (IVF_RQ), or the first dimensions only, or both.
 
     Args:
         uri: of the database.
@@ -85,6 +92,7 @@ class LanceStore:
             columns |= {name: [row.words for row in rows] for name in WORD_COLUMNS}
         arrays = {name: pa.array(values, self._table.schema.field(name).type) for name, values in columns.items()}
         arrays["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vector_BD.reshape(-1)), self._dimension)
+        arrays |= prefix_columns(self._table.schema.names, vector_BD)
         table = pa.table([arrays[name] for name in self._table.schema.names], schema=self._table.schema)
         with self._writing():
             self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
@@ -114,13 +122,21 @@ class LanceStore:
         self, query_D: NDArray[np.float32], *, limit: int, conditions: Filter = EVERYTHING, exact: bool = False
     ) -> list[tuple[Row, float]]:
         """See :class:`~llave.search.store.VectorStore`."""
+        first = first_stage(self._settings, self._dimension)
+        where = self._where(conditions)
+        scores = None
+        if first.own and not exact:
+            scores = by_prefix(self._table, query_D, first, self._settings, limit=limit, where=where)
+        if scores is not None:
+            rows = self.get(list(scores))  # one may have been removed meanwhile
+            return [(rows[row_id], score) for row_id, score in scores.items() if row_id in rows]
         search = self._table.search(query_D, vector_column_name="vector").distance_type("cosine")
         search = search.limit(limit).select([*self._light(), "_distance"])
         if exact:
             search = search.bypass_vector_index()
         else:
             search = search.nprobes(self._settings.probes).refine_factor(self._settings.refine)
-        if where := self._where(conditions):
+        if where:
             search = search.where(where, prefilter=True)
         return [(_row(found), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
 
@@ -158,7 +174,7 @@ class LanceStore:
         return WORDS in self._table.schema.names and not self._table.count_rows(f"`{WORDS}` IS NULL")
 
     def _light(self) -> list[str]:
-        return [name for name in self._table.schema.names if name not in HEAVY]
+        return [name for name in self._table.schema.names if name not in HEAVY and not is_prefix(name)]
 
     def browse(
         self,
@@ -183,7 +199,7 @@ class LanceStore:
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""
         wanted = {name for name, asked in (("vector", vectors), ("thumbnail", thumbnails)) if asked}
-        columns = [name for name in self._table.schema.names if name in wanted or name not in HEAVY]
+        columns = [*self._light(), *wanted]
         rows = {}
         for start in range(0, len(ids), IDS_AT_ONCE):
             for found in self._scan(columns, one_of("id", ids[start : start + IDS_AT_ONCE])).to_pylist():
@@ -201,8 +217,7 @@ class LanceStore:
         if not len(found):
             return [], np.zeros((0, self._dimension), np.float32)
         taken = self._table.take_row_ids(found["_rowid"].to_pylist()).select(["id", "vector"]).to_arrow()
-        flat = taken["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return taken["id"].to_pylist(), np.asarray(flat, np.float32).reshape(-1, self._dimension)
+        return taken["id"].to_pylist(), matrix_of(taken["vector"])
 
     def fields(self) -> dict[str, FieldType]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -225,20 +240,20 @@ class LanceStore:
 
     def _optimize(self, exact_below: int) -> None:
         rows, indices = self._table.count_rows(), {index.name for index in self._table.list_indices()}
+        first = first_stage(self._settings, self._dimension)
         if rows >= max(1, exact_below):
             if "id_idx" not in indices:
                 self._table.create_index("id", config=BTree(), name="id_idx")
-            stats = self._table.index_stats("vector_idx") if "vector_idx" in indices else None
-            if stats is None or rows > REBUILD_AT * max(1, stats.num_indexed_rows):
-                parts = min(4096, max(16, rows // ROWS_PER_PART))
-                config = IvfSq(distance_type="cosine", num_partitions=parts)
-                self._table.create_index("vector", config=config, name="vector_idx", replace=True)
+            if first.own:
+                fill_prefix(self._table, first, lambda ids: self.get(ids, vectors=True).values())
+            build_first(self._table, first, rows)
+        drop_others(self._table, first)
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def stats(self) -> StoreStats:
         """See :class:`~llave.search.store.VectorStore`."""
         rows = self._table.count_rows()
-        stats = self._table.index_stats("vector_idx")
+        stats = self._table.index_stats(first_stage(self._settings, self._dimension).index)
         return StoreStats(rows, stats is not None, rows if stats is None else stats.num_unindexed_rows)
 
     def version(self) -> Hashable:
@@ -295,7 +310,7 @@ class LanceStore:
 
 
 def _is_field(column: str) -> bool:
-    return column not in OWN and not column.endswith(NEW)
+    return column not in OWN and not column.endswith(NEW) and not is_prefix(column)
 
 
 def drop_table(uri: str | Path, name: str) -> None:

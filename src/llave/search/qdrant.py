@@ -218,7 +218,9 @@ class QdrantStore:
         return columns
 
     def optimize(self, *, exact_below: int, settings: Settings) -> None:
-        """Qdrant compacts and indexes by itself; this says from how many vectors on."""
+        """Qdrant compacts and indexes by itself, by full vectors; this says from how many vectors on."""
+        if settings.precision != "int8" or settings.prefix is not None:
+            raise UserError("an index on Qdrant compares full vectors; binary ones and prefixes are LanceDB's alone")
         self.use(settings)
         if not self._local:
             size = self._dimension * 4 * exact_below // 1024  # the threshold is in KiB of vectors

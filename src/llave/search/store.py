@@ -3,16 +3,20 @@
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llave.collection.types import FieldType, Scalar
+from llave.errors import UserError
 from llave.search.filters import EVERYTHING, Filter
 from llave.search.words import Words
 
-__all__ = ["Known", "Row", "Settings", "StoreStats", "VectorStore", "row_id"]
+__all__ = ["Known", "Row", "Settings", "SmallPrecision", "StoreStats", "VectorStore", "row_id"]
+
+SmallPrecision = Literal["int8", "binary"]
+"""Of the numbers in an approximate index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +67,30 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How an approximate search is done: parts of the index that are visited, and candidates per hit that are scored
-    exactly. Stores take what they know of it."""
+    """How an approximate search is done. Stores take what they know of it.
+
+    Args:
+        probes: parts of the index that are visited.
+        refine: candidates per hit of the first stage that are scored exactly, by the full vectors.
+        precision: of the numbers that the first stage compares, ``"int8"`` or ``"binary"``.
+        prefix: dimensions that it compares, the first ones, at unit length; None is all.
+        target: recall of the ten best that probes and refine are found for.
+
+    Raises:
+        UserError: another precision, or a target that is no share.
+    """
 
     probes: int = 20
     refine: int = 8
+    precision: SmallPrecision = "int8"
+    prefix: int | None = None
+    target: float = 0.98
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target <= 1:
+            raise UserError(f"target {self.target!r}: a share of the best hits, above 0 and at most 1")
+        if self.precision not in get_args(SmallPrecision):
+            raise UserError(f"precision {self.precision!r}: one of {', '.join(get_args(SmallPrecision))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +195,12 @@ class VectorStore(Protocol):
         """
 
     def optimize(self, *, exact_below: int, settings: Settings) -> None:
-        """Compact, drop old versions, and index for approximate search from ``exact_below`` rows on."""
+        """Compact, drop old versions, and index for approximate search from ``exact_below`` rows on, in the precision
+        and of the first dimensions that the settings say.
+
+        Raises:
+            UserError: a precision or a prefix that this store does not have.
+        """
 
     def stats(self) -> StoreStats:
         """Size and state."""
