@@ -27,8 +27,8 @@ def rerank_table(found: dict[str, Any]) -> str:
     lines += [
         "",
         f"P@1 in percent over the first stage's {found['top']} best candidates; {seeds} seed{'s' * (seeds != 1)} of "
-        f"the reranker, one first stage; the gain's interval is 95% over seeds. {found['machine']}, commit "
-        f"{found['commit'][:12]}, `{found['command']}`.",
+        f"the reranker, {found['recipe']['max_steps']} steps each, one first stage; the gain's interval is 95% over "
+        f"seeds. {found['machine']}, commit {found['commit'][:12]}, `{found['command']}`.",
     ]
     for name, other in found.get("also", {}).items():
         parts = (

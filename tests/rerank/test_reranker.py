@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sentence_transformers import CrossEncoder
-from transformers import AutoProcessor
+from transformers import AutoProcessor, BertConfig, BertForSequenceClassification, BertTokenizerFast
 
 from llave import Item, Refused
 from llave.encode.item import Reading
@@ -107,3 +107,22 @@ def test_what_is_no_reranker_is_refused(tmp_path: Path, raw: Path) -> None:
         Reranker.open(tmp_path)
     processor = AutoProcessor.from_pretrained(raw)
     assert processor.chat_template != Reranker.open(raw, device="cpu").model[0].processor.chat_template
+
+
+def test_a_reranker_of_texts_alone(tmp_path: Path) -> None:
+    """An ordinary CrossEncoder: its tokenizer cuts, and a picture is refused with a reason."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "fox", "blue", "whale"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    tokenizer = BertTokenizerFast(str(tmp_path / "vocab.txt"), model_max_length=32)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertForSequenceClassification(
+        BertConfig(**sizes, vocab_size=len(words), num_labels=1, max_position_embeddings=32)
+    ).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    reranker = Reranker.open(tmp_path / "model", device="cpu")
+    assert reranker.modalities == ("text",)
+    documents = [Item("red fox"), Item("blue whale " * 40), Item(image=picture(1))]
+    scores = reranker(Item("fox"), documents)
+    wanted = CrossEncoder(str(tmp_path / "model"), device="cpu").predict([("fox", one.words) for one in documents[:2]])
+    assert scores[:2] == pytest.approx(wanted.tolist(), abs=1e-6)
+    assert "takes none" in str(scores[2])
