@@ -36,7 +36,7 @@ from llave.search.words import Words
 __all__ = ["search_table"]
 
 K = 10
-TOP = 50
+TOP = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,7 +132,8 @@ def search_table(found: Mapping[str, Any]) -> str:
         tables += [f"{texts['items']:,} texts of two names (words weigh {weight:g}):", _table(texts)]
     note = (
         "P@1 with half of its 95% interval, and recall@10, in %; in brackets the number of queries. The last row is "
-        "paired by query. ms: median of whole searches, the query's embedding included. "
+        "paired by query. ms: median of whole searches, the query's embedding included; rerankers score the best "
+        f"{TOP}, and what a vision tower makes of a picture is kept. "
         f"Seed {found['seed']}, {found['machine']}; commit {found['commit'][:7]}: `{found['command']}`"
     )
     return "\n\n".join([*tables, note])
@@ -178,10 +179,8 @@ def main() -> None:
     model = load_model(args.model)
     rerankers = {}
     for said in args.rerank:
-        from llave.rerank.reranker import Reranker
-
         name, _, path = said.partition("=")
-        rerankers[name] = Reranker.open(path)
+        rerankers[name] = _opened(path)
     pictures = [json.loads(line) for line in (args.data / "pictures.jsonl").read_text("utf-8").splitlines()]
     rng = random.Random(args.seed)
     content: dict[str, Any] = {
@@ -229,6 +228,18 @@ def main() -> None:
         _write(args.out, content)
     finally:
         shutil.rmtree(folder)
+
+
+def _opened(path: str) -> Any:
+    """A reranker or a late-interaction model; what its vision tower makes of a picture is kept."""
+    from llave.models.nano_features import use_feature_cache
+    from llave.models.open import is_late
+    from llave.rerank.late import LateStage
+    from llave.rerank.reranker import Reranker
+
+    opened: Any = LateStage(path) if is_late(path) else Reranker.open(path)
+    use_feature_cache(opened.model)
+    return opened
 
 
 def _write(out: Path, content: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from llave.search.filters import parse_filter
 from llave.search.fusion import attainable, fused
 from llave.search.index import Index
 from llave.search.info import BY_USER, index_info, read_info
-from llave.search.own_queries import SLICES, choose_pipeline, misspell, own_queries
+from llave.search.own_queries import SLICES, UNHEARD, choose_pipeline, misspell, own_queries
 from llave.search.pipeline import Pipeline, retrieve
 from tests.search.things import build
 
@@ -52,6 +52,9 @@ def test_hybrid_scores_are_the_formula(index: Index) -> None:
     missing = 2 * math.log(61)
     best = sum(index.search(word, mode="words", limit=1)[0].score for word in ("red", "umbrella", "velvet")) + missing
     assert attainable(index.store, text) == pytest.approx(best)
+    whole = index.search("red umbrella", mode="words", limit=1)[0]
+    assert {"red", "umbrella"} <= set(whole.text.split())
+    assert attainable(index.store, "umbrella red") == pytest.approx(whole.score)
     wanted = {each: cosine + 0.7 * (matches.get(each, 0.0) / best) ** 1.5 for each, cosine in cosines.items()}
     found = retrieve(index.store, "hybrid", query_D, text, 60, weight=0.7)
     assert len(found) == 60
@@ -189,7 +192,9 @@ def test_queries_of_its_own_items(index: Index) -> None:
             assert set(query.text.split()) < set(query.named.split())
         if query.slice == "reworded":
             assert query.text == query.named
-            assert set(query.words.split()) < set(query.named.split())
+            kept = [word for word in query.words.split() if word != UNHEARD]
+            assert set(kept) < set(query.named.split())
+            assert len(query.words.split()) == len(query.named.split())
 
 
 def test_misspelling_changes_a_letter() -> None:

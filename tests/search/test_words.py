@@ -63,6 +63,14 @@ def test_rare_words_count_more_and_short_texts_too(store: VectorStore) -> None:
     assert store.match(" !? ", limit=9) == []
 
 
+def test_every_word(store: VectorStore) -> None:
+    whole = {row.key: score for row, score in store.match("red umbrella", limit=9)}
+    (found,) = store.match("red umbrella", limit=9, every=True)
+    assert (found[0].key, found[1]) == ("a", pytest.approx(whole["a"]))
+    assert store.match("red umbrella zebra", limit=9, every=True) == []
+    assert store.match("!?", limit=9, every=True) == []
+
+
 def test_letters_of_any_script(store: VectorStore) -> None:
     assert keys(store.match("STRASSE straße", limit=9)) == ["d"]
     assert keys(store.match("Regen", limit=9))[0] == "d"

@@ -1,12 +1,12 @@
 """One score of a cosine and of words.
 
-    score = cosine + weight * share ** 1.5        share = BM25(query, item) / sum over the query's words of the best
-                                                          BM25 that any item has for that word alone
+    score = cosine + weight * share ** 1.5        share = BM25(query, item) / the BM25 of whoever says all of the query
 
-The share is 1 where an item says all that was asked, and near 0 where it only says what many say. A word that no item
-has, not even misspelt, stands in the sum as the rarest word would, so that items which have only the rest gain little:
-then the query probably says it in other words, and the vector decides. The power makes half of the words worth less
-than half. Fusion of ranks (RRF) sees none of this, and loses to the better part wherever one part is much better
+The share is 1 where an item says all that was asked, and near 0 where it only says what many say. If no item says all,
+the divisor is the sum over the query's words of the best BM25 that any item has for that word alone. A word that no
+item has, not even misspelt, stands in the sum as the rarest word would, so that items which have only the rest gain
+little: then the query probably says it in other words, and the vector decides. The power makes half of the words worth
+less than half. Fusion of ranks (RRF) sees none of this, and loses to the better part wherever one part is much better
 (docs/search.md has both).
 """
 
@@ -25,7 +25,9 @@ MOST_WORDS = 24
 
 
 def attainable(store: VectorStore, text: str) -> float:
-    """The BM25 score of an item that said all of a query's words; above 0."""
+    """The BM25 score of the item that says all of a query's words, or of one that would; above 0."""
+    if whole := store.match(text, limit=1, every=True):
+        return whole[0][1]
     words = dict.fromkeys(word.casefold() for word in WORD.findall(text))
     missing = SATURATED * math.log(1 + max(2, store.count()))
     total = 0.0

@@ -141,12 +141,18 @@ class LanceStore:
         return [(_row(found), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
 
     def match(
-        self, text: str, *, limit: int, conditions: Filter = EVERYTHING, ids: Sequence[str] | None = None
+        self,
+        text: str,
+        *,
+        limit: int,
+        conditions: Filter = EVERYTHING,
+        ids: Sequence[str] | None = None,
+        every: bool = False,
     ) -> list[tuple[Row, float]]:
         """See :class:`~llave.search.store.VectorStore`."""
         if WORDS not in self._table.schema.names:
             raise UserError(f"{self._uri}: has no words yet; run the same `llave index` again")
-        search = self._table.search(near_words(text), query_type="fts")
+        search = self._table.search(near_words(text, every=every), query_type="fts")
         search = search.limit(limit).select([*self._light(), "_score"])
         wheres = [self._where(conditions), None if ids is None else one_of("id", ids)]
         if where := " AND ".join(f"({each})" for each in wheres if each):

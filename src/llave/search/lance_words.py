@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 from lancedb.index import FTS
-from lancedb.query import BooleanQuery, MatchQuery, Occur
+from lancedb.query import BooleanQuery, FullTextOperator, MatchQuery, Occur
 
 from llave.search.store import Row
 from llave.search.words import WORD, Words, words_of
@@ -22,14 +22,19 @@ SPELLING = {1: (0.5, 3), 2: (0.25, 6)}
 ROWS_AT_ONCE = 1000
 
 
-def near_words(text: str) -> BooleanQuery:
-    """The words of a text, and for less those of which a letter or two are others."""
+def near_words(text: str, *, every: bool = False) -> BooleanQuery:
+    """The words of a text, and for less those of which a letter or two are others.
+
+    Args:
+        every: all of them have to be there, as they are written or with other endings.
+    """
     query: Any = MatchQuery  # pydantic's dataclass, whose defaults mypy does not see
-    parts = [query(text, WORDS)]
+    whole = query(text, WORDS, operator=FullTextOperator.AND if every else FullTextOperator.OR)
+    parts = []
     for letters, (boost, least) in SPELLING.items():
         if long := " ".join(word for word in WORD.findall(text) if len(word) >= least):
             parts.append(query(long, SPELLED, boost=boost, fuzziness=letters, prefix_length=1))
-    return BooleanQuery([(Occur.SHOULD, part) for part in parts])
+    return BooleanQuery([(Occur.MUST if every else Occur.SHOULD, whole), *((Occur.SHOULD, part) for part in parts)])
 
 
 def index_words(table: Any, language: str) -> None:

@@ -3,8 +3,7 @@ own items, as a person may ask for them.
 
 Such a query is a name or a text that few items share; what has it is right. Whole, it flatters the words, which stand
 in the index by construction. So there are queries that say less, that are misspelt, and that say it in other words:
-there the vector is of the whole text, and the words are those of it that are frequent, as if the rare ones were
-synonyms.
+there the vector is of the whole text, and for the words its rare half is a word that no item has, as a synonym is.
 """
 
 import dataclasses
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from llave.search.index import Index
 
-__all__ = ["SLICES", "OwnQuery", "Quality", "choose_pipeline", "measure_modes", "misspell", "own_queries"]
+__all__ = ["SLICES", "UNHEARD", "OwnQuery", "Quality", "choose_pipeline", "measure_modes", "misspell", "own_queries"]
 
 SLICES = ("whole", "shortened", "dropped", "misspelt", "reworded")
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
@@ -38,6 +37,8 @@ SHARED_BY = 0.05, 20
 """A text that more than this share or number of these items have is a class, and nobody's name."""
 LONGEST = 12
 """Words of a query at most."""
+UNHEARD = "qxzvkwj"
+"""A word that no item has, nor one like it."""
 FEWEST = 30
 """Queries below which nothing is measured."""
 GAIN = 0.01
@@ -121,7 +122,8 @@ def _asked(source: str, text: str, frequency: Counter[str], rng: random.Random) 
         found["dropped"] = (" ".join(words[place] for place in kept),) * 2
         counts = [max((frequency[part] for part in _split(word)), default=0) for word in words]
         middle = float(np.median(counts))
-        found["reworded"] = (text, " ".join(word for word, count in zip(words, counts, strict=True) if count > middle))
+        kept_words = (word if count > middle else UNHEARD for word, count in zip(words, counts, strict=True))
+        found["reworded"] = (text, " ".join(kept_words))
     return [OwnQuery(name, *found[name], source, text) for name in SLICES if name in found]
 
 

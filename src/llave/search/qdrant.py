@@ -25,7 +25,7 @@ try:
 
     from llave.search.qdrant_filter import as_qdrant, payload_path
     from llave.search.qdrant_points import TEXTS, WORDED, id_of, known_point, payload_of, point_of, row_of, vector_of
-    from llave.search.qdrant_words import WORDS, fill, match_words, sparse_of
+    from llave.search.qdrant_words import WORDS, both_vectors, fill, match_words
 except ImportError:
     raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
 
@@ -77,17 +77,14 @@ class QdrantStore:
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
-        types = self._grow(rows)
+        types, vectors = self._grow(rows), both_vectors if self._sparse else vector_of
         for start in range(0, len(rows), ROWS_AT_ONCE):
             points = [
-                models.PointStruct(id=point_of(row.id), vector=self._vectors(row), payload=payload_of(row, types))
+                models.PointStruct(id=point_of(row.id), vector=vectors(row), payload=payload_of(row, types))
                 for row in rows[start : start + ROWS_AT_ONCE]
             ]
             self._client.upsert(self._collection, points, wait=True)
         self._changed()
-
-    def _vectors(self, row: Row) -> Any:
-        return {"": vector_of(row), WORDS: sparse_of(row.words)} if self._sparse else vector_of(row)
 
     def delete(self, ids: Sequence[str]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -129,7 +126,13 @@ class QdrantStore:
         return [(row_of(point), float(point.score)) for point in found.points]
 
     def match(
-        self, text: str, *, limit: int, conditions: Filter = EVERYTHING, ids: Sequence[str] | None = None
+        self,
+        text: str,
+        *,
+        limit: int,
+        conditions: Filter = EVERYTHING,
+        ids: Sequence[str] | None = None,
+        every: bool = False,
     ) -> list[tuple[Row, float]]:
         """See :class:`~llave.search.store.VectorStore`. Words are whole and as they are written."""
         if not self._sparse:
@@ -137,7 +140,7 @@ class QdrantStore:
                 f"the Qdrant collection {self._collection!r} was made without words; index anew, with another --index "
                 "and --collection"
             )
-        return match_words(self._client, self._collection, text, limit, self._checked(conditions), ids)
+        return match_words(self._client, self._collection, text, limit, self._checked(conditions), ids, every)
 
     def keep_words(self, words: Words) -> None:
         """See :class:`~llave.search.store.VectorStore`."""

@@ -12,16 +12,18 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-from llave.search.qdrant_points import WORDED, known_point, row_of
+from llave.search.qdrant_points import WORDED, known_point, row_of, vector_of
 from llave.search.store import Row
 from llave.search.words import WORD, Words, words_of
 
-__all__ = ["WORDS", "fill", "match_words", "sparse_of"]
+__all__ = ["WORDS", "both_vectors", "fill", "match_words", "sparse_of"]
 
 WORDS = "words"
 """Name of the sparse vector."""
 K1, B = 1.2, 0.75
 POINTS_AT_ONCE = 256
+EVERY_AMONG = 50
+"""Who has every word is looked for among so many of the best; Qdrant has no such condition on a sparse vector."""
 USUAL = 16
 """Words of a text, about; the mean of a collection changes with every item."""
 
@@ -34,6 +36,11 @@ def sparse_of(text: str) -> models.SparseVector:
     return models.SparseVector(indices=list(counts), values=values)
 
 
+def both_vectors(row: Row) -> dict[str, Any]:
+    """Of a row in a collection that has words."""
+    return {"": vector_of(row), WORDS: sparse_of(row.words)}
+
+
 def match_words(
     client: QdrantClient,
     collection: str,
@@ -41,8 +48,9 @@ def match_words(
     limit: int,
     conditions: models.Filter | None,
     ids: Sequence[str] | None,
+    every: bool,
 ) -> list[tuple[Row, float]]:
-    """The rows that share words with a text, best first; of these ids, where there are any."""
+    """The rows that share words with a text, best first; see :meth:`llave.search.store.VectorStore.match`."""
     words = list(_counted(text))
     if not words:
         return []
@@ -53,11 +61,15 @@ def match_words(
         collection,
         query=models.SparseVector(indices=words, values=[1.0] * len(words)),
         using=WORDS,
-        limit=limit,
+        limit=max(limit, EVERY_AMONG) if every else limit,
         query_filter=conditions,
         with_payload=models.PayloadSelectorExclude(exclude=["thumbnail"]),
+        with_vectors=[WORDS] if every else False,
     )
-    rows = [(row_of(point), float(point.score)) for point in found.points if point.score > 0]
+    points = [point for point in found.points if point.score > 0]
+    if every:
+        points = [point for point in points if set(words) <= _words_of(point)][:limit]
+    rows = [(row_of(point), float(point.score)) for point in points]
     return sorted(rows, key=lambda pair: (-pair[1], pair[0].key))
 
 
@@ -73,6 +85,12 @@ def fill(client: QdrantClient, collection: str, rows: Mapping[str, Row], words: 
         ]
         client.update_vectors(collection, vectors, wait=True)
         client.set_payload(collection, {WORDED: True}, points=list(some), wait=True)
+
+
+def _words_of(point: Any) -> set[int]:
+    words = set(point.vector.pop(WORDS).indices)
+    point.vector = None
+    return words
 
 
 def _counted(text: str) -> Counter[int]:

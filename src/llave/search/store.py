@@ -138,13 +138,20 @@ class VectorStore(Protocol):
         """
 
     def match(
-        self, text: str, *, limit: int, conditions: Filter = EVERYTHING, ids: Sequence[str] | None = None
+        self,
+        text: str,
+        *,
+        limit: int,
+        conditions: Filter = EVERYTHING,
+        ids: Sequence[str] | None = None,
+        every: bool = False,
     ) -> list[tuple[Row, float]]:
         """The rows whose words are most like those of a text, best first, with their BM25 scores; those that share no
         word are left out.
 
         Args:
             ids: compare only these rows; scores are as without.
+            every: only rows that have every word, as it is written or with another ending; scores are as without.
 
         Raises:
             UserError: the rows' words are not kept, or as :meth:`nearest`.
