@@ -157,9 +157,9 @@ def _table(part: Mapping[str, Any]) -> str:
         lines.append(f"| {way} | {' | '.join(cells)} | {f'{np.median(times):.1f}' if times else ''} |")
     gains = []
     for name in slices:
-        first = {way: np.array(part["slices"][name][way]["places"]) == 1 for way in ("vector", "words", "hybrid")}
-        better = max(("vector", "words"), key=lambda way: first[way].mean())
-        gain = first["hybrid"].astype(float) - first[better]
+        firsts = {way: np.array(part["slices"][name][way]["places"]) == 1 for way in ("vector", "words", "hybrid")}
+        better = max(("vector", "words"), key=lambda way: firsts[way].mean())
+        gain = firsts["hybrid"].astype(float) - firsts[better]
         half = 1.96 * float(gain.std() / np.sqrt(len(gain)))
         gains.append(f"{100 * gain.mean():+.1f} ± {100 * half:.1f}")
     lines.append(f"| hybrid, gain on the better of vector and words | {' | '.join(gains)} | |")
