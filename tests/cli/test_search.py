@@ -69,7 +69,7 @@ def test_modes_and_stages(index: Path, tmp_path: Path, capsys: Captured) -> None
     assert main(["search", "circle", "--mode", "hybrid", "--one_per", "artist", "--json", *common]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 3  # one of each, and the one without
     assert main(["search", "--image", str(tmp_path / "things" / "p3.png"), "--mode", "words", *common]) == 2
-    assert "mode words: compares a text by its words, and there is none" in capsys.readouterr().err
+    assert "mode words: there is no text to compare" in capsys.readouterr().err
     table = str(tmp_path / "things" / "t.jsonl")
     assert main(["index", "nano", table, "--words", "artist", *common]) == 0
     capsys.readouterr()

@@ -165,6 +165,9 @@ def test_words_follow_the_items_of_an_index(index: Index, nano_untouched: Senten
     assert read_info(index.path).words == Words(("path",))
     build(index, nano_untouched, folder)  # what was said stays
     assert read_info(index.path).words == Words(("path",))
+    build(index, nano_untouched, folder, words=Words(()))
+    with pytest.raises(UserError, match=r"mode words: .* keeps no words; index again with --words all"):
+        index.search("c", mode="words")
 
 
 def test_words_of_pages(tmp_path: Path, nano_untouched: SentenceTransformer) -> None:
@@ -188,5 +191,5 @@ def test_words_need_no_model(index: Index) -> None:
     with pytest.raises(UserError, match="/nowhere"):
         alone.search("red square", mode="hybrid")
     for query in (np.ones(384, np.float32), ""):
-        with pytest.raises(UserError, match="mode words: compares a text by its words, and there is none"):
+        with pytest.raises(UserError, match="mode words: there is no text to compare"):
             alone.search(query, mode="words")

@@ -48,6 +48,8 @@ def _weigh(index: Index, model: "SentenceTransformer", work: Work, options: Buil
     """How words and vectors are weighed, as long as the user has not said it: where nothing is known yet, and where the
     index has grown by a factor since."""
     info, rows = index.info, index.store.count()
+    if not index.store.has_words():  # a Qdrant collection of before
+        return
     if (
         info.weighed_at == BY_USER
         or not info.words.sources

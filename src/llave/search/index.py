@@ -197,20 +197,18 @@ class Index:
 
         Args:
             query: a text, an item, or a vector (D,) of any length above 0.
-            image: a picture to look for; with a text, the model relates the two ("this, but in red").
-            audio: a sound to look for.
+            image: a picture to look for, with or without a text ("this, but in red"); ``audio`` is a sound.
             weight: share of the picture or sound beside the text's vector; None lets the model fuse them.
             like: the id, path or key of an item whose neighbours are wanted, instead of all these.
-            offset: leave out so many of the best.
+            offset: leave out so many of the best; ``exclude``: ids that are no answer.
             filter: such as ``"artist = noto and year >= 2000"``.
-            exclude: ids that are no answer.
             exact: compare all items.
             mode: ``"vector"``, ``"words"`` (the model is not needed) or ``"hybrid"``; None is the index's own. Scores
                 by vector are cosines. What has no words (a picture, a vector, ``like``) is searched for by vector, and
                 so is a text beside a picture or sound, unless you say otherwise.
             words: the text that is compared by its words; None is the query's own.
-            rerank: a reranker (:class:`llave.rerank.reranker.Reranker`) for the best of them.
-            top: as of the pipeline, and so are ``mmr`` and ``one_per``; None is the index's own.
+            rerank: a reranker (:class:`llave.rerank.reranker.Reranker`) for the best of them; ``top``, ``mmr`` and
+                ``one_per`` are those of the pipeline. None is the index's own.
 
         Raises:
             UserError: nothing to search for, a vector of another dimension, a filter on a field that is not there, or a
@@ -218,11 +216,13 @@ class Index:
         """
         conditions = _parsed(filter)
         asked = ask(self, query, image=image, audio=audio, weight=weight, like=like, words=words)
-        if not asked.text.strip():
-            if mode in ("words", "hybrid"):
-                raise UserError(f"mode {mode}: compares a text by its words, and there is none to search for")
-            mode = "vector"
-        elif mode is None and asked.item.modality != "text":  # words say how the picture is to change, and not its name
+        spoken = bool(asked.text.strip())
+        if mode in ("words", "hybrid") and not (spoken and self.info.words.sources):
+            why = (
+                f"{self.path} keeps no words; index again with --words all" if spoken else "there is no text to compare"
+            )
+            raise UserError(f"mode {mode}: {why}")
+        if mode is None and (not spoken or asked.item.modality != "text"):  # beside a picture, words change it
             mode = "vector"
         pipeline = self._pipeline(mode=mode, top=top, mmr=mmr, one_per=one_per)
         exclude = [*exclude, asked.itself] if asked.itself else exclude
