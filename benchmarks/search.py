@@ -122,21 +122,27 @@ def _rrf(*lists: Hits) -> list[Any]:
 
 def search_table(found: Mapping[str, Any]) -> str:
     """Both parts, each a table of a row for each way and a column for each slice, and what they are."""
-    sample, texts = found["sample"], found.get("texts")
-    tables = [
-        f"{sample['items']:,} pictures with names (words weigh {sample['pipeline']['weight']:g}):",
-        _table(sample),
-    ]
-    if texts is not None:
-        weight = texts["pipeline"]["weight"]
-        tables += [f"{texts['items']:,} texts of two names (words weigh {weight:g}):", _table(texts)]
+    sample, texts = found["sample"], found["texts"]
     note = (
         "P@1 with half of its 95% interval, and recall@10, in %; in brackets the number of queries. The last row is "
         "paired by query. ms: median of whole searches, the query's embedding included; rerankers score the best "
-        f"{TOP}, and what a vision tower makes of a picture is kept. "
-        f"Seed {found['seed']}, {found['machine']}; commit {found['commit'][:7]}: `{found['command']}`"
+        f"{TOP}, and what a vision tower makes of a picture is kept."
     )
-    return "\n\n".join([*tables, note])
+    return "\n\n".join(
+        [
+            f"{sample['items']:,} pictures with names (words weigh {sample['pipeline']['weight']:g}):",
+            _table(sample),
+            f"{texts['items']:,} texts of two names (words weigh {texts['pipeline']['weight']:g}):",
+            _table(texts),
+            " ".join([note, *(f"{name}: {_run(part)}." for name, part in (("Pictures", sample), ("texts", texts)))]),
+        ]
+    )
+
+
+def _run(part: Mapping[str, Any]) -> str:
+    """Where a part comes from."""
+    run = part["run"]
+    return f"seed {run['seed']}, {run['machine']}; commit {run['commit'][:7]}: `{run['command']}`"
 
 
 def _table(part: Mapping[str, Any]) -> str:
@@ -196,12 +202,13 @@ def main() -> None:
         index.use_model(model)
         queries = sample_queries(pictures, args.queries, rng)
         index.search("warm up", mode="hybrid")
-        content["sample"] = {
+        sample = {
+            "run": run,
             "items": index.count(),
             "pipeline": dataclasses.asdict(index.info.pipeline),
             "slices": measure(index, queries, rerankers),
         }
-        _write(args.out, content)
+        _write(args.out, "sample", sample)
         if not args.rows:
             return
         names = sorted({picture["name"] for picture in pictures})
@@ -219,13 +226,14 @@ def main() -> None:
         index.use_model(model)
         built = time.perf_counter() - start
         index.search("warm up", mode="hybrid")
-        content["texts"] = {
+        part = {
+            "run": run,
             "items": index.count(),
             "built_s": built,
             "pipeline": dataclasses.asdict(index.info.pipeline),
             "slices": measure(index, text_queries(texts, args.queries, rng), {}),
         }
-        _write(args.out, content)
+        _write(args.out, "texts", part)
     finally:
         shutil.rmtree(folder)
 
@@ -242,9 +250,12 @@ def _opened(path: str) -> Any:
     return opened
 
 
-def _write(out: Path, content: Mapping[str, Any]) -> None:
+def _write(out: Path, name: str, part: Mapping[str, Any]) -> None:
+    """A part beside the others of the file, which may be of other runs."""
+    path = out / "search.json"
+    known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "search.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps({**known, name: part}, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

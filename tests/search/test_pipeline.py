@@ -16,7 +16,7 @@ from llave.encode.item import Item
 from llave.errors import UserError
 from llave.search.diversify import mmr_order
 from llave.search.filters import parse_filter
-from llave.search.fusion import attainable, fused
+from llave.search.fusion import attainable, share
 from llave.search.index import Index
 from llave.search.info import BY_USER, index_info, read_info
 from llave.search.own_queries import SLICES, UNHEARD, choose_pipeline, misspell, own_queries
@@ -77,10 +77,8 @@ def test_candidates_of_either_part_have_both_scores(index: Index, monkeypatch: p
 
 
 def test_the_power_and_the_bounds() -> None:
-    assert fused(0.5, 0.0, 10.0, 1.0) == 0.5
-    assert fused(0.5, 10.0, 10.0, 1.0) == 1.5
-    assert fused(0.5, 12.0, 10.0, 1.0) == 1.5
-    assert fused(0.5, 5.0, 10.0, 1.0) - 0.5 == pytest.approx(0.5**1.5)
+    assert [share(match, 10.0) for match in (0.0, 10.0, 12.0)] == [0.0, 1.0, 1.0]
+    assert share(5.0, 10.0) == pytest.approx(0.5**1.5)
 
 
 def test_modes_and_what_each_hit_says(index: Index) -> None:
@@ -114,11 +112,17 @@ def test_reranking(index: Index) -> None:
     plain = index.search("violin kettle", mode="hybrid", limit=60)
     hits = index.search("violin kettle", mode="hybrid", rerank=by_length, top=20, limit=60)
     best = plain[:20]
-    taken = sorted((hit for hit in best if "violin" not in hit.text), key=lambda hit: len(hit.text))
+    said = {hit.id: hit.score - hit.scores["vector"] for hit in best}
+    taken = sorted(
+        (hit for hit in best if "violin" not in hit.text), key=lambda hit: len(hit.text) - said[hit.id]
+    )  # what the words add stays
     refused = [hit for hit in best if "violin" in hit.text]
     assert refused
     assert [hit.id for hit in hits] == [hit.id for hit in (*taken, *refused, *plain[20:])]
-    assert hits[0].score == -len(hits[0].text) == hits[0].scores["rerank"]
+    assert hits[0].scores["rerank"] == -len(hits[0].text)
+    assert hits[0].score == pytest.approx(-len(hits[0].text) + said[hits[0].id])
+    alone = index.search("violin kettle", mode="vector", rerank=by_length, top=60)[0]
+    assert alone.score == alone.scores["rerank"]
     assert hits[0].ranks["rerank"] == 1
     assert hits[0].ranks["hybrid"] == [hit.id for hit in plain].index(hits[0].id) + 1
     assert "rerank" in hits.times

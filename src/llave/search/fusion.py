@@ -15,7 +15,7 @@ import math
 from llave.search.store import VectorStore
 from llave.search.words import WORD
 
-__all__ = ["attainable", "fused"]
+__all__ = ["attainable", "share"]
 
 POWER = 1.5
 SATURATED = 2.0
@@ -37,12 +37,11 @@ def attainable(store: VectorStore, text: str) -> float:
     return total or missing
 
 
-def fused(cosine: float, match: float, best: float, weight: float) -> float:
-    """The score of an item.
+def share(match: float, best: float) -> float:
+    """How much of a query an item says, from 0 to 1, half of it less than half.
 
     Args:
         match: its BM25 score.
         best: see :func:`attainable`.
     """
-    share = min(1.0, max(0.0, match / best))
-    return cosine + weight * float(share**POWER)
+    return float(min(1.0, max(0.0, match / best)) ** POWER)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.search.fusion import attainable, fused
+from llave.search.fusion import attainable, share
 from llave.search.pipeline import Found, Mode, Pipeline, retrieve
 from llave.search.store import Row
 from llave.search.words import WORD, spelled
@@ -30,7 +30,7 @@ __all__ = ["SLICES", "UNHEARD", "OwnQuery", "Quality", "choose_pipeline", "measu
 
 SLICES = ("whole", "shortened", "dropped", "misspelt", "reworded")
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
-"""Of the words beside the cosine (:func:`llave.search.fusion.fused`)."""
+"""Of the words beside the cosine (in hybrid search; see :mod:`llave.search.fusion`)."""
 ROWS = 2000
 """Items that queries are drawn from."""
 SHARED_BY = 0.05, 20
@@ -190,8 +190,8 @@ def _column(candidates: Sequence[Found], name: str) -> NDArray[np.float64]:
 def _place(answered: _Answered, mode: Mode, weight: float) -> int:
     """Place of the first right hit, from 1; 0 where it is not among those found."""
     if mode == "hybrid":
-        pairs = zip(answered.cosine_N, answered.match_N, strict=True)
-        score_N = np.array([fused(cosine, match, answered.best, weight) for cosine, match in pairs])
+        said_N = np.array([share(match, answered.best) for match in answered.match_N])
+        score_N = answered.cosine_N + weight * said_N
     else:
         said_N = np.where(answered.match_N > 0, answered.match_N, -np.inf)
         score_N = answered.cosine_N if mode == "vector" else said_N

@@ -18,7 +18,7 @@ from llave.encode.item import Item
 from llave.errors import UserError
 from llave.search.diversify import diversify
 from llave.search.filters import EVERYTHING, Filter
-from llave.search.fusion import attainable, fused
+from llave.search.fusion import attainable, share
 from llave.search.store import Row, VectorStore
 
 __all__ = ["Found", "Mode", "Pipeline", "Reranking", "Scorer", "item_of", "retrieve", "run_pipeline"]
@@ -42,7 +42,7 @@ class Pipeline:
 
     Args:
         mode: ``"vector"``, ``"words"`` or ``"hybrid"``.
-        weight: of the words beside the cosine in hybrid search (:func:`llave.search.fusion.fused`).
+        weight: of the words beside the cosine in hybrid search (:mod:`llave.search.fusion`).
         rerank: path or hub id of a reranker; empty for none.
         top: best hits that are reranked.
         mmr: from 0 to 1, how much a hit loses for being like those before it (maximal marginal relevance); 0 is off.
@@ -70,10 +70,15 @@ class Pipeline:
 
 @dataclass(slots=True)
 class Found:
-    """A row on its way through the stages: its score and place (from 1) after each."""
+    """A row on its way through the stages: its score and place (from 1) after each.
+
+    Args:
+        said: what its words add to its score.
+    """
 
     row: Row
     score: float
+    said: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
 
@@ -162,14 +167,13 @@ def retrieve(
 ) -> list[Found]:
     """The best rows by vector, by words, or by both: then of those among the best of either, with both scores."""
     if mode == "words":
-        return [
-            Found(row, score, {"words": score}) for row, score in store.match(text, limit=limit, conditions=conditions)
-        ]
+        said = store.match(text, limit=limit, conditions=conditions)
+        return [Found(row, score, scores={"words": score}) for row, score in said]
     assert query_D is not None
     pool = limit if mode == "vector" else max(limit, POOL)
     near = store.nearest(query_D, limit=pool, conditions=conditions, exact=exact)
     if mode == "vector":
-        return [Found(row, score, {"vector": score}) for row, score in near]
+        return [Found(row, score, scores={"vector": score}) for row, score in near]
     said = store.match(text, limit=pool, conditions=conditions)
     cosines = {row.id: score for row, score in near}
     matches = {row.id: score for row, score in said}
@@ -185,8 +189,8 @@ def retrieve(
     found = []
     for row_id, cosine in cosines.items():
         match = matches.get(row_id, 0.0)
-        score = fused(cosine, match, best, weight)
-        found.append(Found(rows[row_id], score, {"vector": cosine, "words": match}))
+        added = weight * share(match, best)
+        found.append(Found(rows[row_id], cosine + added, added, {"vector": cosine, "words": match}))
     found.sort(key=lambda each: (-each.score, each.row.key))
     for name in ("vector", "words"):
         by_part = sorted((each for each in found if each.scores[name]), key=lambda each: -each.scores[name])
@@ -195,7 +199,8 @@ def retrieve(
 
 
 def _rerank(found: list[Found], top: int, reranking: Reranking) -> list[Found]:
-    """The best ones in the reranker's order, those that it refuses after them, then the others as they were."""
+    """The best ones by the reranker's score in place of the cosine, those that it refuses after them, then the others
+    as they were. What words add stays: a reranker that reads pictures worse than names would undo them."""
     best, others = found[:top], found[top:]
     scores = reranking.scorer(reranking.query, [reranking.item_of(each.row) for each in best])
     taken, refused = [], []
@@ -203,7 +208,8 @@ def _rerank(found: list[Found], top: int, reranking: Reranking) -> list[Found]:
         if isinstance(score, Refused):
             refused.append(each)
         else:
-            each.scores["rerank"] = each.score = float(score)
+            each.scores["rerank"] = float(score)
+            each.score = float(score) + each.said
             taken.append(each)
     taken.sort(key=lambda each: -each.score)  # stable: of equals, the first stage's order
     return [*taken, *refused, *others]
