@@ -189,7 +189,7 @@ def main() -> None:
         rerankers[name] = _opened(path)
     pictures = [json.loads(line) for line in (args.data / "pictures.jsonl").read_text("utf-8").splitlines()]
     rng = random.Random(args.seed)
-    content: dict[str, Any] = {
+    run: dict[str, Any] = {
         **provenance(),
         "versions": versions(),
         "seed": args.seed,
