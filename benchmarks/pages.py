@@ -75,6 +75,7 @@ PLACES = (
     Place("docs/hardness.md", "datasets", "hardness_confirmed.json", lambda found: datasets_table(found, CONFIRMED)),
     Place("docs/hardness.md", "candidates", "hardness_candidates.json", lambda found: means_table(found, CHOICE)),
     Place("docs/hardness.md", "finalists", "hardness_finalists.json", lambda found: means_table(found, CHOICE)),
+    Place("README.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
     Place("docs/hardness.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
     Place("docs/hardness.md", "icons", "hardness_icons.json", lambda found: means_table(found, CHOICE)),
     Place("docs/loss.md", "sizes", "loss_cpu.json", sizes_table),
