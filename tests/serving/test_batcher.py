@@ -75,11 +75,13 @@ class Slow:
         return [np.array([float(len(str(entry)))], np.float32) for entry in inputs]
 
 
-def run(work: Callable[[Queue, Slow], Coroutine[Any, Any, None]], plan: BatchPlan = PLAN) -> None:
+def run(
+    work: Callable[[Queue, Slow], Coroutine[Any, Any, None]], plan: BatchPlan = PLAN, *, by_end: bool = False
+) -> None:
     async def whole() -> None:
         slow = Slow()
         with ThreadPoolExecutor(1) as thread:
-            batcher = Batcher(slow, plan, thread, Metrics())
+            batcher = Batcher(slow, plan, thread, Metrics(), by_end=by_end)
             async with batcher.running():
                 await asyncio.wait_for(work(batcher, slow), 20)
 
@@ -142,6 +144,22 @@ def test_requests_take_turns() -> None:
     run(work)
 
 
+def test_a_long_item_does_not_wait_for_every_short_one() -> None:
+    """Requests of one item are in the order of their coming, whatever their lengths."""
+
+    async def work(batcher: Queue, slow: Slow) -> None:
+        busy = asyncio.create_task(batcher.results([item("busy")], Line()))
+        await started(slow, 1)
+        names = [("long", 90), *((f"short {n}", 10) for n in range(20))]
+        asked = [asyncio.create_task(batcher.results([item(name, tokens)], Line())) for name, tokens in names]
+        await asyncio.sleep(0.02)
+        slow.go.set()
+        await asyncio.gather(busy, *asked)
+        assert slow.batches[1] == ["long"]
+
+    run(work)
+
+
 def test_equal_requests_end_one_after_the_other() -> None:
     """Not all of them at last: the first one's wait is its own work, not everybody's."""
 
@@ -162,7 +180,7 @@ def test_equal_requests_end_one_after_the_other() -> None:
         assert order == [*"aaaaaabbbbbbcccccc"]
         assert ended == ["a", "b", "c"]
 
-    run(work)
+    run(work, by_end=True)
 
 
 def test_like_lengths_are_looked_for_among_the_next_requests() -> None:
@@ -182,7 +200,7 @@ def test_like_lengths_are_looked_for_among_the_next_requests() -> None:
         assert sum(last) / len(last) < 0.75 * len(order)
         assert max(last[:2]) < len(order) / 2
 
-    run(work, BatchPlan(tokens=2000, items={"text": 64}))
+    run(work, BatchPlan(tokens=2000, items={"text": 64}), by_end=True)
 
 
 def test_one_failed_batch_is_not_the_end() -> None:

@@ -178,7 +178,7 @@ def _served(engine: Engine, service: Service, thread: ThreadPoolExecutor) -> Ser
 
 def _served_reranker(engine: RerankEngine, service: Service, thread: ThreadPoolExecutor) -> ServedReranker:
     plan = engine.plan(service.limits)
-    return ServedReranker(engine, Batcher(engine.score, plan, thread, service.metrics, unit=" pair"))
+    return ServedReranker(engine, Batcher(engine.score, plan, thread, service.metrics, unit=" pair", by_end=True))
 
 
 async def _tidy(thread: ThreadPoolExecutor, *, seconds: float = TIDY_SECONDS, kept: int = KEPT) -> None:

@@ -2,9 +2,10 @@
 
 There is no timer: a batch starts as soon as the model is free, with what is there. A lone request never waits, and
 while the model works the queue fills by itself. The next batch has the item whose turn it is, and beside it those
-nearest to its length, since a batch costs its items times its longest. Requests go on in the order in which they would
-end if each had its turn at every token (the clock is that of start-time fair queueing, Goyal et al. 1996): a short one
-does not wait for a long one to end, and those of equal length end one after the other, not all at last.
+nearest to its length, since a batch costs its items times its longest. Requests take turns by the tokens that they had
+(start-time fair queueing, Goyal et al. 1996), so that a short one does not wait for a long one to end. Requests of many
+pairs go on in the order in which they would end if each had its turn at every token: those of equal length end one
+after the other, not all at last.
 
 What an item is and what becomes of it is the model's matter: an input and its vector, or a pair and its score.
 """
@@ -72,7 +73,7 @@ class _Job(Generic[Given, Found]):
     start: int
     """On the queue's clock."""
     turn: int
-    """Where those end with which it came."""
+    """What the queue is in the order of."""
     line: Line
     """Of its request; of the first one that asked for it."""
     waiting: int = 0
@@ -132,6 +133,8 @@ class Batcher(Generic[Given, Found]):
         plan: bounds of a batch.
         thread: the model's thread.
         unit: what follows the modality in the metrics: ``" pair"``.
+        by_end: requests go on in the order of their ends. It is for those of many items: among requests of one item,
+            the long ones would wait for every short one that comes.
     """
 
     def __init__(
@@ -142,7 +145,9 @@ class Batcher(Generic[Given, Found]):
         metrics: Metrics,
         *,
         unit: str = "",
+        by_end: bool = False,
     ) -> None:
+        self._by_end = by_end
         self._model = run
         self._plan = plan
         self._thread = thread
@@ -175,7 +180,7 @@ class Batcher(Generic[Given, Found]):
 
         A caller that is cancelled leaves the queue, and what no one waits for does not reach the model.
         """
-        turn = max(self._clock, line.end) + sum(item.tokens for item in items)
+        turn = max(self._clock, line.end) + sum(item.tokens for item in items) if self._by_end else None
         jobs = [self._join(item, line, turn) for item in items]
         try:
             pending = {job.done for job in jobs if not job.done.done()}
@@ -186,8 +191,9 @@ class Batcher(Generic[Given, Found]):
             for job in jobs:
                 self._leave(job)
 
-    def _join(self, item: Prepared[Given], line: Line, turn: int) -> _Job[Given, Found]:
+    def _join(self, item: Prepared[Given], line: Line, end: int | None) -> _Job[Given, Found]:
         start = max(self._clock, line.end)
+        turn = start if end is None else end
         line.end = start + item.tokens
         job = self._jobs.get(item.key)
         if job is None:
@@ -232,7 +238,7 @@ class Batcher(Generic[Given, Found]):
     def _next(self) -> list[_Job[Given, Found]]:
         queue = sorted(self._queue, key=lambda job: job.turn)
         self._clock = max(self._clock, queue[0].start)
-        near = _near(queue)
+        near = _near(queue) if self._by_end else queue
         batch = [near[place] for place in choose([job.item for job in near], self._plan)]
         now = time.monotonic()
         for job in batch:
