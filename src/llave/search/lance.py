@@ -35,7 +35,7 @@ try:
         matrix_of,
         prefix_columns,
     )
-    from llave.search.lance_words import WORD_COLUMNS, WORDS, fill, index_words, near_words
+    from llave.search.lance_words import WORD_COLUMNS, WORDS, every_word, fill, index_words, words_query
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
@@ -152,13 +152,18 @@ class LanceStore:
         """See :class:`~llave.search.store.VectorStore`."""
         if WORDS not in self._table.schema.names:
             raise UserError(f"{self._uri}: has no words yet; run the same `llave index` again")
-        search = self._table.search(near_words(text, every=every), query_type="fts")
-        search = search.limit(limit).select([*self._light(), "_score"])
+        query = every_word(text) if every else words_query(text, self._says)
+        search = self._table.search(query, query_type="fts").limit(limit).select([*self._light(), "_score"])
         wheres = [self._where(conditions), None if ids is None else one_of("id", ids)]
         if where := " AND ".join(f"({each})" for each in wheres if each):
             search = search.where(where, prefilter=True)
         found = [(_row(row), float(row["_score"])) for row in search.to_arrow().to_pylist()]
         return sorted(found, key=lambda pair: (-pair[1], pair[0].key))  # equal ones come in any order
+
+    def _says(self, text: str) -> bool:
+        """Whether a row has every word of a text."""
+        search = self._table.search(every_word(text), query_type="fts").limit(1)
+        return bool(search.select(["id", "_score"]).to_arrow().num_rows)
 
     def keep_words(self, words: Words) -> None:
         """See :class:`~llave.search.store.VectorStore`."""

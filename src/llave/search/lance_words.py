@@ -5,12 +5,12 @@ from typing import Any
 
 import pyarrow as pa
 from lancedb.index import FTS
-from lancedb.query import BooleanQuery, FullTextOperator, MatchQuery, Occur
+from lancedb.query import BooleanQuery, FullTextOperator, FullTextQuery, MatchQuery, Occur
 
 from llave.search.store import Row
 from llave.search.words import WORD, Words, words_of
 
-__all__ = ["SPELLED", "WORDS", "WORD_COLUMNS", "fill", "index_words", "near_words"]
+__all__ = ["SPELLED", "WORDS", "WORD_COLUMNS", "every_word", "fill", "index_words", "words_query"]
 
 WORDS = "$words"
 """No field's column has this name; tables of before have none until the next run."""
@@ -19,22 +19,37 @@ SPELLED = "$spelled"
 WORD_COLUMNS = (WORDS, SPELLED)
 SPELLING = {1: (0.5, 3), 2: (0.25, 6)}
 """What a word counts with so many letters wrong, and how long it must be."""
+MOST_WORDS = 24
+"""Of a longer text, the first ones may be misspelt."""
 ROWS_AT_ONCE = 1000
 
 
-def near_words(text: str, *, every: bool = False) -> BooleanQuery:
-    """The words of a text, and for less those of which a letter or two are others.
+def words_query(text: str, said: Callable[[str], bool]) -> FullTextQuery:
+    """The words of a text; and in place of those that no item has, for less, words of which a letter or two are others.
+
+    Such words take ten times as long to find as others, and where an item has every word, none is misspelt.
 
     Args:
-        every: all of them have to be there, as they are written or with other endings.
+        said: whether an item has all words of a text, as they are written or with other endings.
     """
-    query: Any = MatchQuery  # pydantic's dataclass, whose defaults mypy does not see
-    whole = query(text, WORDS, operator=FullTextOperator.AND if every else FullTextOperator.OR)
-    parts = []
-    for letters, (boost, least) in SPELLING.items():
-        if long := " ".join(word for word in WORD.findall(text) if len(word) >= least):
-            parts.append(query(long, SPELLED, boost=boost, fuzziness=letters, prefix_length=1))
-    return BooleanQuery([(Occur.MUST if every else Occur.SHOULD, whole), *((Occur.SHOULD, part) for part in parts)])
+    parts = [_match(text, WORDS)]
+    if not said(text):
+        unknown = [word for word in [*dict.fromkeys(WORD.findall(text))][:MOST_WORDS] if not said(word)]
+        for letters, (boost, least) in SPELLING.items():
+            if long := " ".join(word for word in unknown if len(word) >= least):
+                parts.append(_match(long, SPELLED, boost=boost, fuzziness=letters, prefix_length=1))
+    return BooleanQuery([(Occur.SHOULD, part) for part in parts])
+
+
+def every_word(text: str) -> FullTextQuery:
+    """All words of a text, as they are written or with other endings."""
+    return _match(text, WORDS, operator=FullTextOperator.AND)
+
+
+def _match(text: str, column: str, **options: Any) -> FullTextQuery:
+    made: Any = MatchQuery  # pydantic's dataclass, whose defaults mypy does not see
+    query: FullTextQuery = made(text, column, **options)
+    return query
 
 
 def index_words(table: Any, language: str) -> None:
