@@ -1,5 +1,6 @@
 """Tokens kept beside an index: exact and approximate search, incremental, killed and gone on with, by the command."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from llave import Item, build_index
 from llave.cli.main import main
+from llave.cli.serve import ServeConfig, with_defaults
 from llave.encode.late import LateEncoder, maxsim_scores
 from llave.errors import UserError
 from llave.models.late import LateModel, late_from
@@ -19,8 +21,10 @@ from llave.rerank import late_index
 from llave.rerank.late import LateStage
 from llave.rerank.late_index import index_late, open_late_store
 from llave.rerank.late_store import LateInfo, LateRow, LateStore
+from llave.rerank.reranker import Reranker
 from llave.search.index import Index
 from llave.search.options import BuildOptions
+from llave.search.pipeline import Pipeline
 from tests.shapes import COLOURS, SHAPES, draw
 
 OPTIONS = BuildOptions(make_map=False, progress=False)
@@ -158,9 +162,8 @@ def test_a_search_with_it_as_second_stage(
 ) -> None:
     save_model(models[1], tmp_path / "late")
     words = ["search", "a red circle", "--index", str(index.path), "--rerank", str(tmp_path / "late"), "--json"]
-    assert main([*words, "--top", "5", "--limit", "5"]) == 0
+    assert main([*words, "--mode", "vector", "--top", "5", "--limit", "5"]) == 0
     hits = json.loads(capsys.readouterr().out)
-    hits = hits["hits"] if isinstance(hits, dict) else hits
     scores = [hit["scores"]["rerank"] for hit in hits]
     assert len(scores) == 5
     assert scores == sorted(scores, reverse=True)
@@ -193,3 +196,29 @@ def test_the_approximate_index_finds_the_best(tmp_path: Path) -> None:
         found += len(best & {name for name, _ in store.nearest(query, 10)})
         wanted += 10
     assert found >= 0.95 * wanted
+
+
+def test_a_server_says_that_it_does_not_run_it(
+    models: tuple[Path, LateModel], index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = tmp_path / "late"
+    save_model(models[1], late)
+    with pytest.raises(UserError, match="late-interaction model, which `llave search --rerank` takes"):
+        Reranker.open(late)
+    index.info = dataclasses.replace(index.info, pipeline=Pipeline(rerank=str(late)))
+    index.save()
+    assert with_defaults(ServeConfig(model="nano", index=index.path)).rerank is None
+    assert "searches are not reranked" in capsys.readouterr().err
+    index.info = dataclasses.replace(index.info, pipeline=Pipeline(rerank="a/reranker"))
+    index.save()
+    assert with_defaults(ServeConfig(model="nano", index=index.path)).rerank == "a/reranker"
+
+
+def test_reading_tokens_writes_nothing(models: tuple[Path, LateModel], index: Index) -> None:
+    index_late(index, models[1], progress=False)
+    files = [path for path in index.path.rglob("*") if path.is_file()]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    store = open_late_store(index)
+    assert store is not None
+    assert store.count() == 17
+    assert {path: path.stat().st_mtime_ns for path in index.path.rglob("*") if path.is_file()} == before

@@ -1,11 +1,14 @@
 """Training leaves a plain CrossEncoder; adapters are merged; a finished run stays as it is."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder
 
 from llave import Item
@@ -102,3 +105,53 @@ def test_the_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.strip().endswith(str(output))
     assert main(["train", str(recipe), "--task", "nothing"]) == 2
     assert main(["train", str(recipe), "--task", "rerank", "--alpha", "9"]) == 2
+
+
+@pytest.mark.parametrize("quantize", ["none", "nf4"])
+def test_a_judge_with_adapters_keeps_them_apart_too(data: Path, tmp_path: Path, quantize: str) -> None:
+    """The merged model is the one that was trained: in 4 bits, on the rounded weights."""
+    if quantize == "nf4":
+        pytest.importorskip("bitsandbytes")
+    config = RerankConfig(
+        data=data,
+        output=tmp_path / "reranker",
+        model=str(qwen3_vl_reranker(tmp_path / "base")),
+        negatives=NegativesConfig(own=1, random=1),
+        adapter=AdapterConfig(rank=2, quantize=quantize),  # type: ignore[arg-type]
+        batch_size=4,
+        max_steps=1,
+    )
+    output = train_reranker(config)
+    assert (output / "adapter/adapter_config.json").is_file()
+    assert CrossEncoder(str(output), device="cpu").predict([("a", "b")]).shape == (1,)
+
+
+@pytest.mark.parametrize("adapter", [None, AdapterConfig(rank=2)])
+def test_a_run_goes_on_from_a_checkpoint(data: Path, tmp_path: Path, adapter: AdapterConfig | None) -> None:
+    """To the same weights as one that was not interrupted."""
+    whole = RerankConfig(
+        data=data,
+        output=tmp_path / "whole",
+        model="nano" if adapter is None else str(qwen3_vl_reranker(tmp_path / "base")),
+        negatives=NegativesConfig(own=1, random=1),
+        adapter=adapter,
+        freeze=FROZEN if adapter is None else ["vision_tower"],
+        batch_size=2,
+        max_steps=5,
+        save_steps=2,
+        keep_checkpoints=3,
+    )
+    train_reranker(whole)
+    cut = tmp_path / "cut"
+    shutil.copytree(whole.output, cut)
+    for done in (*cut.glob("*.safetensors"), *cut.glob("checkpoints/checkpoint-[45]")):
+        shutil.rmtree(done) if done.is_dir() else done.unlink()
+    record = json.loads((cut / "run.json").read_text())
+    (cut / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    train_reranker(dataclasses.replace(whole, output=cut))
+    steps = [json.loads(line).get("step") for line in (cut / "metrics.jsonl").read_text().splitlines()]
+    assert json.loads((cut / "run.json").read_text())["status"] == "finished"
+    assert steps
+    first, second = (load_file(folder / "model.safetensors") for folder in (whole.output, cut))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=0)

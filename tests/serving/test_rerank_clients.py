@@ -86,14 +86,3 @@ def test_langchain(server: Running, wanted: list[float]) -> None:
     assert [one.page_content for one in found] == [DOCUMENTS[one.metadata["place"]] for one in found]
     rows = reranker.rerank(documents, QUERY, top_n=None, max_tokens_per_doc=4000)
     matches([(row["index"], row["relevance_score"]) for row in rows], wanted, 4)
-
-
-def test_llamaindex(server: Running, wanted: list[float]) -> None:
-    """Jina's reranker, which asks ``/v1/rerank``. Its packages are not among ours: some thirty, with aiohttp, which has
-    Ray start another dashboard."""
-    jina = pytest.importorskip("llama_index.postprocessor.jinaai_rerank")
-    schema = pytest.importorskip("llama_index.core.schema")
-    nodes = [schema.NodeWithScore(node=schema.TextNode(text=text)) for text in DOCUMENTS]
-    reranker = jina.JinaRerank(top_n=3, model="bert", base_url=f"{server.url}/v1", api_key=KEY)
-    found = reranker.postprocess_nodes(nodes, query_str=QUERY)
-    matches([(DOCUMENTS.index(one.node.get_content()), one.score) for one in found], wanted, 3)

@@ -172,7 +172,7 @@ def with_defaults(config: ServeConfig) -> ServeConfig:
     from llave.search.index import Index
 
     if config.index is not None and config.rerank is None:  # the index's own, so that its searches are as it says
-        config = dataclasses.replace(config, rerank=Index.open(config.index).info.pipeline.rerank or None)
+        config = dataclasses.replace(config, rerank=_reranker_of(config.index))
     if config.model or (config.rerank and config.index is None):
         return config
     index = find_index(config.index)
@@ -180,6 +180,18 @@ def with_defaults(config: ServeConfig) -> ServeConfig:
     own = index == QUICKSTART / "index" and report.is_file()
     gallery = config.gallery or (report if own else None)
     return dataclasses.replace(config, model=Index.open(index).info.model, index=index, gallery=gallery)
+
+
+def _reranker_of(index: Path) -> str | None:
+    """The reranker that an index's pipeline names."""
+    from llave.models.open import is_late
+    from llave.search.index import Index
+
+    named = Index.open(index).info.pipeline.rerank
+    if named and is_late(named):
+        _say(f"warning: {named}: a late-interaction model, which the server does not run; searches are not reranked")
+        return None
+    return named or None
 
 
 def _limits(config: ServeConfig) -> "Limits":

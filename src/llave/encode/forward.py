@@ -1,9 +1,10 @@
 """One batch of model inputs to vectors, with what a long run needs: memory that runs out, inputs that are refused."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,9 @@ from llave.models.prompts import ModelInput, num_frames_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base import BaseModel
 
-__all__ = ["Forward", "Outcome", "Refused", "Vector"]
+__all__ = ["Forward", "Halving", "Outcome", "Refused", "Vector", "pictures_once"]
 
 Vector = NDArray[np.float32]
 """A unit vector (D,)."""
@@ -38,12 +40,65 @@ class Refused:
 
 
 Outcome = Vector | Refused
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+class Halving:
+    """A model, and how many inputs at once its memory was found to hold.
+
+    Args:
+        what: an input is called in messages.
+    """
+
+    def __init__(self, model: "BaseModel", what: str) -> None:
+        self._model, self._what = model, what
+        self.fits: int | None = None
+
+    def __call__(
+        self, run: Callable[[Sequence[Given]], Sequence[Found]], inputs: Sequence[Given]
+    ) -> list[Found | Refused]:
+        """What ``run`` makes of inputs that may stand in one forward pass. One that it refuses is found by halving, and
+        costs no other one."""
+        step = self.fits or len(inputs)
+        return [
+            each for start in range(0, len(inputs), step or 1) for each in self._some(run, inputs[start : start + step])
+        ]
+
+    def _some(
+        self, run: Callable[[Sequence[Given]], Sequence[Found]], inputs: Sequence[Given]
+    ) -> Sequence[Found | Refused]:
+        import torch
+
+        try:
+            return run(inputs)
+        except torch.OutOfMemoryError:
+            if len(inputs) == 1:
+                return [Refused("memory", f"no memory on {self._model.device} for this {self._what} alone")]
+            self.fits = len(inputs) // 2
+        except Exception as error:  # whatever a processor or a model raises for an input that it cannot take
+            if len(inputs) == 1:
+                return [Refused("model", f"the model does not take this {self._what} ({reason_of(error)})")]
+        torch.cuda.empty_cache()
+        middle = len(inputs) // 2
+        return [*self._some(run, inputs[:middle]), *self._some(run, inputs[middle:])]
+
+
+@contextmanager
+def pictures_once(model: "BaseModel") -> Iterator[None]:
+    """A picture that occurs more than once in a batch passes the vision tower once."""
+    from llave.models.tower_reuse import TowerReuse, once_per_row, vision_tower
+
+    network: Any = getattr(model[0], "model", None)
+    tower = vision_tower(network)
+    layers = getattr(getattr(network, "config", None), "vision_feature_layer", None)
+    reuse = None if tower is None else TowerReuse(tower, layers=layers, lru=once_per_row)
+    with nullcontext() if reuse is None else reuse.recording(None):
+        yield
 
 
 class Forward:
-    """A model, and how many inputs at once its memory was found to hold.
-
-    A picture that occurs more than once in a batch passes the vision tower once.
+    """A model for batches of inputs.
 
     Args:
         raw: texts are for the processor as they are, see :mod:`llave.models.raw`.
@@ -52,7 +107,7 @@ class Forward:
     def __init__(self, model: "SentenceTransformer", *, raw: bool = False) -> None:
         self.model = model.eval()
         self.raw = raw
-        self.fits: int | None = None
+        self._halving = Halving(model, "item")
 
     def __call__(
         self, inputs: Sequence[ModelInput], prompts: Sequence[str | None] = (), *, equal_pictures: bool = True
@@ -67,12 +122,10 @@ class Forward:
                 would be 5% of a small model's time.
         """
         found: dict[int, Outcome] = {}
-        with self._towers() if equal_pictures else nullcontext():
+        with pictures_once(self.model) if equal_pictures else nullcontext():
             for places, prompt in self._alike(inputs, prompts or [None] * len(inputs)):
-                step = self.fits or len(places)
-                for start in range(0, len(places), step):
-                    part = places[start : start + step]
-                    found |= zip(part, self._some([inputs[place] for place in part], prompt), strict=True)
+                run = partial(self._forward, prompt=prompt)
+                found |= zip(places, self._halving(run, [inputs[place] for place in places]), strict=True)
         return [found[place] for place in range(len(inputs))]
 
     def _alike(
@@ -91,22 +144,6 @@ class Forward:
         if prompt is not None or self.model.default_prompt_name is None:
             return prompt or None
         return self.model.prompts.get(self.model.default_prompt_name) or None
-
-    def _some(self, inputs: Sequence[ModelInput], prompt: str | None) -> list[Outcome]:
-        import torch
-
-        try:
-            return self._forward(inputs, prompt)
-        except torch.OutOfMemoryError:
-            if len(inputs) == 1:
-                return [Refused("memory", f"no memory on {self.model.device} for this item alone")]
-            self.fits = len(inputs) // 2
-        except Exception as error:  # whatever a processor or a model raises for an input that it cannot take
-            if len(inputs) == 1:
-                return [Refused("model", f"the model does not take this item ({reason_of(error)})")]
-        torch.cuda.empty_cache()
-        middle = len(inputs) // 2
-        return self._some(inputs[:middle], prompt) + self._some(inputs[middle:], prompt)
 
     def _forward(self, inputs: Sequence[ModelInput], prompt: str | None) -> list[Outcome]:
         """What ``SentenceTransformer.encode`` does for one batch, which besides sets the mode of every module and asks
@@ -135,14 +172,3 @@ class Forward:
         from llave.models.raw import raw_features
 
         return raw_features(self.model, inputs)
-
-    @contextmanager
-    def _towers(self) -> Iterator[None]:
-        from llave.models.tower_reuse import TowerReuse, once_per_row, vision_tower
-
-        network: Any = getattr(self.model[0], "model", None)
-        tower = vision_tower(network)
-        layers = getattr(getattr(network, "config", None), "vision_feature_layer", None)
-        reuse = None if tower is None else TowerReuse(tower, layers=layers, lru=once_per_row)
-        with nullcontext() if reuse is None else reuse.recording(None):
-            yield

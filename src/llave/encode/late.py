@@ -18,7 +18,7 @@ from llave.errors import UserError
 from llave.models.late import LateModel, Role
 from llave.models.prompts import ModelInput
 
-__all__ = ["LateEncoder", "Tokens", "TokensOutcome", "check_factor", "maxsim_scores", "pool_tokens"]
+__all__ = ["Documents", "LateEncoder", "Tokens", "TokensOutcome", "check_factor", "maxsim_scores", "pool_tokens"]
 
 Tokens = NDArray[Any]
 """Unit vectors (T, D) of an item's tokens, float32 or float16."""
@@ -104,18 +104,25 @@ def pool_tokens(tokens_TD: NDArray[np.float32], factor: float) -> NDArray[np.flo
     return pooled
 
 
-def maxsim_scores(query_TD: Tokens, documents: Sequence[Tokens]) -> NDArray[np.float32]:
-    """Mean over the query's tokens of the best of each document's, (documents,), in float32.
-
-    One product for all, without padding; :func:`llave.losses.maxsim.maxsim` is the same with a gradient.
+class Documents:
+    """Documents' tokens behind one another: one product with a query for all of them, without padding.
 
     Args:
-        query_TD: unit vectors.
-        documents: unit vectors (S, D) each, S at least 1.
+        documents: unit vectors (S, D) each, at least one document, S at least 1.
     """
-    if not documents:
-        return np.zeros(0, np.float32)
-    start_M = np.cumsum([0, *(len(tokens) for tokens in documents[:-1])])
-    cosine_TX = query_TD.astype(np.float32) @ np.concatenate(documents).astype(np.float32).T
-    scores: NDArray[np.float32] = np.maximum.reduceat(cosine_TX, start_M, axis=1).mean(axis=0)
-    return scores
+
+    def __init__(self, documents: Sequence[Tokens]) -> None:
+        self._token_XD = np.concatenate(documents).astype(np.float32)
+        self._start_M = np.cumsum([0, *(len(tokens) for tokens in documents[:-1])])
+
+    def scores(self, query_TD: Tokens) -> NDArray[np.float32]:
+        """Mean over the query's tokens of the best of each document's, (documents,);
+        :func:`llave.losses.maxsim.maxsim` is the same with a gradient."""
+        cosine_TX = query_TD.astype(np.float32) @ self._token_XD.T
+        scores: NDArray[np.float32] = np.maximum.reduceat(cosine_TX, self._start_M, axis=1).mean(axis=0)
+        return scores
+
+
+def maxsim_scores(query_TD: Tokens, documents: Sequence[Tokens]) -> NDArray[np.float32]:
+    """The scores (documents,) of a query's tokens with each of some documents; see :class:`Documents`."""
+    return Documents(documents).scores(query_TD) if documents else np.zeros(0, np.float32)

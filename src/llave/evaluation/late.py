@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llave.encode.forward import Refused
 from llave.encode.item import Measured
-from llave.encode.late import LateEncoder, Tokens, maxsim_scores
+from llave.encode.late import Documents, LateEncoder, Tokens, maxsim_scores
 from llave.encode.table import ItemTable, same_content
 from llave.evaluation.scoring import DENSE, NEAR, Numbers, Scores
 from llave.models.late import LateModel, Role
@@ -97,7 +97,7 @@ class LateEncoding:
             rows = slice(start, start + BLOCK_ROWS)
             union = np.unique(np.concatenate(candidates[rows]))
             dense = len(union) * len(queries[rows]) <= DENSE * sum(len(own) for own in candidates[rows])
-            shared = _Flat([self._document(number) for number in union.tolist()]) if dense else None
+            shared = Documents([self._document(number) for number in union.tolist()]) if dense else None
             for query, own, count in zip(queries[rows], candidates[rows], relevant[rows], strict=True):
                 tokens_TD = self.queries[query]
                 if shared is not None:
@@ -113,19 +113,6 @@ class LateEncoding:
             cosine_TS = query_TD.astype(np.float64) @ self._document(int(own[place])).astype(np.float64).T
             exact[place] = cosine_TS.max(axis=1).mean()
         return exact
-
-
-class _Flat:
-    """Documents behind one another, for one product with each query."""
-
-    def __init__(self, documents: Sequence[Tokens]) -> None:
-        self._token_XD = np.concatenate(documents).astype(np.float32)
-        self._start_M = np.cumsum([0, *(len(tokens) for tokens in documents[:-1])])
-
-    def scores(self, query_TD: Tokens) -> NDArray[np.float32]:
-        cosine_TX = query_TD @ self._token_XD.T
-        scores: NDArray[np.float32] = np.maximum.reduceat(cosine_TX, self._start_M, axis=1).mean(axis=0)
-        return scores
 
 
 def encode_late(

@@ -46,14 +46,39 @@ class Cuts:
     sounds: int = 0
 
 
-class Prepared(BaseModel):
+class Media(BaseModel):
+    """What a model was opened from, and what it takes beside texts.
+
+    Attributes:
+        source: the directory or hub id that it was opened from, "" if it was put together.
+    """
+
+    source: str = ""
+
+    @cached_property
+    def _takes(self) -> list[str]:
+        return [kind for kind in kinds_of(self) if kind != "text"]
+
+    @cached_property
+    def hearing(self) -> Hearing | None:
+        """What it hears of a sound; None of a model that takes none."""
+        return hearing_of(self[0]) if "audio" in self._takes else None
+
+    @cached_property
+    def _media_tokens(self) -> MediaTokens:
+        transformer = self[0]
+        if not isinstance(transformer, Transformer) or not self._takes:
+            return MediaTokens([])
+        return MediaTokens.of(transformer.processor, transformer.config, transformer.tokenizer)
+
+
+class Prepared(Media):
     """Every way in leads through :meth:`preprocess`: ``encode``, training, evaluation, index and server.
 
     Stands before one of sentence-transformers' models among a class's bases. What it saves is a plain
     sentence-transformers directory.
 
     Attributes:
-        source: the directory or hub id that it was opened from, "" if it was put together.
         cuts: what was cut; a caller that wants to know of a part of its work looks before and after.
         fusion: of a dual encoder.
     """
@@ -62,7 +87,6 @@ class Prepared(BaseModel):
 
     def _post_init(self) -> None:
         super()._post_init()
-        self.source = ""
         self.cuts = Cuts()
         self._ends: dict[str | None, int] = {}
         transformer = self[0]
@@ -238,22 +262,6 @@ class Prepared(BaseModel):
     @property
     def _is_chat(self) -> bool:
         return isinstance(self[0], Transformer) and "message" in self[0].modality_config
-
-    @cached_property
-    def _takes(self) -> list[str]:
-        return [kind for kind in kinds_of(self) if kind != "text"]
-
-    @cached_property
-    def hearing(self) -> Hearing | None:
-        """What it hears of a sound; None of a model that takes none."""
-        return hearing_of(self[0]) if "audio" in self._takes else None
-
-    @cached_property
-    def _media_tokens(self) -> MediaTokens:
-        transformer = self[0]
-        if not isinstance(transformer, Transformer) or not self._takes:
-            return MediaTokens([])
-        return MediaTokens.of(transformer.processor, transformer.config, transformer.tokenizer)
 
     def _prompts(self, prompt: Prompt, number: int) -> list[str | None]:
         """The prompt of each input, None for an empty one; what is fitted in a text is fitted in a prompt."""

@@ -14,13 +14,13 @@ from llave.files import write_json
 from llave.models.families import PoolingMode
 from llave.models.late import LateModel
 from llave.models.loaded.compare import warn_of_differences
-from llave.models.model import LATE, EmbeddingModel, Fusion
+from llave.models.model import LATE, EmbeddingModel, Fusion, Media, Prepared
 from llave.models.nano_build import build_nano
 
-__all__ = ["PIL", "is_late", "load_late", "load_model", "save_model"]
+__all__ = ["PIL", "is_late", "load_late", "load_model", "open_as", "save_model"]
 
 STRUCTURE = "config_sentence_transformers.json"
-Model = TypeVar("Model", EmbeddingModel, LateModel)
+Model = TypeVar("Model", bound=Media)
 
 PIL = {"use_fast": False}
 """Opens PIL's image processor. The newer word, "backend", reaches the video processor too, and PIL has none."""
@@ -58,7 +58,7 @@ def load_model(
         model = build_nano(device=device)
         model.source = name
         return model if dtype is None else model.to(dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
-    return _opened(EmbeddingModel, name, device=device, dtype=dtype, pooling=pooling, fusion=fusion)
+    return open_as(EmbeddingModel, name, device=device, dtype=dtype, pooling=pooling, fusion=fusion)
 
 
 def load_late(
@@ -69,7 +69,7 @@ def load_late(
     Raises:
         UserError: no such model there, or one that cannot be opened.
     """
-    return _opened(LateModel, str(path_or_hub_id), device=device, dtype=dtype)
+    return open_as(LateModel, str(path_or_hub_id), device=device, dtype=dtype)
 
 
 def is_late(name: str) -> bool:
@@ -92,9 +92,23 @@ def is_late(name: str) -> bool:
     return isinstance(said, dict) and said.get("model_type") in LATE
 
 
-def _opened(
-    kind: type[Model], name: str, *, device: str | None, dtype: torch.dtype | str | None, **options: Any
+def open_as(
+    kind: type[Model],
+    name: str,
+    *,
+    device: str | None,
+    dtype: torch.dtype | str | None,
+    what: str = "model",
+    **options: Any,
 ) -> Model:
+    """Open a directory or hub id as a class of models: safetensors, and no code of its own.
+
+    Args:
+        what: it is called in messages.
+
+    Raises:
+        UserError: no such model there, or one that cannot be opened so.
+    """
     path = Path(name)
     if path.exists():
         if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
@@ -110,9 +124,10 @@ def _opened(
         if "trust_remote_code" in str(error):
             what = f"Python code of its own, which llave does not run{_own_code(path)}"
             raise UserError(f"{name}: this model brings {what}") from None
-        raise UserError(f"{name}: cannot be opened as a model ({reason_of(error)})") from None
+        raise UserError(f"{name}: cannot be opened as a {what} ({reason_of(error)})") from None
     model.source = str(path.resolve()) if path.exists() else name
-    warn_of_differences(model)
+    if isinstance(model, Prepared):
+        warn_of_differences(model)
     return model
 
 

@@ -1,6 +1,6 @@
 """What a recipe of a reranker can say. Every field is a YAML key and a ``--flag``; unknown keys are refused."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -129,36 +129,10 @@ class RerankConfig:
         Raises:
             UserError: a number out of its range.
         """
-        return TrainConfig(
-            data=self.data,
-            output=self.output,
-            model=self.model,
-            datasets=self.datasets,
-            cap=self.cap,
-            split=self.split,
-            verify_pictures=self.verify_pictures,
-            batch_size=max(self.batch_size, 2),  # one list is a batch here, and no batch of pairs
-            accumulate=self.accumulate,
-            workers=0,
-            epochs=self.epochs,
-            max_steps=self.max_steps,
-            learning_rate=self.learning_rate,
-            projector_learning_rate=self.projector_learning_rate,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
-            schedule=self.schedule,
-            adapter=self.adapter,
-            freeze=self.freeze,
-            seed=self.seed,
-            precision=self.precision,
-            gradient_checkpointing=self.gradient_checkpointing,
-            save_steps=self.save_steps,
-            keep_checkpoints=self.keep_checkpoints,
-            log_steps=self.log_steps,
-            resume=self.resume,
-            feature_cache=self.feature_cache,
-            track=self.track,
-        )
+        names = {one.name for one in fields(TrainConfig)} - {"task", "loss"}
+        same = {one.name: getattr(self, one.name) for one in fields(self) if one.name in names}
+        # One list is a batch here, and no batch of pairs.
+        return TrainConfig(**{**same, "batch_size": max(self.batch_size, 2), "workers": 0})
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

@@ -105,7 +105,8 @@ class LateStore:
             [pa.field("id", pa.string()), pa.field("content", pa.string()), pa.field("vector", pa.list_(token))]
         )
         self._table: Any = database.open_table(TABLE) if there else database.create_table(TABLE, schema=self._schema)
-        write_json(index / FILE, asdict(info))
+        if read_late_info(index) != info:
+            write_json(index / FILE, asdict(info))
 
     def known(self) -> dict[str, str]:
         """Content of every row, by id."""

@@ -4,7 +4,6 @@ What it saves is a plain sentence-transformers directory, which ``CrossEncoder(p
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 from sentence_transformers import CrossEncoder
@@ -12,15 +11,13 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules.logit_score import LogitScore
 from transformers import AutoConfig
 
-from llave.data.sound import Hearing
 from llave.errors import DataError, UserError
 from llave.models.cut import shortened
 from llave.models.families import UNKNOWN, Family, family_of, family_of_type
-from llave.models.fit import MediaTokens, fit_input
-from llave.models.model import Cuts
+from llave.models.fit import fit_input
+from llave.models.model import Cuts, Media
 from llave.models.pooled import UNLIMITED, take_videos
 from llave.models.prompts import stacked
-from llave.models.sounds import hearing_of
 
 __all__ = ["PairModel"]
 
@@ -28,17 +25,15 @@ TRIES = 5
 """A shortened text's last tokens may be others than they were, so that it is measured again."""
 
 
-class PairModel(CrossEncoder):
+class PairModel(Media, CrossEncoder):
     """Every way in leads through :meth:`preprocess`: ``predict``, training, evaluation and server.
 
     Attributes:
-        source: the directory or hub id that it was opened from, "" if it was put together.
         cuts: what was cut of texts since it was opened.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.source = ""
         self.cuts = Cuts()
         if isinstance(self[0], Transformer):
             take_videos(self[0])
@@ -163,22 +158,6 @@ class PairModel(CrossEncoder):
             return None
         limit = self.max_seq_length
         return int(limit) if limit is not None and limit < UNLIMITED and self.tokenizer.is_fast else None
-
-    @cached_property
-    def _takes(self) -> list[str]:
-        return [kind for kind in ("image", "video", "audio") if self.supports(kind)]
-
-    @cached_property
-    def hearing(self) -> Hearing | None:
-        """What it hears of a sound; None of a model that takes none."""
-        return hearing_of(self[0]) if "audio" in self._takes else None
-
-    @cached_property
-    def _media_tokens(self) -> MediaTokens:
-        transformer = self[0]
-        if not isinstance(transformer, Transformer) or not self._takes:
-            return MediaTokens([])
-        return MediaTokens.of(transformer.processor, transformer.config, transformer.tokenizer)
 
 
 def yes_or_no(transformer: Transformer) -> LogitScore:

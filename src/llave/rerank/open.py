@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from llave.data.door import named, reason_of
+from llave.data.door import named
 from llave.errors import DataError, UserError
-from llave.models.open import SAFE
+from llave.models.model import LATE
+from llave.models.open import open_as
 from llave.rerank.model import PairModel
 
 __all__ = ["open_pair_model"]
@@ -29,24 +29,11 @@ def open_pair_model(
         UserError: no model there, one that cannot be opened, one with code of its own, or one that is no reranker.
     """
     name = str(path_or_hub_id)
-    path = Path(name)
-    if path.exists():
-        if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
-            raise UserError(f"{path}: no model here (neither config.json nor modules.json)")
-        _require_reranker(path)
-    elif name == "nano" or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise UserError(f"{name}: no such directory")
-    model_kwargs: dict[str, Any] = {**SAFE} if dtype is None else {**SAFE, "torch_dtype": dtype}
-    try:
-        model = PairModel(name, device=device, model_kwargs=model_kwargs, trust_remote_code=False)
-    except UserError:
-        raise
-    except Exception as error:  # of transformers, sentence-transformers, safetensors, or a config.json of any form
-        if "trust_remote_code" in str(error):
-            raise UserError(f"{name}: this model brings Python code of its own, which llave does not run") from None
-        raise UserError(f"{name}: cannot be opened as a reranker ({reason_of(error)})") from None
-    model.source = str(path.resolve()) if path.exists() else name
-    return model.eval()
+    if Path(name).exists():
+        _require_reranker(Path(name))
+    elif name == "nano":
+        raise UserError("nano: no such directory; llave train RECIPE --task rerank makes a reranker of it")
+    return open_as(PairModel, name, device=device, dtype=dtype, what="reranker").eval()
 
 
 def _require_reranker(path: Path) -> None:
@@ -59,6 +46,8 @@ def _require_reranker(path: Path) -> None:
             kind = json.loads(file.read_text("utf-8")).get("model_type", "CrossEncoder")
     except DataError:  # opening it will say more
         return
+    if kind in LATE:
+        raise UserError(f"{path}: a late-interaction model, which `llave search --rerank` takes, and a server does not")
     if kind != "CrossEncoder":
         raise UserError(
             f"{path}: an embedding model ({kind}), no reranker; train one from it: "

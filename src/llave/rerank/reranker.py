@@ -3,17 +3,16 @@
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-from llave.data.door import named, reason_of
+from llave.data.door import named
 from llave.encode.batches import Estimate, plan_batches
 from llave.encode.encoder import TOKENS_PER_BATCH
-from llave.encode.forward import Refused
+from llave.encode.forward import Halving, Refused, pictures_once
 from llave.encode.item import Item, Measured, Modality, Reading
 from llave.encode.tokens import Tokens
 from llave.errors import UserError
@@ -91,7 +90,7 @@ class Reranker:
         self.tokens = Tokens(anything, reading.num_frames)
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
         self._loaded: OrderedDict[int, tuple[Item, Future[ModelInput | Refused]]] = OrderedDict()
-        self._fits: int | None = None
+        self._halving = Halving(model, "pair")
         self._works = False
         self._refused = 0
 
@@ -160,12 +159,11 @@ class Reranker:
         for place, (query, document) in enumerate(pairs):  # videos of equally many frames together, see Forward
             groups.setdefault((num_frames_of(query), num_frames_of(document)), []).append(place)
         scores: dict[int, Score] = {}
-        with self._towers():
+        with pictures_once(self.model):
             for places in groups.values():
-                step = min(self._fits or len(places), self._limits["max_items"])
-                for start in range(0, len(places), step):
-                    part = places[start : start + step]
-                    scores |= zip(part, self._some([pairs[place] for place in part]), strict=True)
+                for start in range(0, len(places), most := self._limits["max_items"]):
+                    part = places[start : start + most]
+                    scores |= zip(part, self._halving(self._forward, [pairs[place] for place in part]), strict=True)
         return [scores[place] for place in range(len(pairs))]
 
     def _measure(self, items: dict[int, Item]) -> dict[int, _Part]:
@@ -233,22 +231,6 @@ class Reranker:
         scores |= zip(whole, self.score_inputs(list(whole.values())), strict=True)
         return [scores[place] for place in range(len(pairs))]
 
-    def _some(self, pairs: Sequence[Pair]) -> list[Score]:
-        import torch
-
-        try:
-            return self._forward(pairs)
-        except torch.OutOfMemoryError:
-            if len(pairs) == 1:
-                return [Refused("memory", f"no memory on {self.model.device} for this pair alone")]
-            self._fits = len(pairs) // 2
-        except Exception as error:  # whatever a processor or a model raises for a pair that it cannot take
-            if len(pairs) == 1:
-                return [Refused("model", f"the model does not take this pair ({reason_of(error)})")]
-        torch.cuda.empty_cache()
-        middle = len(pairs) // 2
-        return self._some(pairs[:middle]) + self._some(pairs[middle:])
-
     def _forward(self, pairs: Sequence[Pair]) -> list[Score]:
         """What ``CrossEncoder.predict`` does for one batch, with its activation function."""
         import torch
@@ -264,18 +246,6 @@ class Reranker:
             score if math.isfinite(score) else Refused("number", "the model's score of this pair is not finite")
             for score in scores
         ]
-
-    @contextmanager
-    def _towers(self) -> Iterator[None]:
-        """A picture of several pairs passes the vision tower once."""
-        from llave.models.tower_reuse import TowerReuse, once_per_row, vision_tower
-
-        network: Any = getattr(self.model[0], "model", None)
-        tower = vision_tower(network)
-        layers = getattr(getattr(network, "config", None), "vision_feature_layer", None)
-        reuse = None if tower is None else TowerReuse(tower, layers=layers, lru=once_per_row)
-        with nullcontext() if reuse is None else reuse.recording(None):
-            yield
 
     def _look(self, scores: Sequence[Score]) -> None:
         """Give up on a model that takes nothing at all."""

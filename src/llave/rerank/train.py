@@ -1,7 +1,6 @@
 """Train a reranker from a recipe, on sentence-transformers' ``CrossEncoderTrainer``."""
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from transformers import PrinterCallback, set_seed
 from llave.data.corpus import Corpus
 from llave.data.train_table import Skipped, TrainTable, pictures_of
 from llave.errors import UserError
-from llave.files import holds_nothing, remove_leftovers, write_json, write_text
+from llave.files import remove_leftovers, write_json, write_text
 from llave.models.nano_features import standardise_features, use_feature_cache
 from llave.rerank.build import build_reranker
 from llave.rerank.card import reranker_card
@@ -25,11 +24,19 @@ from llave.rerank.model import PairModel
 from llave.rerank.nano import solve_projector
 from llave.rerank.trainer import RankTrainer, rank_arguments
 from llave.terminal import quiet_libraries
-from llave.training.adapters import add_adapter, load_trained, trained_state
+from llave.training.adapters import add_adapter, save_merged, trained_state
 from llave.training.callbacks import BrokenRows, Clock, MetricsFile, PairsProgress
 from llave.training.precision import with_precision
 from llave.training.prepare import ERRORS_FILE, checkpoint_activations, freeze
-from llave.training.record import NOT_LEARNED, RUN_FILE, check_content, newest_checkpoint, run_record, training_seconds
+from llave.training.record import (
+    RUN_FILE,
+    check_content,
+    newest_checkpoint,
+    previous_run,
+    resolved,
+    run_record,
+    training_seconds,
+)
 from llave.training.row_errors import RowErrors
 from llave.training.tables import open_tables
 from llave.training.tracking import prepare_tracking
@@ -59,7 +66,7 @@ def train_reranker(config: RerankConfig, *, console: Console | None = None, titl
     output = config.output
     if config.resume == "never" and (output / RUN_FILE).exists():
         shutil.rmtree(output)
-    previous = _previous(config)
+    previous = previous_run(output, resolved(config), resolved(RerankConfig(data=config.data, output=output)))
     if previous is not None and previous["status"] == "finished":
         console.print(f"{title}: {output} is finished already (--resume never trains it again)")
         return output
@@ -83,7 +90,7 @@ def train_reranker(config: RerankConfig, *, console: Console | None = None, titl
         processor.feature_cache = unmet
     elif cache is not None:
         standardise_features(network, cache, pictures_of(list(tables.values())), config.seed, console=console)
-    record = {**run_record(config.shared(), tables, skipped, network, {}), "config": _resolved(config)}
+    record = {**run_record(config.shared(), tables, skipped, network, {}), "config": resolved(config)}
     if previous is not None:
         check_content(previous, record, output)
     output.mkdir(parents=True, exist_ok=True)
@@ -163,42 +170,6 @@ def _export(model: PairModel, config: RerankConfig) -> None:
     if config.adapter is None:
         model.save_pretrained(str(config.output))
         return
-    if config.adapter.quantize != "none":
-        raise UserError("adapter.quantize: a reranker cannot be exported from 4 bits yet; use none")
-    fresh: Any = build_reranker(config.model, seed=config.seed, device="cpu", dtype=torch.float32)
-    wrapped = add_adapter(fresh, config.adapter, config.freeze)
-    network: Any = model
-    load_trained(fresh, {name: value.cpu() for name, value in trained_state(network).items()})
-    merged: Any = wrapped
-    fresh[0].model = merged.merge_and_unload()
-    fresh.save_pretrained(str(config.output))
-
-
-def _previous(config: RerankConfig) -> dict[str, Any] | None:
-    """The record of a run in the output directory, if it is a run of this configuration."""
-    path = config.output / RUN_FILE
-    if not path.is_file():
-        if not holds_nothing(config.output):
-            raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
-        return None
-    try:
-        previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        before = dict(previous["config"])
-        str(previous["status"])
-    except Exception as error:  # whatever stands in it
-        raise UserError(
-            f"{path}: damaged ({error!r:.100}); choose another --output, or --resume never to replace it"
-        ) from None
-    current = _resolved(config)
-    different = sorted(key for key in current if key not in NOT_LEARNED and before.get(key) != current[key])
-    if different:
-        raise UserError(
-            f"{config.output}: holds a run with another {', '.join(different)}; "
-            "choose another --output, or --resume never to replace it"
-        )
-    return previous
-
-
-def _resolved(config: RerankConfig) -> dict[str, Any]:
-    resolved: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    return resolved
+    fresh = build_reranker(config.model, seed=config.seed, device="cpu", dtype=torch.float32)
+    state = trained_state(model)
+    save_merged(model, state, fresh, config.adapter, config.freeze, config.output, base=model.source)

@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
-from safetensors.torch import load_file, save_file
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from torch import nn
 
+from llave.models.families import UNKNOWN
 from llave.rerank.config import RerankConfig
 from llave.rerank.lists import ListCollator
 from llave.rerank.model import PairModel
-from llave.training.adapters import load_trained, trained_state
-from llave.training.arguments import training_arguments
+from llave.training.adapters import load_saved, save_trained
+from llave.training.arguments import common_arguments
 from llave.training.callbacks import Clock, peak_bytes
-from llave.training.trainer import TRAINED_FILE
 
 __all__ = ["RankTrainer", "rank_arguments"]
 
@@ -30,38 +29,12 @@ def rank_arguments(config: RerankConfig) -> CrossEncoderTrainingArguments:
     Raises:
         UserError: options that cannot be used.
     """
-    arguments = training_arguments(config.shared())
-    given: Any = arguments.learning_rate_mapping
-    mapping: dict[str, float] = dict(given or {})
-    if config.head_learning_rate is not None:
-        mapping[HEAD] = config.head_learning_rate
-    return CrossEncoderTrainingArguments(
-        output_dir=arguments.output_dir,
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulate,
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps,
-        learning_rate=config.learning_rate,
-        learning_rate_mapping=mapping,
-        weight_decay=config.weight_decay,
-        warmup_steps=config.warmup,
-        lr_scheduler_type=arguments.lr_scheduler_type,
-        seed=config.seed,
-        use_cpu=arguments.use_cpu,
-        bf16=arguments.bf16,
-        fp16=arguments.fp16,
-        save_strategy=arguments.save_strategy,
-        save_steps=arguments.save_steps,
-        save_total_limit=config.keep_checkpoints,
-        logging_steps=config.log_steps,
-        report_to=list(config.track),
-        run_name=config.output.name,
-        project="llave",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_drop_last=False,
-        dataloader_pin_memory=False,
-    )
+    shared = config.shared()
+    mapping = {} if config.head_learning_rate is None else {HEAD: config.head_learning_rate}
+    if config.projector_learning_rate is not None:
+        mapping[UNKNOWN.parts["projector"].pattern] = config.projector_learning_rate
+    common = {**common_arguments(shared), "per_device_train_batch_size": config.batch_size}
+    return CrossEncoderTrainingArguments(**common, learning_rate_mapping=mapping, dataloader_pin_memory=False)
 
 
 class RankTrainer(CrossEncoderTrainer):
@@ -96,16 +69,12 @@ class RankTrainer(CrossEncoderTrainer):
         if not self.only_trained:
             super()._save(output_dir, state_dict)
             return
-        directory = Path(str(output_dir or self.args.output_dir))
-        directory.mkdir(parents=True, exist_ok=True)
         network: Any = self.model
-        save_file(
-            {name: value.contiguous() for name, value in trained_state(network).items()}, directory / TRAINED_FILE
-        )
+        save_trained(network, Path(str(output_dir or self.args.output_dir)))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         network: Any = self.model
         if self.only_trained:
-            load_trained(network, load_file(Path(resume_from_checkpoint) / TRAINED_FILE))
+            load_saved(network, Path(resume_from_checkpoint))
         else:
             super()._load_from_checkpoint(resume_from_checkpoint)

@@ -48,14 +48,8 @@ def _weigh(index: Index, model: "SentenceTransformer", work: Work, options: Buil
     """How words and vectors are weighed, as long as the user has not said it: where nothing is known yet, and where the
     index has grown by a factor since."""
     info, rows = index.info, index.store.count()
-    if not index.store.has_words():  # a Qdrant collection of before
-        return
-    if (
-        info.weighed_at == BY_USER
-        or not info.words.sources
-        or not options.weigh
-        or rows < WEIGH_AGAIN * info.weighed_at
-    ):
+    known = info.weighed_at == BY_USER or rows < WEIGH_AGAIN * info.weighed_at
+    if known or not options.weigh or not info.words.sources or not index.store.has_words():
         return
     work.stage("weigh words")
     if (found := choose_pipeline(index, model, seed=options.seed)) is not None:

@@ -158,7 +158,7 @@ class _Answered:
     """The BM25 score of an item that said all."""
 
 
-def answer(index: "Index", model: "SentenceTransformer", queries: Sequence[OwnQuery]) -> list[_Answered]:
+def _answer(index: "Index", model: "SentenceTransformer", queries: Sequence[OwnQuery]) -> list[_Answered]:
     """Every query's candidates, by vector and by words."""
     from llave.encode.encoder import Encoder
     from llave.encode.forward import Refused
@@ -245,7 +245,7 @@ def choose_pipeline(
     queries = own_queries(index, count=count, seed=seed)
     if len(queries) < FEWEST:
         return None
-    answers = answer(index, model, queries)
+    answers = _answer(index, model, queries)
     measured = {weight: measure_modes(answers, weight) for weight in WEIGHTS}
     weight = max(WEIGHTS, key=lambda each: _worst(measured[each]))
     qualities = measured[weight]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers.base import BaseModel
 from torch import Tensor, nn
 
@@ -25,7 +26,9 @@ from llave.training.prompts import copy_prompts
 if TYPE_CHECKING:
     from peft import PeftModel
 
-__all__ = ["add_adapter", "load_trained", "save_merged", "trained_state"]
+__all__ = ["add_adapter", "load_saved", "load_trained", "save_merged", "save_trained", "trained_state"]
+
+TRAINED_FILE = "trained.safetensors"
 
 NOT_LANGUAGE = ("lm_head", "pooler")
 BLOCK = 64
@@ -88,6 +91,17 @@ def load_trained(model: BaseModel, state: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(state[name])
+
+
+def save_trained(model: BaseModel, directory: Path) -> None:
+    """Write a :func:`trained_state` into the directory of a checkpoint."""
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in trained_state(model).items()}, directory / TRAINED_FILE)
+
+
+def load_saved(model: BaseModel, directory: Path) -> None:
+    """Put what :func:`save_trained` wrote into a model with the same adapters."""
+    load_trained(model, load_file(directory / TRAINED_FILE))
 
 
 def save_merged(

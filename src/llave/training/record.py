@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ __all__ = [
     "check_content",
     "newest_checkpoint",
     "previous_run",
+    "resolved",
+    "resolved_recipe",
     "run_record",
     "training_seconds",
 ]
@@ -39,17 +42,24 @@ NOT_LEARNED = {
 }  # fmt: skip
 
 
-def previous_run(config: TrainConfig) -> dict[str, Any] | None:
-    """The record of a run in the output directory, if it is a run of this configuration."""
-    path = config.output / RUN_FILE
+def previous_run(output: Path, current: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a run in the output directory, if it is a run of this configuration.
+
+    Args:
+        current: the configuration, see :func:`resolved`.
+        defaults: of what an older run did not know.
+
+    Raises:
+        UserError: something else is there.
+    """
+    path = output / RUN_FILE
     if not path.is_file():
-        if not holds_nothing(config.output):
-            raise UserError(f"{config.output}: not empty and not a training run; choose another --output")
+        if not holds_nothing(output):
+            raise UserError(f"{output}: not empty and not a training run; choose another --output")
         return None
-    current = _flat(_resolved(config))
+    current = _flat(current)
     try:
         previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        defaults = _resolved(TrainConfig(data=config.data, output=config.output))  # of what an older run did not know
         before = _flat(defaults) | _flat(previous["config"])
         str(previous["status"])
     except Exception as error:  # whatever stands in it
@@ -59,7 +69,7 @@ def previous_run(config: TrainConfig) -> dict[str, Any] | None:
     different = sorted(key for key in current if key not in NOT_LEARNED and before[key] != current[key])
     if different:
         raise UserError(
-            f"{config.output}: holds a run with another {', '.join(different)}; "
+            f"{output}: holds a run with another {', '.join(different)}; "
             "choose another --output, or --resume never to replace it"
         )
     return previous
@@ -97,11 +107,20 @@ def newest_checkpoint(directory: Path) -> Path | None:
     return None
 
 
-def _resolved(config: TrainConfig) -> dict[str, Any]:
-    settings = {name: config.setting(name) for name in config.datasets}
-    whole = dataclasses.replace(config, datasets=settings)
-    resolved: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(whole), default=str))
-    return resolved
+def resolved(config: Any, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A recipe as JSON has it.
+
+    Args:
+        settings: of its data sets, with what they take over from the recipe; None leaves them as they are.
+    """
+    whole = config if settings is None else dataclasses.replace(config, datasets=dict(settings))
+    found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(whole), default=str))
+    return found
+
+
+def resolved_recipe(config: TrainConfig) -> dict[str, Any]:
+    """The same of an embedding model's."""
+    return resolved(config, {name: config.setting(name) for name in config.datasets})
 
 
 def _flat(resolved: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +140,7 @@ def run_record(
     if config.adapter is not None:
         packages += ["peft"] + (["bitsandbytes"] if config.adapter.quantize != "none" else [])
     return {
-        "config": _resolved(config),
+        "config": resolved_recipe(config),
         "rows": {name: len(table) for name, table in tables.items()},
         "held_out": held_out,
         "content": {

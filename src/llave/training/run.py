@@ -18,7 +18,15 @@ from llave.training.evaluation import BEST, Evaluation, check_evaluation, read_s
 from llave.training.export import export_model
 from llave.training.precision import with_precision
 from llave.training.prepare import ERRORS_FILE, Prepared, prepare
-from llave.training.record import RUN_FILE, check_content, newest_checkpoint, previous_run, training_seconds
+from llave.training.record import (
+    RUN_FILE,
+    check_content,
+    newest_checkpoint,
+    previous_run,
+    resolved,
+    resolved_recipe,
+    training_seconds,
+)
 from llave.training.tracking import prepare_tracking
 
 __all__ = ["train"]
@@ -48,7 +56,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     if config.resume == "never" and (output / RUN_FILE).exists() and first:
         shutil.rmtree(output)
     _wait()
-    previous = previous_run(config)
+    previous = previous_run(output, resolved_recipe(config), resolved(TrainConfig(data=config.data, output=output)))
     _wait()  # or the first process would write into the directory while another looks at it
     if previous is not None and previous["status"] == "finished":
         console.print(f"{title}: {output} is finished already (--resume never trains it again)")

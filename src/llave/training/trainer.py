@@ -27,7 +27,7 @@ from llave.losses.reward import EMAReward
 from llave.losses.temperature import LearnedTemperature
 from llave.models.late import LateModel
 from llave.models.model import EmbeddingModel
-from llave.training.adapters import load_trained, trained_state
+from llave.training.adapters import load_saved, save_trained
 from llave.training.averaging import WeightAverage
 from llave.training.callbacks import Clock, peak_bytes
 from llave.training.loss import TEMPERATURE
@@ -35,12 +35,11 @@ from llave.training.pieces import PieceLoader, start_method
 from llave.training.processes import shard_on_cpus
 from llave.training.rows import FAILURE, ROWS, TASK, TEXTS_CUT
 
-__all__ = ["TRAINED_FILE", "Trainer"]
+__all__ = ["Trainer"]
 
 EMA_FILE = "ema_reward.safetensors"
 TEMPERATURE_FILE = "temperature.safetensors"
 AVERAGE_FILE = "average.safetensors"
-TRAINED_FILE = "trained.safetensors"
 
 
 class Trainer(SentenceTransformerTrainer):
@@ -229,10 +228,7 @@ class Trainer(SentenceTransformerTrainer):
         if not self.only_trained:
             super()._save(output_dir, state_dict)
             return
-        directory = Path(str(output_dir or self.args.output_dir))
-        directory.mkdir(parents=True, exist_ok=True)
-        state = {name: value.contiguous() for name, value in trained_state(self.sentence_model).items()}
-        save_file(state, directory / TRAINED_FILE)
+        save_trained(self.sentence_model, Path(str(output_dir or self.args.output_dir)))
 
     def _save_rng_state(self, output_dir: str) -> None:
         """On every process before the trainer's state, which makes the checkpoint whole."""
@@ -243,7 +239,7 @@ class Trainer(SentenceTransformerTrainer):
         if self.is_fsdp_enabled:
             transformers.Trainer._load_from_checkpoint(self, resume_from_checkpoint, model)
         elif self.only_trained:
-            load_trained(self.sentence_model, load_file(Path(resume_from_checkpoint) / TRAINED_FILE))
+            load_saved(self.sentence_model, Path(resume_from_checkpoint))
         else:
             super()._load_from_checkpoint(resume_from_checkpoint)
         for name, part in self._kept().items():
