@@ -35,7 +35,6 @@ from llave.training.run import train
 
 __all__ = ["main"]
 
-ROOT = Path(__file__).parent.parent
 TASKS = "t2i,t2i_ood,i2t,i2t_ood,scene_qa,scene_qa_ood,grounding,grounding_ood"
 TIMED = "t2i_ood"
 MODELS: dict[str, list[str]] = {
@@ -119,7 +118,7 @@ def measure_models(data: Path, runs: Path, seed: int) -> list[dict[str, Any]]:
     cells = []
     for name, options in MODELS.items():
         words = ["--data", str(data), "--output", str(runs / f"{name}-{seed}"), "--seed", str(seed), *options]
-        words = [str(ROOT / "recipes" / "nano.yaml"), *words, "--feature_cache", str(features)]
+        words = ["nano", *words, "--feature_cache", str(features)]
         directory = train(parse(TrainConfig, words, command="train", description="", positional=("recipe",)))
         model: Any = load_late(directory, device="cpu") if name == "late" else load_model(directory, device="cpu")
         cache = use_feature_cache(model, features)

@@ -97,7 +97,7 @@ def commands(work: Path, size: str, dtype: str) -> dict[str, list[str]]:
     return {
         "convert": [*LLAVE, "convert", str(work / "original"), model],
         "train": [
-            *LLAVE, "train", str(ROOT / "recipes" / recipe), "--model", model, "--data", data,
+            *LLAVE, "train", recipe, "--model", model, "--data", data,
             "--datasets", "{rehearsal: {}}", "--output", str(work / "run"), "--batch_size", "2", "--dry_run", "true",
             *more,
         ],

@@ -28,6 +28,7 @@ from llave.evaluation.statistics import mean_ci95
 from llave.files import write_json
 from llave.models.nano_features import use_feature_cache
 from llave.models.open import load_model
+from llave.recipes import FOLDER
 from llave.rerank.build import build_reranker
 from llave.rerank.config import NegativesConfig, RankLossConfig, RerankConfig
 from llave.rerank.evaluation import RerankResult, rerank_result
@@ -40,7 +41,7 @@ from llave.training.config import DataSetConfig
 from llave.training.tables import open_tables
 
 ROOT = Path(__file__).parent.parent
-RECIPE = ROOT / "recipes/rerank_nano.yaml"
+RECIPE = FOLDER / "rerank_nano.yaml"
 PAIRS = 128
 """Of a batch at most; its tokens are bounded besides."""
 PACKAGES = ("torch", "transformers", "sentence-transformers")

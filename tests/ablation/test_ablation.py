@@ -13,6 +13,7 @@ from llave.cli.main import main
 from llave.errors import UserError
 from llave.evaluation.record import code
 from llave.evaluation.statistics import mean_ci95, paired_permutation_test
+from llave.recipes import FOLDER
 from tests.shapes import make_folder
 
 
@@ -31,9 +32,10 @@ def test_grids() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("missing.yaml", "no file missing.yaml"),
+        ("missing.yaml", "missing.yaml: no such recipe"),
         ("{a: [1", "not YAML"),
-        ("hello", "expected"),
+        ("hello", "no such recipe"),
+        ("[1, 2]", "expected"),
         ("{loss.alpha: 9}", "needs a list"),
         ("{seed: [1, 2]}", "use --seeds"),
         ("{variants: {a: 1}}", "variant a must be"),
@@ -49,7 +51,7 @@ def test_bad_grids_are_named(text: str, message: str) -> None:
 
 
 def test_grids_of_the_repository() -> None:
-    found = list((Path(__file__).parents[2] / "recipes/ablations").glob("*.yaml"))
+    found = list((FOLDER / "ablations").glob("*.yaml"))
     assert found
     for path in found:
         assert len(read_grid(str(path)).variants) > 1

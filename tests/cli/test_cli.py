@@ -25,12 +25,13 @@ from llave.cli.eval import EvalConfig
 from llave.cli.main import COMMANDS, main
 from llave.cli.mteb import MtebConfig
 from llave.cli.parsing import parse
-from llave.cli.quickstart import NANO_RECIPE, QuickstartConfig
+from llave.cli.quickstart import QuickstartConfig
 from llave.mining.config import MineConfig
+from llave.recipes import FOLDER
 from llave.training.config import TrainConfig
 from tests.shapes import make_folder
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "nano.yaml"
+RECIPE = FOLDER / "nano.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +122,21 @@ def test_sentence_transformers_opens_our_model_after_import_llave(model: Path, f
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_the_quickstart_trains_the_recipe_in_the_repository() -> None:
-    recipe = parse(TrainConfig, [str(RECIPE)], command="train", description="", positional=("recipe",))
-    assert recipe == NANO_RECIPE
+@pytest.mark.parametrize("name", ["nano", "nano.yaml", "recipes/nano.yaml", "--recipe=nano"])
+def test_recipes_have_names_everywhere(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = parse(TrainConfig, [name, "--seed", "3"], command="train", description="", positional=("recipe",))
+    assert (recipe.seed, recipe.loss.alpha, recipe.datasets["composed"].hard_negatives) == (3, 9.0, True)
+    (tmp_path / "nano.yaml").write_text("model: nano\ndata: mine\noutput: run\n")
+    mine = parse(TrainConfig, ["nano.yaml"], command="train", description="", positional=("recipe",))
+    assert mine.data == Path("mine")  # a file of one's own comes first
+
+
+def test_an_unknown_recipe_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nanno.yaml: no such recipe; llave's own are: ablations/candidates" in one_line(
+        capsys, ["train", "nanno.yaml"]
+    )
+    assert "no such recipe" in one_line(capsys, ["ablate", "nano", "--grid", "plateu", "--out", "x"])
 
 
 def test_mistakes_on_the_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

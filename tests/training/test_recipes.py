@@ -13,6 +13,7 @@ from benchmarks.shaped_model import byte_tokenizer
 from llave.ablation.grid import read_grid
 from llave.cli.parsing import as_argv, parse
 from llave.data.row_text import blank_picture
+from llave.recipes import FOLDER
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.tables import open_tables
 
@@ -25,7 +26,7 @@ MMEB_TRAIN = {
 """The 20 data sets in distribution, by their names for training."""
 RECIPES = [
     path
-    for path in sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+    for path in sorted(FOLDER.glob("*.yaml"))
     if "\ntask: rerank" not in path.read_text()  # those are of tests/rerank
 ]
 QUOTE = '"'
@@ -44,7 +45,7 @@ def test_is_read(path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "rate", "devices"), [("0_5b", 1e-5, 8), ("2b", 1e-5, 8), ("7b", 5e-6, 16)])
 def test_as_published(size: str, rate: float, devices: int) -> None:
-    path = Path(__file__).parents[2] / f"recipes/llave_{size}.yaml"
+    path = FOLDER / f"llave_{size}.yaml"
     config = recipe(path)
     assert (config.learning_rate, config.warmup, config.schedule, config.epochs) == (rate, 0.03, "cosine", 1)
     assert (config.loss.temperature, config.loss.alpha) == (0.02, 9.0)
@@ -84,10 +85,9 @@ def test_the_grey_picture_of_webqa_has_so_many_tokens(tmp_path: Path) -> None:
 
 def test_the_controls_of_alpha() -> None:
     """What makes InfoNCE LLaVE's loss at the recipe's temperature and alpha, and each half of it alone."""
-    folder = Path(__file__).parents[2] / "recipes"
-    loss = recipe(folder / "nano.yaml").loss
+    loss = recipe(FOLDER / "nano.yaml").loss
     margin = loss.alpha * loss.temperature / (1 + loss.alpha * loss.temperature)
-    changes = {one.name: dict(one.changes) for one in read_grid(str(folder / "ablations/controls.yaml")).variants}
+    changes = {one.name: dict(one.changes) for one in read_grid(str(FOLDER / "ablations/controls.yaml")).variants}
     assert changes["both"] == changes["temperature alone"] | changes["margin alone"]
     assert changes["both"]["loss.temperature"] == pytest.approx(1 / (1 / loss.temperature + loss.alpha), rel=1e-8)
     assert changes["both"]["loss.positive_margin"] == pytest.approx(margin, rel=1e-8)
@@ -98,17 +98,15 @@ def test_the_controls_of_alpha() -> None:
     ["candidates", "candidates_taught", "confirmed", "controls", "finalists", "hardness", "hardness_rates", "losses"],
 )
 def test_every_variant_is_read(name: str) -> None:
-    folder = Path(__file__).parents[2] / "recipes"
-    grid = read_grid(str(folder / f"ablations/{name}.yaml"))
-    assert len({repr(recipe(folder / "nano.yaml", *as_argv(one.changes))) for one in grid.variants}) == len(
+    grid = read_grid(str(FOLDER / f"ablations/{name}.yaml"))
+    assert len({repr(recipe(FOLDER / "nano.yaml", *as_argv(one.changes))) for one in grid.variants}) == len(
         grid.variants
     )
 
 
 def test_the_ablations_of_table_3() -> None:
     """By their numbers in the paper: negatives in a softmax (here of 8 processes), rows, what is trained, the loss."""
-    recipes = Path(__file__).parents[2] / "recipes"
-    grid = read_grid(str(recipes / "ablations/table3.yaml"))
+    grid = read_grid(str(FOLDER / "ablations/table3.yaml"))
     found = {}
     for variant in grid.variants:
         words = [
@@ -117,7 +115,7 @@ def test_the_ablations_of_table_3() -> None:
         ]
         config = parse(
             TrainConfig,
-            [str(recipes / "llave_2b.yaml"), *words],
+            [str(FOLDER / "llave_2b.yaml"), *words],
             command="train",
             description="",
             positional=("recipe",),
@@ -148,7 +146,7 @@ def test_the_ablations_of_table_3() -> None:
 @pytest.mark.parametrize("name", ["llave_0_5b_lora", "llave_2b_lora", "llave_7b_qlora"])
 def test_adapters_as_published(name: str) -> None:
     """VLM2Vec-V2's; the text says where they come from, and that nobody ran them."""
-    path = Path(__file__).parents[2] / f"recipes/{name}.yaml"
+    path = FOLDER / f"{name}.yaml"
     config = recipe(path)
     assert config.adapter is not None
     assert (config.adapter.rank, config.adapter.alpha, config.adapter.dropout) == (16, 64, 0.1)

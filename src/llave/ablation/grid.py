@@ -13,12 +13,12 @@ means:                                                             # of some dat
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from llave.errors import UserError
+from llave.recipes import find_recipe
 
 __all__ = ["Grid", "Variant", "read_grid"]
 
@@ -47,16 +47,14 @@ class Grid:
 
 
 def read_grid(source: str) -> Grid:
-    """The grid of a YAML file, or of YAML text.
+    """The grid of a YAML file, of one of llave's by its name, or of YAML text.
 
     Raises:
         UserError: no such file, not a grid, or a key that an ablation sets itself.
     """
-    path = Path(source)
-    if path.suffix in {".yaml", ".yml"} and not path.is_file():
-        raise UserError(f"grid: no file {source}")
+    is_text = any(mark in source for mark in "{[:\n")
     try:
-        content = yaml.safe_load(path.read_text("utf-8") if path.suffix in {".yaml", ".yml"} else source)
+        content = yaml.safe_load(source if is_text else find_recipe(source).read_text("utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"grid: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict) or not content:

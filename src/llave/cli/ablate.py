@@ -17,8 +17,9 @@ class AblateConfig:
     """Variants of a recipe, trained and evaluated with the same seeds.
 
     Args:
-        base: the recipe that is varied.
-        grid: a YAML file, or YAML: {loss.alpha: [0, 4, 9]} for every combination, or {variants: {name: {key: value}}}.
+        base: the recipe that is varied: a file, or one of llave's by its name.
+        grid: a YAML file, one of llave's by its name (ablations/plateau), or YAML: {loss.alpha: [0, 4, 9]} for every
+            combination, or {variants: {name: {key: value}}}.
         out: cells, table and plot go here; the same command goes on where it stopped.
         benchmark: folder in MMEB's format, or a benchmark's name; null is the recipe's data.
         seeds: training runs per variant.
@@ -58,8 +59,6 @@ def run(argv: list[str]) -> int:
         raise UserError(f"part must be k/n with 0 <= k < n, got {config.part!r}")
     if config.seeds < 1:
         raise UserError(f"seeds must be at least 1, got {config.seeds}")
-    if not config.base.is_file():
-        raise UserError(f"{config.base}: no such recipe")
     from rich.console import Console
 
     from llave.ablation.grid import Variant, read_grid

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from llave.errors import UserError
+from llave.recipes import find_recipe
 
 __all__ = ["as_argv", "parse"]
 
@@ -29,7 +30,8 @@ def parse(
         config: keyword-only dataclass; its docstring's Args become the help.
         argv: the words after the command.
         positional: fields that may be given in this order without their ``--name``. The name ``"recipe"``
-            stands for a YAML file of fields. The last may end in "+": a list, which takes all further words.
+            stands for a YAML file of fields, or the name of one of llave's recipes. The last may end in "+": a list,
+            which takes all further words.
         repeated: fields whose ``--name`` may be given more than once: a list, which takes each value.
 
     Raises:
@@ -39,7 +41,7 @@ def parse(
     parser.add_argument("--recipe", action="config", help="YAML file with any of the options below; flags win over it")
     parser.add_class_arguments(config, fail_untyped=True)
     try:
-        parsed: Namespace = parser.parse_args(_all_named(config, argv, command, positional, repeated))
+        parsed: Namespace = parser.parse_args(_found(_all_named(config, argv, command, positional, repeated)))
     except ArgumentError as error:
         raise UserError(f"llave {command}: {_one_line(str(error))}") from None
     parsed = parser.instantiate_classes(parsed)
@@ -83,6 +85,19 @@ def _all_named(
                 raise UserError(f"llave {command}: unexpected {word!r}; see llave {command} --help")
             words += [f"--{last}", word]
     return words
+
+
+def _found(words: list[str]) -> list[str]:
+    """The words with recipes as the paths of their files."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] == "--recipe":
+            found.append(str(find_recipe(word)))
+        elif word.startswith("--recipe="):
+            found.append(f"--recipe={find_recipe(word.removeprefix('--recipe='))}")
+        else:
+            found.append(word)
+    return found
 
 
 def _one_line(message: str) -> str:

@@ -8,34 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llave.cli.defaults import QUICKSTART
-from llave.cli.parsing import parse
+from llave.cli.parsing import as_argv, parse
 from llave.errors import UserError
-from llave.training.config import DataSetConfig, LossConfig, TrainConfig
+from llave.training.config import TrainConfig
 
-__all__ = ["NANO_RECIPE", "QuickstartConfig", "run"]
-
-NANO_RECIPE = TrainConfig(
-    data=Path("data/sample"),
-    output=Path("runs/nano"),
-    datasets={
-        "group": DataSetConfig(weight=0.3),
-        "subgroup": DataSetConfig(weight=0.5),
-        "t2i": DataSetConfig(weight=1.0),
-        "i2t": DataSetConfig(weight=0.6),
-        "i2i": DataSetConfig(weight=0.4),
-        "composed": DataSetConfig(weight=0.8, hard_negatives=True),
-        "scene_qa": DataSetConfig(weight=0.6),
-        "grounding": DataSetConfig(weight=0.5, hard_negatives=True),
-    },
-    loss=LossConfig(temperature=0.05),
-    epochs=2,
-    learning_rate=1e-4,
-    projector_learning_rate=1.5e-3,
-    warmup=0.05,
-    precision="auto",
-    freeze=["vision_tower", "embeddings", "layer.0.", "layer.1.", "layer.2.", "layer.3."],
-)
-"""The same as recipes/nano.yaml (a test holds them together); a wheel has no recipes folder."""
+__all__ = ["QuickstartConfig", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +26,7 @@ class QuickstartConfig:
         data_seed: seed of the sample data set.
         scale: share of the sample's concepts and scenes: 0.1 is a first look in two minutes, with scores of its own.
         alpha: hardness of the hardness-weighted model; InfoNCE's is 0, and that of the third 5, on a row's own hard
-            negatives alone.
+            negatives alone. This and the next four are the recipe's (nano.yaml) where they are null.
         temperature: tau of all models.
         batch_size: pairs per step.
         epochs: passes over the training data.
@@ -62,11 +39,11 @@ class QuickstartConfig:
     first_seed: int = 0
     data_seed: int = 0
     scale: float = 1.0
-    alpha: float = NANO_RECIPE.loss.alpha
-    temperature: float = NANO_RECIPE.loss.temperature
-    batch_size: int = NANO_RECIPE.batch_size
-    epochs: float = NANO_RECIPE.epochs
-    max_steps: int = NANO_RECIPE.max_steps
+    alpha: float | None = None
+    temperature: float | None = None
+    batch_size: int | None = None
+    epochs: float | None = None
+    max_steps: int | None = None
     limit: int | None = None
 
 
@@ -85,13 +62,15 @@ def run(argv: list[str]) -> int:
         raise UserError(f"seeds must be at least 1, got {config.seeds}")
     from llave.quickstart import quickstart
 
-    recipe = dataclasses.replace(
-        NANO_RECIPE,
-        loss=dataclasses.replace(NANO_RECIPE.loss, alpha=config.alpha, temperature=config.temperature),
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        max_steps=config.max_steps,
-    )
+    asked = {
+        "loss.alpha": config.alpha,
+        "loss.temperature": config.temperature,
+        "batch_size": config.batch_size,
+        "epochs": config.epochs,
+        "max_steps": config.max_steps,
+    }
+    words = as_argv({key: value for key, value in asked.items() if value is not None})
+    recipe = parse(TrainConfig, ["nano", *words], command="quickstart", description="", positional=("recipe",))
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     losses = {
         "infonce": dataclasses.replace(recipe.loss, alpha=0.0),
@@ -119,7 +98,7 @@ Try next:
   {llave} search "something to eat"{index}
   {llave} quickstart --seeds 6                                  intervals and a paired test
   {llave} eval {out}/models/hardness --benchmark {out}/data
-  {llave} train recipes/nano.yaml --data {out}/data --loss.alpha 4 --output runs/alpha4
+  {llave} train nano --data {out}/data --loss.alpha 4 --output runs/alpha4
 """
 
 

@@ -2,10 +2,10 @@
 
 import re
 import sys
-from pathlib import Path
 
 from llave.cli.parsing import parse
 from llave.errors import UserError
+from llave.recipes import find_recipe
 from llave.training.config import TrainConfig
 
 __all__ = ["run"]
@@ -68,9 +68,11 @@ def _task(argv: list[str]) -> tuple[str, list[str]]:
             task = word.removeprefix("--task=")
         else:
             rest.append(word)
-    recipes = [Path(word) for word in rest if word.endswith((".yaml", ".yml"))]
-    if not task and recipes and recipes[0].is_file():
-        found = _TASK_LINE.search(recipes[0].read_text("utf-8", errors="replace"))
+    recipes = [word for word in rest if word.endswith((".yaml", ".yml"))] or [
+        word for word in rest[:1] if word[0] != "-"
+    ]
+    if not task and recipes:
+        found = _TASK_LINE.search(find_recipe(recipes[0]).read_text("utf-8", errors="replace"))
         task = found[1] if found else ""
     if task and task not in TASKS:
         raise UserError(f"llave train: no task {task!r}; there are: {', '.join(TASKS)}")
