@@ -6,6 +6,7 @@ classes are registered with transformers' Auto classes as soon as transformers i
 """
 
 import importlib
+import logging
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ __all__ = [
     "hardness_weighted_loss",
     "load_model",
 ]
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels when anything imports it
 
 _HOMES = {
     "Encoder": "llave.encode.encoder",

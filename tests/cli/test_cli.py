@@ -186,9 +186,10 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("ok") and "torchvision fits torch" in line for line in lines)
+    assert len(lines) < 24  # one screen
     assert main(["doctor", "--json"]) == 0
     checks = json.loads(capsys.readouterr().out)
-    assert {"name", "ok", "found", "remedy", "required"} == set(checks[0])
+    assert {"part", "name", "ok", "found", "remedy", "required"} == set(checks[0])
     version = importlib.metadata.version
 
     def without(missing: str) -> None:
@@ -207,7 +208,9 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert "pip install 'llave[track]'" in line
     without("sentence-transformers")
     assert main(["doctor"]) == 1
-    assert any(line.startswith("MISSING sentence-transformers") for line in capsys.readouterr().out.splitlines())
+    assert any(
+        line.startswith("MISSING  base      sentence-transformers") for line in capsys.readouterr().out.splitlines()
+    )
 
 
 def test_data_check_and_summary(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

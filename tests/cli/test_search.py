@@ -48,6 +48,17 @@ def test_search(index: Path, tmp_path: Path, capsys: Captured) -> None:
     assert "artist: me" not in out
     assert main(["search", "--like", "p3.png", "--json", *common]) == 0
     assert "p3.png" not in {hit["path"] for hit in json.loads(capsys.readouterr().out)}
+    by_name = ["search", "--like", "p3.png", "--json", *common]
+    assert main(by_name) == 0
+    near = capsys.readouterr().out
+    assert main([*by_name[:2], str(image), *by_name[3:]]) == 0  # the same item by another path
+    assert capsys.readouterr().out == near
+    other = tmp_path / "other.png"
+    other.write_bytes(image.read_bytes())
+    assert main([*by_name[:2], str(other), *by_name[3:]]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)[0]["path"] == "p3.png"
+    assert err == f"{other}: no item of this index; searched for as a picture (--image)\n"
     assert main(["search", "circle", "--filter", "kind = text", *common]) == 0
     assert "<b>[red]circle</b>" in capsys.readouterr().out  # no markup
     assert main(["search", "circle", "--filter", "artist = nobody", *common]) == 0

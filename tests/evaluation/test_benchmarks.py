@@ -18,16 +18,20 @@ def test_folder_with_and_without_a_description(benchmark_root: Path) -> None:
     assert [(task.name, task.meta_task, task.split) for task in benchmark.tasks] == [
         ("texts", "retrieval", "ind"),
         ("names_ood", "classification", "ood"),
-        ("alike", "other", "ind"),
+        ("alike", "other", None),
     ]
     assert len(benchmark.tasks[0].rows()) == 8
 
 
 def test_split_by_suffix(tmp_path: Path) -> None:
     (tmp_path / "eval").mkdir()
-    for name in ("a", "a_ood"):
+    for name in ("a", "a_ood", "mine"):
         (tmp_path / "eval" / f"{name}.json").write_text("[]")
-    assert [(task.name, task.split) for task in get_benchmark(tmp_path).tasks] == [("a", "ind"), ("a_ood", "ood")]
+    assert [(task.name, task.split) for task in get_benchmark(tmp_path).tasks] == [
+        ("a", "ind"),
+        ("a_ood", "ood"),
+        ("mine", None),  # what training saw of it nobody knows
+    ]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_unknown_names(tmp_path: Path) -> None:
         get_benchmark("no/such/folder")
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "a.json").write_text("[]")
-    with pytest.raises(UserError, match=r"--tasks: no 'b' in .*; there are: a, image, ind, other"):
+    with pytest.raises(UserError, match=r"--tasks: no 'b' in .*; there are: a, image, other"):
         get_benchmark(tmp_path, tasks="b")
 
 

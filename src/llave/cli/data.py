@@ -103,13 +103,12 @@ class SummaryConfig:
 
 def run(argv: list[str]) -> int:
     """Run a sub-command."""
-    commands = {"sample": _sample, "download": _download, "mine": _mine, "check": _check, "summary": _summary}
     if not argv or argv[0] in {"-h", "--help"}:
         sys.stdout.write(USAGE)
         return 0
-    if argv[0] not in commands:
-        raise UserError(f"no command 'data {argv[0]}'; there are: {', '.join(commands)}")
-    return commands[argv[0]](argv[1:])
+    if argv[0] not in COMMANDS:
+        raise UserError(f"no command 'data {argv[0]}'; there are: {', '.join(COMMANDS)}")
+    return COMMANDS[argv[0]](argv[1:])
 
 
 def _sample(argv: list[str]) -> int:
@@ -278,3 +277,6 @@ def _summary(argv: list[str]) -> int:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)
     return 0
+
+
+COMMANDS = {"sample": _sample, "download": _download, "mine": _mine, "check": _check, "summary": _summary}

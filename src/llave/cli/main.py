@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 a check found problems; 2 the user can fix it (one line on
 """
 
 import importlib
-import logging
 import os
 import sys
 
@@ -20,6 +19,7 @@ COMMANDS = {
     "train": "train a model from a recipe",
     "ablate": "variants of a recipe with the same seeds, as one table and plot",
     "eval": "precision@1 of a model on a benchmark",
+    "list": "benchmarks, their data sets, and what is there of them; recipes",
     "mteb": "mteb's tasks and benchmarks (MIEB, ViDoRe, …) with one of our models",
     "index": "make a folder or table searchable, or bring its index up to date",
     "embed": "vectors of millions of items, in shards, here or on a Ray cluster",
@@ -30,6 +30,7 @@ COMMANDS = {
     "merge": "the weighted mean of several trained models as one",
     "bench": "the loss, and a training step, beside their peers: time, memory, exactness",
     "doctor": "what this machine can run, and what is missing; what a model is, and whether it is sound",
+    "completion": "a script that makes the shell's TAB key complete commands and options",
 }
 
 
@@ -47,7 +48,6 @@ def main(argv: list[str] | None = None) -> int:
         if name not in COMMANDS:
             raise UserError(f"no command {name!r}; there are: {', '.join(COMMANDS)}")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns when anything imports it
         code: int = importlib.import_module(f"llave.cli.{name}").run(rest)
     except UserError as error:
         sys.stderr.write(f"llave: {printable(error)}\n")

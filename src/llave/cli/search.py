@@ -33,7 +33,8 @@ class SearchConfig:
         image: a picture to look for; with a text, the model relates the two ("this, but in red").
         audio: a sound to look for, by itself or with a text.
         weight: share of the picture or sound beside a text, from 0 to 1; null lets the model fuse them.
-        like: the path, key or id of an item whose neighbours are wanted.
+        like: an item whose neighbours are wanted: its path, key or id, or a file by any path; one that is not in the
+            index is searched for as a picture.
         filter: e.g. "artist = noto and year >= 2000 and not (group in (animals, 'food & drink') or day < 2024-05)";
             also like, starts, between, is null.
         index: folder of the index; null is "index" here, else the quickstart's.
@@ -103,6 +104,8 @@ def run(argv: list[str]) -> int:
 
     conditions = parse_filter(config.filter)
     index = Index.open(find_index(config.index))
+    if config.like is not None and index.find(config.like) is None and Path(config.like).is_file():
+        config = _of_file(config, index, Path(config.like))
     asked = bool(config.text or config.image or config.audio or config.weight is not None)
     if config.like is not None and asked:
         raise UserError("--like stands alone: an item's neighbours, without a text, picture or sound")
@@ -145,6 +148,17 @@ def run(argv: list[str]) -> int:
     else:
         sys.stdout.write(f"{config.html}\n")
     return 0
+
+
+def _of_file(config: SearchConfig, index: "Index", path: Path) -> SearchConfig:
+    """``--like PATH`` of a file: more like the item that it is, or else what looks like it."""
+    from llave.search.sources import item_of_file
+
+    item = item_of_file(index.store, path)
+    if item is None:
+        sys.stderr.write(f"{path}: no item of this index; searched for as a picture (--image)\n")
+        return dataclasses.replace(config, like=None, image=path)
+    return dataclasses.replace(config, like=item)
 
 
 def _reranker(config: SearchConfig, index: "Index") -> "Scorer | None":

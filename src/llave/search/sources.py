@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import glob
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,19 @@ from llave.files import write_json
 
 if TYPE_CHECKING:
     from llave.search.index import Index
+    from llave.search.store import VectorStore
 
-__all__ = ["Source", "find_source", "fresh_source", "full_path", "read_sources", "root_of", "updated", "write_sources"]
+__all__ = [
+    "Source",
+    "find_source",
+    "fresh_source",
+    "full_path",
+    "item_of_file",
+    "read_sources",
+    "root_of",
+    "updated",
+    "write_sources",
+]
 
 FILE = "sources.json"
 
@@ -62,6 +74,15 @@ def root_of(source: str) -> Path:
     """The folder that a source's files are in, links followed."""
     path = Path(source)
     return (path if path.is_dir() else path.parent).resolve()
+
+
+def item_of_file(store: "VectorStore", path: Path) -> str | None:
+    """The id of the item whose file this is, links followed; None if there is none."""
+    asked = str(path.resolve())
+    columns = store.column(["id", "source", "file"])
+    roots = {source: str(root_of(source)) for source in set(columns["source"])}
+    files = zip(columns["id"], columns["source"], columns["file"], strict=True)
+    return next((row_id for row_id, source, file in files if file and f"{roots[source]}{os.sep}{file}" == asked), None)
 
 
 def read_sources(index: "Index") -> dict[str, Source]:

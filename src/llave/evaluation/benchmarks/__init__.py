@@ -21,9 +21,10 @@ from llave.evaluation.benchmarks.readers import READ
 from llave.evaluation.benchmarks.spec import Archive, BenchmarkSpec, TaskSpec, read_spec
 from llave.evaluation.benchmarks.task import Absent, Benchmark, Task, TaskData
 
-__all__ = ["NAMES", "Benchmark", "Task", "TaskData", "choose_tasks", "get_benchmark", "get_spec"]
+__all__ = ["NAMES", "Benchmark", "Task", "TaskData", "choose_tasks", "get_benchmark", "get_spec", "missing_data"]
 
 T = TypeVar("T")
+Copy = Callable[[Archive], Path | None]
 VARIABLES = {
     "mmeb": "LLAVE_MMEB",
     "mmeb-v2": "LLAVE_MMEB_V2",
@@ -62,13 +63,17 @@ def get_benchmark(
     name = str(name_or_path)
     path = Path(name)
     if name in NAMES:
-        place = root or os.environ.get(VARIABLES[name])
-        how = f"get it with `llave data download {name} --out DIR`, and name DIR by --root or {VARIABLES[name]}"
-        return _named(get_spec(name), Path(place) if place else None, how, tasks)
-    pairs = is_table(path) and path.is_file()
-    if candidates is not None and not pairs:
+        spec = get_spec(name)
+        place, copy, is_there = _found(spec, root)
+        if not is_there and all(place.missing(about) for about in choose_tasks(spec, tasks)):
+            raise DataError(
+                f"{name}: no folder with its data given, and {spec.hub} is not in the hub's cache; {place.how}"
+            )
+        return _benchmark(spec, place, tasks, copy)
+    of_pairs = is_table(path) and path.is_file()
+    if candidates is not None and not of_pairs:
         raise UserError(f"--candidates is for tables of pairs; {name} says which candidates there are")
-    if pairs:
+    if of_pairs:
         found = pairs_benchmark(path, columns=columns, candidates=candidates, seed=seed)
         words = {task.name: (task, _words(task.meta_task, task)) for task in found.tasks}
         return Benchmark(found.name, _chosen(found.name, words, tasks), found.note)
@@ -101,34 +106,40 @@ def choose_tasks(spec: BenchmarkSpec, tasks: str | None) -> list[TaskSpec]:
     return _chosen(spec.name, {about.name: (about, _words(about.meta, about)) for about in spec.tasks}, tasks)
 
 
-def _named(spec: BenchmarkSpec, root: Path | None, how: str, tasks: str | None) -> Benchmark:
-    """A benchmark that comes with llave.
+def missing_data(name: str, *, root: str | Path | None = None, tasks: str | None = None) -> dict[str, str | None]:
+    """Of each data set of a benchmark that comes with llave, what this machine lacks of it; None is nothing.
+
+    Args:
+        name: one of :data:`NAMES`. root, tasks: as of :func:`get_benchmark`.
+    """
+    spec = get_spec(name)
+    place, copy, _ = _found(spec, root)
+    return {about.name: _missing(spec, about, place, copy) for about in choose_tasks(spec, tasks)}
+
+
+def _found(spec: BenchmarkSpec, root: str | Path | None) -> tuple[Place, Copy, bool]:
+    """Where the data of a benchmark that comes with llave lies, its archives' copies, and whether anything is there.
 
     What ``hf download`` left in the hub's cache is read there, and nothing is written into it: media, which are packed,
     are unpacked to a folder of llave's own cache. In a folder of the user's they are unpacked beside the archive.
     """
-    repository = hub_snapshot(spec.hub) if root is None else copy_of(spec.hub, root)
-    if root is not None and (repository is None or repository.parent.name != "snapshots"):
-        return _benchmark(spec, Place(root, how, spec.also), tasks, lambda _: root)
+    variable = VARIABLES[spec.name]
+    how = f"get it with `llave data download {spec.name} --out DIR`, and name DIR by --root or {variable}"
+    given = root or os.environ.get(variable)
+    folder = Path(given) if given else None
+    repository = hub_snapshot(spec.hub) if folder is None else copy_of(spec.hub, folder)
+    if folder is not None and (repository is None or repository.parent.name != "snapshots"):
+        return Place(folder, how, spec.also), lambda _: folder, True
     own = cache_directory() / "benchmarks" / spec.name
     cache = None if repository is None else repository.parents[2]
     place = Place(own / repository.name if repository else own, how, spec.also, cache)
-    if repository is None and all(place.missing(about) for about in choose_tasks(spec, tasks)):
-        raise DataError(f"{spec.name}: no folder with its data given, and {spec.hub} is not in the hub's cache; {how}")
-    return _benchmark(spec, place, tasks, lambda archive: hub_snapshot(archive.hub, cache))
+    return place, lambda archive: hub_snapshot(archive.hub, cache), repository is not None
 
 
-def _benchmark(
-    spec: BenchmarkSpec, place: Place, tasks: str | None, copy: Callable[[Archive], Path | None] = lambda _: None
-) -> Benchmark:
+def _benchmark(spec: BenchmarkSpec, place: Place, tasks: str | None, copy: Copy = lambda _: None) -> Benchmark:
     """``copy``: the folder of this machine that may hold an archive, from which media can be unpacked."""
-
-    def missing(about: TaskSpec) -> str | None:
-        packed = [folder for archive in spec.archives_of(about) if (folder := _holds(archive, copy)) is not None]
-        return None if packed and spec.packed(about) else place.missing(about, packed=bool(packed))
-
     chosen = choose_tasks(spec, tasks)
-    absent = [what for about in chosen if (what := missing(about)) is not None]
+    absent = [what for about in chosen if (what := _missing(spec, about, place, copy)) is not None]
     if len(absent) == len(chosen):
         more = f" (and {len(absent) - 1} more of {len(chosen)} data sets)" if len(absent) > 1 else ""
         raise DataError(f"{absent[0]}{more}{place.advice}")
@@ -136,13 +147,18 @@ def _benchmark(
     return Benchmark(spec.name, [_task(spec, about, place, copy) for about in chosen], revisions=revisions)
 
 
-def _holds(archive: Archive, copy: Callable[[Archive], Path | None]) -> Path | None:
+def _missing(spec: BenchmarkSpec, about: TaskSpec, place: Place, copy: Copy) -> str | None:
+    packed = [folder for archive in spec.archives_of(about) if (folder := _holds(archive, copy)) is not None]
+    return None if packed and spec.packed(about) else place.missing(about, packed=bool(packed))
+
+
+def _holds(archive: Archive, copy: Copy) -> Path | None:
     folder = copy(archive)
     there = folder is not None and all(next(folder.glob(pattern), None) for pattern in archive.files)
     return folder if there else None
 
 
-def _task(benchmark: BenchmarkSpec, spec: TaskSpec, place: Place, copy: Callable[[Archive], Path | None]) -> Task:
+def _task(benchmark: BenchmarkSpec, spec: TaskSpec, place: Place, copy: Copy) -> Task:
     def read() -> TaskData:
         missing = place.missing(spec)
         archives = {archive.media: _holds(archive, copy) for archive in benchmark.archives_of(spec)}

@@ -17,7 +17,8 @@ def folder_benchmark(root: Path) -> Benchmark:
 
     ``benchmark.json`` is ``{"name": …, "tasks": {NAME: {"meta": "vqa", "split": "ind"}}}``; ``modality`` (image, video
     or visdoc) and ``metric`` may follow. A data set that it does not describe is of meta-task ``other``, of pictures,
-    and out of distribution if its name ends in ``_ood``.
+    and out of distribution if its name ends in ``_ood``; in distribution if another is called so with ``_ood``. What
+    training saw of the rest nobody knows: they are of neither.
 
     Raises:
         DataError: nothing in ``eval/``, or a ``benchmark.json`` that is malformed or names a missing data set.
@@ -32,22 +33,27 @@ def folder_benchmark(root: Path) -> Benchmark:
     if missing:
         raise DataError(f"{path}: no data set {missing[0]!r} in {root / 'eval'}; there are: {', '.join(names)}")
     order = [*described, *(name for name in names if name not in described)]
-    return Benchmark(title, [_task(folder, name, described.get(name, {}), path) for name in order])
+    pairs = {name: "ind" for name in names if f"{name}_ood" in names}
+    splits = {name: "ood" if name.endswith("_ood") else pairs.get(name) for name in names}
+    return Benchmark(
+        title, [_task(folder, name, {"split": splits[name], **described.get(name, {})}, path) for name in order]
+    )
 
 
 def _task(folder: MMEBFolder, name: str, about: dict[str, Any], path: Path) -> Task:
-    meta = about.get("meta", "other")
-    split = about.get("split", "ood" if name.endswith("_ood") else "ind")
+    meta, split = about.get("meta", "other"), about["split"]
     if meta not in META_TASKS:
         raise DataError(f"{path}: {name}: meta must be one of {', '.join(META_TASKS)}, not {meta!r}")
-    if split not in ("ind", "ood"):
+    if split not in ("ind", "ood", None):
         raise DataError(f"{path}: {name}: split must be ind or ood, not {split!r}")
     modality, metric = about.get("modality", "image"), about.get("metric", "hit@1")
     if modality not in MODALITIES:
         raise DataError(f"{path}: {name}: modality must be one of {', '.join(MODALITIES)}, not {modality!r}")
     if str(metric).partition("@")[0] not in METRICS:
         raise DataError(f"{path}: {name}: metric must be one of {', '.join(METRICS)} with @K, not {metric!r}")
-    return folder_task(folder, name, meta_task=meta, split=cast(Split, split), modality=modality, metric=metric)
+    return folder_task(
+        folder, name, meta_task=meta, split=cast("Split | None", split), modality=modality, metric=metric
+    )
 
 
 def _read(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
