@@ -2,20 +2,34 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+RUNS := .venv/.runs
 
-.PHONY: help install quickstart test lint format web bench gpu wheels docs clean
+# A torch without CUDA that is there already stays: it is a tenth of the download. To have it, before anything else:
+#   python3 -m venv .venv && .venv/bin/pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
+OWN_TORCH = $(BIN)/python -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' 2>/dev/null
+PINS = $(OWN_TORCH) && grep -vE '^(torch|torchvision|triton|nvidia-|cuda-)' constraints.txt > .venv/pins.txt \
+	|| cp constraints.txt .venv/pins.txt
+
+.PHONY: help install quickstart test lint format web site dist bench gpu wheels docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-install: $(STAMP) ## the environment in .venv
+install: $(STAMP) ## the environment in .venv, with all that the tests use
 
 $(STAMP): pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(PINS)
+	$(BIN)/python -m pip install --quiet -c .venv/pins.txt -e '.[dev]'
+	touch $@ $(RUNS)
+
+$(RUNS): pyproject.toml setup.py constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PINS)
+	$(BIN)/python -m pip install --quiet -c .venv/pins.txt -e '.[sample,media,serve]'
 	touch $@
 
-quickstart: $(STAMP) ## sample data, three models, evaluation and a report in runs/quickstart
+quickstart: $(RUNS) ## sample data, three models, evaluation and a report in runs/quickstart
 	$(BIN)/llave quickstart
 
 lint: $(STAMP) ## ruff and mypy --strict
@@ -33,6 +47,12 @@ format: $(STAMP) ## apply ruff's fixes and format
 
 web: $(STAMP) ## the page of llave serve, built anew from web/
 	$(BIN)/python web/build.py
+
+site: $(STAMP) ## the documentation as a site: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+dist: $(STAMP) ## source archive and wheel, the page in it, in dist/
+	$(BIN)/python -m build --outdir dist .
 
 bench: $(STAMP) ## speed of the nano model, of a training step and of the loss on this machine
 	$(BIN)/python benchmarks/nano.py
