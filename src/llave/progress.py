@@ -1,8 +1,9 @@
-"""What long work shows: bars on a terminal, a line every few seconds elsewhere."""
+"""What long work shows: bars on a terminal and in a notebook, a line every few seconds elsewhere."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -76,7 +77,8 @@ class Work:
 
 @contextmanager
 def show_progress(enabled: bool = True, *, console: Console | None = None) -> Iterator[Work]:
-    """Bars on stderr if that is a terminal, otherwise lines; nothing if not ``enabled``."""
+    """Bars on stderr if that is a terminal, or in a notebook with ipywidgets; otherwise lines; nothing if not
+    ``enabled``."""
     console = console or Console(stderr=True)
     columns = (
         SpinnerColumn(),
@@ -86,6 +88,6 @@ def show_progress(enabled: bool = True, *, console: Console | None = None) -> It
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
     )
-    terminal = console.is_terminal
+    terminal = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
     with Progress(*columns, console=console, disable=not (enabled and terminal), expand=False) as bars:
         yield Work(bars, console if enabled and not terminal else None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
@@ -175,6 +176,23 @@ class EvalResult:
     def to_pandas(self) -> Any:
         """The same as a data frame."""
         return self.to_arrow().to_pandas()
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the mean, and every data set with its interval and queries."""
+        cells = [
+            (
+                row["data_set"],
+                row["metric"],
+                f"{100 * row['score']:.1f}",
+                f"{100 * row['ci95_low']:.1f} to {100 * row['ci95_high']:.1f}",
+                f"{row['queries']:,}",
+            )
+            for row in self.to_arrow().to_pylist()
+        ]
+        head = "".join(f"<th>{name}</th>" for name in ("data set", "metric", "%", "95% interval", "queries"))
+        rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cells)
+        title = f"{self.benchmark}: {100 * self.overall:.1f} % overall"
+        return f"<b>{escape(title)}</b><table><tr>{head}</tr>{rows}</table>"
 
     @property
     def scores(self) -> dict[str, list[NDArray[np.float32]]]:

@@ -1,10 +1,11 @@
 """What a search finds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llave.collection.types import Scalar
+from llave.report.notebook import cards_html
 from llave.search.store import Row
 
 if TYPE_CHECKING:
@@ -40,11 +41,22 @@ class Hits(list[Hit]):
 
     Args:
         times: milliseconds of each stage of the search.
+        thumbnail: the picture of an id, for a notebook.
     """
 
-    def __init__(self, hits: Iterable[Hit] = (), *, times: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        hits: Iterable[Hit] = (),
+        *,
+        times: Mapping[str, float] | None = None,
+        thumbnail: Callable[[str], bytes | None] | None = None,
+    ) -> None:
         super().__init__(hits)
         self.times = dict(times or {})
+        self._thumbnail = thumbnail
+
+    def _repr_html_(self) -> str:
+        return cards_html(self, self._thumbnail)
 
     def to_arrow(self) -> "pa.Table":
         """A column for each attribute of a hit and for each field; a field that a hit does not have is null."""
