@@ -1,5 +1,7 @@
 """What holds for every page that llave writes: well-formed, self-contained, readable on a phone in light and dark."""
 
+import base64
+import hashlib
 import os
 import re
 import shutil
@@ -8,6 +10,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
+from llave.report.page import TEMPLATES
 
 VOID = {"meta", "img", "br", "link", "input", "use", "path", "rect"}
 
@@ -47,12 +51,13 @@ def parse(path: Path) -> Page:
 
 
 def check_self_contained(path: Path) -> None:
-    """Nothing is loaded from elsewhere, no script runs, ids are unique, pictures are described."""
+    """Nothing is loaded from elsewhere, no script but ours may run, ids are unique, pictures are described."""
     html = path.read_text("utf-8")
     assert "http://" not in html
     assert "https://" not in html
     page = parse(path)
-    assert not [tag for tag, _ in page.tags if tag in {"script", "link", "iframe", "object"}]
+    assert not [tag for tag, _ in page.tags if tag in {"link", "iframe", "object"}]
+    check_script(html)
     ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
     assert len(ids) == sum("id" in attributes for _, attributes in page.tags)
     for tag, attributes in page.tags:
@@ -62,6 +67,17 @@ def check_self_contained(path: Path) -> None:
         for name in ("src", "href"):
             value = attributes.get(name)
             assert value is None or value.startswith("data:image/") or value.removeprefix("#") in ids
+
+
+def check_script(html: str) -> None:
+    """There is one at most, ours, and the page's policy allows none but what has its hash."""
+    scripts = re.findall(r"<script\b([^>]*)>(.*?)</script>", html, re.DOTALL)
+    [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    rules = dict(rule.split(maxsplit=1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert scripts == [("", (TEMPLATES / "page.js").read_text("utf-8"))]
+    digest = base64.b64encode(hashlib.sha256(scripts[0][1].encode()).digest()).decode()
+    assert rules["script-src"] == f"'sha256-{digest}'"
 
 
 PROBE = """<!doctype html><meta name="color-scheme" content="light dark"><body>

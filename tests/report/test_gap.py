@@ -1,10 +1,12 @@
 """The report: self-contained, escaped, complete, and readable on a phone in light and dark."""
 
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image, ImageColor
+from playwright.sync_api import sync_playwright
 from sentence_transformers import SentenceTransformer
 
 from llave.evaluation.aggregate import ModelRun
@@ -31,7 +33,41 @@ def report(runs: dict[str, ModelRun], tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
-def test_nothing_is_loaded_from_elsewhere_and_no_script_runs(report: Path) -> None:
+@pytest.mark.browser
+def test_tables_sort_and_names_filter(report: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text))
+        page.goto(report.as_uri())
+
+        def column(number: int) -> list[float]:
+            cells = page.locator(f"#datasets tbody tr:first-child > :nth-child({number})").all_inner_texts()
+            return [float(text.split()[0].replace("\N{MINUS SIGN}", "-")) for text in cells]
+
+        before = column(3)
+        press = page.get_by_role("button", name="P@1 %")
+        press.click()
+        assert column(3) == sorted(before, reverse=True)
+        press.click()
+        assert column(3) == sorted(before)
+        page.get_by_label("Data sets").fill("text")
+        assert page.locator("#datasets tbody:visible th").all_inner_texts() == ["texts"]
+        assert page.locator("#histograms figure:visible h3").all_inner_texts() == ["texts"]
+        page.get_by_label("Data sets").fill("")
+        tags = page.locator("#negatives details[open] .tag:visible")
+        assert "positive ranks first" in tags.all_inner_texts()
+        page.get_by_label("only where the negative ranks first").check()
+        assert set(tags.all_inner_texts()) <= {"negative ranks first"}
+        assert problems == []
+        browser.close()
+
+
+def test_nothing_is_loaded_from_elsewhere_and_no_script_of_others_runs(report: Path) -> None:
     check_self_contained(report)
 
 

@@ -9,7 +9,7 @@ from llave.evaluation.similarity_gap import Gap, hardest_negatives, similarity_g
 from llave.report.gallery import Thumbnails, gallery_entry
 from llave.report.inline import inline_svg
 from llave.report.page import cosine, percent, versions, write_page
-from llave.report.plots import COLOURS, cosine_limits, group_bars, histograms, save_figure
+from llave.report.plots import COLOURS, cosine_limits, group_bars, histograms, save_figure, small_histogram, tallest
 from llave.report.summary import summarise
 from llave.report.titles import group_title
 
@@ -55,7 +55,7 @@ def write_gap_report(
         paired=results["paired"],
         summary=summarise(results),
         bars=inline_svg(group_bars(results, title=False), "bars", _bars_description(results)),
-        histograms={name: _histograms(name, gaps, number) for number, name in enumerate(run.results[0].tasks)},
+        histograms=_histograms(gaps),
         colours=COLOURS,
         shown=shown,
         gallery={name: [gallery_entry(entry, thumbnails) for entry in entries] for name, entries in gallery.items()},
@@ -77,18 +77,22 @@ def write_plots(out_dir: Path, model_runs: Mapping[str, ModelRun]) -> list[Path]
     return paths
 
 
-def _histograms(dataset: str, gaps: Mapping[str, Mapping[str, Gap]], number: int) -> list[dict[str, Any]]:
-    of_models = {name: gap[dataset] for name, gap in gaps.items()}
-    limits = cosine_limits(list(of_models.values()))
-    figures = []
-    for index, (model, gap) in enumerate(of_models.items()):
-        description = (
-            f"Histogram of cosines of {model} on {dataset}: mean of the positive {cosine(gap.positive)}, "
-            f"of hard negatives {cosine(gap.hard)}, of easy negatives {cosine(gap.easy)}."
-        )
-        figure = histograms({model: gap}, limits=limits)
-        figures.append({"model": model, "svg": inline_svg(figure, f"h{number}-{index}", description)})
-    return figures
+def _histograms(gaps: Mapping[str, Mapping[str, Gap]]) -> dict[str, list[dict[str, Any]]]:
+    """Of each data set, a small one for each model."""
+    limits = cosine_limits(gap for of_model in gaps.values() for gap in of_model.values())
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number, dataset in enumerate(next(iter(gaps.values()))):
+        top = tallest((of_model[dataset] for of_model in gaps.values()), limits)
+        for index, (model, of_model) in enumerate(gaps.items()):
+            gap = of_model[dataset]
+            description = (
+                f"Histogram of cosines of {model} on {dataset}: mean of the positive {cosine(gap.positive)}, "
+                f"of hard negatives {cosine(gap.hard)}, of easy negatives {cosine(gap.easy)}."
+            )
+            figure = small_histogram(gap, model, limits=limits, top=top)
+            svg = inline_svg(figure, f"h{number}-{index}", description)
+            found.setdefault(dataset, []).append({"model": model, "svg": svg})
+    return found
 
 
 def _bars_description(results: Mapping[str, Any]) -> str:

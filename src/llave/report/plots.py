@@ -1,6 +1,6 @@
 """Figures of an evaluation: histograms of cosines, and bars per group. Colours are told apart by the colour-blind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ __all__ = [
     "group_bars",
     "histograms",
     "save_figure",
+    "small_histogram",
     "style",
+    "tallest",
 ]
 
 COLOURS = {"positive": "#0072b2", "hard": "#d55e00", "easy": "#8c8c8c"}
@@ -85,27 +87,56 @@ def cosine_title(kind: str) -> str:
     return {"positive": "positive", "hard": "hard negatives", "easy": "easy negatives"}[kind]
 
 
-def cosine_limits(gaps: Sequence[Gap]) -> tuple[float, float]:
-    """Smallest and largest cosine of several models, with a margin, so that their axes agree."""
+def cosine_limits(gaps: Iterable[Gap]) -> tuple[float, float]:
+    """Smallest and largest cosine of several models or data sets, with a margin, so that their axes agree."""
     values = np.concatenate([part for gap in gaps for part in (gap.positives, gap.hards, gap.easies)])
     margin = max(0.02, 0.03 * float(np.ptp(values)))
     return float(values.min()) - margin, float(values.max()) + margin
 
 
-def histograms(gaps: Mapping[str, Gap], title: str = "", *, limits: tuple[float, float] | None = None) -> Figure:
+def small_histogram(gap: Gap, name: str, *, limits: tuple[float, float], top: float) -> Figure:
+    """One of many that are compared: a panel of equal axes, without a vertical one.
+
+    Args:
+        top: of the vertical axis, in percent; see :func:`tallest`.
+    """
+    with style():
+        figure = Figure(figsize=(3.6, 1.05), layout="constrained")
+        panel = figure.subplots()
+        _draw(panel, gap, limits)
+        panel.set_xlim(*limits)
+        panel.set_ylim(0, 1.05 * top)
+        panel.set_yticks([])
+        panel.spines["left"].set_visible(False)
+        panel.tick_params(labelsize=8)
+        panel.set_title(name, fontsize=9, loc="left", pad=2)
+    return figure
+
+
+def tallest(gaps: Iterable[Gap], limits: tuple[float, float]) -> float:
+    """The largest share of a kind of cosine in a bin, in percent."""
+    parts = [part for gap in gaps for part in (gap.positives, gap.hards, gap.easies) if part.size]
+    return max(100 * float(np.histogram(part, BINS, limits)[0].max()) / part.size for part in parts)
+
+
+def _draw(panel: Any, gap: Gap, limits: tuple[float, float]) -> None:
+    for kind, values in (("easy", gap.easies), ("hard", gap.hards), ("positive", gap.positives)):
+        if not values.size:
+            continue
+        share = np.full(values.size, 100.0 / values.size)
+        shape: dict[str, Any] = {"bins": BINS, "range": limits, "weights": share, "color": COLOURS[kind]}
+        panel.hist(values, histtype="stepfilled", alpha=0.28, label=cosine_title(kind), **shape)
+        panel.hist(values, histtype="step", linestyle=LINES[kind], linewidth=1.4, **shape)
+
+
+def histograms(gaps: Mapping[str, Gap], title: str = "") -> Figure:
     """Histograms of positive, hard and easy cosines, one panel per model, side by side on equal axes."""
-    low, high = limits or cosine_limits(list(gaps.values()))
+    low, high = cosine_limits(gaps.values())
     with style():
         figure = Figure(figsize=(4.6 * len(gaps), 2.5), layout="constrained")
         panels = figure.subplots(1, len(gaps), sharey=True, squeeze=False)[0]
         for panel, (name, gap) in zip(panels, gaps.items(), strict=True):
-            for kind, values in (("easy", gap.easies), ("hard", gap.hards), ("positive", gap.positives)):
-                if not values.size:
-                    continue
-                share = np.full(values.size, 100.0 / values.size)
-                shape: dict[str, Any] = {"bins": BINS, "range": (low, high), "weights": share, "color": COLOURS[kind]}
-                panel.hist(values, histtype="stepfilled", alpha=0.28, label=cosine_title(kind), **shape)
-                panel.hist(values, histtype="step", linestyle=LINES[kind], linewidth=1.4, **shape)
+            _draw(panel, gap, (low, high))
             panel.set_xlim(low, high)
             panel.set_xlabel("cosine")
             panel.set_title(name, fontsize=10)
@@ -122,7 +153,7 @@ def group_bars(results: Mapping[str, Any], *, title: bool = True) -> Figure:
     groups = list(next(iter(models.values()))["meta"])
     thickness = 0.8 / len(models)
     with style():
-        figure = Figure(figsize=(4.6, 0.7 + (0.26 + 0.18 * len(models)) * len(groups)), layout="constrained")
+        figure = Figure(figsize=(6.4, 0.7 + (0.22 + 0.18 * len(models)) * len(groups)), layout="constrained")
         axes = figure.subplots()
         for index, (name, model) in enumerate(models.items()):
             places = [row + thickness * (index - (len(models) - 1) / 2) for row in range(len(groups))]
