@@ -1,6 +1,8 @@
 """Two evaluations compared: by hand on a few queries, on the command line, and as a page."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,10 +55,10 @@ def test_on_the_command_line_and_as_a_page(
     assert main(command) == 0
     said = capsys.readouterr()
     assert f"report: {page}\n" in said.out
-    assert "only in one of the two: own" in said.err
+    assert f"only in one of {folders[0]} and {folders[1]}: own" in said.err
     check_self_contained(page)
     text = parse(page).text
-    for part in ("cats", "dogs", "+50.0", "\N{MINUS SIGN}50.0", "Only one of the two has own", "which includes zero"):
+    for part in ("cats", "dogs", "+50.0", "\N{MINUS SIGN}50.0", "Only one of A and B has own", "which includes zero"):
         assert part in text
     assert f"A: {folders[0]}" in text
     assert f"B: {folders[1]}" in text
@@ -65,6 +67,28 @@ def test_on_the_command_line_and_as_a_page(
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["datasets"]["cats"]["difference"] == 0.5
     assert page.is_file()
+
+
+def test_several_are_compared_with_the_first(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "compare.html"
+    a, b = map(str, folders)
+    third = tmp_path / "third"
+    shutil.copytree(a, third)
+    assert main(["eval", "compare", a, b, str(third), "--html", str(page)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "of B" in said
+    check_self_contained(page)
+    text = parse(page).text
+    assert "3 evaluations compared" in text
+    assert "B scores 62.5, A 62.5: +0.0 points" in text
+    assert re.search(r"C scores (\S+), A \1: \+0.0 points, 95% interval \+0.0 to \+0.0, which includes zero", text)
+    assert f"C: {third}" in text
+    assert main(["eval", "compare", a, b, str(third), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found[str(third)]["datasets"]["cats"]["difference"] == 0.0
+    assert found[b]["datasets"]["cats"]["difference"] == 0.5
 
 
 def test_what_cannot_be_compared(folders: tuple[Path, Path], make_result: Make, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``llave eval compare A B``."""
+"""``llave eval compare A B …``."""
 
 import json
 import sys
@@ -12,17 +12,17 @@ __all__ = ["CompareConfig", "run"]
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """Two evaluations.
+    """Two evaluations, or more.
 
     Args:
         a: the baseline: an --out folder of llave eval.
-        b: the model: another one, of the same benchmark.
+        b: the model: another one, of the same benchmark; or several, each compared with the baseline.
         html: a page with the differences goes here; null writes none.
         json: print JSON instead of tables.
     """
 
     a: Path
-    b: Path
+    b: list[Path]
     html: Path | None = None
     json: bool = False
 
@@ -34,8 +34,8 @@ def run(argv: list[str]) -> int:
         argv,
         command="eval compare",
         description="B minus A, query by query: 95% bootstrap intervals, and a sign-flip test per data set. "
-        "Example: llave eval compare runs/eval-infonce runs/eval-hardness",
-        positional=("a", "b"),
+        "Example: llave eval compare runs/eval-infonce runs/eval-hardness. Further folders are compared with A, too.",
+        positional=("a", "b+"),
     )
     from rich.console import Console
 
@@ -43,17 +43,22 @@ def run(argv: list[str]) -> int:
     from llave.report.comparison import write_comparison
     from llave.report.tables import difference_table
 
-    comparison = compare_results(config.a, config.b)
+    found = {str(b): compare_results(config.a, b) for b in config.b}
     if config.html is not None:
-        write_comparison(config.html, comparison, str(config.a), str(config.b))
+        write_comparison(config.html, str(config.a), found)
     if config.json:
-        sys.stdout.write(json.dumps(comparison.to_json(), indent=2, ensure_ascii=False) + "\n")
+        content = {name: comparison.to_json() for name, comparison in found.items()}
+        content = content if len(found) > 1 else content[str(config.b[0])]
+        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         return 0
     console = Console()
-    console.print(difference_table(comparison.datasets, "data sets"))
-    console.print(difference_table(comparison.groups, "means over data sets"))
+    for name, comparison in found.items():
+        of = f" of B = {name}" if len(found) > 1 else ""
+        console.print(difference_table(comparison.datasets, f"data sets{of}"))
+        console.print(difference_table(comparison.groups, f"means over data sets{of}"))
     if config.html is not None:
         console.print(f"report: {config.html}", soft_wrap=True, markup=False, highlight=False)
-    if comparison.only:
-        sys.stderr.write(f"llave: only in one of the two: {', '.join(comparison.only)}\n")
+    for name, comparison in found.items():
+        if comparison.only:
+            sys.stderr.write(f"llave: only in one of {config.a} and {name}: {', '.join(comparison.only)}\n")
     return 0
