@@ -65,7 +65,7 @@ def quickstart_time(found: dict[str, Any]) -> str:
 
 
 PLACES = (
-    Place("README.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
+    Place("docs/search.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
     Place("README.md", "time", "quickstart_time.json", quickstart_time),
     Place("docs/data.md", "icons", "sample_icons.json", icons_markdown),
     Place("README.md", "confirmed", "hardness_confirmed.json", lambda found: models_table(found, CONFIRMED, GROUPS)),
