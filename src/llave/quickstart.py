@@ -24,6 +24,7 @@ from llave.search.build import build_index
 from llave.search.index import Index
 from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
+from llave.training.precision import multiplies_bfloat16
 from llave.training.run import train
 
 __all__ = ["quickstart"]
@@ -69,12 +70,13 @@ def quickstart(
                 output=output,
                 seed=seed,
                 feature_cache=features,
+                verify_pictures=False,  # build_sample wrote them just now
             )
             console.print(f"2/5 train {name}, seed {seed}")
             train(config, console=console, title=f"{name} seed {seed}")
             shutil.rmtree(output / "checkpoints", ignore_errors=True)
             console.print(f"3/5 evaluate {name}, seed {seed}")
-            model = load_model(output)
+            model = load_model(output, dtype="bfloat16" if multiplies_bfloat16() else None)
             cache = use_feature_cache(model, features)
             results[name].append(
                 evaluate(model, benchmark, limit=limit, cache_dir=out / "cache" / "embeddings").complete()
