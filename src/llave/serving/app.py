@@ -36,7 +36,7 @@ from llave.serving.openapi import describe
 from llave.serving.pages import PageHeaders, add_pages, page_files
 from llave.serving.remote import Remote
 from llave.serving.rerank_engine import RerankEngine
-from llave.serving.routes import cohere, embeddings, rerank, search, status
+from llave.serving.routes import cohere, embeddings, export, rerank, search, status
 from llave.serving.service import Served, ServedReranker, Service
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def create_app(
     async def _gone(request: Request, error: ClientGone) -> Response:
         return Response(status_code=GONE)
 
-    for router in (embeddings.router, cohere.router, rerank.router, search.router, status.router):
+    for router in (embeddings.router, cohere.router, rerank.router, search.router, export.router, status.router):
         app.include_router(router)
     add_pages(app, options.gallery)
     describe(app)

@@ -17,7 +17,8 @@ from pydantic_core import to_json
 from llave.errors import UserError
 from llave.search.kept import Kept, keep
 from llave.serving.errors import ApiError, bad_request
-from llave.serving.schema_search import SearchRequest
+from llave.serving.drawing import draw
+from llave.serving.schema_search import MAX_FOLDERS, SearchRequest
 from llave.serving.watch import Watched
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ __all__ = ["Catalogue", "item", "version_of"]
 
 THREADS, WAITING = 4, 16
 BINS = 40
-MAP_VALUES = 50
-"""Fields with more values have no colours on a map."""
 Result = TypeVar("Result")
 
 
@@ -84,7 +83,7 @@ class Catalogue:
         Raises:
             ApiError: 404, there is none.
         """
-        return await self._whole("map", _draw)
+        return await self._whole("map", draw)
 
     def mode(self, wanted: SearchRequest) -> "Mode":
         """How a query is compared: as was asked; else a text alone as the index says, and all others by vector."""
@@ -121,7 +120,9 @@ class Catalogue:
             check_sort(wanted.order and wanted.order.removeprefix("-"), fields)
         count, spread = index.count(conditions), None
         if not wanted.has_query:
-            hits = index.browse(filter=conditions, sort=wanted.order, limit=wanted.limit, offset=wanted.offset)
+            hits = index.browse(
+                filter=conditions, sort=wanted.order, seed=wanted.seed, limit=wanted.limit, offset=wanted.offset
+            )
         else:
             exclude = [wanted.id] if wanted.id else []
             with _param("one_per", "invalid_one_per"):
@@ -148,6 +149,12 @@ class Catalogue:
             "stages": {stage: round(ms, 1) for stage, ms in hits.times.items()},
             "hint": None if count else "; ".join(suggest(index.store, conditions)) or None,
         }
+
+    def folders(self, index: "Index", under: str) -> dict[str, Any]:
+        """``/v1/folders``."""
+        version, found = self.watched.version, index.folders(under)
+        data = [{**dataclasses.asdict(folder), "name": folder.name} for folder in found[:MAX_FOLDERS]]
+        return {"object": "list", "data": data, "left_out": max(0, len(found) - MAX_FOLDERS), "version": version}
 
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[["Index"], Result]) -> Result:
         loop, index = asyncio.get_running_loop(), self.watched.index
@@ -188,29 +195,6 @@ class Catalogue:
             "words": bool(index.info.words.sources) and index.store.has_words(),
             "pipeline": {**dataclasses.asdict(index.info.pipeline), "rerank": bool(index.info.pipeline.rerank)},
         }
-
-
-def _draw(index: "Index") -> dict[str, Any]:
-    found = index.map()
-    if found is None:
-        raise ApiError(404, "this index has no map; make one with `llave index --map`", code="no_map")
-    own = ["id", "kind"]
-    names = [field.name for field in index.fields() if field.type == "string" and field.name not in own]
-    columns = index.store.column(own, names)
-    place = {row_id: number for number, row_id in enumerate(columns["id"])}
-    shown = [number for number, row_id in enumerate(found.ids) if row_id in place]  # the rest was removed since
-    rows = [place[found.ids[number]] for number in shown]
-    xy_N2 = found.xy_N2[shown].astype(float).round(5)
-    kind = _coded([columns["kind"][row] for row in rows])
-    fields = {name: _coded([columns[name][row] for row in rows]) for name in names}
-    return {
-        "ids": [found.ids[number] for number in shown],
-        "x": xy_N2[:, 0].tolist(),
-        "y": xy_N2[:, 1].tolist(),
-        "kinds": kind["values"],
-        "kind": kind["codes"],
-        "fields": {name: coded for name, coded in fields.items() if 0 < len(coded["values"]) <= MAP_VALUES},
-    }
 
 
 def item(hit: "Hit") -> dict[str, Any]:
@@ -258,10 +242,3 @@ def _field(field: "Field") -> dict[str, Any]:
         return {"name": field.name, "type": field.type, "low": field.low, "high": field.high}
     values = [{"value": value, "count": count} for value, count in field.values]
     return {"name": field.name, "type": field.type, "values": values}
-
-
-def _coded(column: Sequence[str | None]) -> dict[str, Any]:
-    """The values of a column, and each row's place among them; -1 where it has none."""
-    values = sorted({value for value in column if value is not None})
-    place = {value: number for number, value in enumerate(values)}
-    return {"values": values, "codes": [-1 if value is None else place[value] for value in column]}

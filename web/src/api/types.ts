@@ -49,8 +49,11 @@ export interface IndexInfo {
   version: string;
 }
 
-/** A list means "one of these"; an object bounds a number or a date, or says what a text is like ("%harbour%"). */
-export type Condition = Value[] | { ">="?: Bound; "<="?: Bound; ilike?: string };
+/**
+ * A list means "one of these"; an object bounds a number or a date, or says what a text is like ("%harbour%") or begins
+ * with.
+ */
+export type Condition = Value[] | { ">="?: Bound; "<="?: Bound; ilike?: string; starts?: string };
 export type Filter = Record<string, Condition>;
 
 export interface SearchRequest {
@@ -64,6 +67,8 @@ export interface SearchRequest {
   filter?: Filter;
   /** A field, or "-field" for the highest first; where there is no query. */
   sort?: string;
+  /** Of a random order in its place. */
+  seed?: number;
   limit: number;
   offset: number;
   histogram: boolean;
@@ -84,6 +89,16 @@ export interface SearchAnswer {
   /** Words near to one of the filter that no item has. */
   hint: string | null;
   took_ms: number;
+}
+
+export interface Folder {
+  name: string;
+  /** With a slash at its end. */
+  path: string;
+  /** Of items in it and below. */
+  count: number;
+  /** Whether there are folders in it. */
+  folders: boolean;
 }
 
 export interface MapData {

@@ -5,10 +5,10 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import FileResponse, Response
 
@@ -20,6 +20,7 @@ from llave.serving.entries import Entry
 from llave.serving.errors import ApiError, bad_request
 from llave.serving.exchange import ERRORS, answer, json_body, read_json, service_of, within
 from llave.serving.schema_search import (
+    FoldersResponse,
     IndexResponse,
     ItemResponse,
     ItemsRequest,
@@ -68,6 +69,13 @@ def catalogue_of(request: Request) -> Catalogue:
 async def describe_index(request: Request) -> Response:
     """Numbers of items and the fields to filter by."""
     return _whole(request, await within(request, catalogue_of(request).description()))
+
+
+@router.get("/v1/folders", summary="The folders of items", response_model=FoldersResponse, responses=ERRORS)
+async def folders(request: Request, under: Annotated[str, Query(max_length=4096)] = "") -> Response:
+    """Those right under ``under``: nothing, or a folder's path with its slash."""
+    catalogue = catalogue_of(request)
+    return answer(await within(request, catalogue.run(lambda index: catalogue.folders(index, under))))
 
 
 @router.get("/v1/map", summary="Every item's place on a map", response_model=MapResponse, responses=ERRORS)
