@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -16,8 +16,8 @@ from pydantic_core import to_json
 
 from llave.errors import UserError
 from llave.search.kept import Kept, keep
-from llave.serving.errors import ApiError, bad_request
 from llave.serving.drawing import draw
+from llave.serving.errors import ApiError, bad_request
 from llave.serving.schema_search import MAX_FOLDERS, SearchRequest
 from llave.serving.watch import Watched
 

@@ -57,7 +57,7 @@ def draw(index: "Index") -> dict[str, Any]:
 
 
 def _coded(column: Sequence[Any]) -> dict[str, Any]:
-    """The values of a column, the most frequent first, and each row's place among them; -1 where it has none of them."""
+    """The values of a column, the most frequent first, and each row's place among them, or -1."""
     counts = Counter(value for value in column if value is not None)
     ranked = sorted(counts, key=lambda value: (-counts[value], value))
     values = ranked if len(ranked) <= FEW else [value for value in ranked[:MANY] if counts[value] > 1]

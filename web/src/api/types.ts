@@ -107,7 +107,10 @@ export interface MapData {
   y: number[];
   kinds: string[];
   kind: number[];
-  fields: Record<string, { values: string[]; codes: number[] }>;
+  /** The most frequent values first; a code of -1 is another value or none. */
+  fields: Record<string, { values: (string | boolean)[]; codes: number[] }>;
+  /** Dates are seconds since 1970. */
+  numbers: Record<string, { type: string; values: (number | null)[] }>;
 }
 
 export interface ModelInfo {

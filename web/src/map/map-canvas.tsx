@@ -7,6 +7,7 @@ import { type Camera, type Point, scaleOf, type Size, toMap, toPixel } from "./c
 import { listen, type Mode } from "./gestures";
 import { HoverCard, itemOf } from "./hover-card";
 import { type Frame, press } from "./keys";
+import type { Placed } from "./labels";
 import type { Colouring } from "./palette";
 import { type Cloud, nearest, rectangle, within } from "./points";
 import { Renderer } from "./renderer";
@@ -18,6 +19,7 @@ interface Props {
   camera: Camera;
   onCamera: (camera: Camera) => void;
   onSize: (size: Size) => void;
+  labels: Placed[];
   mode: Mode;
   onSelect: (ids: string[]) => void;
   onMissing: () => void;
@@ -143,6 +145,13 @@ export function MapCanvas(props: Props) {
         onKeyDown={onKeyDown}
         onBlur={() => setFrame(null)}
       />
+      <div class="map-labels" aria-hidden="true">
+        {props.labels.map(({ text, left, top }) => (
+          <span key={`${text} ${Math.round(left / 400)} ${Math.round(top / 400)}`} style={{ transform: `translate(${left}px, ${top}px) translate(-50%, -50%)` }}>
+            {text}
+          </span>
+        ))}
+      </div>
       {drawn && (
         <svg class="map-outline" aria-hidden="true">
           <polygon points={drawn.map((point) => point.join(",")).join(" ")} />
