@@ -16,20 +16,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.provenance import provenance
 from benchmarks.sheet import Sheet
-from llave.encode.cache import model_fingerprint
-from llave.models.open import load_model
-from llave.search.index import Index
-from llave.search.info import IndexInfo
-from llave.search.projection import write_map
-from llave.search.store import Row, row_id
+
+if TYPE_CHECKING:
+    import httpx
+    from playwright.sync_api import Page
+
+    from llave.search.index import Index
 
 __all__ = ["browse_sheet", "map_sheet"]
 
@@ -68,6 +66,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    from llave.models.open import load_model
     from llave.serving.app import AppOptions
     from llave.serving.engine import Engine
     from tests.serving.running import running
@@ -86,8 +85,14 @@ def main() -> None:
         args.out.write_text(text)
 
 
-def make_index(folder: Path, model: Any, items: int) -> Index:
+def make_index(folder: Path, model: Any, items: int) -> "Index":
     """An index of so many rows, with a map."""
+    from llave.encode.cache import model_fingerprint
+    from llave.search.index import Index
+    from llave.search.info import IndexInfo
+    from llave.search.projection import write_map
+    from llave.search.store import Row, row_id
+
     rng = np.random.default_rng(0)
     dimension = model.get_embedding_dimension()
     index = Index.create(
@@ -128,7 +133,7 @@ def make_index(folder: Path, model: Any, items: int) -> Index:
     return index
 
 
-def measure_browsing(client: httpx.Client, items: int) -> dict[str, dict[str, float]]:
+def measure_browsing(client: "httpx.Client", items: int) -> dict[str, dict[str, float]]:
     """Milliseconds of a first page of 60 in an order, which is made then, and medians of later ones."""
     orders: dict[str, dict[str, Any]] = {
         "by path": {},
@@ -152,7 +157,7 @@ def measure_browsing(client: httpx.Client, items: int) -> dict[str, dict[str, fl
     return {**found, "folders": {"first_ms": first, "next_ms": again}}
 
 
-def timed(ask: Callable[[], httpx.Response]) -> float:
+def timed(ask: Callable[[], "httpx.Response"]) -> float:
     start = time.perf_counter()
     response = ask()
     assert response.status_code == 200, response.text
@@ -161,6 +166,8 @@ def timed(ask: Callable[[], httpx.Response]) -> float:
 
 def measure_map(url: str, steps: int) -> dict[str, Any]:
     """Milliseconds from the address to the map, and of frames while it is moved and zoomed."""
+    from playwright.sync_api import sync_playwright
+
     chromium = shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -178,7 +185,7 @@ def measure_map(url: str, steps: int) -> dict[str, Any]:
     return {**found, "map": {"first_ms": shown, "again_ms": again}, "frames": frames}
 
 
-def timed_map(page: Page, url: str) -> float:
+def timed_map(page: "Page", url: str) -> float:
     start = time.perf_counter()
     page.goto(f"{url}/#view=map")
     page.locator(".map-labels span").first.wait_for(timeout=120_000)

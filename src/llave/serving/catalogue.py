@@ -183,6 +183,8 @@ class Catalogue:
         return await self._run(self._making, work)
 
     def _describe(self, index: "Index") -> dict[str, Any]:
+        from llave.search.suggestions import suggestions
+
         return {
             "object": "index",
             "model": Path(index.info.model).name,  # not where it lies on this machine
@@ -190,6 +192,7 @@ class Catalogue:
             "dimension": index.info.dimension,
             "kinds": index.kinds(),
             "fields": [_field(field) for field in index.fields()],
+            "suggestions": suggestions(index.store),
             "map": index.map() is not None,
             "gallery": self._gallery,
             "words": bool(index.info.words.sources) and index.store.has_words(),

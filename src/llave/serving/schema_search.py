@@ -225,6 +225,8 @@ class IndexResponse(BaseModel):
     dimension: int
     kinds: dict[str, int]
     fields: list[dict[str, Any]]
+    suggestions: list[str]
+    """Queries to begin with: what several items say."""
     map: bool
     gallery: bool
     words: bool

@@ -26,13 +26,18 @@ def test_a_typed_text_is_searched_once_and_stays_in_the_address(visitor: Visitor
     expect(visitor.page.get_by_role("list", name="Examples")).to_be_visible()
 
 
-def test_an_example_searches(visitor: Visitor) -> None:
+def test_an_example_searches_for_what_several_items_say(visitor: Visitor) -> None:
     visitor.go()
-    example = visitor.page.get_by_role("list", name="Examples").get_by_role("button").first
-    words = example.inner_text()
-    example.click()
-    expect(visitor.cards.first).to_be_visible()
+    examples = visitor.page.get_by_role("list", name="Examples").get_by_role("button")
+    examples.first.wait_for()
+    assert all("a " in text or text in ("red", "circle") for text in examples.all_inner_texts())
+    words = examples.first.inner_text()
+    with visitor.answer():
+        examples.first.click()
     expect(visitor.box).to_have_value(words)
+    visitor.page.get_by_role("radio", name="Words").check()
+    expect(visitor.status).to_contain_text("best score")
+    assert sum(words in title for title in visitor.titles()) >= 3
 
 
 def test_a_dropped_picture_finds_itself(visitor: Visitor, things: Path) -> None:
@@ -75,6 +80,7 @@ def test_a_text_is_compared_by_meaning_by_words_or_by_both(visitor: Visitor) -> 
     assert "m=words" in visitor.page.url
     with visitor.answer():
         both.check()
+    expect(visitor.cards).to_have_count(60)
     visitor.cards.first.click()
     expect(visitor.page.get_by_role("dialog")).to_contain_text("words 1 (")
     expect(visitor.page.get_by_role("dialog")).to_contain_text("→ hybrid 1")
@@ -134,7 +140,7 @@ def test_filters_of_every_type_and_their_chips(visitor: Visitor) -> None:
 
 def test_kinds_are_a_filter_and_texts_are_cards(visitor: Visitor) -> None:
     visitor.go().search("rain")
-    visitor.page.get_by_role("checkbox", name="text").check()
+    visitor.page.get_by_role("complementary", name="Filters").get_by_role("checkbox", name="text").check()
     expect(visitor.status).to_contain_text("4 items")
     expect(visitor.cards.first.locator(".text-card")).to_contain_text("It rains on the harbour")
 
@@ -197,9 +203,9 @@ def test_the_detail_view_shows_all_and_steps_on(visitor: Visitor) -> None:
 
 def test_names_and_texts_that_try_to_be_html_stay_text(visitor: Visitor) -> None:
     visitor.go().search("<img src=x onerror=alert(1)>")
-    visitor.page.get_by_role("checkbox", name="text").check()
+    visitor.page.get_by_role("complementary", name="Filters").get_by_role("checkbox", name="text").check()
     expect(visitor.page.get_by_text(EVIL_TEXT).first).to_be_visible()
-    visitor.page.get_by_role("checkbox", name="text").uncheck()
+    visitor.page.get_by_role("complementary", name="Filters").get_by_role("checkbox", name="text").uncheck()
     visitor.page.get_by_role("checkbox", name="<b>green</b>").check()
     expect(visitor.status).to_contain_text("1 item")
     visitor.cards.first.locator(".card-open").click()

@@ -39,6 +39,8 @@ export interface IndexInfo {
   dimension: number;
   kinds: Partial<Record<Kind, number>>;
   fields: Field[];
+  /** Queries to begin with: what several items say. */
+  suggestions: string[];
   map: boolean;
   gallery: boolean;
   /** Whether a text is found by its words, too. */

@@ -10,7 +10,7 @@ import { type Frame, press } from "./keys";
 import type { Placed } from "./labels";
 import type { Colouring } from "./palette";
 import { type Cloud, nearest, rectangle, within } from "./points";
-import { Renderer } from "./renderer";
+import { Renderer, STILL_MS } from "./renderer";
 
 interface Props {
   cloud: Cloud;
@@ -116,9 +116,17 @@ export function MapCanvas(props: Props) {
   useEffect(() => renderer?.setColours(colouring.codes), [renderer, cloud, colouring]);
   useEffect(() => renderer?.setMarks(marks), [renderer, cloud, marks]);
   const shade = theme();
+  const drawn = useRef(camera);
   useEffect(() => {
-    const wait = requestAnimationFrame(() => renderer?.draw(camera, size, colouring.colours, OUTLINE[shade]));
-    return () => cancelAnimationFrame(wait);
+    const draw = (moves: boolean): void => renderer?.draw(camera, size, colouring.colours, OUTLINE[shade], moves);
+    const moves = drawn.current !== camera;
+    drawn.current = camera;
+    const wait = requestAnimationFrame(() => draw(moves));
+    const rest = moves ? setTimeout(() => requestAnimationFrame(() => draw(false)), STILL_MS) : 0;
+    return () => {
+      cancelAnimationFrame(wait);
+      clearTimeout(rest);
+    };
   }, [renderer, cloud, colouring, marks, camera, size, shade]);
 
   const onKeyDown = (event: KeyboardEvent): void => {
@@ -132,7 +140,7 @@ export function MapCanvas(props: Props) {
       setFrame(null);
     }
   };
-  const drawn = outline ?? (frame && corners(frame));
+  const outlined = outline ?? (frame && corners(frame));
   return (
     <div ref={box} class="map-box" data-mode={props.mode}>
       <canvas
@@ -152,9 +160,9 @@ export function MapCanvas(props: Props) {
           </span>
         ))}
       </div>
-      {drawn && (
+      {outlined && (
         <svg class="map-outline" aria-hidden="true">
-          <polygon points={drawn.map((point) => point.join(",")).join(" ")} />
+          <polygon points={outlined.map((point) => point.join(",")).join(" ")} />
         </svg>
       )}
       {hover && !outline && <HoverCard id={hover.id} at={hover.at} size={size} />}

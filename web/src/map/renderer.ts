@@ -78,6 +78,23 @@ void main() {
 /** From so many points on, density is drawn. */
 export const DENSE = 100_000;
 
+/** Between two frames while one moves: from the one on fewer points are drawn, below the other more. */
+const [SLOW_MS, FAST_MS] = [34, 20];
+/** After so long the hand rests. */
+export const STILL_MS = 250;
+
+/** 0 … n-1 in an order that is the same every time. */
+function shuffled(n: number): Uint32Array<ArrayBuffer> {
+  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  let state = 1;
+  for (let i = n - 1; i > 0; i--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0; // Numerical Recipes' generator
+    const j = Math.floor((state / 2 ** 32) * (i + 1));
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+  return order;
+}
+
 function linked(gl: WebGL2RenderingContext, vertex: string, fragment: string): WebGLProgram {
   const program = gl.createProgram();
   gl.attachShader(program, compile(gl, gl.VERTEX_SHADER, vertex));
@@ -104,6 +121,13 @@ export class Renderer {
   private readonly target: WebGLFramebuffer;
   private readonly buffers = new Map<string, WebGLBuffer>();
   private count = 0;
+  /** Places of the points in an order in which every beginning is a fair sample. */
+  private order = new Uint32Array(0);
+  /** Which part of the points is drawn while one moves, and when that was the last time. */
+  private share = 1;
+  private before = 0;
+  /** Whether any point is chosen or found. */
+  private stands = false;
 
   private constructor(
     private readonly gl: WebGL2RenderingContext,
@@ -135,24 +159,43 @@ export class Renderer {
   }
 
   setPlaces(x: Float32Array, y: Float32Array): void {
-    const places = new Float32Array(x.length * 2);
-    for (let i = 0; i < x.length; i++) {
-      places[2 * i] = x[i]!;
-      places[2 * i + 1] = y[i]!;
-    }
     this.count = x.length;
+    this.order = shuffled(this.count);
+    const places = new Float32Array(x.length * 2);
+    this.order.forEach((from, to) => {
+      places[2 * to] = x[from]!;
+      places[2 * to + 1] = y[from]!;
+    });
     this.attribute("place", places, 2, this.gl.FLOAT);
   }
 
   setColours(codes: Uint8Array<ArrayBuffer>): void {
-    this.attribute("colour", codes, 1, this.gl.UNSIGNED_BYTE);
+    this.attribute("colour", Uint8Array.from(this.order, (from) => codes[from]!), 1, this.gl.UNSIGNED_BYTE);
   }
 
   setMarks(marks: Uint8Array<ArrayBuffer>): void {
-    this.attribute("mark", marks, 1, this.gl.UNSIGNED_BYTE);
+    this.stands = marks.some((mark) => mark > MARK.faded);
+    this.attribute("mark", Uint8Array.from(this.order, (from) => marks[from]!), 1, this.gl.UNSIGNED_BYTE);
   }
 
-  draw(camera: Camera, size: Size, colours: readonly (readonly number[])[], outline: readonly number[]): void {
+  /** The part of the points that this machine draws fast enough to follow the hand. */
+  private keepUp(): number {
+    const now = performance.now();
+    const passed = now - this.before;
+    this.before = now;
+    if (passed > SLOW_MS && passed < STILL_MS) this.share = Math.max(0.05, this.share * 0.7);
+    else if (passed < FAST_MS) this.share = Math.min(1, this.share * 1.1);
+    return this.share;
+  }
+
+  /** With `moves`, of many points so many as can be drawn in time; the caller draws all once it is still. */
+  draw(
+    camera: Camera,
+    size: Size,
+    colours: readonly (readonly number[])[],
+    outline: readonly number[],
+    moves: boolean,
+  ): void {
     const { gl, canvas, points } = this;
     const ratio = devicePixelRatio;
     const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
@@ -175,7 +218,8 @@ export class Renderer {
     gl.uniform3fv(place("colours"), colours.flat());
     gl.uniform3fv(place("outline"), outline);
     const dense = this.density !== null && this.count > DENSE;
-    for (const pass of [0, 1]) {
+    const drawn = dense && moves ? Math.ceil(this.count * this.keepUp()) : this.count;
+    for (const pass of this.stands ? [0, 1] : [0]) {
       const adds = dense && pass === 0;
       gl.uniform1f(place("pass"), pass);
       gl.uniform1i(place("adds"), Number(adds));
@@ -184,9 +228,9 @@ export class Renderer {
         gl.clear(gl.COLOR_BUFFER_BIT);
       }
       gl.blendFunc(gl.ONE, adds ? gl.ONE : gl.ONE_MINUS_SRC_ALPHA);
-      gl.drawArrays(gl.POINTS, 0, this.count);
+      gl.drawArrays(gl.POINTS, 0, pass === 0 ? drawn : this.count);
       // Points that lie over one another, if all of them were spread over the whole map.
-      if (adds) this.compose((this.count * dot ** 2) / (2 * scale * ratio) ** 2);
+      if (adds) this.compose((drawn * dot ** 2) / (2 * scale * ratio) ** 2);
     }
   }
 

@@ -75,7 +75,7 @@ function Level({ under }: { under: string }) {
   );
   if (under !== "") return tree;
   return (
-    <Group name="path" label="folder" open>
+    <Group name="path" label="folders" open>
       {tree}
     </Group>
   );

@@ -78,13 +78,12 @@ function ResultsHead({ index }: { index: IndexInfo | null }) {
 
 export function SearchView() {
   const index = info();
-  const sample = loading.value === "first" ? null : (results.value?.best ?? null);
   return (
     <div class="columns" data-busy={loading.value === "first"}>
       {index && <Filters info={index} />}
       <section class="results" aria-label="Results">
         {pictureProblem.value !== null && <Notice message={pictureProblem.value} />}
-        {index && idle() && !filtered() && <Welcome info={index} sample={sample} />}
+        {index && idle() && !filtered() && <Welcome info={index} />}
         <ResultsHead index={index} />
         <Outcome />
         <PickedBar />
