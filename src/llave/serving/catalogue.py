@@ -39,11 +39,17 @@ class Catalogue:
 
     Args:
         gallery: whether ``/gallery`` is there.
+        number: 1, or 2 of one that is shown beside another one.
+        beside: the other one.
     """
 
-    def __init__(self, index: "Index", *, gallery: bool) -> None:
+    def __init__(
+        self, index: "Index", *, gallery: bool = False, number: int = 1, beside: "Catalogue | None" = None
+    ) -> None:
         self.watched = Watched(index)
         self._gallery = gallery
+        self._number = number
+        self._beside = beside
         self._searching = ThreadPoolExecutor(THREADS, "index")
         self._waiting = ThreadPoolExecutor(WAITING, "index-rerank")
         self._making = ThreadPoolExecutor(1, "index-whole")  # what reads all items: once, whoever else waits for it
@@ -142,13 +148,17 @@ class Catalogue:
             if wanted.histogram and query_D is not None:
                 spread = _histogram(index.scores(query_D, filter=conditions))
         return {
-            "results": [item(hit) for hit in hits],
+            "results": [self.item(hit) for hit in hits],
             "histogram": spread,
             "count": count,
             "version": version,
             "stages": {stage: round(ms, 1) for stage, ms in hits.times.items()},
             "hint": None if count else "; ".join(suggest(index.store, conditions)) or None,
         }
+
+    def item(self, hit: "Hit") -> dict[str, Any]:
+        """An item as JSON; its addresses lead to this index."""
+        return item(hit, "" if self._number == 1 else f"&index={self._number}")
 
     def folders(self, index: "Index", under: str) -> dict[str, Any]:
         """``/v1/folders``."""
@@ -195,13 +205,18 @@ class Catalogue:
             "suggestions": suggestions(index.store),
             "map": index.map() is not None,
             "gallery": self._gallery,
+            "beside": None if self._beside is None else Path(self._beside.watched.index.info.model).name,
             "words": bool(index.info.words.sources) and index.store.has_words(),
             "pipeline": {**dataclasses.asdict(index.info.pipeline), "rerank": bool(index.info.pipeline.rerank)},
         }
 
 
-def item(hit: "Hit") -> dict[str, Any]:
-    """An item as JSON."""
+def item(hit: "Hit", query: str = "") -> dict[str, Any]:
+    """An item as JSON.
+
+    Args:
+        query: more of the addresses' query.
+    """
     return {
         "id": hit.id,
         "score": None if math.isnan(hit.score) else hit.score,
@@ -211,8 +226,8 @@ def item(hit: "Hit") -> dict[str, Any]:
         "fields": hit.fields,
         "scores": dict(hit.scores),
         "ranks": dict(hit.ranks),
-        "thumbnail": None if hit.kind in ("text", "audio") else _address(hit, "thumbnail"),
-        "content": _address(hit, "content") if hit.kind in ("image", "audio") else None,
+        "thumbnail": None if hit.kind in ("text", "audio") else _address(hit, "thumbnail", query),
+        "content": _address(hit, "content", query) if hit.kind in ("image", "audio") else None,
     }
 
 
@@ -221,8 +236,8 @@ def version_of(content: str) -> str:
     return content[:16]
 
 
-def _address(hit: "Hit", what: str) -> str:
-    return f"/v1/items/{hit.id}/{what}?v={version_of(hit.content)}"
+def _address(hit: "Hit", what: str, query: str) -> str:
+    return f"/v1/items/{hit.id}/{what}?v={version_of(hit.content)}{query}"
 
 
 @contextmanager

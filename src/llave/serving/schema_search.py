@@ -229,6 +229,8 @@ class IndexResponse(BaseModel):
     """Queries to begin with: what several items say."""
     map: bool
     gallery: bool
+    beside: str | None
+    """The model of the index that is asked with ``?index=2``, if there is one."""
     words: bool
     """Whether a text is found by its words, too."""
     pipeline: dict[str, Any]

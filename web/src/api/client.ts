@@ -117,6 +117,9 @@ export const fetchFolders = (under: string): Promise<{ data: Folder[]; left_out:
 export const fetchModels = (): Promise<ModelInfo[]> => get<{ data: ModelInfo[] }>("/v1/models").then(({ data }) => data);
 export const search = (body: SearchRequest, abort?: AbortSignal): Promise<SearchAnswer> =>
   post("/v1/search", body, abort);
+/** The same of the index beside. */
+export const searchBeside = (body: SearchRequest, abort?: AbortSignal): Promise<SearchAnswer> =>
+  post("/v1/search?index=2", body, abort);
 export const fetchItems = (ids: string[], abort?: AbortSignal): Promise<Item[]> =>
   post<{ data: Item[] }>("/v1/items", { ids }, abort).then(({ data }) => data);
 

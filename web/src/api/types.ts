@@ -43,6 +43,8 @@ export interface IndexInfo {
   suggestions: string[];
   map: boolean;
   gallery: boolean;
+  /** The model of a second index, which is asked beside this one. */
+  beside: string | null;
   /** Whether a text is found by its words, too. */
   words: boolean;
   /** The stages of a search that says nothing of them. */

@@ -71,6 +71,7 @@ export function Header() {
           <>
             <Tab view="search">Search</Tab>
             {info?.map === true && <Tab view="map">Map</Tab>}
+            {info?.beside != null && <Tab view="beside">Models</Tab>}
             <Tab view="compare">Compare</Tab>
           </>
         )}

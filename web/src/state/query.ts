@@ -5,7 +5,8 @@ import type { Filter, Mode } from "../api/types";
 
 const MODES: Mode[] = ["vector", "words", "hybrid"];
 
-export type View = "search" | "map" | "compare";
+export type View = "search" | "map" | "compare" | "beside";
+const VIEWS: View[] = ["map", "compare", "beside"];
 
 export interface Query {
   text: string;
@@ -106,7 +107,7 @@ export function fromHash(hash: string): Query {
     sort: parts.get("sort"),
     seed: /^\d{1,9}$/.test(parts.get("seed") ?? "") ? Number(parts.get("seed")) : null,
     arrange: parts.get("by"),
-    view: view === "map" || view === "compare" ? view : "search",
+    view: VIEWS.find((known) => known === view) ?? "search",
   };
 }
 

@@ -4,7 +4,7 @@ import { effect, signal } from "@preact/signals";
 import { fetchItems, isAbort, messageOf, search } from "../api/client";
 import type { Histogram, Item, SearchRequest } from "../api/types";
 import { arranged } from "../parts/arranged";
-import { follow, indexInfo } from "./index-info";
+import { follow, indexInfo, info } from "./index-info";
 import { asks, query, selection, type Query } from "./query";
 
 /** Of a request; a screen holds fewer. */
@@ -157,7 +157,9 @@ export function startSearch(): void {
     const { view, ...asked } = query.value;
     const chosen = selection.value;
     // Pictures and texts are compared without the index; elsewhere it is browsed as long as nothing is asked.
-    const ready = indexInfo.value.state === "ready" && (view !== "compare" || chosen !== null || asks.value);
+    const beside = view === "beside" && info()?.beside != null;
+    const shown = !beside && (view !== "compare" || chosen !== null || asks.value);
+    const ready = indexInfo.value.state === "ready" && shown;
     // A change of view alone asks for nothing new.
     const key = JSON.stringify([asked, chosen, ready]);
     if (key === last) return;
