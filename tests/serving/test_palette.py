@@ -39,7 +39,7 @@ TO_OKLAB = np.array(
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
 )
-APART = 0.1
+APART = 0.09
 """Of two groups, in OKLab; what one just notices is 0.02."""
 
 

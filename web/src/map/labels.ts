@@ -84,10 +84,13 @@ export function placed(labels: Label[], camera: Camera, size: Size): Placed[] {
   const taken: { left: number; right: number; top: number; bottom: number; text: string }[] = [];
   for (const label of labels) {
     if (taken.length === MOST) break;
-    const [px, py] = toPixel(camera, size, [label.x, label.y]);
+    const [atX, atY] = toPixel(camera, size, [label.x, label.y]);
+    if (atX < 0 || atX > size.width || atY < 0 || atY > size.height) continue;
     const half = (label.text.length * PER_LETTER) / 2 + 6;
+    // At the edge it moves inwards.
+    const px = Math.max(half, Math.min(size.width - half, atX));
+    const py = Math.max(HEIGHT / 2, Math.min(size.height - HEIGHT / 2, atY));
     const box = { left: px - half, right: px + half, top: py - HEIGHT / 2, bottom: py + HEIGHT / 2, text: label.text };
-    if (box.left < 0 || box.right > size.width || box.top < 0 || box.bottom > size.height) continue;
     const near = (other: (typeof taken)[number]): boolean => {
       const apart = other.text === box.text ? 90 : 0;
       return (

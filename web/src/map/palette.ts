@@ -10,8 +10,8 @@ export type Theme = "light" | "dark";
 
 const OTHER: Record<Theme, string> = { light: "#b3b8c2", dark: "#5d6470" };
 const GROUPS: Record<Theme, string[]> = {
-  light: ["#123eb2", "#cd7e35", "#229aa5", "#9a0269", "#a772f5", "#715f02", "#023e08", "#3f1244"],
-  dark: ["#31b7e8", "#f9ba86", "#ea6d99", "#91aa15", "#636beb", "#5ffbf6", "#a34d16", "#dbfd56"],
+  light: ["#183d9c", "#ad3713", "#09765a", "#d15f9f", "#0b8ffc", "#849931", "#824aca", "#702562"],
+  dark: ["#8bbff9", "#b75f2c", "#8ea70c", "#f3a48e", "#9862e4", "#19fee0", "#eae416", "#1a96a0"],
 };
 const RAMPS: Record<Theme, string[]> = {
   light: ["#b9d7a0", "#62b5a2", "#2f86a8", "#3a4f9f", "#3d0f5e"],
