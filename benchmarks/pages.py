@@ -17,6 +17,7 @@ from benchmarks.large_batch import large_batch_sheet
 from benchmarks.late_page import answer as late_answer
 from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
+from benchmarks.page_map import browse_sheet, map_sheet
 from benchmarks.photos import photos_sheet
 from benchmarks.rehearsal import rehearsal_sheet
 from benchmarks.rerank_page import rerank_table
@@ -92,6 +93,8 @@ PLACES = (
     Place("docs/search.md", "sample", "search.json", search_table),
     Place("docs/reranking.md", "rerank nano", "rerank_nano.json", rerank_table),
     Place("docs/search.md", "index", "index_100k.json", index_sheet),
+    Place("docs/page.md", "browse", "page_map.json", browse_sheet),
+    Place("docs/page.md", "map", "page_map.json", map_sheet),
     Place("docs/search.md", "small", "small_100k.json", small_sheet),
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),

@@ -1,8 +1,10 @@
 """One server for each module, with the untrained nano model."""
 
+import copy
 from collections.abc import Iterator
 
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from llave.serving.app import AppOptions
@@ -22,3 +24,14 @@ def server(nano_untouched: SentenceTransformer) -> Iterator[Running]:
         yield found
     nano_untouched.prompts.clear()
     nano_untouched.prompts.update(before)
+
+
+@pytest.fixture(scope="session")
+def retrained(nano_untouched: SentenceTransformer) -> SentenceTransformer:
+    """The nano model with other weights."""
+    model = copy.deepcopy(nano_untouched)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.02 * torch.randn(weight.shape, generator=generator)
+    return model

@@ -1,4 +1,5 @@
 /** The shell: header, the chosen view, and what lies over it. */
+import { Beside } from "./beside/beside";
 import { Compare } from "./compare/compare";
 import { MapView } from "./map/map-view";
 import { Detail } from "./parts/detail";
@@ -15,6 +16,9 @@ function View() {
   if (index.state === "none") return <Compare alone={index.message} />;
   if (query.value.view === "compare") return <Compare />;
   if (index.state === "failed") return <Notice message={index.message} retry={() => void loadIndex()} />;
+  if (query.value.view === "beside" && index.state === "ready" && index.info.beside !== null) {
+    return <Beside names={[index.info.model, index.info.beside]} />;
+  }
   if (query.value.view !== "map") return <SearchView />;
   return (
     <div class="map-layout">

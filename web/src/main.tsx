@@ -13,6 +13,7 @@ import "./styles/gallery.css";
 import "./styles/detail.css";
 import "./styles/map.css";
 import "./styles/compare.css";
+import "./styles/beside.css";
 
 startTheme();
 startHistory();

@@ -39,7 +39,7 @@ class SearchConfig:
             also like, starts, between, is null.
         index: folder of the index; null is "index" here, else the quickstart's.
         sort: without anything to look for, list the items that pass the filter in the order of this field; "-year" has
-            the highest first.
+            the highest first, and "-modified" the newest files.
         mode: vector, words (no model is opened) or hybrid; null is what the index's pipeline says (llave index
             pipeline).
         rerank: directory or hub id of a reranker, or of a late-interaction model, for the best hits; null is the

@@ -18,6 +18,7 @@ from llave.cli.serve_models import described, load, served
 from llave.errors import UserError
 
 if TYPE_CHECKING:
+    from llave.search.index import Index
     from llave.serving.app import AnyEngine, AppOptions
     from llave.serving.gates.auth import Keys
     from llave.serving.limits import Limits
@@ -43,6 +44,8 @@ class ServeConfig:
             NAME=A OTHER=B; requests name theirs, and those that name none go to the first.
         index: an index that `llave index` made with one of these models; it brings search and the page's gallery.
             Without a model, a reranker and an index, it is "index" here, else the quickstart's.
+        beside: another index of the same items, which another one of these models has made; the page shows beside each
+            other what both find.
         rerank: a reranker's directory or hub id, or NAME=PATH, which scores a query with each of many documents; give
             it again for another one. Without a model and an index, the server has rerankers alone.
         gallery: the HTML file of `llave analyze`, shown at /gallery; null with the quickstart's index is its report.
@@ -75,6 +78,7 @@ class ServeConfig:
 
     model: str | list[str] | None = None
     index: Path | None = None
+    beside: Path | None = None
     rerank: str | list[str] | None = None
     gallery: Path | None = None
     host: str = "127.0.0.1"
@@ -179,7 +183,8 @@ def with_defaults(config: ServeConfig) -> ServeConfig:
     report = QUICKSTART / "report.html"
     own = index == QUICKSTART / "index" and report.is_file()
     gallery = config.gallery or (report if own else None)
-    return dataclasses.replace(config, model=Index.open(index).info.model, index=index, gallery=gallery)
+    model, *more = dict.fromkeys(Index.open(each).info.model for each in (index, config.beside) if each is not None)
+    return dataclasses.replace(config, model=[model, *more] if more else model, index=index, gallery=gallery)
 
 
 def _reranker_of(index: Path) -> str | None:
@@ -216,19 +221,14 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
     from llave.serving.gates.root import clean_root
     from llave.serving.remote import Remote, parse_allowed
 
-    index = None
-    if config.index is not None:
-        from llave.search.index import Index
-
-        index = Index.open(config.index, allow_sources=config.allow_sources)
-        for path in index.withheld():
-            _say(f"warning: {path}: not indexed by you here, so that its files are not given out; --allow_sources does")
+    index, beside = (_opened(config, path) for path in (config.index, config.beside))
     allowed = parse_allowed(config.allow_remote_from)
     guarded = _is_loopback(config.host) or bool(config.allowed_hosts)
     return AppOptions(
         limits=limits,
         num_frames=config.frames,
         index=index,
+        beside=beside,
         gallery=config.gallery,
         keys=keys,
         hosts=[*LOOPBACK, config.host, *config.allowed_hosts] if guarded else None,
@@ -236,6 +236,17 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
         cors_origins=config.cors_origins,
         remote=Remote(allowed, seconds=limits.remote_seconds) if allowed else None,
     )
+
+
+def _opened(config: ServeConfig, path: Path | None) -> "Index | None":
+    from llave.search.index import Index
+
+    if path is None:
+        return None
+    index = Index.open(path, allow_sources=config.allow_sources)
+    for source in index.withheld():
+        _say(f"warning: {source}: not indexed by you here, so that its files are not given out; --allow_sources does")
+    return index
 
 
 def _is_loopback(host: str) -> bool:
@@ -297,6 +308,8 @@ def _check(config: ServeConfig) -> None:
     for name, value in counts.items():
         if value <= 0:
             raise UserError(f"{name} must be more than 0, not {value}")
+    if config.beside is not None and config.index is None:
+        raise UserError("--beside is an index beside another one; say --index, too")
     if config.max_items > MAX_ITEMS:
         raise UserError(f"max_items: at most {MAX_ITEMS:,}, not {config.max_items:,}")
     if config.drain_seconds < 0:

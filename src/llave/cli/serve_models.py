@@ -90,7 +90,9 @@ def _load_model(config: "ServeConfig", name: str, path: str) -> "Engine":
     from llave.search.info import read_info
     from llave.serving.engine import Engine, trained_dimensions
 
-    dtype = config.dtype if config.index is None else config.dtype or read_info(config.index).dtype
+    infos = [read_info(each) for each in (config.beside, config.index) if each is not None]
+    infos.sort(key=lambda info: info.model == path)  # of the index that it made, else of the first one
+    dtype = config.dtype or (infos[-1].dtype if infos else None)
     model = load_model(path, device=config.device, dtype=eval_dtype(dtype, config.device))
     engine = Engine(
         model,

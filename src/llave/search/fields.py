@@ -21,6 +21,8 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 RANGES = ("<", "<=", ">", ">=")
 TEXTUAL = ("like", "ilike", "starts")
 NOTHING = Or()
+MODIFIED = "modified"
+"""An order by the time of the items' files, where no field of the user's has that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,19 +183,36 @@ def check_sort(sort: str | None, fields: Mapping[str, FieldType]) -> tuple[str, 
     """
     if sort is None:
         return "key", "string"
+    if sort == MODIFIED and sort not in fields:
+        return "stamp", "string"
     kind = fields.get(sort) or OWN_FIELDS.get(sort)
     if kind is None:
-        raise UserError(f"sort: no field {sort!r}; there are: {', '.join(sorted({**fields, **OWN_FIELDS}))}")
+        there = ", ".join(sorted({MODIFIED, *fields, *OWN_FIELDS}))
+        raise UserError(f"sort: no field {sort!r}; there are: {there}")
     return column_of(sort) if sort in fields else sort, kind
 
 
-def in_order(values: Sequence[Any], keys: Sequence[str], kind: FieldType, descending: bool) -> list[int]:
-    """Places by value, those without one last; equal ones by key."""
-    places = sorted(range(len(values)), key=keys.__getitem__)
+def in_order(found: Mapping[str, Sequence[Any]], column: str, kind: FieldType, descending: bool) -> list[str]:
+    """Ids by the values of a column, those without one last; equal ones by key.
+
+    Args:
+        found: columns ``id``, ``key`` and that one.
+    """
+    keys, values = found["key"], found[column]
+    if column == "stamp":
+        values = [_modified(stamp) for stamp in values]
+    elif kind == "date":
+        values = [None if value is None else instant(value) for value in values]
+    places = sorted(range(len(keys)), key=keys.__getitem__)
     there = [place for place in places if values[place] is not None]
-    order = {place: instant(values[place]) if kind == "date" else values[place] for place in there}
-    there.sort(key=order.__getitem__, reverse=descending)  # stable, in reverse too
-    return there + [place for place in places if values[place] is None]
+    there.sort(key=values.__getitem__, reverse=descending)  # stable, in reverse too
+    return [found["id"][place] for place in there + [place for place in places if values[place] is None]]
+
+
+def _modified(stamp: str) -> int | None:
+    """The time of an item's file, of its size, time and a hash."""
+    time = stamp.split(":")[1:2]
+    return int(time[0]) if time and time[0].isdigit() else None
 
 
 def describe(name: str, kind: FieldType, values: Sequence[Any]) -> Field:

@@ -19,15 +19,16 @@ from llave.data.pages import split_page
 from llave.encode.item import Item
 from llave.errors import UserError
 from llave.search.asked import ask
+from llave.search.browsing import Browsing, Folder
 from llave.search.fields import Field, describe
 from llave.search.filters import EVERYTHING, Filter, parse_filter
 from llave.search.hits import Hits, hit
-from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, read_info, write_info
-from llave.search.open_store import open_store
+from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, open_model, read_info, write_info
+from llave.search.kept import KeptFew
+from llave.search.open_store import check_empty, open_store
 from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, run_pipeline
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
-from llave.search.samples import Samples
 from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
@@ -40,6 +41,8 @@ __all__ = ["Index"]
 
 MANY = 10_000
 """From so many hits on, comparing all items is not slower."""
+SAMPLES = 4
+"""Of vectors that are kept, one per filter."""
 
 
 class Index:
@@ -50,7 +53,8 @@ class Index:
         self._allowed = [source.resolve() for source in allow_sources]
         self.info = info
         self.store = store
-        self._samples = Samples(store)
+        self._samples = KeptFew[NDArray[np.float32]](SAMPLES)
+        self._browsing = Browsing(store)
         self._model: SentenceTransformer | None = None
 
     @classmethod
@@ -89,12 +93,7 @@ class Index:
             if cls.exists(path):
                 raise UserError(f"{path}: another process has begun an index there; wait until it is done")
             index = cls(path, info, open_store(path, info))
-            if rows := index.count():
-                where = path / LANCE if info.store == LANCE else f"{info.store}, collection {info.collection!r}"
-                raise UserError(
-                    f"{where}: holds {rows:,} items of an index that is not in {path}, maybe of another model; choose "
-                    "another --index or --collection, or remove them"
-                )
+            check_empty(path, info, index.count())
             index.save()
         return index
 
@@ -136,11 +135,7 @@ class Index:
         return index
 
     def check_model(self, model: "SentenceTransformer") -> None:
-        """Refuse a model whose vectors do not belong with the index's.
-
-        Raises:
-            UserError: another model, or the same one retrained.
-        """
+        """Refuse a model that did not make the index's vectors, with a UserError."""
         check_model(self.path, self.info, model)
 
     def use_model(
@@ -155,16 +150,10 @@ class Index:
         Raises:
             UserError: it is not where it was, or has other weights.
         """
-        from llave.models.open import load_model
-
         if model is None and self._model is not None:
             return self._model
         if model is None or isinstance(model, str | Path):
-            try:
-                model = load_model(model or self.info.model, device=device, dtype=dtype or self.info.dtype)
-            except UserError as error:
-                moved = "" if model else f"; {self.path} was made with it; say --model, if it has moved"
-                raise UserError(f"{error}{moved}") from None
+            model = open_model(self.path, self.info, model, device=device, dtype=dtype)
         self.check_model(model)
         self._model = model
         return model
@@ -252,32 +241,37 @@ class Index:
 
     def item(self, row: Row) -> Item:
         """What the model sees of a row: its text and its file, if that still is where it was and may be given out."""
-        file = file_of(row, self._given_out())
+        file = file_of(row, self.given_out())
         page = split_page(row.file)[1]
         return item_of(row, file if file is None or page is None else Path(f"{file}#page={page}"))
 
     def browse(
-        self, *, filter: Filter | str = EVERYTHING, sort: str | None = None, limit: int = 24, offset: int = 0
+        self,
+        *,
+        filter: Filter | str = EVERYTHING,
+        sort: str | None = None,
+        seed: int | None = None,
+        limit: int = 24,
+        offset: int = 0,
     ) -> Hits:
-        """Items without a query, in the order of a field; their score is nan.
+        """Items without a query; their score is nan.
 
         Args:
             filter: as of :meth:`search`.
-            sort: a field, such as ``"year"``, or ``"-year"`` for the highest first; items without it come last. None
-                is the order of their keys.
+            sort: a field, such as ``"year"``, or ``"-year"`` for the highest first; items without it come last.
+                ``"-modified"`` has the newest files first. None is the order of their keys.
+            seed: of a random order, instead of a field's.
             offset: leave out so many of the first.
 
         Raises:
             UserError: a filter or an order by a field that is not there.
         """
-        rows = self.store.browse(
-            conditions=_parsed(filter),
-            sort=sort.removeprefix("-") if sort else None,
-            descending=bool(sort) and str(sort).startswith("-"),
-            limit=limit,
-            offset=offset,
-        )
-        return Hits(hit(row, float("nan")) for row in rows)
+        ids = self._browsing.ids(self.version(), _parsed(filter), sort, seed)
+        return self.get(ids[offset : offset + limit])
+
+    def folders(self, under: str = "") -> list[Folder]:
+        """The folders of items right under another one, such as ``"pets/"``, with their counts."""
+        return self._browsing.folders(self.version(), under)
 
     def scores(
         self,
@@ -287,7 +281,10 @@ class Index:
         sample: int = 20_000,
     ) -> NDArray[np.float32]:
         """Cosines of a unit vector with every item, or with a fixed sample of so many, for a histogram."""
-        vector_ND = self._samples.get(self.version(), _parsed(filter), sample)
+        conditions = _parsed(filter)
+        vector_ND = self._samples.get(
+            self.version(), (conditions, sample), lambda: self.store.vectors(limit=sample, conditions=conditions)[1]
+        )
         scores_N: NDArray[np.float32] = vector_ND @ query_D if len(vector_ND) else np.zeros(0, np.float32)
         return scores_N
 
@@ -321,14 +318,15 @@ class Index:
             Withheld: below no folder that this user has indexed here, or allowed.
         """
         row = self.store.get([row_id]).get(row_id)
-        return None if row is None else file_of(row, self._given_out())
+        return None if row is None else file_of(row, self.given_out())
 
     def withheld(self) -> list[str]:
         """Sources whose files are not given out: this user has neither indexed them here nor allowed them."""
-        allowed = self._given_out()
+        allowed = self.given_out()
         return [path for path in read_sources(self) if not any(root_of(path).is_relative_to(each) for each in allowed)]
 
-    def _given_out(self) -> list[Path]:
+    def given_out(self) -> list[Path]:
+        """Folders whose files may be shown to others."""
         return [*named_roots(self.path).values(), *self._allowed]
 
     def fields(self) -> list[Field]:

@@ -27,6 +27,7 @@ __all__ = [
     "index_info",
     "info_exists",
     "mark",
+    "open_model",
     "read_info",
     "write_info",
 ]
@@ -141,6 +142,23 @@ def index_info(
         chunk_tokens=chunk_tokens,
         words=words or Words(),
     )
+
+
+def open_model(
+    path: Path, info: IndexInfo, model: str | Path | None, *, device: str | None, dtype: str | None
+) -> "SentenceTransformer":
+    """A model for an index's queries; None is the one that it was made with.
+
+    Raises:
+        UserError: it is not where it was.
+    """
+    from llave.models.open import load_model
+
+    try:
+        return load_model(model or info.model, device=device, dtype=dtype or info.dtype)
+    except UserError as error:
+        moved = "" if model else f"; {path} was made with it; say --model, if it has moved"
+        raise UserError(f"{error}{moved}") from None
 
 
 def check_model(path: Path, info: IndexInfo, model: "SentenceTransformer") -> None:

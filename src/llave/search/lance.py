@@ -187,25 +187,13 @@ class LanceStore:
     def _light(self) -> list[str]:
         return [name for name in self._table.schema.names if name not in HEAVY and not is_prefix(name)]
 
-    def browse(
-        self,
-        *,
-        conditions: Filter = EVERYTHING,
-        sort: str | None = None,
-        descending: bool = False,
-        limit: int,
-        offset: int = 0,
-    ) -> list[Row]:
+    def ordered(
+        self, *, conditions: Filter = EVERYTHING, sort: str | None = None, descending: bool = False
+    ) -> list[str]:
         """See :class:`~llave.search.store.VectorStore`."""
         column, kind = check_sort(sort, self.fields())
-        query = self._table.search().select(list({"id", "key", column}))
-        if where := self._where(conditions):
-            query = query.where(where)
-        found = query.to_arrow()
-        order = in_order(found[column].to_pylist(), found["key"].to_pylist(), kind, descending)
-        ids = [found["id"][place].as_py() for place in order[offset : offset + limit]]
-        rows = self.get(ids)
-        return [rows[row_id] for row_id in ids if row_id in rows]
+        found = self._scan(list({"id", "key", column}), self._where(conditions))
+        return in_order(found.to_pydict(), column, kind, descending)
 
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""

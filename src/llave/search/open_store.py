@@ -3,11 +3,12 @@
 import dataclasses
 from pathlib import Path
 
+from llave.errors import UserError
 from llave.search.info import LANCE, IndexInfo
 from llave.search.store import VectorStore
 from llave.search.trust import qdrant_key
 
-__all__ = ["drop_store", "open_store"]
+__all__ = ["check_empty", "drop_store", "open_store"]
 
 
 def open_store(path: Path, info: IndexInfo) -> VectorStore:
@@ -27,6 +28,20 @@ def open_store(path: Path, info: IndexInfo) -> VectorStore:
 
     key = qdrant_key(info.store)
     return QdrantStore(info.store, info.table, info.dimension, path / info.fields_file, api_key=key)
+
+
+def check_empty(path: Path, info: IndexInfo, rows: int) -> None:
+    """Refuse a store that has rows before its index is made.
+
+    Raises:
+        UserError: it has, and nobody knows of which model.
+    """
+    if rows:
+        where = path / LANCE if info.store == LANCE else f"{info.store}, collection {info.collection!r}"
+        raise UserError(
+            f"{where}: holds {rows:,} items of an index that is not in {path}, maybe of another model; choose another "
+            "--index or --collection, or remove them"
+        )
 
 
 def drop_store(path: Path, info: IndexInfo, generation: int) -> None:

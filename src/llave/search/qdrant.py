@@ -159,22 +159,12 @@ class QdrantStore:
         """See :class:`~llave.search.store.VectorStore`."""
         return self._sparse
 
-    def browse(
-        self,
-        *,
-        conditions: Filter = EVERYTHING,
-        sort: str | None = None,
-        descending: bool = False,
-        limit: int,
-        offset: int = 0,
-    ) -> list[Row]:
+    def ordered(
+        self, *, conditions: Filter = EVERYTHING, sort: str | None = None, descending: bool = False
+    ) -> list[str]:
         """See :class:`~llave.search.store.VectorStore`."""
         column, kind = check_sort(sort, self.fields())
-        found = self._columns(list({"id", "key", column}), self._checked(conditions))
-        order = in_order(found[column], found["key"], kind, descending)
-        ids = [found["id"][place] for place in order[offset : offset + limit]]
-        rows = self.get(ids)
-        return [rows[row_id] for row_id in ids if row_id in rows]
+        return in_order(self._columns(list({"id", "key", column}), self._checked(conditions)), column, kind, descending)
 
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""

@@ -166,20 +166,13 @@ class VectorStore(Protocol):
     def has_words(self) -> bool:
         """Whether every row's words are kept."""
 
-    def browse(
-        self,
-        *,
-        conditions: Filter = EVERYTHING,
-        sort: str | None = None,
-        descending: bool = False,
-        limit: int,
-        offset: int = 0,
-    ) -> list[Row]:
-        """Rows in the order of a field, those without it last, without their vectors; of equals, by their keys.
+    def ordered(
+        self, *, conditions: Filter = EVERYTHING, sort: str | None = None, descending: bool = False
+    ) -> list[str]:
+        """Ids of the rows that pass, in the order of a field, those without it last; of equals, by their keys.
 
         Args:
-            sort: a field, or None for the order of the keys.
-            offset: leave out so many of the first.
+            sort: a field, ``modified`` for the time of the files, or None for the order of the keys.
 
         Raises:
             UserError: no such field, or as :meth:`nearest`.

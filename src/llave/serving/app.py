@@ -36,7 +36,7 @@ from llave.serving.openapi import describe
 from llave.serving.pages import PageHeaders, add_pages, page_files
 from llave.serving.remote import Remote
 from llave.serving.rerank_engine import RerankEngine
-from llave.serving.routes import cohere, embeddings, rerank, search, status
+from llave.serving.routes import cohere, embeddings, export, rerank, search, status
 from llave.serving.service import Served, ServedReranker, Service
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class AppOptions:
         root_path: under which a proxy shows the server, e.g. ``/llave``.
         cors_origins: pages of other servers that may read answers in a browser.
         remote: fetches addresses; None refuses them.
+        beside: another index of these items, made with another of the models.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -73,6 +74,7 @@ class AppOptions:
     root_path: str = ""
     cors_origins: Sequence[str] = ()
     remote: Remote | None = None
+    beside: "Index | None" = None
 
 
 def create_app(
@@ -90,12 +92,16 @@ def create_app(
         on_failure: called if the model does not load.
     """
     metrics, admission = Metrics(), Admission(options.limits)
+    beside = None if options.beside is None else Catalogue(options.beside, number=2)
     service = Service(
         limits=options.limits,
         metrics=metrics,
         admission=admission,
         media=Media(options.limits, options.remote, options.num_frames),
-        catalogue=None if options.index is None else Catalogue(options.index, gallery=options.gallery is not None),
+        catalogue=None
+        if options.index is None
+        else Catalogue(options.index, gallery=options.gallery is not None, beside=beside),
+        beside=beside,
     )
     _watch(service)
 
@@ -108,8 +114,8 @@ def create_app(
             stack.callback(service.threads.shutdown, wait=False, cancel_futures=True)
             if options.remote is not None:
                 stack.push_async_callback(options.remote.close)
-            if service.catalogue is not None:
-                await stack.enter_async_context(service.catalogue.open())
+            for catalogue in service.catalogues:
+                await stack.enter_async_context(catalogue.open())
             loading = asyncio.create_task(_load(service, load, thread, stack, on_ready, on_failure))
             yield
             loading.cancel()
@@ -132,7 +138,7 @@ def create_app(
     async def _gone(request: Request, error: ClientGone) -> Response:
         return Response(status_code=GONE)
 
-    for router in (embeddings.router, cohere.router, rerank.router, search.router, status.router):
+    for router in (embeddings.router, cohere.router, rerank.router, search.router, export.router, status.router):
         app.include_router(router)
     add_pages(app, options.gallery)
     describe(app)
@@ -151,9 +157,9 @@ async def _load(
     loop = asyncio.get_running_loop()
     try:
         engines = await loop.run_in_executor(thread, load)
-        if service.catalogue is not None:
-            by_name = {one.name: one.model for one in engines if isinstance(one, Engine)}
-            await loop.run_in_executor(thread, service.catalogue.watched.use_models, by_name)
+        by_name = {one.name: one.model for one in engines if isinstance(one, Engine)}
+        for catalogue in service.catalogues:
+            await loop.run_in_executor(thread, catalogue.watched.use_models, by_name)
     except Exception as error:
         on_failure(error)
         return

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -16,8 +16,9 @@ from pydantic_core import to_json
 
 from llave.errors import UserError
 from llave.search.kept import Kept, keep
+from llave.serving.drawing import draw
 from llave.serving.errors import ApiError, bad_request
-from llave.serving.schema_search import SearchRequest
+from llave.serving.schema_search import MAX_FOLDERS, SearchRequest
 from llave.serving.watch import Watched
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ __all__ = ["Catalogue", "item", "version_of"]
 
 THREADS, WAITING = 4, 16
 BINS = 40
-MAP_VALUES = 50
-"""Fields with more values have no colours on a map."""
 Result = TypeVar("Result")
 
 
@@ -40,11 +39,17 @@ class Catalogue:
 
     Args:
         gallery: whether ``/gallery`` is there.
+        number: 1, or 2 of one that is shown beside another one.
+        beside: the other one.
     """
 
-    def __init__(self, index: "Index", *, gallery: bool) -> None:
+    def __init__(
+        self, index: "Index", *, gallery: bool = False, number: int = 1, beside: "Catalogue | None" = None
+    ) -> None:
         self.watched = Watched(index)
         self._gallery = gallery
+        self._number = number
+        self._beside = beside
         self._searching = ThreadPoolExecutor(THREADS, "index")
         self._waiting = ThreadPoolExecutor(WAITING, "index-rerank")
         self._making = ThreadPoolExecutor(1, "index-whole")  # what reads all items: once, whoever else waits for it
@@ -84,7 +89,7 @@ class Catalogue:
         Raises:
             ApiError: 404, there is none.
         """
-        return await self._whole("map", _draw)
+        return await self._whole("map", draw)
 
     def mode(self, wanted: SearchRequest) -> "Mode":
         """How a query is compared: as was asked; else a text alone as the index says, and all others by vector."""
@@ -121,7 +126,9 @@ class Catalogue:
             check_sort(wanted.order and wanted.order.removeprefix("-"), fields)
         count, spread = index.count(conditions), None
         if not wanted.has_query:
-            hits = index.browse(filter=conditions, sort=wanted.order, limit=wanted.limit, offset=wanted.offset)
+            hits = index.browse(
+                filter=conditions, sort=wanted.order, seed=wanted.seed, limit=wanted.limit, offset=wanted.offset
+            )
         else:
             exclude = [wanted.id] if wanted.id else []
             with _param("one_per", "invalid_one_per"):
@@ -141,13 +148,23 @@ class Catalogue:
             if wanted.histogram and query_D is not None:
                 spread = _histogram(index.scores(query_D, filter=conditions))
         return {
-            "results": [item(hit) for hit in hits],
+            "results": [self.item(hit) for hit in hits],
             "histogram": spread,
             "count": count,
             "version": version,
             "stages": {stage: round(ms, 1) for stage, ms in hits.times.items()},
             "hint": None if count else "; ".join(suggest(index.store, conditions)) or None,
         }
+
+    def item(self, hit: "Hit") -> dict[str, Any]:
+        """An item as JSON; its addresses lead to this index."""
+        return item(hit, "" if self._number == 1 else f"&index={self._number}")
+
+    def folders(self, index: "Index", under: str) -> dict[str, Any]:
+        """``/v1/folders``."""
+        version, found = self.watched.version, index.folders(under)
+        data = [{**dataclasses.asdict(folder), "name": folder.name} for folder in found[:MAX_FOLDERS]]
+        return {"object": "list", "data": data, "left_out": max(0, len(found) - MAX_FOLDERS), "version": version}
 
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[["Index"], Result]) -> Result:
         loop, index = asyncio.get_running_loop(), self.watched.index
@@ -176,6 +193,8 @@ class Catalogue:
         return await self._run(self._making, work)
 
     def _describe(self, index: "Index") -> dict[str, Any]:
+        from llave.search.suggestions import suggestions
+
         return {
             "object": "index",
             "model": Path(index.info.model).name,  # not where it lies on this machine
@@ -183,38 +202,21 @@ class Catalogue:
             "dimension": index.info.dimension,
             "kinds": index.kinds(),
             "fields": [_field(field) for field in index.fields()],
+            "suggestions": suggestions(index.store),
             "map": index.map() is not None,
             "gallery": self._gallery,
+            "beside": None if self._beside is None else Path(self._beside.watched.index.info.model).name,
             "words": bool(index.info.words.sources) and index.store.has_words(),
             "pipeline": {**dataclasses.asdict(index.info.pipeline), "rerank": bool(index.info.pipeline.rerank)},
         }
 
 
-def _draw(index: "Index") -> dict[str, Any]:
-    found = index.map()
-    if found is None:
-        raise ApiError(404, "this index has no map; make one with `llave index --map`", code="no_map")
-    own = ["id", "kind"]
-    names = [field.name for field in index.fields() if field.type == "string" and field.name not in own]
-    columns = index.store.column(own, names)
-    place = {row_id: number for number, row_id in enumerate(columns["id"])}
-    shown = [number for number, row_id in enumerate(found.ids) if row_id in place]  # the rest was removed since
-    rows = [place[found.ids[number]] for number in shown]
-    xy_N2 = found.xy_N2[shown].astype(float).round(5)
-    kind = _coded([columns["kind"][row] for row in rows])
-    fields = {name: _coded([columns[name][row] for row in rows]) for name in names}
-    return {
-        "ids": [found.ids[number] for number in shown],
-        "x": xy_N2[:, 0].tolist(),
-        "y": xy_N2[:, 1].tolist(),
-        "kinds": kind["values"],
-        "kind": kind["codes"],
-        "fields": {name: coded for name, coded in fields.items() if 0 < len(coded["values"]) <= MAP_VALUES},
-    }
+def item(hit: "Hit", query: str = "") -> dict[str, Any]:
+    """An item as JSON.
 
-
-def item(hit: "Hit") -> dict[str, Any]:
-    """An item as JSON."""
+    Args:
+        query: more of the addresses' query.
+    """
     return {
         "id": hit.id,
         "score": None if math.isnan(hit.score) else hit.score,
@@ -224,8 +226,8 @@ def item(hit: "Hit") -> dict[str, Any]:
         "fields": hit.fields,
         "scores": dict(hit.scores),
         "ranks": dict(hit.ranks),
-        "thumbnail": None if hit.kind in ("text", "audio") else _address(hit, "thumbnail"),
-        "content": _address(hit, "content") if hit.kind in ("image", "audio") else None,
+        "thumbnail": None if hit.kind in ("text", "audio") else _address(hit, "thumbnail", query),
+        "content": _address(hit, "content", query) if hit.kind in ("image", "audio") else None,
     }
 
 
@@ -234,8 +236,8 @@ def version_of(content: str) -> str:
     return content[:16]
 
 
-def _address(hit: "Hit", what: str) -> str:
-    return f"/v1/items/{hit.id}/{what}?v={version_of(hit.content)}"
+def _address(hit: "Hit", what: str, query: str) -> str:
+    return f"/v1/items/{hit.id}/{what}?v={version_of(hit.content)}{query}"
 
 
 @contextmanager
@@ -258,10 +260,3 @@ def _field(field: "Field") -> dict[str, Any]:
         return {"name": field.name, "type": field.type, "low": field.low, "high": field.high}
     values = [{"value": value, "count": count} for value, count in field.values]
     return {"name": field.name, "type": field.type, "values": values}
-
-
-def _coded(column: Sequence[str | None]) -> dict[str, Any]:
-    """The values of a column, and each row's place among them; -1 where it has none."""
-    values = sorted({value for value in column if value is not None})
-    place = {value: number for number, value in enumerate(values)}
-    return {"values": values, "codes": [-1 if value is None else place[value] for value in column]}

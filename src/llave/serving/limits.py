@@ -34,6 +34,7 @@ class Limits:
         picture_seconds: to decode one that is large or may be slow.
         videos: limits of one video.
         sounds: limits of one audio file.
+        export_bytes: of the files of one export, which are sent as they are read.
         remote_seconds: to fetch one picture, video or sound, where that is allowed.
         queue_items: admitted at a time, waiting or in work.
         queue_tokens: of those, estimated.
@@ -63,6 +64,7 @@ class Limits:
     picture_seconds: float = 10.0
     videos: VideoLimits = VIDEOS
     sounds: SoundLimits = SOUNDS
+    export_bytes: int = 2048 * MIB
     remote_seconds: float = 10.0
     queue_items: int = 4096
     queue_tokens: int = 1_000_000

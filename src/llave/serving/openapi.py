@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from llave.serving.routes.embeddings import UploadRequest
 from llave.serving.schema import CohereRequest, EmbeddingRequest
 from llave.serving.schema_rerank import RerankRequest, ScoreRequest
-from llave.serving.schema_search import ItemsRequest, SearchRequest
+from llave.serving.schema_search import ExportRequest, ItemsRequest, SearchRequest
 
 __all__ = ["describe"]
 
@@ -19,6 +19,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     UploadRequest,
     SearchRequest,
     ItemsRequest,
+    ExportRequest,
     RerankRequest,
     ScoreRequest,
 )

@@ -18,6 +18,8 @@ from pydantic import (
 from llave.serving.form import Form
 
 __all__ = [
+    "ExportRequest",
+    "FoldersResponse",
     "Histogram",
     "IndexResponse",
     "ItemResponse",
@@ -28,7 +30,7 @@ __all__ = [
     "SearchResponse",
 ]
 
-MAX_LIMIT, MAX_OFFSET, MAX_IDS = 200, 10_000, 1000
+MAX_LIMIT, MAX_OFFSET, MAX_IDS, MAX_FOLDERS, MAX_EXPORT = 200, 10_000, 1000, 1000, 10_000
 MAX_TEXT, MAX_NAME = 200_000, 200
 MAX_FILTER_DEPTH, MAX_FILTER_PARTS, MAX_FILTER_TEXT = 32, 5000, 20_000
 Scalar = str | int | float | bool | None
@@ -90,7 +92,9 @@ class SearchRequest(Form):
     """Conditions, as a line or an object: ``artist = noto``, ``{"artist": ["noto"], "year": {">=": 2000}}``."""
     sort: Annotated[_Name | _Sort, Discriminator(_form_of)] | None = None
     """Where there is no query: a field to order by, such as ``year``, or ``-year`` for the highest first; null is
-    by path."""
+    by path, and ``-modified`` by the time of the files, the newest first."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """Where there is no query: of a random order, in place of ``sort``."""
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 24
     offset: Annotated[int, Field(ge=0, le=2**31)] = 0
     """So many are left out; at most 10,000 where there is a query."""
@@ -138,8 +142,10 @@ class SearchRequest(Form):
             raise ValueError("a weight is between a text and a picture or sound; give both, or leave it out")
         if self.mode in ("words", "hybrid") and not has_text:
             raise ValueError(f"mode {self.mode} compares a text by its words; give one")
-        if self.has_query and self.order:
-            raise ValueError("what a query finds is ordered by its score; leave sort out, or the query")
+        if self.has_query and (self.order or self.seed is not None):
+            raise ValueError("what a query finds is ordered by its score; leave sort and seed out, or the query")
+        if self.order and self.seed is not None:
+            raise ValueError("sort is an order, and seed another one; give one of them")
         if self.has_query and self.offset > MAX_OFFSET:
             raise ValueError(f"offset: at most {MAX_OFFSET:,} with a query; filter, or leave the query out to page on")
         return self
@@ -195,6 +201,14 @@ class ItemsRequest(Form):
     ids: Annotated[list[Name], Field(max_length=MAX_IDS, fail_fast=True)]
 
 
+class ExportRequest(Form):
+    """Items to take away."""
+
+    ids: Annotated[list[Name], Field(min_length=1, max_length=MAX_EXPORT, fail_fast=True)]
+    format: Literal["csv", "json", "zip"] = "csv"
+    """A table, or with ``zip`` the items' own files."""
+
+
 class ItemsResponse(BaseModel):
     """Items in the order asked for; unknown ids are left out."""
 
@@ -211,8 +225,12 @@ class IndexResponse(BaseModel):
     dimension: int
     kinds: dict[str, int]
     fields: list[dict[str, Any]]
+    suggestions: list[str]
+    """Queries to begin with: what several items say."""
     map: bool
     gallery: bool
+    beside: str | None
+    """The model of the index that is asked with ``?index=2``, if there is one."""
     words: bool
     """Whether a text is found by its words, too."""
     pipeline: dict[str, Any]
@@ -220,13 +238,42 @@ class IndexResponse(BaseModel):
     version: str
 
 
-class MapResponse(BaseModel):
-    """Places of all items; columns, because they are many. ``codes`` of -1 are other values or none."""
+class FolderResponse(BaseModel):
+    """A folder of items; a filter on it is ``{"path": {"starts": path}}``."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    name: str
+    path: str
+    """With a slash at its end."""
+    count: int
+    """Of items in it and in all folders below."""
+    folders: bool
+    """Whether there are folders in it."""
+
+
+class FoldersResponse(BaseModel):
+    """The folders right under another one, by name."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    object: str
+    data: list[FolderResponse]
+    left_out: int
+    """Folders beyond the first 1000."""
+    version: str
+
+
+class MapResponse(BaseModel):
+    """Places of all items; columns, because they are many."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
     ids: list[str]
     x: list[float]
     y: list[float]
     kinds: list[str]
     kind: list[int]
     fields: dict[str, dict[str, Any]]
+    """Of texts and booleans: ``values``, the most frequent first, and the items' ``codes``, their places among these;
+    -1 is another value or none."""
+    numbers: dict[str, dict[str, Any]]
+    """Of numbers and dates: ``type`` and ``values``, null where there is none; dates are seconds since 1970."""
     version: str

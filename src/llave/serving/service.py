@@ -51,6 +51,7 @@ class Service:
     Args:
         models: that embed, once they are all loaded; the first one answers requests that name none.
         rerankers: likewise.
+        beside: another index, to be compared with the catalogue's.
         loaded: whether they are.
         in_flight: requests being answered, by the outermost gate.
         unread: answers on the way.
@@ -62,6 +63,7 @@ class Service:
     admission: Admission
     media: Media
     catalogue: Catalogue | None = None
+    beside: Catalogue | None = None
     models: Sequence[Served] = ()
     rerankers: Sequence[ServedReranker] = ()
     loaded: bool = False
@@ -80,8 +82,13 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether requests are taken."""
-        searches = self.catalogue is None or self.catalogue.watched.is_there
+        searches = all(each.watched.is_there for each in self.catalogues)
         return self.loaded and searches and not self.draining
+
+    @property
+    def catalogues(self) -> list[Catalogue]:
+        """One, both, or none."""
+        return [each for each in (self.catalogue, self.beside) if each is not None]
 
     def check_loaded(self) -> None:
         """Refuse what comes too early.
@@ -115,14 +122,6 @@ class Service:
             message = "this server has no reranker; start it with llave serve --rerank"
             raise ApiError(404, message, code="no_reranker")
         return _named(name, self.rerankers, self.models, "no reranker; ask /v1/embeddings")
-
-    def searching(self) -> Served:
-        """The model that the index was made with.
-
-        Raises:
-            ApiError: 503, not loaded yet.
-        """
-        return self.model(None if self.catalogue is None else self.catalogue.watched.model)
 
 
 def _named(

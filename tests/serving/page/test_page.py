@@ -17,7 +17,7 @@ def test_a_typed_text_is_searched_once_and_stays_in_the_address(visitor: Visitor
     with visitor.answer():
         visitor.box.press_sequentially("Peel two onions and fry them in butter.", delay=5)
     expect(visitor.cards.first).to_contain_text("Peel two onions")
-    expect(visitor.status).to_contain_text("24 of 69 items")
+    expect(visitor.status).to_contain_text("69 items")
     assert [body["text"] for body in visitor.searches] == ["Peel two onions and fry them in butter."]
     visitor.page.reload()
     expect(visitor.box).to_have_value("Peel two onions and fry them in butter.")
@@ -26,13 +26,18 @@ def test_a_typed_text_is_searched_once_and_stays_in_the_address(visitor: Visitor
     expect(visitor.page.get_by_role("list", name="Examples")).to_be_visible()
 
 
-def test_an_example_searches(visitor: Visitor) -> None:
+def test_an_example_searches_for_what_several_items_say(visitor: Visitor) -> None:
     visitor.go()
-    example = visitor.page.get_by_role("list", name="Examples").get_by_role("button").first
-    words = example.inner_text()
-    example.click()
-    expect(visitor.cards.first).to_be_visible()
+    examples = visitor.page.get_by_role("list", name="Examples").get_by_role("button")
+    examples.first.wait_for()
+    assert all("a " in text or text in ("red", "circle") for text in examples.all_inner_texts())
+    words = examples.first.inner_text()
+    with visitor.answer():
+        examples.first.click()
     expect(visitor.box).to_have_value(words)
+    visitor.page.get_by_role("radio", name="Words").check()
+    expect(visitor.status).to_contain_text("best score")
+    assert sum(words in title for title in visitor.titles()) >= 3
 
 
 def test_a_dropped_picture_finds_itself(visitor: Visitor, things: Path) -> None:
@@ -75,6 +80,7 @@ def test_a_text_is_compared_by_meaning_by_words_or_by_both(visitor: Visitor) -> 
     assert "m=words" in visitor.page.url
     with visitor.answer():
         both.check()
+    expect(visitor.cards).to_have_count(60)
     visitor.cards.first.click()
     expect(visitor.page.get_by_role("dialog")).to_contain_text("words 1 (")
     expect(visitor.page.get_by_role("dialog")).to_contain_text("→ hybrid 1")
@@ -88,7 +94,7 @@ def test_what_is_no_picture_is_refused_in_words(visitor: Visitor, things: Path) 
 def test_a_file_is_chosen(visitor: Visitor, things: Path) -> None:
     visitor.go().page.get_by_label("Search with a picture").set_input_files(things / "drawn" / "red_bar_96.png")
     expect(visitor.chips).to_have_text(["picture"])
-    expect(visitor.cards).to_have_count(24)
+    expect(visitor.cards).to_have_count(60)
 
 
 def test_more_like_this(visitor: Visitor) -> None:
@@ -111,12 +117,12 @@ def test_filters_of_every_type_and_their_chips(visitor: Visitor) -> None:
     visitor.go().search("a shape")
     filters = visitor.page.get_by_role("complementary", name="Filters")
     filters.get_by_role("checkbox", name="red").check()
-    expect(visitor.status).to_contain_text("16 of 16 items")
+    expect(visitor.status).to_contain_text("16 items")
     filters.get_by_label("size, at least").fill("50")
     filters.get_by_label("size, at least").press("Enter")
-    expect(visitor.status).to_contain_text("8 of 8 items")
+    expect(visitor.status).to_contain_text("8 items")
     filters.get_by_role("checkbox", name="bar").check()
-    expect(visitor.status).to_contain_text("2 of 2 items")
+    expect(visitor.status).to_contain_text("2 items")
     assert visitor.titles() == ["a red bar", "a red bar"]
     large = filters.locator("details", has=visitor.page.get_by_text("large", exact=True))
     large.get_by_role("checkbox", name="no").check()
@@ -127,25 +133,44 @@ def test_filters_of_every_type_and_their_chips(visitor: Visitor) -> None:
     visitor.page.reload()
     expect(visitor.chips).to_have_count(6)
     visitor.page.get_by_role("button", name="Remove large: no").click()
-    expect(visitor.status).to_contain_text("2 of 2 items")
+    expect(visitor.status).to_contain_text("2 items")
     visitor.page.get_by_role("button", name="Clear all").click()
     expect(visitor.page.get_by_role("list", name="Examples")).to_be_visible()
 
 
 def test_kinds_are_a_filter_and_texts_are_cards(visitor: Visitor) -> None:
     visitor.go().search("rain")
-    visitor.page.get_by_role("checkbox", name="text").check()
-    expect(visitor.status).to_contain_text("4 of 4 items")
+    visitor.page.get_by_role("complementary", name="Filters").get_by_role("checkbox", name="text").check()
+    expect(visitor.status).to_contain_text("4 items")
     expect(visitor.cards.first.locator(".text-card")).to_contain_text("It rains on the harbour")
 
 
 def test_more_results_are_loaded(visitor: Visitor) -> None:
     visitor.go().search("a green circle")
-    for shown in (48, 69):
-        visitor.page.get_by_role("button", name="Load more").click()
-        expect(visitor.cards).to_have_count(shown)
-    expect(visitor.page.get_by_role("button", name="Load more")).to_have_count(0)
-    assert [body["offset"] for body in visitor.searches] == [0, 24, 48]
+    expect(visitor.cards).to_have_count(60)
+    visitor.page.mouse.wheel(0, 2000)
+    expect(visitor.cards).to_have_count(69)
+    assert [body["offset"] for body in visitor.searches] == [0, 60]
+
+
+def test_what_is_found_is_put_in_another_order(visitor: Visitor) -> None:
+    visitor.go().search("a green circle")
+    by = visitor.page.get_by_label("Sort by")
+    expect(by).to_have_value("score")
+    with visitor.answer() as answer:
+        by.select_option("drawn")
+    assert visitor.searches[-1]["limit"] == 200
+    hits = answer.value.json()["results"]
+    days = {hit["fields"]["drawn"] for hit in hits} - {None}
+    visitor.settle()
+    first = [hit["text"] for hit in hits if hit["fields"]["drawn"] == max(days)]
+    assert visitor.titles()[: len(first)] == first
+    with visitor.answer():
+        visitor.page.get_by_role("button", name="newest first").click()
+    visitor.settle()
+    last = [hit["text"] for hit in hits if hit["fields"]["drawn"] == min(days)]
+    assert visitor.titles()[: len(last)] == last
+    assert "by=drawn" in visitor.page.url
 
 
 def test_the_histogram_says_in_words_what_it_draws(visitor: Visitor) -> None:
@@ -163,14 +188,14 @@ def test_the_detail_view_shows_all_and_steps_on(visitor: Visitor) -> None:
     titles = visitor.titles()
     visitor.cards.nth(1).locator(".card-open").click()
     dialog = visitor.page.get_by_role("dialog", name=titles[1])
-    expect(dialog.get_by_text("2 of 24")).to_be_visible()
+    expect(dialog.get_by_text("2 of 69")).to_be_visible()
     expect(dialog.locator("dt")).to_contain_text(["kind", "score", "colour", "path"])
     expect(dialog.get_by_role("list").get_by_role("button")).to_have_count(8)
     picture = dialog.locator(".detail-picture img")
     expect(picture).to_have_attribute("alt", titles[1])
     assert picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
     visitor.page.keyboard.press("ArrowRight")
-    expect(visitor.page.get_by_role("dialog", name=titles[2]).get_by_text("3 of 24")).to_be_visible()
+    expect(visitor.page.get_by_role("dialog", name=titles[2]).get_by_text("3 of 69")).to_be_visible()
     with visitor.answer():
         visitor.page.get_by_role("button", name="More like this", exact=True).click()
     expect(visitor.page.get_by_role("dialog")).to_have_count(0)
@@ -178,11 +203,11 @@ def test_the_detail_view_shows_all_and_steps_on(visitor: Visitor) -> None:
 
 def test_names_and_texts_that_try_to_be_html_stay_text(visitor: Visitor) -> None:
     visitor.go().search("<img src=x onerror=alert(1)>")
-    visitor.page.get_by_role("checkbox", name="text").check()
+    visitor.page.get_by_role("complementary", name="Filters").get_by_role("checkbox", name="text").check()
     expect(visitor.page.get_by_text(EVIL_TEXT).first).to_be_visible()
-    visitor.page.get_by_role("checkbox", name="text").uncheck()
+    visitor.page.get_by_role("complementary", name="Filters").get_by_role("checkbox", name="text").uncheck()
     visitor.page.get_by_role("checkbox", name="<b>green</b>").check()
-    expect(visitor.status).to_contain_text("1 of 1 item")
+    expect(visitor.status).to_contain_text("1 item")
     visitor.cards.first.locator(".card-open").click()
     expect(visitor.page.get_by_role("dialog", name=EVIL_NAME).locator(".path")).to_have_text(EVIL_NAME)
     expect(visitor.page).to_have_title("llave")
@@ -241,7 +266,7 @@ def test_typing_on_ends_the_request_before(visitor: Visitor) -> None:
         visitor.box.fill("a red")
     with page.expect_event("requestfailed", lambda request: request.post_data_json["text"] == "a red"):
         visitor.search("a red circle")
-    expect(visitor.status).to_contain_text("24 of 69 items")
+    expect(visitor.status).to_contain_text("69 items")
 
 
 def _asks(route: Route, text: str) -> bool:

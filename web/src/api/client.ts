@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 
 import { stored, store } from "../state/storage";
-import type { IndexInfo, Item, MapData, ModelInfo, SearchAnswer, SearchRequest } from "./types";
+import type { Folder, IndexInfo, Item, MapData, ModelInfo, SearchAnswer, SearchRequest } from "./types";
 
 export class ApiError extends Error {
   constructor(
@@ -112,9 +112,14 @@ async function get<T>(path: string): Promise<T> {
 
 export const fetchIndex = (): Promise<IndexInfo> => get("/v1/index");
 export const fetchMap = (): Promise<MapData> => get("/v1/map");
+export const fetchFolders = (under: string): Promise<{ data: Folder[]; left_out: number }> =>
+  get(`/v1/folders?under=${encodeURIComponent(under)}`);
 export const fetchModels = (): Promise<ModelInfo[]> => get<{ data: ModelInfo[] }>("/v1/models").then(({ data }) => data);
 export const search = (body: SearchRequest, abort?: AbortSignal): Promise<SearchAnswer> =>
   post("/v1/search", body, abort);
+/** The same of the index beside. */
+export const searchBeside = (body: SearchRequest, abort?: AbortSignal): Promise<SearchAnswer> =>
+  post("/v1/search?index=2", body, abort);
 export const fetchItems = (ids: string[], abort?: AbortSignal): Promise<Item[]> =>
   post<{ data: Item[] }>("/v1/items", { ids }, abort).then(({ data }) => data);
 

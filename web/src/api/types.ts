@@ -39,8 +39,12 @@ export interface IndexInfo {
   dimension: number;
   kinds: Partial<Record<Kind, number>>;
   fields: Field[];
+  /** Queries to begin with: what several items say. */
+  suggestions: string[];
   map: boolean;
   gallery: boolean;
+  /** The model of a second index, which is asked beside this one. */
+  beside: string | null;
   /** Whether a text is found by its words, too. */
   words: boolean;
   /** The stages of a search that says nothing of them. */
@@ -49,8 +53,11 @@ export interface IndexInfo {
   version: string;
 }
 
-/** A list means "one of these"; an object bounds a number or a date, or says what a text is like ("%harbour%"). */
-export type Condition = Value[] | { ">="?: Bound; "<="?: Bound; ilike?: string };
+/**
+ * A list means "one of these"; an object bounds a number or a date, or says what a text is like ("%harbour%") or begins
+ * with.
+ */
+export type Condition = Value[] | { ">="?: Bound; "<="?: Bound; ilike?: string; starts?: string };
 export type Filter = Record<string, Condition>;
 
 export interface SearchRequest {
@@ -64,6 +71,8 @@ export interface SearchRequest {
   filter?: Filter;
   /** A field, or "-field" for the highest first; where there is no query. */
   sort?: string;
+  /** Of a random order in its place. */
+  seed?: number;
   limit: number;
   offset: number;
   histogram: boolean;
@@ -86,13 +95,26 @@ export interface SearchAnswer {
   took_ms: number;
 }
 
+export interface Folder {
+  name: string;
+  /** With a slash at its end. */
+  path: string;
+  /** Of items in it and below. */
+  count: number;
+  /** Whether there are folders in it. */
+  folders: boolean;
+}
+
 export interface MapData {
   ids: string[];
   x: number[];
   y: number[];
   kinds: string[];
   kind: number[];
-  fields: Record<string, { values: string[]; codes: number[] }>;
+  /** The most frequent values first; a code of -1 is another value or none. */
+  fields: Record<string, { values: (string | boolean)[]; codes: number[] }>;
+  /** Dates are seconds since 1970. */
+  numbers: Record<string, { type: string; values: (number | null)[] }>;
 }
 
 export interface ModelInfo {

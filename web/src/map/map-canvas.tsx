@@ -7,9 +7,10 @@ import { type Camera, type Point, scaleOf, type Size, toMap, toPixel } from "./c
 import { listen, type Mode } from "./gestures";
 import { HoverCard, itemOf } from "./hover-card";
 import { type Frame, press } from "./keys";
+import type { Placed } from "./labels";
 import type { Colouring } from "./palette";
 import { type Cloud, nearest, rectangle, within } from "./points";
-import { Renderer } from "./renderer";
+import { Renderer, STILL_MS } from "./renderer";
 
 interface Props {
   cloud: Cloud;
@@ -18,6 +19,7 @@ interface Props {
   camera: Camera;
   onCamera: (camera: Camera) => void;
   onSize: (size: Size) => void;
+  labels: Placed[];
   mode: Mode;
   onSelect: (ids: string[]) => void;
   onMissing: () => void;
@@ -114,9 +116,17 @@ export function MapCanvas(props: Props) {
   useEffect(() => renderer?.setColours(colouring.codes), [renderer, cloud, colouring]);
   useEffect(() => renderer?.setMarks(marks), [renderer, cloud, marks]);
   const shade = theme();
+  const drawn = useRef(camera);
   useEffect(() => {
-    const wait = requestAnimationFrame(() => renderer?.draw(camera, size, colouring.colours, OUTLINE[shade]));
-    return () => cancelAnimationFrame(wait);
+    const draw = (moves: boolean): void => renderer?.draw(camera, size, colouring.colours, OUTLINE[shade], moves);
+    const moves = drawn.current !== camera;
+    drawn.current = camera;
+    const wait = requestAnimationFrame(() => draw(moves));
+    const rest = moves ? setTimeout(() => requestAnimationFrame(() => draw(false)), STILL_MS) : 0;
+    return () => {
+      cancelAnimationFrame(wait);
+      clearTimeout(rest);
+    };
   }, [renderer, cloud, colouring, marks, camera, size, shade]);
 
   const onKeyDown = (event: KeyboardEvent): void => {
@@ -130,7 +140,7 @@ export function MapCanvas(props: Props) {
       setFrame(null);
     }
   };
-  const drawn = outline ?? (frame && corners(frame));
+  const outlined = outline ?? (frame && corners(frame));
   return (
     <div ref={box} class="map-box" data-mode={props.mode}>
       <canvas
@@ -143,9 +153,16 @@ export function MapCanvas(props: Props) {
         onKeyDown={onKeyDown}
         onBlur={() => setFrame(null)}
       />
-      {drawn && (
+      <div class="map-labels" aria-hidden="true">
+        {props.labels.map(({ text, left, top }) => (
+          <span key={`${text} ${Math.round(left / 400)} ${Math.round(top / 400)}`} style={{ transform: `translate(${left}px, ${top}px) translate(-50%, -50%)` }}>
+            {text}
+          </span>
+        ))}
+      </div>
+      {outlined && (
         <svg class="map-outline" aria-hidden="true">
-          <polygon points={drawn.map((point) => point.join(",")).join(" ")} />
+          <polygon points={outlined.map((point) => point.join(",")).join(" ")} />
         </svg>
       )}
       {hover && !outline && <HoverCard id={hover.id} at={hover.at} size={size} />}

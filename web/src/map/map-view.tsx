@@ -7,13 +7,16 @@ import { count, plural } from "../parts/format";
 import { Icon, type IconName } from "../parts/icons";
 import { Notice } from "../parts/notice";
 import { info, loadMap } from "../state/index-info";
-import { asks, selection } from "../state/query";
+import { asks, query, selection, setCondition } from "../state/query";
 import { results } from "../state/results";
+import { theme } from "../state/theme";
 import { type Camera, HOME, type Size, toMap, zoomed } from "./camera";
 import type { Mode } from "./gestures";
 import { MapCanvas } from "./map-canvas";
-import { colouring, type Colouring, defaultField } from "./palette";
+import { labelsOf, levelOf, naming, placed } from "./labels";
+import { colouring, type Colouring, defaultField, type Group, passing } from "./palette";
 import { type Cloud, countIn, rectangle, within } from "./points";
+import { Range } from "./range";
 import { MARK } from "./renderer";
 
 export function MapView() {
@@ -40,25 +43,31 @@ export function MapView() {
   );
 }
 
+/** The choice of the field that names: in each place the finest one that fits it. */
+const AUTOMATIC = "?";
+const AT_ONCE = 4;
+
 const MODES: { mode: Mode; icon: IconName; label: string }[] = [
   { mode: "pan", icon: "hand", label: "Move the map" },
   { mode: "lasso", icon: "lasso", label: "Select with a lasso" },
   { mode: "rectangle", icon: "rectangle", label: "Select a rectangle" },
 ];
 
-/** What stands out: the selection, else this query's results, else nothing. */
-function marksOf(ids: string[]): Uint8Array<ArrayBuffer> {
+/** What stands out: the selection, else this query's best results, else what passes the filters. */
+function marksOf(data: MapData): Uint8Array<ArrayBuffer> {
   const chosen = selection.value && new Set(selection.value);
-  const found = chosen || !asks.value ? null : new Set(results.value?.items.map(({ id }) => id));
-  if (!chosen && !found?.size) return new Uint8Array(ids.length);
-  return Uint8Array.from(ids, (id) =>
-    chosen ? (chosen.has(id) ? MARK.chosen : MARK.faded) : found?.has(id) ? MARK.result : MARK.faded,
-  );
+  if (chosen) return Uint8Array.from(data.ids, (id) => (chosen.has(id) ? MARK.chosen : MARK.faded));
+  const found = asks.value ? new Set(results.value?.best.map(({ id }) => id)) : null;
+  if (found?.size) return Uint8Array.from(data.ids, (id) => (found.has(id) ? MARK.result : MARK.faded));
+  const passes = passing(data, query.value.filter);
+  if (!passes) return new Uint8Array(data.ids.length);
+  return Uint8Array.from(data.ids, (_, i) => (passes(i) ? MARK.plain : MARK.faded));
 }
 
 function Loaded({ data }: { data: MapData }) {
   const [chosen, setBy] = useState(() => defaultField(data));
-  const by = chosen in data.fields ? chosen : "kind"; // the field may have gone since
+  const by = chosen in data.fields || chosen in data.numbers ? chosen : "kind"; // the field may have gone since
+  const [namer, setNamer] = useState(AUTOMATIC);
   const [mode, setMode] = useState<Mode>("pan");
   const [camera, setCamera] = useState<Camera>(HOME);
   const [size, setSize] = useState<Size>({ width: 1, height: 1 });
@@ -67,8 +76,16 @@ function Loaded({ data }: { data: MapData }) {
     () => ({ ids: data.ids, x: Float32Array.from(data.x), y: Float32Array.from(data.y) }),
     [data],
   );
-  const coloured = useMemo(() => colouring(data, by), [data, by]);
-  const marks = useMemo(() => marksOf(data.ids), [data, selection.value, results.value]);
+  const shade = theme();
+  const coloured = useMemo(() => colouring(data, by, shade), [data, by, shade]);
+  const best = asks.value ? results.value?.best : null;
+  const marks = useMemo(() => marksOf(data), [data, selection.value, best, query.value.filter]);
+  const namers = useMemo(() => naming(data), [data]);
+  const level = levelOf(camera);
+  const names = useMemo(() => {
+    const fields = namer === AUTOMATIC ? namers.slice(0, AT_ONCE) : namers.filter((name) => name === namer);
+    return fields.length > 0 ? labelsOf(cloud, data, fields, level) : [];
+  }, [cloud, data, namers, namer, level]);
   const select = (ids: string[]): void => {
     selection.value = ids.length > 0 ? ids : null;
   };
@@ -107,13 +124,27 @@ function Loaded({ data }: { data: MapData }) {
           Colour by
           <select value={by} onChange={(event) => setBy(event.currentTarget.value)}>
             <option value="kind">kind</option>
-            {Object.keys(data.fields).map((name) => (
+            {[...Object.keys(data.fields), ...Object.keys(data.numbers)].map((name) => (
               <option key={name} value={name}>
                 {name}
               </option>
             ))}
           </select>
         </label>
+        {namers.length > 0 && (
+          <label class="pick">
+            Names
+            <select value={namer} onChange={(event) => setNamer(event.currentTarget.value)}>
+              <option value={AUTOMATIC}>what fits</option>
+              <option value="">none</option>
+              {namers.map((name) => (
+                <option key={name} value={name}>
+                  {name}
+                </option>
+              ))}
+            </select>
+          </label>
+        )}
         <button
           type="button"
           class="button map-seen"
@@ -130,6 +161,7 @@ function Loaded({ data }: { data: MapData }) {
           cloud={cloud}
           colouring={coloured}
           marks={marks}
+          labels={placed(names, camera, size)}
           camera={camera}
           onCamera={setCamera}
           onSize={setSize}
@@ -138,7 +170,11 @@ function Loaded({ data }: { data: MapData }) {
           onMissing={() => setMissing(true)}
         />
       )}
-      <Legend colouring={coloured} by={by} select={(members) => select(members.map((i) => data.ids[i] ?? ""))} />
+      {coloured.scale ? (
+        <Range key={by} by={by} scale={coloured.scale} />
+      ) : (
+        <Legend colouring={coloured} by={by} list={(members) => select(members.map((i) => data.ids[i] ?? ""))} />
+      )}
       <p id="map-keys" class="map-keys quiet">
         Arrows move, + and − zoom, 0 shows all. R draws a rectangle: arrows move it, Shift and arrows size it, Enter
         selects. With the mouse, Shift draws a lasso.
@@ -147,15 +183,27 @@ function Loaded({ data }: { data: MapData }) {
   );
 }
 
-/** The groups as buttons: a legend to the eye, and the way to the items without the canvas. */
-function Legend({ colouring: { groups }, by, select }: LegendProps) {
+/** The groups as buttons: a legend to the eye, a filter, and the way to the items without the canvas. */
+function Legend({ colouring: { groups }, by, list }: LegendProps) {
+  const condition = query.value.filter[by];
+  const wanted = Array.isArray(condition) ? condition : [];
+  const click = ({ value, members }: Group): void => {
+    if (value === null) return list(members); // no filter says "any other"
+    const next = wanted.includes(value) ? wanted.filter((other) => other !== value) : [...wanted, value];
+    setCondition(by, next.length > 0 ? next : null);
+  };
   return (
     <ul class="legend" aria-label={`Groups by ${by}`}>
-      {groups.map(({ name, colour, members }) => (
-        <li key={name}>
-          <button type="button" title={`List ${plural(members.length, "item")}`} onClick={() => select(members)}>
-            <span class="swatch" style={{ background: colour }} />
-            {name} <span class="filter-count">{count(members.length)}</span>
+      {groups.map((group) => (
+        <li key={group.name}>
+          <button
+            type="button"
+            title={`${plural(group.members.length, "item")}: ${group.value === null ? "list them" : "filter"}`}
+            aria-pressed={group.value === null ? undefined : wanted.includes(group.value)}
+            onClick={() => click(group)}
+          >
+            <span class="swatch" style={{ background: group.colour }} />
+            {group.name} <span class="filter-count">{count(group.members.length)}</span>
           </button>
         </li>
       ))}
@@ -166,5 +214,5 @@ function Legend({ colouring: { groups }, by, select }: LegendProps) {
 interface LegendProps {
   colouring: Colouring;
   by: string;
-  select: (members: number[]) => void;
+  list: (members: number[]) => void;
 }

@@ -2,32 +2,40 @@
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 
-import { isAbort, messageOf, search } from "../api/client";
 import type { Item } from "../api/types";
 import { askLike } from "../state/query";
+import { reach, results } from "../state/results";
 import { count, score as scoreText, titleOf, valueText, wayText } from "./format";
 import { Icon } from "./icons";
+import { FileActions } from "./file-actions";
 import { Modal } from "./modal";
+import { Neighbours } from "./neighbours";
 import { Player } from "./player";
 import { Thumb } from "./thumb";
 
-/** The open item, and the list that "previous" and "next" step through. */
-export const opened = signal<{ item: Item; among: Item[] } | null>(null);
+/** The open item, and the list that "previous" and "next" step through; null is what the query has found. */
+export const opened = signal<{ item: Item; among: Item[] | null } | null>(null);
 
 const close = (): void => void (opened.value = null);
-const NEIGHBOURS = 8;
 
 export function Detail() {
   const shown = opened.value;
   return shown && <Open item={shown.item} among={shown.among} />;
 }
 
-function Open({ item, among }: { item: Item; among: Item[] }) {
-  const at = among.findIndex(({ id }) => id === item.id);
+function Open({ item, among }: { item: Item; among: Item[] | null }) {
+  const found = among === null ? results.value : null;
+  const list = among ?? found?.items ?? [];
+  const at = list.findIndex(({ id }) => id === item.id);
+  const place = at + (found?.start ?? 0);
+  const total = found?.total ?? list.length;
   const step = (by: number): void => {
-    const next = among[at + by];
+    const next = list[at + by];
     if (next) opened.value = { item: next, among };
   };
+  useEffect(() => {
+    if (found && at !== -1) reach(Math.max(0, place - 1), place + 2);
+  }, [found, at]);
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
@@ -35,19 +43,19 @@ function Open({ item, among }: { item: Item; among: Item[] }) {
   return (
     <Modal label={titleOf(item)} class="detail" onClose={close} onKeyDown={onKeyDown}>
       <div class="detail-tools">
-        <button type="button" class="icon-button" aria-label="Previous" disabled={at <= 0} onClick={() => step(-1)}>
+        <button type="button" class="icon-button" aria-label="Previous" disabled={at < 0 || place === 0} onClick={() => step(-1)}>
           <Icon name="left" />
         </button>
         <button
           type="button"
           class="icon-button"
           aria-label="Next"
-          disabled={at === -1 || at + 1 >= among.length}
+          disabled={at === -1 || place + 1 >= total}
           onClick={() => step(1)}
         >
           <Icon name="right" />
         </button>
-        <span class="quiet">{at >= 0 && `${count(at + 1)} of ${count(among.length)}`}</span>
+        <span class="quiet">{at >= 0 && `${count(place + 1)} of ${count(total)}`}</span>
         <button type="button" class="icon-button detail-close" aria-label="Close" onClick={close}>
           <Icon name="close" />
         </button>
@@ -58,16 +66,19 @@ function Open({ item, among }: { item: Item; among: Item[] }) {
         </div>
         <div class="detail-text">
           <Facts item={item} />
-          <button
-            type="button"
-            class="button button-main"
-            onClick={() => {
-              close();
-              askLike(item.id);
-            }}
-          >
-            <Icon name="similar" /> More like this
-          </button>
+          <div class="detail-actions">
+            <button
+              type="button"
+              class="button button-main"
+              onClick={() => {
+                close();
+                askLike(item.id);
+              }}
+            >
+              <Icon name="similar" /> More like this
+            </button>
+            <FileActions key={item.id} item={item} />
+          </div>
         </div>
       </div>
       <Neighbours key={item.id} item={item} />
@@ -117,43 +128,5 @@ function Facts({ item }: { item: Item }) {
         )}
       </dl>
     </>
-  );
-}
-
-function Neighbours({ item }: { item: Item }) {
-  const [near, setNear] = useState<Item[] | string | null>(null);
-  useEffect(() => {
-    const abort = new AbortController();
-    // One more than is shown, in case the server counts the item among its own neighbours.
-    search({ id: item.id, limit: NEIGHBOURS + 1, offset: 0, histogram: false }, abort.signal).then(
-      ({ results }) => setNear(results.filter(({ id }) => id !== item.id).slice(0, NEIGHBOURS)),
-      (error: unknown) => isAbort(error) || setNear(messageOf(error)),
-    );
-    return () => abort.abort();
-  }, [item.id]);
-  return (
-    <section class="near" aria-label="Nearest items">
-      <h3 class="section">Nearest</h3>
-      {typeof near === "string" && <p class="quiet">{near}</p>}
-      <ul class="near-list">
-        {near === null &&
-          Array.from({ length: NEIGHBOURS }, (_, at) => <li key={at} class="near-item skeleton" aria-hidden="true" />)}
-        {Array.isArray(near) &&
-          near.map((other) => (
-            <li key={other.id}>
-              <button
-                type="button"
-                class="near-item"
-                aria-label={`${titleOf(other)}, score ${scoreText(other.score ?? 0)}`}
-                title={titleOf(other)}
-                onClick={() => (opened.value = { item: other, among: near })}
-              >
-                <Thumb item={other} />
-                <span class="near-score">{scoreText(other.score ?? 0)}</span>
-              </button>
-            </li>
-          ))}
-      </ul>
-    </section>
   );
 }

@@ -51,6 +51,7 @@ export const containedIn = (pattern: string): string => pattern.replace(/^%|%$/g
 export function conditionText(name: string, condition: Condition): string {
   if (Array.isArray(condition)) return `${name}: ${condition.map(valueText).join(", ")}`;
   if (condition.ilike !== undefined) return `${name} contains “${containedIn(condition.ilike)}”`;
+  if (condition.starts !== undefined) return `folder: ${condition.starts.replace(/\/$/, "")}`;
   const { ">=": low, "<=": high } = condition;
   if (low !== undefined && high !== undefined) return `${name}: ${low}–${high}`;
   return low !== undefined ? `${name} ≥ ${low}` : `${name} ≤ ${high ?? "…"}`;

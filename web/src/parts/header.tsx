@@ -1,9 +1,10 @@
-import { apiKey, at, send } from "../api/client";
+import { apiKey, at } from "../api/client";
 import { ask, query, type View } from "../state/query";
 import { indexInfo } from "../state/index-info";
 import { theme, toggleTheme } from "../state/theme";
 import { SearchBar } from "../search/search-bar";
 import { Icon } from "./icons";
+import { saveFrom } from "./save";
 
 function Tab({ view, children }: { view: View; children: string }) {
   return (
@@ -35,9 +36,7 @@ function GalleryLink() {
   const save = async (event: Event): Promise<void> => {
     if (apiKey.value === null) return;
     event.preventDefault();
-    const url = URL.createObjectURL(await (await send("/gallery")).blob());
-    Object.assign(document.createElement("a"), { href: url, download: "hardest-negatives.html" }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    await saveFrom("/gallery", "hardest-negatives.html");
   };
   return (
     <a
@@ -72,6 +71,7 @@ export function Header() {
           <>
             <Tab view="search">Search</Tab>
             {info?.map === true && <Tab view="map">Map</Tab>}
+            {info?.beside != null && <Tab view="beside">Models</Tab>}
             <Tab view="compare">Compare</Tab>
           </>
         )}

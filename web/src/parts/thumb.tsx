@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { apiKey, at } from "../api/client";
 import type { Item } from "../api/types";
 import { altOf } from "./format";
+import { markClear } from "./clear";
 import { useGuarded } from "./guarded";
 import { Icon } from "./icons";
 
@@ -35,7 +36,7 @@ interface PictureProps {
 }
 
 function PlainPicture({ src, alt, onError }: PictureProps) {
-  return <img src={at(src)} alt={alt} loading="lazy" decoding="async" onError={onError} />;
+  return <img src={at(src)} alt={alt} loading="lazy" decoding="async" onError={onError} onLoad={markClear} />;
 }
 
 /** An <img> cannot send the API key, so the picture is fetched with it, once it comes near the viewport. */
@@ -55,5 +56,5 @@ function GuardedPicture({ src, alt, onError }: PictureProps) {
     if (place.current) observer.observe(place.current);
     return () => observer.disconnect();
   }, []);
-  return <img ref={place} src={url} alt={alt} />;
+  return <img ref={place} src={url} alt={alt} onLoad={markClear} />;
 }

@@ -8,10 +8,18 @@ import { askLike } from "../state/query";
 
 interface Props {
   item: Item;
+  /** Its place among all that there are. */
+  place: number;
+  total: number;
+  /** Where the row begins that it stands in, if others before it are not there. */
+  column: number | null;
   /** Whether Tab stops here: one card of the gallery at a time. */
   stop: boolean;
   onFocus: () => void;
   onOpen: () => void;
+  chosen: boolean;
+  /** Chooses it, or all from the last chosen one to it. */
+  onPick: (range: boolean) => void;
   /** The index holds several kinds, so each card says which it is. */
   kinds: boolean;
 }
@@ -19,14 +27,28 @@ interface Props {
 /** The first few fields, for a glance; the detail view has them all. */
 const GLANCE = 4;
 
-export function Card({ item, stop, onFocus, onOpen, kinds }: Props) {
+export function Card({ item, place, total, column, stop, onFocus, onOpen, chosen, onPick, kinds }: Props) {
   const title = titleOf(item);
   // What the title does not say already, and tells more than this one item apart.
   const telling = info()?.fields.filter(groups) ?? [];
   const fields = telling.flatMap(({ name }) => (item.fields[name] == null ? [] : [[name, item.fields[name]] as const]));
   return (
-    <li class="card" data-kind={item.kind}>
-      <button type="button" class="card-open" tabIndex={stop ? 0 : -1} data-card onFocus={onFocus} onClick={onOpen}>
+    <li
+      class="card"
+      data-kind={item.kind}
+      data-chosen={chosen}
+      aria-posinset={place + 1}
+      aria-setsize={total}
+      style={{ gridColumnStart: column ?? "auto" }}
+    >
+      <button
+        type="button"
+        class="card-open"
+        tabIndex={stop ? 0 : -1}
+        data-card
+        onFocus={onFocus}
+        onClick={(event) => (event.shiftKey || event.ctrlKey || event.metaKey ? onPick(event.shiftKey) : onOpen())}
+      >
         <span class="card-picture">
           <Thumb item={item} />
           {kinds && item.kind !== "image" && <span class="badge">{item.kind}</span>}
@@ -50,6 +72,18 @@ export function Card({ item, stop, onFocus, onOpen, kinds }: Props) {
             <span style={{ width: `${Math.max(0, Math.min(1, item.score)) * 100}%` }} />
           </span>
         )}
+      </button>
+      <button
+        type="button"
+        class="card-pick"
+        role="checkbox"
+        aria-checked={chosen}
+        tabIndex={stop ? 0 : -1}
+        aria-label={`Choose ${title}`}
+        title="Choose (x)"
+        onClick={(event) => onPick(event.shiftKey)}
+      >
+        <Icon name="check" />
       </button>
       <button
         type="button"

@@ -49,7 +49,7 @@ export function Chips() {
   return (
     <ul class="chips" aria-label="The query">
       {chosen !== null && (
-        <Chip label={`${plural(chosen.length, "item")} from the map`} remove={() => (selection.value = null)} />
+        <Chip label={`${plural(chosen.length, "item")} ${query.value.view === "map" ? "from the map" : "chosen"}`} remove={() => (selection.value = null)} />
       )}
       {chosen === null && text !== "" && <Chip label={`“${text}”`} remove={() => askText("")} />}
       {chosen === null && image !== null && (

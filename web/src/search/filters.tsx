@@ -6,6 +6,8 @@ import { groups, isCut } from "../parts/fields";
 import { containedIn, containing, count, valueText } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { query, setCondition } from "../state/query";
+import { Folders } from "./folders";
+import { Group } from "./group";
 
 /** More values than this get a search box and a box that scrolls. */
 const MANY = 8;
@@ -123,19 +125,6 @@ const day = (bound: Bound): string => String(bound).slice(0, 10);
 /** Of these, ranges are chosen; of all else, values. */
 const RANGES = new Set<Field["type"]>(["integer", "number", "date"]);
 
-function Group({ name, open, children }: { name: string; open: boolean; children: preact.ComponentChildren }) {
-  const active = name in query.value.filter;
-  return (
-    <details class="filter" open={open || active}>
-      <summary>
-        <span>{name}</span>
-        {active && <span class="dot" role="img" aria-label="active" />}
-      </summary>
-      {children}
-    </details>
-  );
-}
-
 /** A boolean's values may come without counts. */
 const booleanValues = ({ values }: Field): Counted[] =>
   values && values.length > 0 ? values : [true, false].map((value) => ({ value, count: null }));
@@ -147,7 +136,6 @@ export function Filters({ info }: { info: IndexInfo }) {
   const fields = [...useful.filter(groups), ...useful.filter((field) => !groups(field))];
   const [open, setOpen] = useState(false);
   const active = Object.keys(query.value.filter).length;
-  if (kinds.length < 2 && fields.length === 0) return null;
   return (
     <aside class="filters" aria-label="Filters" data-open={open}>
       <button
@@ -160,6 +148,7 @@ export function Filters({ info }: { info: IndexInfo }) {
         <Icon name="filter" /> Filters{active > 0 && ` (${active})`}
       </button>
       <div id="filter-groups" class="filter-groups">
+        <Folders />
         {kinds.length > 1 && (
           <Group name="kind" open>
             <Checkboxes name="kind" values={kinds} />

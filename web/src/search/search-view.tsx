@@ -4,12 +4,13 @@ import { Notice } from "../parts/notice";
 import { count, plural, score, stagesText } from "../parts/format";
 import { info } from "../state/index-info";
 import { asks, query, selection } from "../state/query";
-import { failure, loading, loadMore, PAGE, results, retry, slow } from "../state/results";
+import { failure, loading, results, retry, slow } from "../state/results";
 import { Chips } from "./chips";
 import { Filters } from "./filters";
 import { Gallery, Skeleton } from "./gallery";
 import { Histogram } from "./histogram";
 import { Mode } from "./mode";
+import { PickedBar } from "./picked-bar";
 import { Sort } from "./sort";
 import { pictureProblem } from "./take-picture";
 import { Weight } from "./weight";
@@ -20,17 +21,15 @@ function statusText(): string {
   const found = results.value;
   if (!found || loading.value === "first") return "";
   if (found.items.length === 0) return "No results";
-  const best = found.items[0]?.score;
-  return (
-    `${count(found.items.length)} of ${plural(found.count, "item")}` +
-    (best == null ? "" : `, best score ${score(best)}`)
-  );
+  const best = found.best[0]?.score;
+  const shown = found.total < found.count ? `the ${count(found.total)} best of ` : "";
+  return shown + plural(found.count, "item") + (best == null ? "" : `, best score ${score(best)}`);
 }
 
 function Outcome() {
   const found = results.value;
   if (failure.value !== null && found === null) return <Notice message={failure.value} retry={retry} />;
-  if (!found) return <Skeleton count={PAGE / 2} />;
+  if (!found) return <Skeleton count={24} />;
   if (found.items.length === 0) {
     if (!filtered()) return <p class="empty">Nothing is in the index yet.</p>;
     return (
@@ -41,13 +40,8 @@ function Outcome() {
   }
   return (
     <>
-      <Gallery items={found.items} label="Results" />
-      {failure.value !== null && <Notice message={failure.value} retry={loadMore} />}
-      {found.next < found.count && (
-        <button type="button" class="button more" disabled={loading.value !== "no"} onClick={loadMore}>
-          {loading.value === "more" ? "Loading…" : "Load more"}
-        </button>
-      )}
+      {failure.value !== null && <Notice message={failure.value} retry={retry} />}
+      <Gallery found={found} label="Results" />
     </>
   );
 }
@@ -74,9 +68,9 @@ function ResultsHead({ index }: { index: IndexInfo | null }) {
           )}
         </p>
       </div>
-      {index && idle() && <Sort info={index} />}
+      {index && selection.value === null && <Sort info={index} />}
       {found?.histogram && found.histogram.counts.length > 0 && (
-        <Histogram data={found.histogram} items={found.items} />
+        <Histogram data={found.histogram} items={found.best} />
       )}
     </div>
   );
@@ -84,15 +78,15 @@ function ResultsHead({ index }: { index: IndexInfo | null }) {
 
 export function SearchView() {
   const index = info();
-  const sample = loading.value === "first" ? null : (results.value?.items ?? null);
   return (
     <div class="columns" data-busy={loading.value === "first"}>
       {index && <Filters info={index} />}
       <section class="results" aria-label="Results">
         {pictureProblem.value !== null && <Notice message={pictureProblem.value} />}
-        {index && idle() && !filtered() && <Welcome info={index} sample={sample} />}
+        {index && idle() && !filtered() && <Welcome info={index} />}
         <ResultsHead index={index} />
         <Outcome />
+        <PickedBar />
       </section>
     </div>
   );

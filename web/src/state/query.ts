@@ -5,7 +5,8 @@ import type { Filter, Mode } from "../api/types";
 
 const MODES: Mode[] = ["vector", "words", "hybrid"];
 
-export type View = "search" | "map" | "compare";
+export type View = "search" | "map" | "compare" | "beside";
+const VIEWS: View[] = ["map", "compare", "beside"];
 
 export interface Query {
   text: string;
@@ -20,6 +21,10 @@ export interface Query {
   filter: Filter;
   /** The order where there is nothing to rank by: a field, or "-field" for the highest first; null is by path. */
   sort: string | null;
+  /** Of a random order in its place. */
+  seed: number | null;
+  /** The order of what a query has found, likewise; null is the best first. */
+  arrange: string | null;
   view: View;
 }
 
@@ -31,6 +36,8 @@ export const EMPTY: Query = {
   mode: null,
   filter: {},
   sort: null,
+  seed: null,
+  arrange: null,
   view: "search",
 };
 
@@ -71,7 +78,7 @@ export function setCondition(name: string, condition: Filter[string] | null): vo
 }
 
 /** "#q=red+umbrella&f=…": everything but the picture, which no address can hold. */
-export function toHash({ text, like, weight, mode, filter, sort, view }: Query): string {
+export function toHash({ text, like, weight, mode, filter, sort, seed, arrange, view }: Query): string {
   const parts = new URLSearchParams();
   if (view !== "search") parts.set("view", view);
   if (text !== "") parts.set("q", text);
@@ -80,6 +87,8 @@ export function toHash({ text, like, weight, mode, filter, sort, view }: Query):
   if (mode !== null) parts.set("m", mode);
   if (Object.keys(filter).length > 0) parts.set("f", JSON.stringify(filter));
   if (sort !== null) parts.set("sort", sort);
+  if (seed !== null) parts.set("seed", String(seed));
+  if (arrange !== null) parts.set("by", arrange);
   const hash = parts.toString();
   return hash === "" ? "" : `#${hash}`;
 }
@@ -96,7 +105,9 @@ export function fromHash(hash: string): Query {
     mode: MODES.find((mode) => mode === parts.get("m")) ?? null,
     filter: parseFilter(parts.get("f")),
     sort: parts.get("sort"),
-    view: view === "map" || view === "compare" ? view : "search",
+    seed: /^\d{1,9}$/.test(parts.get("seed") ?? "") ? Number(parts.get("seed")) : null,
+    arrange: parts.get("by"),
+    view: VIEWS.find((known) => known === view) ?? "search",
   };
 }
 

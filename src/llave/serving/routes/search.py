@@ -5,21 +5,22 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import FileResponse, Response
 
 from llave.errors import UserError
 from llave.search.kept import Kept
-from llave.serving.catalogue import Catalogue, item, version_of
+from llave.serving.catalogue import Catalogue, version_of
 from llave.serving.embed import embed
 from llave.serving.entries import Entry
 from llave.serving.errors import ApiError, bad_request
 from llave.serving.exchange import ERRORS, answer, json_body, read_json, service_of, within
 from llave.serving.schema_search import (
+    FoldersResponse,
     IndexResponse,
     ItemResponse,
     ItemsRequest,
@@ -37,7 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["router"]
 
-router = APIRouter()
+
+def _number(index: Annotated[int, Query(ge=1, le=2, description="2 is the index beside the first one")] = 1) -> int:
+    return index
+
+
+router = APIRouter(dependencies=[Depends(_number)])
 MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
 """How the files begin that a browser shows as pictures and cannot run; WebP has its own rule."""
 SOUNDS = {
@@ -53,12 +59,13 @@ FOR_GOOD = "private, max-age=31536000, immutable"
 
 
 def catalogue_of(request: Request) -> Catalogue:
-    """The index.
+    """The index, or the one beside it.
 
     Raises:
         ApiError: 404, there is none.
     """
-    found = service_of(request).catalogue
+    service = service_of(request)
+    found = service.beside if request.query_params.get("index") == "2" else service.catalogue
     if found is None:
         raise ApiError(404, "this server has no index; start it with llave serve --index", code="no_index")
     return found
@@ -68,6 +75,13 @@ def catalogue_of(request: Request) -> Catalogue:
 async def describe_index(request: Request) -> Response:
     """Numbers of items and the fields to filter by."""
     return _whole(request, await within(request, catalogue_of(request).description()))
+
+
+@router.get("/v1/folders", summary="The folders of items", response_model=FoldersResponse, responses=ERRORS)
+async def folders(request: Request, under: Annotated[str, Query(max_length=4096)] = "") -> Response:
+    """Those right under ``under``: nothing, or a folder's path with its slash."""
+    catalogue = catalogue_of(request)
+    return answer(await within(request, catalogue.run(lambda index: catalogue.folders(index, under))))
 
 
 @router.get("/v1/map", summary="Every item's place on a map", response_model=MapResponse, responses=ERRORS)
@@ -117,7 +131,7 @@ async def items(request: Request) -> Response:
     catalogue = catalogue_of(request)
     wanted = await read_json(request, ItemsRequest, lambda body: body)
     found = await within(request, catalogue.run(lambda index: index.get(wanted.ids)))
-    return answer({"object": "list", "data": [item(hit) for hit in found]})
+    return answer({"object": "list", "data": [catalogue.item(hit) for hit in found]})
 
 
 @router.get("/v1/items/{item_id}", summary="An item", response_model=ItemResponse, responses=ERRORS)
@@ -127,7 +141,7 @@ async def one_item(request: Request, item_id: str) -> Response:
     found = await within(request, catalogue.run(lambda index: index.get([item_id])))
     if not found:
         raise _no_item()
-    return answer(item(found[0]))
+    return answer(catalogue.item(found[0]))
 
 
 @router.get(
@@ -224,7 +238,7 @@ async def _query(service: Service, catalogue: Catalogue, wanted: SearchRequest) 
         return found
     prompt = catalogue.watched.index.info.prompts.get("query") if wanted.instruction is None else wanted.instruction
     text, weight = wanted.text or "", wanted.weight
-    model = service.searching()
+    model = service.model(catalogue.watched.model)
     if weight is None:
         entry = Entry("query", text, wanted.image, prompt=prompt, audio=wanted.audio)
         return (await embed(service, model, [entry])).vectors[0]

@@ -58,8 +58,8 @@ async def ready(request: Request) -> Response:
     if service.draining:
         raise ApiError(503, "the server is stopping", code="draining", retry_after=1)
     service.check_loaded()
-    if service.catalogue is not None:
-        _ = service.catalogue.watched.index  # a 503, as a search would get
+    for catalogue in service.catalogues:
+        _ = catalogue.watched.index  # a 503, as a search would get
     return answer({"status": "ready"})
 
 
