@@ -20,7 +20,7 @@ from llave.encode.item import Item
 from llave.errors import UserError
 from llave.search.asked import ask
 from llave.search.fields import Field, describe
-from llave.search.filters import EVERYTHING, Filter, parse_filter
+from llave.search.filters import EVERYTHING, Filter, as_filter
 from llave.search.hits import Hits, hit
 from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, read_info, write_info
 from llave.search.open_store import open_store
@@ -28,6 +28,7 @@ from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, ru
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
 from llave.search.samples import Samples
+from llave.search.sorting import duplicates, set_field
 from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
@@ -171,7 +172,7 @@ class Index:
 
     def count(self, filter: Filter | str = EVERYTHING) -> int:
         """Items that pass."""
-        return self.store.count(_parsed(filter))
+        return self.store.count(as_filter(filter))
 
     def search(
         self,
@@ -214,7 +215,7 @@ class Index:
             UserError: nothing to search for, a vector of another dimension, a filter on a field that is not there, or a
                 mode that this query or index does not have.
         """
-        conditions = _parsed(filter)
+        conditions = as_filter(filter)
         asked = ask(self, query, image=image, audio=audio, weight=weight, like=like, words=words)
         spoken = bool(asked.text.strip())
         if mode in ("words", "hybrid") and not (spoken and self.info.words.sources):
@@ -271,7 +272,7 @@ class Index:
             UserError: a filter or an order by a field that is not there.
         """
         rows = self.store.browse(
-            conditions=_parsed(filter),
+            conditions=as_filter(filter),
             sort=sort.removeprefix("-") if sort else None,
             descending=bool(sort) and str(sort).startswith("-"),
             limit=limit,
@@ -280,14 +281,10 @@ class Index:
         return Hits(hit(row, float("nan")) for row in rows)
 
     def scores(
-        self,
-        query_D: NDArray[np.float32],
-        *,
-        filter: Filter | str = EVERYTHING,
-        sample: int = 20_000,
+        self, query_D: NDArray[np.float32], *, filter: Filter | str = EVERYTHING, sample: int = 20_000
     ) -> NDArray[np.float32]:
         """Cosines of a unit vector with every item, or with a fixed sample of so many, for a histogram."""
-        vector_ND = self._samples.get(self.version(), _parsed(filter), sample)
+        vector_ND = self._samples.get(self.version(), as_filter(filter), sample)
         scores_N: NDArray[np.float32] = vector_ND @ query_D if len(vector_ND) else np.zeros(0, np.float32)
         return scores_N
 
@@ -345,6 +342,4 @@ class Index:
         """Places of the items in two dimensions, as far as they were computed."""
         return read_map(self.path)
 
-
-def _parsed(filter: Filter | str) -> Filter:
-    return parse_filter(filter) if isinstance(filter, str) else filter
+    set_field, duplicates = set_field, duplicates

@@ -1,0 +1,59 @@
+"""What is done with all items of an index at once; these functions are methods of :class:`llave.search.index.Index`."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from llave.collection.types import Scalar, scalar
+from llave.progress import show_progress
+from llave.search.filters import EVERYTHING, Filter, as_filter
+
+if TYPE_CHECKING:
+    from llave.search.index import Index
+    from llave.sorting.duplicates import Duplicates
+
+__all__ = ["duplicates", "set_field"]
+
+
+def set_field(self: "Index", name: str, values: Mapping[str, Scalar]) -> None:
+    """Give items a value of a field of your own, by their ids; others keep what they have. It can be filtered by at
+    once, and an item keeps it as long as its content is the same.
+
+    Raises:
+        UserError: a name that a filter cannot say, the index's own, or a field of its sources; or another process
+            writes to this index.
+    """
+    from llave.search.given import check_name
+    from llave.search.writing import writing
+
+    with writing(self):
+        check_name(self, name)
+        if name not in self.info.given:  # said first: whoever is killed from here on leaves a field that can go
+            self.info = dataclasses.replace(self.info, given=(*self.info.given, name))
+            self.save()
+        self.store.set_field(name, {identity: scalar(value) for identity, value in values.items()})
+
+
+def duplicates(
+    self: "Index",
+    *,
+    near: float = 20,
+    cosine: float | None = None,
+    filter: Filter | str = EVERYTHING,
+    progress: bool = False,
+) -> "Duplicates":
+    """Groups of duplicates, the largest first, each with its best copy first. Nothing is removed.
+
+    Args:
+        near: by how much, of 255, a part of a copied picture may differ.
+        cosine: from which on vectors make duplicates, too; None lets them say nothing.
+        filter: only items that pass are compared.
+
+    Raises:
+        UserError: no item passes, or a filter on a field that is not there.
+    """
+    from llave.search.things import things_of
+    from llave.sorting.duplicates import find_duplicates
+
+    with show_progress(progress) as work:
+        return find_duplicates(things_of(self, as_filter(filter)), work, near=near, cosine=cosine)

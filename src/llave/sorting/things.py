@@ -1,0 +1,149 @@
+"""What is sorted: items with their names, pictures and, where a model has made them, vectors."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llave.collection.collection import Columns
+from llave.collection.entry import BadEntry, chunks
+from llave.collection.open import open_collection
+from llave.collection.types import Scalar
+from llave.encode.encoder import Encoder
+from llave.encode.forward import Refused
+from llave.encode.item import Item, Reading
+from llave.encode.thumbnail import thumbnail
+from llave.errors import UserError
+from llave.progress import Work
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["Thing", "Things", "read_things"]
+
+CHUNK = 256
+THREADS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """An item.
+
+    Args:
+        id: unique.
+        name: its path or key, shown to people.
+        item: its text and its file, as far as that is there.
+        content: hash of what a model saw of it; empty where none did.
+        fields: what is kept beside it.
+    """
+
+    id: str
+    name: str
+    kind: str
+    text: str = ""
+    item: Item = field(default_factory=Item)
+    content: str = ""
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Things:
+    """Items, in a fixed order.
+
+    Args:
+        all: of them.
+        vector_ND: unit vectors; None where no model was named.
+        pictures: gives the thumbnails (WebP) of items by their places; empty of what has none.
+        errors: by name, what could not be read.
+        notes: lines for a person.
+    """
+
+    all: Sequence[Thing]
+    vector_ND: NDArray[np.float32] | None
+    pictures: Callable[[Sequence[int]], list[bytes]]
+    errors: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def places(self) -> dict[str, int]:
+        """Where an item is, by its id and by its name."""
+        places: dict[str, int] = {}
+        for place, thing in enumerate(self.all):
+            places.setdefault(thing.name, place)
+        return places | {thing.id: place for place, thing in enumerate(self.all)}
+
+
+def read_things(
+    path: str | Path, work: Work, *, model: "SentenceTransformer | None" = None, columns: Columns | None = None
+) -> Things:
+    """The items of a folder, a table or archives.
+
+    Args:
+        model: makes their vectors; without one they have none, and nothing is read yet.
+
+    Raises:
+        UserError: nothing there, or the model takes no item at all.
+    """
+    collection = open_collection(path, columns, sounds=model is None or model.supports("audio"))
+    encoder = None if model is None else Encoder(model)
+    things: list[Thing] = []
+    errors: dict[str, str] = {}
+    vectors: list[NDArray[np.float32]] = []
+    made: dict[str, bytes] = {}
+    work.stage("read" if encoder is None else "embed", collection.size())
+    for chunk in chunks(collection, CHUNK):
+        errors |= {entry.key: entry.message for entry in chunk if isinstance(entry, BadEntry)}
+        entries = [entry for entry in chunk if not isinstance(entry, BadEntry)]
+        small: dict[int, bytes] = {}
+        items = [entry.item for entry in entries]
+        outcomes = [None] * len(items) if encoder is None else encoder.encode(items, thumbnails=small)
+        for place, (entry, outcome) in enumerate(zip(entries, outcomes, strict=True)):
+            if isinstance(outcome, Refused):
+                errors[entry.key] = outcome.reason
+                continue
+            if outcome is not None:
+                vectors.append(outcome)
+                made[entry.key] = small.get(place, b"")
+            name, item = entry.name or entry.key, entry.item
+            things.append(
+                Thing(id=entry.key, name=name, kind=item.kind, text=item.text, item=item, fields=entry.fields)
+            )
+        work.advance(len(chunk))
+    if not things:
+        first = f"; the first error: {next(iter(errors.values()))}" if errors else ""
+        raise UserError(f"{path}: nothing to sort there{first}")
+
+    def pictures(places: Sequence[int]) -> list[bytes]:
+        if encoder is not None:
+            return [made[things[place].id] for place in places]
+        return list(_threads(_picture, [things[place].item for place in places]))
+
+    left_out = [f"left out: {number:,} {what}" for what, number in collection.left_out.items()]
+    return Things(
+        all=things,
+        vector_ND=np.stack(vectors) if vectors else None,
+        pictures=pictures,
+        errors=errors,
+        notes=[*collection.notes, *left_out],
+    )
+
+
+def _threads(work: Callable[[Item], bytes], items: Sequence[Item]) -> Iterator[bytes]:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="look") as pool:
+        yield from pool.map(work, items)
+
+
+def _picture(item: Item) -> bytes:
+    """A thumbnail; nothing of a text, a sound, or what cannot be decoded."""
+    if item.kind in ("text", "audio"):
+        return b""
+    try:
+        return thumbnail(item.load(Reading()))
+    except (UserError, OSError):
+        return b""
