@@ -1,7 +1,7 @@
 """What is done with all items of an index at once; these functions are methods of :class:`llave.search.index.Index`."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llave.collection.types import Scalar, scalar
@@ -10,9 +10,10 @@ from llave.search.filters import EVERYTHING, Filter, as_filter
 
 if TYPE_CHECKING:
     from llave.search.index import Index
+    from llave.sorting.classify import Classified, Examples
     from llave.sorting.duplicates import Duplicates
 
-__all__ = ["duplicates", "set_field"]
+__all__ = ["classify", "duplicates", "set_field"]
 
 
 def set_field(self: "Index", name: str, values: Mapping[str, Scalar]) -> None:
@@ -57,3 +58,43 @@ def duplicates(
 
     with show_progress(progress) as work:
         return find_duplicates(things_of(self, as_filter(filter)), work, near=near, cosine=cosine)
+
+
+def classify(
+    self: "Index",
+    labels: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    *,
+    prompts: Sequence[str] = (),
+    examples: "Mapping[str, str] | Examples | None" = None,
+    threshold: float = 0.0,
+    temperature: float | None = None,
+    filter: Filter | str = EVERYTHING,
+    seed: int = 0,
+) -> "Classified":
+    """A label for each item: by prompts alone, or, where examples show that it is better, by a linear probe.
+
+    Args:
+        labels: names, or the prompts of each; none are those of the examples.
+        prompts: templates, such as ``"a picture of {label}"``, for labels without prompts of their own.
+        examples: the label of each item, by its id, path or key; or vectors with labels from elsewhere.
+        threshold: of the score; an item below it is called "none".
+        temperature: of the scores; None is the model's, or the one that the examples give.
+        filter: only items that pass.
+
+    Raises:
+        UserError: fewer than two labels, an example that is no item or of no label, or the index's model is not there.
+    """
+    from llave.search.things import things_of
+    from llave.sorting.labels import classify_things
+
+    return classify_things(
+        things_of(self, as_filter(filter)),
+        self.use_model(),
+        labels,
+        prompt=self.info.prompts["query"],
+        prompts=prompts,
+        examples=examples,
+        threshold=threshold,
+        temperature=temperature,
+        seed=seed,
+    )
