@@ -108,7 +108,8 @@ def run(argv: list[str]) -> int:
         sys.stderr.write(f"llave: {printable(name)}: cannot be decoded, and was compared by its bytes alone\n")
     if len(found.unseen) > ERRORS:
         sys.stderr.write(f"llave: {len(found.unseen):,} pictures cannot be decoded\n")
-    give_field(index, config.field, dict.fromkeys(things.places(), None) | found.numbers())
+    numbers = found.numbers()
+    give_field(index, config.field, {thing.id: numbers.get(thing.id) for thing in things.all})
     if config.csv is not None:
         write_csv(config.csv, _rows(found), CSV)
     if config.html is not None:

@@ -28,7 +28,7 @@ from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, ru
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
 from llave.search.samples import Samples
-from llave.search.sorting import classify, duplicates, set_field
+from llave.search.sorting import classify, cluster, duplicates, set_field
 from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
@@ -342,4 +342,4 @@ class Index:
         """Places of the items in two dimensions, as far as they were computed."""
         return read_map(self.path)
 
-    set_field, duplicates, classify = set_field, duplicates, classify
+    set_field, duplicates, classify, cluster = set_field, duplicates, classify, cluster

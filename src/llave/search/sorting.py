@@ -9,11 +9,16 @@ from llave.progress import show_progress
 from llave.search.filters import EVERYTHING, Filter, as_filter
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from llave.search.index import Index
     from llave.sorting.classify import Classified, Examples
+    from llave.sorting.clusters import Clusters
     from llave.sorting.duplicates import Duplicates
+    from llave.sorting.things import Things
 
-__all__ = ["classify", "duplicates", "set_field"]
+__all__ = ["classify", "cluster", "cluster_things", "duplicates", "set_field"]
 
 
 def set_field(self: "Index", name: str, values: Mapping[str, Scalar]) -> None:
@@ -98,3 +103,54 @@ def classify(
         temperature=temperature,
         seed=seed,
     )
+
+
+def cluster(
+    self: "Index",
+    k: int | None = None,
+    *,
+    smallest: int | None = None,
+    names: Sequence[str] = (),
+    by_field: str | None = None,
+    filter: Filter | str = EVERYTHING,
+    seed: int = 0,
+) -> "Clusters":
+    """Groups among the items, the largest first, with names.
+
+    Args:
+        k: how many, every item in one of them; None finds groups where items lie densely.
+        smallest: items of a group at least, where k is None; None is a hundredth of all, and 5 at least.
+        names: words to choose names from.
+        by_field: a field whose values are names. Without either, the texts among the items name the groups, or the
+            field that goes with them best.
+        filter: only items that pass.
+
+    Raises:
+        UserError: no groups, no such field, or the model of an index is not there, where there are names.
+    """
+    from llave.search.things import things_of
+
+    things = things_of(self, as_filter(filter))
+    return cluster_things(self, things, k=k, smallest=smallest, names=names, by_field=by_field, seed=seed)
+
+
+def cluster_things(
+    index: "Index",
+    things: "Things",
+    *,
+    k: int | None,
+    smallest: int | None,
+    names: Sequence[str],
+    by_field: str | None,
+    seed: int,
+) -> "Clusters":
+    """See :func:`cluster`."""
+    from llave.sorting.clusters import find_clusters
+    from llave.sorting.labels import embed_texts
+    from llave.sorting.naming import choose_naming
+
+    def encode(texts: Sequence[str]) -> "NDArray[np.float32]":
+        return embed_texts(index.use_model(), index.info.prompts["query"])(texts)
+
+    naming = choose_naming(things, encode, names=names, field=by_field)
+    return find_clusters(things, naming, k=k, smallest=smallest, seed=seed)

@@ -13,7 +13,7 @@ from llave.sorting.things import Thing, Things
 if TYPE_CHECKING:
     from llave.search.index import Index
 
-__all__ = ["things_of"]
+__all__ = ["ids_by_name", "things_of"]
 
 CHUNK = 1000
 
@@ -46,6 +46,16 @@ def things_of(index: "Index", filter: Filter = EVERYTHING) -> Things:
     return Things(all=things, vector_ND=vector_ND, pictures=pictures, notes=[note] if withheld else [])
 
 
+def ids_by_name(index: "Index") -> dict[str, str]:
+    """The id of an item by its id, its path or its key; of several with one name, the first."""
+    columns = index.store.column(["id", "path", "key"])
+    found: dict[str, str] = {}
+    for name in ("id", "path", "key"):
+        for each, identity in zip(columns[name], columns["id"], strict=True):
+            found.setdefault(each, identity)
+    return found
+
+
 def _item(index: "Index", row: Row) -> tuple[Item, bool]:
     """What there is of it, and whether its file may not be read."""
     try:
@@ -57,6 +67,7 @@ def _item(index: "Index", row: Row) -> tuple[Item, bool]:
 def _thing(row: Row, item: Item) -> Thing:
     return Thing(
         id=row.id,
+        key=row.key,
         name=row.path or row.key,
         kind=row.kind,
         text=row.text,

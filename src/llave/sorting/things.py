@@ -35,13 +35,15 @@ class Thing:
 
     Args:
         id: unique.
-        name: its path or key, shown to people.
+        key: its name in the folder or table that it comes from.
+        name: its path, or its key; shown to people.
         item: its text and its file, as far as that is there.
         content: hash of what a model saw of it; empty where none did.
         fields: what is kept beside it.
     """
 
     id: str
+    key: str
     name: str
     kind: str
     text: str = ""
@@ -72,11 +74,12 @@ class Things:
         return len(self.all)
 
     def places(self) -> dict[str, int]:
-        """Where an item is, by its id and by its name."""
+        """Where an item is, by its id, its path or its key; of several with one name, the first."""
         places: dict[str, int] = {}
-        for place, thing in enumerate(self.all):
-            places.setdefault(thing.name, place)
-        return places | {thing.id: place for place, thing in enumerate(self.all)}
+        for name in ("id", "name", "key"):
+            for place, thing in enumerate(self.all):
+                places.setdefault(getattr(thing, name), place)
+        return places
 
 
 def read_things(
@@ -112,7 +115,15 @@ def read_things(
                 made[entry.key] = small.get(place, b"")
             name, item = entry.name or entry.key, entry.item
             things.append(
-                Thing(id=entry.key, name=name, kind=item.kind, text=item.text, item=item, fields=entry.fields)
+                Thing(
+                    id=entry.key,
+                    key=entry.key,
+                    name=name,
+                    kind=item.kind,
+                    text=item.text,
+                    item=item,
+                    fields=entry.fields,
+                )
             )
         work.advance(len(chunk))
     if not things:
