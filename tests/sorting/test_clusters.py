@@ -1,11 +1,13 @@
 """Groups of vectors that the test makes, and what they are called."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from llave.errors import UserError
 from llave.sorting import clusters
-from llave.sorting.clusters import by_texts, by_values, find_clusters, group_vectors, telling_field
+from llave.sorting.clusters import by_texts, by_values, find_clusters, group_vectors, telling
 from llave.sorting.naming import choose_naming
 from llave.sorting.things import Thing, Things
 from tests.sorting.test_classify import AXES, around, things_at
@@ -18,8 +20,9 @@ def test_dense_groups_and_what_is_in_none() -> None:
     rng = np.random.default_rng(1)
     far_ND = rng.normal(size=(6, 16)).astype(np.float32)
     far_ND /= np.linalg.norm(far_ND, axis=1, keepdims=True)
-    found = find_clusters(things_at(np.concatenate([vector_ND, far_ND])), by_texts(NAMES, AXES[:3]))
-    assert sorted(cluster.name for cluster in found.clusters) == sorted(NAMES)
+    found = find_clusters(things_at(np.concatenate([vector_ND, far_ND])), by_texts(NAMES, AXES[:3]), way="hdbscan")
+    assert found.way == "HDBSCAN, 5 items or more"
+    assert {cluster.name for cluster in found.clusters} == set(NAMES)
     for cluster in found.clusters:
         near = [int(identity[3:-4]) for identity in cluster.ids[:20]]  # a far one may be in a group, but at its end
         assert {NAMES[which[place]] for place in near} == {cluster.name}
@@ -44,7 +47,7 @@ def test_many_vectors_take_the_bounded_way(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(clusters, "MANY", 50)
     vector_ND, which = around((0, 1, 2), 72, 0.05)
     number_N, way = group_vectors(vector_ND)
-    assert way == "k-means in batches, 6 groups"
+    assert way == "k-means in batches"
     for each in range(6):
         assert len({which[place] for place in np.flatnonzero(number_N == each)}) <= 1
     again, _ = group_vectors(vector_ND)
@@ -65,8 +68,8 @@ def test_a_name_tells_a_group_from_the_others() -> None:
 def test_the_field_that_tells_most() -> None:
     number_N = np.array([0, 0, 0, 1, 1, 1, -1])
     fields = {"id": list("abcdefg"), "kind": list("xxxyyyx"), "odd": [*"ababab", None], "same": ["s"] * 7}
-    assert telling_field(fields, number_N) == "kind"
-    assert telling_field({"same": ["s"] * 7}, number_N) is None
+    assert telling(fields, number_N) == "kind"
+    assert telling({"same": ["s"] * 7}, number_N) is None
 
 
 def test_where_names_come_from() -> None:
@@ -103,8 +106,17 @@ def test_where_names_come_from() -> None:
         choose_naming(of_field, never, names=["a"], field="animal")
 
 
-def test_what_cannot_be_grouped() -> None:
-    with pytest.raises(UserError, match="k 7: from 2 to the number of items, 3"):
-        group_vectors(AXES[:3], k=7)
-    with pytest.raises(UserError, match="3 items are too few for groups of 5"):
-        group_vectors(AXES[:3])
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"k": 17}, "k 17: from 2 to the number of items, 16"),
+        ({"k": 1}, "k 1"),
+        ({"way": "hdbscan", "k": 3}, "HDBSCAN takes no k"),
+        ({"way": "hdbscan", "smallest": 16}, "from 17 to 50,000 items, not 16"),
+        ({"smallest": 4}, "smallest is for HDBSCAN"),
+        ({"way": "other"}, "one of kmeans, hdbscan"),
+    ],
+)
+def test_what_cannot_be_grouped(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        group_vectors(AXES, **options)

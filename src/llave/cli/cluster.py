@@ -5,7 +5,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llave.cli.parsing import parse
 from llave.cli.sorting import card, find_input, give_field, open_things
@@ -29,8 +29,10 @@ class ClusterConfig:
     Args:
         input: an index; null is the one that `llave search` takes.
         index: the same.
-        k: how many groups, every item in one (k-means); null finds them where items lie densely (HDBSCAN).
-        smallest: items of a group at least, where k is null; null is a hundredth of all, and 5 at least.
+        k: how many groups; null is the square root of half the number of items.
+        way: kmeans, which takes every item, or hdbscan, which finds how many groups there are and leaves out what lies
+            nowhere densely.
+        smallest: items of a group of hdbscan's at least; null is 5.
         names: a .txt file of words to choose names from, one a line, or a field whose values are names; null is the
             texts among the items, else the field that goes with the groups best.
         filter: only these items, e.g. "year >= 2020".
@@ -45,6 +47,7 @@ class ClusterConfig:
     input: Path | None = None
     index: Path | None = None
     k: int | None = None
+    way: Literal["kmeans", "hdbscan"] = "kmeans"
     smallest: int | None = None
     names: str | None = None
     filter: str = ""
@@ -88,6 +91,7 @@ def run(argv: list[str]) -> int:
             index,
             things,
             k=config.k,
+            way=config.way,
             smallest=config.smallest,
             names=words,
             by_field=by_field,

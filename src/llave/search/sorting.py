@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from llave.search.index import Index
     from llave.sorting.classify import Classified, Examples
-    from llave.sorting.clusters import Clusters
+    from llave.sorting.clusters import Clusters, Way
     from llave.sorting.duplicates import Duplicates
     from llave.sorting.things import Things
 
@@ -109,6 +109,7 @@ def cluster(
     self: "Index",
     k: int | None = None,
     *,
+    way: "Way" = "kmeans",
     smallest: int | None = None,
     names: Sequence[str] = (),
     by_field: str | None = None,
@@ -118,20 +119,22 @@ def cluster(
     """Groups among the items, the largest first, with names.
 
     Args:
-        k: how many, every item in one of them; None finds groups where items lie densely.
-        smallest: items of a group at least, where k is None; None is a hundredth of all, and 5 at least.
+        k: how many; None is the square root of half the number of items.
+        way: ``"kmeans"``, which takes every item, or ``"hdbscan"``, which leaves out what lies nowhere densely.
+        smallest: items of a group of HDBSCAN's at least; None is 5.
         names: words to choose names from.
         by_field: a field whose values are names. Without either, the texts among the items name the groups, or the
             field that goes with them best.
         filter: only items that pass.
 
     Raises:
-        UserError: no groups, no such field, or the model of an index is not there, where there are names.
+        UserError: a k or way that cannot be, no groups, no such field, or, where there are names, the index's model is
+            not there.
     """
     from llave.search.things import things_of
 
     things = things_of(self, as_filter(filter))
-    return cluster_things(self, things, k=k, smallest=smallest, names=names, by_field=by_field, seed=seed)
+    return cluster_things(self, things, k=k, way=way, smallest=smallest, names=names, by_field=by_field, seed=seed)
 
 
 def cluster_things(
@@ -139,6 +142,7 @@ def cluster_things(
     things: "Things",
     *,
     k: int | None,
+    way: "Way",
     smallest: int | None,
     names: Sequence[str],
     by_field: str | None,
@@ -153,4 +157,4 @@ def cluster_things(
         return embed_texts(index.use_model(), index.info.prompts["query"])(texts)
 
     naming = choose_naming(things, encode, names=names, field=by_field)
-    return find_clusters(things, naming, k=k, smallest=smallest, seed=seed)
+    return find_clusters(things, naming, k=k, way=way, smallest=smallest, seed=seed)

@@ -1,16 +1,16 @@
 """Groups among items by their vectors, with names that tell them apart.
 
-Without a number of groups, HDBSCAN (Campello et al. 2013) finds them where items lie densely, on the first principal
-components; what lies nowhere dense is in no group. With a number, k-means takes every item. From 50,000 items on it is
-k-means in small batches (Sculley 2010), whose time grows with the number of items and not with its square; without a
-number, of ``sqrt(items / 2)`` groups. The same seed gives the same groups.
+k-means puts every item into one of ``k`` groups, by default ``sqrt(items / 2)`` of them; from 50,000 items on it works
+in small batches (Sculley 2010), so that its time grows with the number of items times that of groups. HDBSCAN (Campello
+et al. 2013, on the first principal components) finds only what lies densely, and leaves the rest in no group. On the
+sample k-means goes better with what people call the pictures (docs/sort.md). The same seed gives the same groups.
 """
 
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,21 @@ from numpy.typing import NDArray
 from llave.errors import UserError
 from llave.sorting.things import Things
 
-__all__ = ["Cluster", "Clusters", "Naming", "by_texts", "by_values", "find_clusters", "group_vectors", "telling_field"]
+__all__ = [
+    "Cluster",
+    "Clusters",
+    "Naming",
+    "Way",
+    "by_texts",
+    "by_values",
+    "find_clusters",
+    "group_vectors",
+    "telling",
+]
 
+Way = Literal["kmeans", "hdbscan"]
 MANY = 50_000
-COMPONENTS = 15
+COMPONENTS = 30
 LEAST = 5
 TRIES = 10
 
@@ -72,24 +83,31 @@ class Clusters:
 
 
 def find_clusters(
-    things: Things, naming: Naming, *, k: int | None = None, smallest: int | None = None, seed: int = 0
+    things: Things,
+    naming: Naming,
+    *,
+    k: int | None = None,
+    way: Way = "kmeans",
+    smallest: int | None = None,
+    seed: int = 0,
 ) -> Clusters:
     """Groups with names.
 
     Args:
         things: with vectors.
-        k: how many groups; None finds out.
-        smallest: items of a group at least, where k is None; None is a hundredth of all, and 5 at least.
+        k: groups of k-means; None is the square root of half the number of items.
+        way: ``"kmeans"``, or ``"hdbscan"``, which takes no k.
+        smallest: items of a group of HDBSCAN's at least; None is 5.
 
     Raises:
-        UserError: k that is not from 2 to the number of items, or no groups.
+        UserError: k that is not from 2 to the number of items, too many items for HDBSCAN, or no groups.
     """
     vector_ND = things.vector_ND
     assert vector_ND is not None
-    number_N, way = group_vectors(vector_ND, k=k, smallest=smallest, seed=seed)
+    number_N, how = group_vectors(vector_ND, k=k, way=way, smallest=smallest, seed=seed)
     sizes = Counter(number_N[number_N >= 0].tolist())
     if not sizes:
-        raise UserError(f"{len(things):,} items: nothing lies densely enough; say how many groups there are with --k")
+        raise UserError(f"{len(things):,} items: nothing lies densely enough for a group; take k-means")
     order = {old: new for new, (old, _) in enumerate(sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0])))}
     number_N = np.array([order.get(int(old), -1) for old in number_N], np.intp)
     centre_CD = np.stack([_unit(vector_ND[number_N == each].mean(axis=0)) for each in range(len(order))])
@@ -99,32 +117,37 @@ def find_clusters(
         near = places[np.argsort(-(vector_ND[places] @ centre_CD[each]), kind="stable")].tolist()
         clusters.append(Cluster(number=each + 1, name=name, why=why, ids=[things.all[place].id for place in near]))
     none = [things.all[place].id for place in np.flatnonzero(number_N < 0).tolist()]
-    return Clusters(clusters=clusters, way=way, none=none, seed=seed)
+    return Clusters(clusters=clusters, way=how, none=none, seed=seed)
 
 
 def group_vectors(
-    vector_ND: Vectors, *, k: int | None = None, smallest: int | None = None, seed: int = 0
+    vector_ND: Vectors, *, k: int | None = None, way: Way = "kmeans", smallest: int | None = None, seed: int = 0
 ) -> tuple[Ints, str]:
-    """The number (N,) of each vector's group, -1 of none, and how they were found."""
+    """The number (N,) of each vector's group, -1 of none, and how they were found. See :func:`find_clusters`."""
     from sklearn.cluster import HDBSCAN, KMeans, MiniBatchKMeans
 
     count = len(vector_ND)
-    if k is not None and not 2 <= k <= count:
+    if way not in get_args(Way):
+        raise UserError(f"way {way!r}: one of {', '.join(get_args(Way))}")
+    if way == "hdbscan":
+        smallest = smallest or LEAST
+        if k is not None or not smallest < count <= MANY:
+            raise UserError(
+                f"HDBSCAN takes no k, and from {smallest + 1} to {MANY:,} items; here are {count:,}: k-means"
+            )
+        model = HDBSCAN(min_cluster_size=smallest, cluster_selection_method="leaf", copy=True)
+        return np.asarray(model.fit_predict(_reduced(vector_ND, seed)), np.intp), f"HDBSCAN, {smallest} items or more"
+    if smallest is not None:
+        raise UserError("smallest is for HDBSCAN; of k-means say k, the number of groups")
+    k = min(count, max(2, round((count / 2) ** 0.5))) if k is None else k
+    if not 2 <= k <= count:
         raise UserError(f"k {k}: from 2 to the number of items, {count:,}")
-    if count > MANY:
-        k = k or round((count / 2) ** 0.5)
-        found = MiniBatchKMeans(k, random_state=seed, batch_size=4096, n_init=3).fit_predict(vector_ND)
-        return np.asarray(found, np.intp), f"k-means in batches, {k} groups"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of equal vectors, that there are fewer groups than asked for
-        if k is not None:
-            found = KMeans(k, random_state=seed, n_init=TRIES).fit_predict(vector_ND)
-            return np.asarray(found, np.intp), f"k-means, {k} groups"
-        smallest = smallest or max(LEAST, count // 100)
-        if count <= smallest:
-            raise UserError(f"{count:,} items are too few for groups of {smallest}; say a smaller --smallest, or --k")
-        found = HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(_reduced(vector_ND, seed))
-    return np.asarray(found, np.intp), f"HDBSCAN, groups of {smallest} or more"
+        if count > MANY:
+            model = MiniBatchKMeans(k, random_state=seed, batch_size=4096, n_init=3)
+            return np.asarray(model.fit_predict(vector_ND), np.intp), "k-means in batches"
+        return np.asarray(KMeans(k, random_state=seed, n_init=TRIES).fit_predict(vector_ND), np.intp), "k-means"
 
 
 def by_texts(texts: Sequence[str], text_VD: Vectors) -> Naming:
@@ -168,7 +191,7 @@ def by_values(values: Sequence[Any]) -> Naming:
     return name
 
 
-def telling_field(fields: Mapping[str, Sequence[Any]], number_N: Ints) -> str | None:
+def telling(fields: Mapping[str, Sequence[Any]], number_N: Ints) -> str | None:
     """The field whose values go with the groups best, by adjusted mutual information; None where none does."""
     from sklearn.metrics import adjusted_mutual_info_score
 

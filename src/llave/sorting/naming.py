@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from llave.errors import UserError
 from llave.sorting.classify import Encode
-from llave.sorting.clusters import Ints, Naming, Vectors, by_texts, by_values, telling_field
+from llave.sorting.clusters import Ints, Naming, Vectors, by_texts, by_values, telling
 from llave.sorting.things import Things
 
 __all__ = ["choose_naming"]
@@ -48,7 +48,7 @@ def _by_any_field(things: Things) -> Naming:
     usable = {name: values for name, values in columns.items() if any(isinstance(value, str) for value in values)}
 
     def name(number_N: Ints, centre_CD: Vectors) -> Sequence[tuple[str, str]]:
-        best = telling_field(usable, number_N)
+        best = telling(usable, number_N)
         if best is None:
             return [("", "nothing to name it by; say --names")] * len(centre_CD)
         return [(value, f"{best}: {why}") for value, why in by_values(usable[best])(number_N, centre_CD)]
