@@ -1,9 +1,10 @@
-"""Labels for items: by prompts alone (zero-shot), or by a linear probe where examples show that it is better.
+"""Labels for items: by prompts alone (zero-shot), by a linear probe, or by both, whichever examples show to be better.
 
 Zero-shot, a label's vector is the mean of its prompts' vectors, and an item's scores are the softmax of its cosines at
 a temperature: the one that the model was trained at, or, with examples, the one of least log loss on them. The probe is
-a logistic regression on the vectors. Which way is better is said by the examples: each is labelled by what was learnt
-from the others (five folds), and the way that is right more often is used; the log loss decides between equals.
+a logistic regression on the vectors; "both" adds its logits to those of the prompts. Which way is better is said by the
+examples: each is labelled by what was learnt from the others (five folds), and the way of the least log loss is used.
+That says more than how often a way is right: with few examples, one more or less is chance.
 """
 
 from collections import Counter
@@ -86,7 +87,7 @@ class Quality:
     """What a way is worth on examples that it has not learnt from.
 
     Args:
-        way: ``"zero-shot"`` or ``"probe"``.
+        way: ``"zero-shot"``, ``"probe"`` or ``"both"``.
         right: of so many ``examples``.
         error: expected calibration error.
         strength: of the probe.
@@ -119,8 +120,8 @@ class Classified:
 
     Args:
         way: that was used.
-        temperature: of its scores.
-        quality: of each way, the better one first; empty where there were no or too few examples.
+        temperature: of its scores; of the probe, relative to the one that the model was trained at.
+        quality: of each way, the best one first; empty where there were no or too few examples.
         notes: lines for a person.
     """
 
@@ -181,7 +182,8 @@ def classify(
     class_LD = _label_vectors(labels, encode)
     way, notes = "zero-shot", []
     quality: list[Quality] = []
-    logits: Callable[[Vectors], Floats] = _Cosines(class_LD)
+    logits: Callable[[Vectors], Floats] = _Cosines(class_LD, temperature)
+    factor = 1.0  # of the temperature, that the examples ask for
     if examples is not None:
         unknown = [label for label in examples.labels if label not in labels]
         if unknown:
@@ -190,13 +192,13 @@ def classify(
         fold_N = deal_folds(target_N, seed)
         if np.count_nonzero(fold_N >= 0) < ENOUGH:
             notes.append(
-                f"{len(target_N):,} examples are too few to compare a probe with prompts: at least two of a label, and "
-                f"{ENOUGH} in all; prompts alone are used"
+                f"{len(target_N):,} examples are too few to compare a probe with the prompts: at least two of a label, "
+                f"and {ENOUGH} in all; prompts alone are used"
             )
         else:
-            quality, logits, temperature = _compare(examples.vector_ND, target_N, fold_N, class_LD)
+            quality, logits, factor = _compare(examples.vector_ND, target_N, fold_N, class_LD, temperature)
             way = quality[0].way
-    probability_NL = softmax(logits(things.vector_ND) / temperature)
+    probability_NL = softmax(logits(things.vector_ND) / factor)
     given = {} if examples is None else dict(zip(examples.ids, examples.labels, strict=False))
     return Classified(
         items=[
@@ -205,7 +207,7 @@ def classify(
         ],
         labels=names,
         way=way,
-        temperature=temperature,
+        temperature=temperature * factor,
         threshold=threshold,
         quality=quality,
         notes=notes,
@@ -213,22 +215,18 @@ def classify(
 
 
 def _compare(
-    vector_ND: Vectors, target_N: Ints, fold_N: Ints, class_LD: Vectors
+    vector_ND: Vectors, target_N: Ints, fold_N: Ints, class_LD: Vectors, temperature: float
 ) -> tuple[list[Quality], Callable[[Vectors], Floats], float]:
-    """What each way is worth, the better one first; the logits of that one, and their temperature."""
+    """What each way is worth, the best one first; the logits of that one, and their temperature."""
     asked = fold_N >= 0
+    target, folds = target_N[asked], fold_N[asked]
+    prompts = _Cosines(class_LD, temperature)
     tried: list[tuple[Quality, Floats]] = []
-    for strength in (None, *STRENGTHS):
-        logit_NL = _Cosines(class_LD)(vector_ND)
-        if strength is not None:
-            for fold in np.unique(fold_N[asked]):
-                learnt = fold_N != fold
-                probe = _Probe(vector_ND[learnt], target_N[learnt], strength, len(class_LD))
-                logit_NL[~learnt] = probe(vector_ND[~learnt])
-        logit_NL, target, fold = logit_NL[asked], target_N[asked], fold_N[asked]
-        probability_NL = calibrated(logit_NL, target, fold)
+
+    def judge(way: str, logit_NL: Floats, strength: float | None) -> None:
+        probability_NL = calibrated(logit_NL, target, folds)
         found = Quality(
-            way="zero-shot" if strength is None else "probe",
+            way=way,
             right=int((probability_NL.argmax(axis=1) == target).sum()),
             examples=len(target),
             error=calibration_error(probability_NL, target),
@@ -236,21 +234,35 @@ def _compare(
             strength=strength,
         )
         tried.append((found, logit_NL))
-    tried.sort(key=lambda pair: (-pair[0].right, pair[0].log_loss))
+
+    prompt_NL = prompts(vector_ND[asked])
+    judge("zero-shot", prompt_NL, None)
+    for strength in STRENGTHS:
+        probe_NL = np.zeros_like(prompt_NL)
+        for fold in np.unique(folds):
+            learnt = fold_N != fold
+            probe = _Probe(vector_ND[learnt], target_N[learnt], strength, len(class_LD))
+            probe_NL[folds == fold] = probe(vector_ND[~learnt])
+        judge("probe", probe_NL, strength)
+        judge("both", prompt_NL + probe_NL, strength)
+    tried.sort(key=lambda pair: (pair[0].log_loss, -pair[0].right))
     best, logit_NL = tried[0]
-    other = next(found for found, _ in tried if found.way != best.way)
-    logits: Callable[[Vectors], Floats] = _Cosines(class_LD)
+    of_way = {found.way: found for found, _ in reversed(tried)}
+    logits: Callable[[Vectors], Floats] = prompts
     if best.strength is not None:
-        logits = _Probe(vector_ND, target_N, best.strength, len(class_LD))
-    return [best, other], logits, fit_temperature(logit_NL, target_N[asked])
+        whole = _Probe(vector_ND, target_N, best.strength, len(class_LD))
+        logits = whole if best.way == "probe" else lambda vectors: prompts(vectors) + whole(vectors)
+    return sorted(of_way.values(), key=lambda each: each.log_loss), logits, fit_temperature(logit_NL, target)
 
 
 class _Cosines:
-    def __init__(self, class_LD: Vectors) -> None:
-        self._class_LD = class_LD
+    """Of the labels' vectors, at a temperature."""
+
+    def __init__(self, class_LD: Vectors, temperature: float) -> None:
+        self._class_LD, self._temperature = class_LD, temperature
 
     def __call__(self, vector_ND: Vectors) -> Floats:
-        return (vector_ND @ self._class_LD.T).astype(np.float64)
+        return (vector_ND @ self._class_LD.T).astype(np.float64) / self._temperature
 
 
 class _Probe:
