@@ -327,9 +327,8 @@ def labels_table(result: Mapping[str, Any]) -> str:
         lines.append(f"| {said}, no example | {_share(of['right'], found['items'])} | {of['error']:.3f} |")
     for shots, of in found["shots"].items():
         chosen = ", ".join(f"{way} in {count}" for way, count in of["chosen"].items() if count)
-        lines.append(
-            f"| {shots} of each label, as chosen ({chosen} of {DRAWS} draws) | {_mean(of['used'])} | {of['error'][0]:.3f} |"
-        )
+        said = f"{shots} of each label, as chosen ({chosen} of {DRAWS} draws)"
+        lines.append(f"| {said} | {_mean(of['used'])} | {of['error'][0]:.3f} |")
         lines.append(f"| {shots} of each label: the prompt alone | {_mean(of['prompts'])} | |")
         lines.append(f"| {shots} of each label: the probe alone | {_mean(of['probe alone'])} | |")
     about = (

@@ -135,6 +135,8 @@ def test_groups(index: Path, tmp_path: Path, capsys: Captured) -> None:
     assert opened.count(f"cluster = '1 {first['name']}'") == len(first["ids"])
     check_self_contained(page)
     check_in_chromium(page, tmp_path / "profile", dark=True)
+    assert main(["cluster", str(index), "--k", "2"]) == 0
+    assert "cluster:" not in capsys.readouterr().out  # groups are not named by those of before
     assert main(["cluster", str(index), "--k", "2", "--names", "folder"]) == 0
     assert "2 groups among 10 items (k-means)" in capsys.readouterr().out
 

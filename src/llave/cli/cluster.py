@@ -141,9 +141,9 @@ def _write_html(file: Path, path: Path, things: "Things", found: "Clusters") -> 
     for each in found.clusters:
         shown = [places[identity] for identity in each.ids[:SHOWN]]
         cards = [card(things, place, picture) for place, picture in zip(shown, things.pictures(shown), strict=True)]
-        of = (
-            f"{len(each.ids):,} items, {len(cards)} nearest to its centre" if len(each.ids) > SHOWN else f"{len(cards)}"
-        )
-        sections.append(Section(title=str(each), about=f"{of}; {each.why}" if each.why else of, cards=cards))
+        nearest = f", the {SHOWN} nearest to its centre" if len(each.ids) > SHOWN else ""
+        why = f"; {each.why}" if each.why else ""
+        title = f"{each.number}: {each.name}" if each.name else f"Group {each.number}"
+        sections.append(Section(title=title, about=f"{len(each.ids):,} items{nearest}{why}", cards=cards))
     settings = {"items": f"{len(things):,} of {path}", "way": found.way, "seed": found.seed}
     write_sheet(file, "Groups", [f"{_summary(found, len(things))}."], sections, settings)

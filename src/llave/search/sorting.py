@@ -156,5 +156,5 @@ def cluster_things(
     def encode(texts: Sequence[str]) -> "NDArray[np.float32]":
         return embed_texts(index.use_model(), index.info.prompts["query"])(texts)
 
-    naming = choose_naming(things, encode, names=names, field=by_field)
+    naming = choose_naming(things, encode, names=names, field=by_field, leave_out=index.info.given)
     return find_clusters(things, naming, k=k, way=way, smallest=smallest, seed=seed)

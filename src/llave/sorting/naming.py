@@ -1,6 +1,6 @@
 """What clusters are named by: words that are given, a field, the items' own texts, or the field that tells most."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from llave.errors import UserError
 from llave.sorting.classify import Encode
@@ -15,13 +15,21 @@ LONGEST = 120
 """Characters of a text that is a name."""
 
 
-def choose_naming(things: Things, encode: Encode, *, names: Sequence[str] = (), field: str | None = None) -> Naming:
+def choose_naming(
+    things: Things,
+    encode: Encode,
+    *,
+    names: Sequence[str] = (),
+    field: str | None = None,
+    leave_out: Collection[str] = (),
+) -> Naming:
     """How groups of these items are named.
 
     Args:
         encode: texts, into the items' space; only called if there are names.
         names: words to choose from.
         field: whose values are to be names.
+        leave_out: fields that are not looked at where none is named, such as the groups of before.
 
     Raises:
         UserError: both, or a field that no item has.
@@ -39,12 +47,12 @@ def choose_naming(things: Things, encode: Encode, *, names: Sequence[str] = (), 
     texts = [place for place, thing in enumerate(things.all) if thing.kind == "text" and len(thing.text) <= LONGEST]
     if len(texts) >= ENOUGH and things.vector_ND is not None:
         return by_texts([things.all[place].text for place in texts], things.vector_ND[texts])
-    return _by_any_field(things)
+    return _by_any_field(things, leave_out)
 
 
-def _by_any_field(things: Things) -> Naming:
+def _by_any_field(things: Things, leave_out: Collection[str]) -> Naming:
     fields = dict.fromkeys(name for thing in things.all for name in thing.fields)
-    columns = {name: [thing.fields.get(name) for thing in things.all] for name in fields}
+    columns = {name: [thing.fields.get(name) for thing in things.all] for name in fields if name not in leave_out}
     usable = {name: values for name, values in columns.items() if any(isinstance(value, str) for value in values)}
 
     def name(number_N: Ints, centre_CD: Vectors) -> Sequence[tuple[str, str]]:
