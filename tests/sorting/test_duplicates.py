@@ -1,5 +1,6 @@
 """Duplicates of a mixture that is known: what is found, what is not, and why."""
 
+import dataclasses
 import random
 import resource
 from itertools import combinations
@@ -91,6 +92,17 @@ def test_what_says_nothing_matches_only_itself(tmp_path: Path) -> None:
         frozenset({"white.png", "white again.png"}),
         frozenset({"clear.png", "clear, other colours below.png"}),
     }
+
+
+def test_vectors_say_nothing_of_pictures_of_one_colour(tmp_path: Path) -> None:
+    for name, image in (("red", Image.new("RGB", (9, 9), "red")), ("blue", Image.new("RGB", (9, 9), "blue"))):
+        image.save(tmp_path / f"{name}.png")
+    for seed in range(2):
+        draw(seed).save(tmp_path / f"{seed}.png")
+    things = dataclasses.replace(read(tmp_path), vector_ND=np.ones((4, 1), np.float32))
+    with show_progress(False) as work:
+        (group,) = find_duplicates(things, work, cosine=0.9).groups
+    assert [(copy.name, copy.evidence) for copy in group.copies] == [("1.png", None), ("0.png", "vector")]
 
 
 def test_pages_of_text_are_told_apart(tmp_path: Path) -> None:

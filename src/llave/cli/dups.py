@@ -115,7 +115,10 @@ def run(argv: list[str]) -> int:
     if config.html is not None:
         _write_html(config.html, path, things, found)
     if config.json:
-        shown = {**dataclasses.asdict(found), "groups": [dataclasses.asdict(group) for group in found.groups]}
+        shown = {
+            **dataclasses.asdict(found),
+            "groups": [{**dataclasses.asdict(group), "weakest": group.weakest.id} for group in found.groups],
+        }
         sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
     else:
         _print(path, found)

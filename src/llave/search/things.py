@@ -28,22 +28,25 @@ def things_of(index: "Index", filter: Filter = EVERYTHING) -> Things:
     if not ids:
         raise UserError(f"{index.path}: has no items" + ("" if filter == EVERYTHING else " that pass the filter"))
     things: list[Thing] = []
+    kept: list[int] = []  # one may have been removed meanwhile
     withheld = 0
     for start in range(0, len(ids), CHUNK):
         some = ids[start : start + CHUNK]
         rows = index.store.get(some)
-        for each in some:
-            item, hidden = _item(index, rows[each])
-            withheld += hidden
-            things.append(_thing(rows[each], item))
+        for place, each in enumerate(some, start=start):
+            if each in rows:
+                item, hidden = _item(index, rows[each])
+                withheld += hidden
+                things.append(_thing(rows[each], item))
+                kept.append(place)
 
     def pictures(places: Sequence[int]) -> list[bytes]:
         wanted = [things[place].id for place in places]
         found = index.store.get(wanted, thumbnails=True)
-        return [found[each].thumbnail for each in wanted]
+        return [found[each].thumbnail if each in found else b"" for each in wanted]
 
     note = f"the files of {withheld:,} items are not read, since you have not indexed them on this machine"
-    return Things(all=things, vector_ND=vector_ND, pictures=pictures, notes=[note] if withheld else [])
+    return Things(all=things, vector_ND=vector_ND[kept], pictures=pictures, notes=[note] if withheld else [])
 
 
 def ids_by_name(index: "Index") -> dict[str, str]:

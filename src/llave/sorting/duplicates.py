@@ -140,7 +140,7 @@ def find_duplicates(things: Things, work: Work, *, near: float = NEAR, cosine: f
     _join_equal(classes, {place: pixels_of(things.all[place].item) for place in flat})
     ways: list[Callable[[Sequence[int]], list[Places]]] = [NearLooks(looks, near)]
     if cosine is not None and things.vector_ND is not None:
-        ways.append(NearVectors(things.vector_ND, np.array(list(classes)), cosine))
+        ways.append(NearVectors(things.vector_ND, np.array([each for each in classes if not looks.flat[each]]), cosine))
     work.stage("compare", len(classes))
     found = []
     for centre, members in stars(list(classes), ways, work.advance).items():
@@ -216,12 +216,13 @@ class NearVectors:
 
     Args:
         vector_ND: unit vectors of all.
-        places: of those that are compared.
+        places: of those that are compared; nothing is close to others, such as pictures of one colour.
         least: cosine.
     """
 
     def __init__(self, vector_ND: NDArray[np.float32], places: Places, least: float) -> None:
         self._vector_ND, self._places, self._least = vector_ND, places, least
+        self._compared = set(places.tolist())
 
     def __call__(self, places: Sequence[int]) -> list[Places]:
         """Places of the items that are close, for each."""
@@ -230,9 +231,10 @@ class NearVectors:
         for start in range(0, len(self._places), COLUMNS):
             some = self._places[start : start + COLUMNS]
             close_BM = own_BD @ self._vector_ND[some].T >= self._least
-            for row, close_M in enumerate(close_BM):
-                found[row].append(some[close_M])
-        return [np.concatenate(each) for each in found]
+            for row, place in enumerate(places):
+                if place in self._compared:
+                    found[row].append(some[close_BM[row]])
+        return [np.concatenate(each) if each else np.zeros(0, np.intp) for each in found]
 
 
 def stars(
