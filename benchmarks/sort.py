@@ -6,7 +6,7 @@ originals that differ in a pixel. Beside it, on the same pictures and with group
 several distances, and the cosines of a model. Labels: `group` of concepts that the model has not been trained on,
 zero-shot and by a probe; examples and tests share no concept. Groups: how well clusters go with `group`.
 
-Run: python -m benchmarks.sort MODEL --data runs/sample --out benchmarks/results
+Run: python -m benchmarks.sort MODEL --data runs/sample --also runs/icons --out benchmarks/results
 """
 
 import argparse
@@ -123,8 +123,8 @@ class NearHashes:
         return [np.flatnonzero(np.bitwise_count(self._hash_N ^ self._hash_N[place]) <= self._most) for place in places]
 
 
-def measure_copies(pictures: Sequence[Path], copied: int, model: Any) -> dict[str, Any]:
-    """Ours and, on the same pictures, pHash at several distances; on the first of them, cosines."""
+def measure_copies(pictures: Sequence[Path], copied: int, model: Any = None) -> dict[str, Any]:
+    """Ours and, on the same pictures, pHash at several distances; with a model, on an eighth of them, its cosines."""
     with tempfile.TemporaryDirectory() as name, show_progress(False) as work:
         folder = Path(name)
         made = make_copies(pictures, copied, folder)
@@ -155,6 +155,8 @@ def measure_copies(pictures: Sequence[Path], copied: int, model: Any) -> dict[st
         names = [thing.name for thing in things.all]
         for most in DISTANCES:
             found[f"pHash, at most {most} of 64 bits"] = score(_groups(names, [NearHashes(looks, most)]), made)
+        if model is None:
+            return found
         few = [place for place, each in enumerate(names) if int(each[:5]) % 8 == 0]
         outcomes = Encoder(model)([things.all[place].item for place in few])
         vector_ND = np.stack([np.asarray(outcome, np.float32) for outcome in outcomes])
@@ -286,36 +288,45 @@ def measure_clusters(rows: Sequence[Mapping[str, str]], vector_ND: Floats) -> li
 
 def copies_table(result: Mapping[str, Any]) -> str:
     """Of every way to compare: copies that are found, groups that are false."""
-    found = result["copies"]
-    names = [name for name in found if isinstance(found[name], dict)]
-    lines = ["| compared by | copies found | resized | JPEG and WebP | cropped by 2% | groups | false groups |"]
-    lines.append("|---|---:|---:|---:|---:|---:|---:|")
-    for name in names:
-        of = found[name]
-        resized = _of(of, [way for way, (factor, *_) in WAYS.items() if factor != 1])
-        packed = _of(of, [way for way, (factor, form, _) in WAYS.items() if factor == 1 and form in ("JPEG", "WEBP")])
-        low, high = wilson(of["false"], of["groups"])
-        lines.append(
-            f"| {name} | {_share(of['found'], of['copies'])} | {_share(*resized)} | {_share(*packed)} | "
-            f"{_share(*of['by_way'][CROPPED])} | {of['groups']:,} | {of['false']:,} ({low:.2%} to {high:.2%}) |"
-        )
+    lines = [
+        "| pictures | compared by | copies found | resized | JPEG and WebP | cropped by 2% | groups | false groups |"
+    ]
+    lines.append("|---|---|---:|---:|---:|---:|---:|---:|")
+    for pictures, found in (("emoji", result["copies"]), ("icons", result["copies elsewhere"])):
+        for name, of in found.items():
+            if isinstance(of, dict):
+                lines.append(f"| {pictures} | {name} | {_row(of)} |")
+    found, other = result["copies"], result["copies elsewhere"]
     about = (
-        f"{found['pictures']:,} pictures of the sample, {found['copied']:,} of them copied: {found['files']:,} files; "
-        f"cosines on an eighth of them, by `{result['model']}`. In brackets, 95%. Ours took {found['seconds']:.0f} s. "
+        f"{found['pictures']:,} emoji, {found['copied']:,} of them copied: {found['files']:,} files; "
+        f"{other['pictures']:,} icons in the same way, {other['files']:,} files; pHash of the same thumbnails; cosines "
+        f"of an eighth of the emoji, by `{result['model']}`. In brackets, 95%. Ours took {found['seconds']:.0f} and "
+        f"{other['seconds']:.0f} s. "
     )
     lines += ["", about + _where(result)]
     return "\n".join(lines)
 
 
+def _row(of: Mapping[str, Any]) -> str:
+    resized = _of(of, [way for way, (factor, *_) in WAYS.items() if factor != 1])
+    packed = _of(of, [way for way, (factor, form, _) in WAYS.items() if factor == 1 and form in ("JPEG", "WEBP")])
+    shares = _share(of["found"], of["copies"]), _share(*resized), _share(*packed), _share(*of["by_way"][CROPPED])
+    low, high = wilson(of["false"], of["groups"])
+    return " | ".join([*shares, f"{of['groups']:,}", f"{of['false']:,} ({low:.2%} to {high:.2%})"])
+
+
 def answer_line(result: Mapping[str, Any]) -> str:
-    """What `llave dups` finds, in a sentence."""
-    ours = result["copies"]["llave dups"]
-    low, high = wilson(ours["false"], ours["groups"])
-    return (
-        f"Of {ours['copies']:,} copies, exact, resized or compressed once more, "
-        f"{_share(ours['found'], ours['copies'])} are in the group of their original; {ours['false']} of "
-        f"{ours['groups']:,} groups ({low:.2%} to {high:.2%}) hold two pictures that differ."
-    )
+    """What `llave dups` finds, in two sentences."""
+    lines = []
+    for name, where in (("copies", "emoji"), ("copies elsewhere", "icons, on which nothing was chosen,")):
+        ours = result[name]["llave dups"]
+        low, high = wilson(ours["false"], ours["groups"])
+        lines.append(
+            f"- Of {ours['copies']:,} copies of {where} exact, resized or compressed once more, "
+            f"{_share(ours['found'], ours['copies'])} are in the group of their original; {ours['false']} of "
+            f"{ours['groups']:,} groups ({low:.2%} to {high:.2%}) hold two pictures that differ."
+        )
+    return "\n".join(lines)
 
 
 def labels_table(result: Mapping[str, Any]) -> str:
@@ -371,20 +382,27 @@ def _where(result: Mapping[str, Any]) -> str:
     return f"{result['machine']}, commit {result['commit'][:12]}, `{result['command']}`."
 
 
+def _rows(data: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (data / "pictures.jsonl").read_text("utf-8").splitlines()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--also", type=Path, required=True, help="other pictures, on which nothing was chosen")
     parser.add_argument("--pictures", type=int, default=3000)
     parser.add_argument("--copied", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     config = parser.parse_args()
-    rows = [json.loads(line) for line in (config.data / "pictures.jsonl").read_text("utf-8").splitlines()]
     model = load_model(config.model, device="cpu")
-    chosen = random.Random(config.seed).sample(rows, min(config.pictures, len(rows)))
     result: dict[str, Any] = {**provenance(), "model": config.model}
-    result["copies"] = measure_copies([config.data / row["image"] for row in chosen], config.copied, model)
+    for name, data, judge in (("copies", config.data, model), ("copies elsewhere", config.also, None)):
+        rows = _rows(data)
+        chosen = random.Random(config.seed).sample(rows, min(config.pictures, len(rows)))
+        result[name] = measure_copies([data / row["image"] for row in chosen], config.copied, judge)
+    rows = _rows(config.data)
     unseen = [row for row in rows if row["split"] == "unseen"]
     outcomes = Encoder(model)([Item(image=config.data / row["image"]) for row in unseen])
     vector_ND = np.stack([np.asarray(outcome, np.float32) for outcome in outcomes])
