@@ -78,23 +78,27 @@ def test_where_names_come_from() -> None:
     def never(texts: object) -> np.ndarray:
         raise AssertionError("no text is to be embedded")
 
-    def things(**options: object) -> Things:
+    def things(kind: str = "image", texts: bool = False, fields: bool = False) -> Things:
         made = [
-            Thing(id=f"{n}", key=f"{n}", name=f"{n}", **{"kind": "image", "fields": {}, **_at(options, n)})  # type: ignore[arg-type]
+            Thing(
+                id=f"{n}",
+                key=f"{n}",
+                name=f"{n}",
+                kind=kind,
+                text=f"text {which[n]}" if texts else "",
+                fields={"animal": NAMES[which[n]], "odd": str(n // 2 % 2)} if fields else {},
+            )
             for n in range(40)
         ]
         return Things(all=made, vector_ND=vector_ND, pictures=lambda places: [])
 
-    def _at(options: dict[str, object], n: int) -> dict[str, object]:
-        return {name: value(n) for name, value in options.items()}  # type: ignore[operator]
-
-    of_field = things(fields=lambda n: {"animal": NAMES[which[n]], "odd": str(n // 2 % 2)})
+    of_field = things(fields=True)
     found = find_clusters(of_field, choose_naming(of_field, never), k=2)
     assert {cluster.name for cluster in found.clusters} == {"zero", "one"}
     assert found.clusters[0].why == "animal: 100% of its items, 50% of all"
     found = find_clusters(of_field, choose_naming(of_field, never, field="animal"), k=2)
     assert {cluster.name for cluster in found.clusters} == {"zero", "one"}
-    texts = things(kind=lambda n: "text", text=lambda n: f"text {which[n]}")
+    texts = things(kind="text", texts=True)
     found = find_clusters(texts, choose_naming(texts, never), k=2)
     assert {cluster.name for cluster in found.clusters} == {"text 0", "text 1"}
     bare = things()

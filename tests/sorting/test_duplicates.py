@@ -176,7 +176,18 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     draw(0).save(tmp_path / "c.png")
     found = find(tmp_path)
     assert groups(found) == {frozenset({"a.png", "b.png"})}
-    assert found.unseen == ["a.png"]
+    assert list(found.unseen) == ["a.png"]
+    assert "a.png: not a picture" in found.unseen["a.png"]
+
+
+def test_rows_of_a_table(tmp_path: Path) -> None:
+    for seed in range(2):
+        draw(seed).save(tmp_path / f"{seed}.png")
+    rows = [("a", "0.png", "one"), ("b", "0.png", "another caption"), ("c", "1.png", ""), ("c", "0.png", "")]
+    (tmp_path / "t.csv").write_text("id,image,text\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    found = find(tmp_path / "t.csv")
+    assert [[copy.id for copy in group.copies] for group in found.groups] == [["a", "b"]]  # whatever is said of it
+    assert found.errors == {"c (again)": "a second item of this id; ids must be unique"}
 
 
 def test_limits_from_judged_pairs(tmp_path: Path) -> None:

@@ -104,10 +104,10 @@ def run(argv: list[str]) -> int:
                 lines.append(f"{unknown:,} judged pairs name an item that is not there")
             sys.stderr.writelines(f"llave: {line}\n" for line in lines)
         found = find_duplicates(things, work, near=near, cosine=cosine)
-    for name in found.unseen[:ERRORS]:
-        sys.stderr.write(f"llave: {printable(name)}: cannot be decoded, and was compared by its bytes alone\n")
+    for name, why in list(found.unseen.items())[:ERRORS]:
+        sys.stderr.write(f"llave: {printable(name)} was compared by its bytes alone: {printable(why)}\n")
     if len(found.unseen) > ERRORS:
-        sys.stderr.write(f"llave: {len(found.unseen):,} pictures cannot be decoded\n")
+        sys.stderr.write(f"llave: {len(found.unseen):,} pictures were compared by their bytes alone\n")
     numbers = found.numbers()
     give_field(index, config.field, {thing.id: numbers.get(thing.id) for thing in things.all})
     if config.csv is not None:

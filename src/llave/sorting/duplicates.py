@@ -99,7 +99,7 @@ class Duplicates:
     Args:
         items: that were compared.
         near: limit of the difference of looks; ``cosine`` of the vectors, None where they did not decide.
-        unseen: names of pictures that could not be decoded, and were compared by their bytes alone.
+        unseen: why a picture has no look, by name; it was compared by its bytes alone.
         errors: by name, items that could not be read.
         notes: lines for a person.
     """
@@ -108,7 +108,7 @@ class Duplicates:
     items: int
     near: float
     cosine: float | None
-    unseen: Sequence[str] = ()
+    unseen: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -155,13 +155,13 @@ def find_duplicates(things: Things, work: Work, *, near: float = NEAR, cosine: f
             found.append(copies)
     found.sort(key=lambda copies: -len(copies))
     pictures = (place for place in classes if things.all[place].kind in PICTURES)
-    unseen = [things.all[place].name for place in pictures if not looks.there[place]]
+    dark = [things.all[place].name for place in pictures if not looks.there[place]]
     return Duplicates(
         groups=[Group(number=number, copies=copies) for number, copies in enumerate(found, start=1)],
         items=len(things),
         near=near,
         cosine=cosine,
-        unseen=unseen,
+        unseen={name: things.unseen.get(name, "the index keeps no picture of it") for name in dark},
         errors=things.errors,
         notes=things.notes,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from llave.data.door import named
 from llave.data.images import load_image, picture_size
 from llave.data.media import media_bytes
 from llave.data.pages import split_page
@@ -82,8 +83,9 @@ def pixels_of(item: Item) -> bytes | None:
     if item.image is None:
         return None
     try:
-        image = fit_picture(item.image) if isinstance(item.image, Image.Image) else load_image(item.image)
-    except (UserError, OSError):
+        with named(str(item.file or item.kind)):
+            image = fit_picture(item.image) if isinstance(item.image, Image.Image) else load_image(item.image)
+    except UserError:  # it has no look either, and is named for that
         return None
     return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
 
@@ -92,19 +94,21 @@ def _facts(thing: Thing) -> Facts:
     item = thing.item
     held = next((each for each in (item.image, item.video, item.audio) if isinstance(each, bytes)), None)
     try:
-        if held is not None:
-            return Facts(picture_size(held) or (0, 0), len(held))
-        if item.file is None:
-            return Facts()
-        stat = split_page(item.file)[0].stat()
-        head = next(media_bytes(item.file), b"") if thing.kind == "image" else b""
-        return Facts(picture_size(head) or (0, 0), stat.st_size, stat.st_mtime)
-    except (UserError, OSError):
+        with named(thing.name):
+            if held is not None:
+                return Facts(picture_size(held) or (0, 0), len(held))
+            if item.file is None:
+                return Facts()
+            stat = split_page(item.file)[0].stat()
+            head = next(media_bytes(item.file), b"") if thing.kind == "image" else b""
+            return Facts(picture_size(head) or (0, 0), stat.st_size, stat.st_mtime)
+    except UserError:  # gone since it was listed: nothing is known of it
         return Facts()
 
 
 def _content(thing: Thing) -> bytes | None:
     try:
-        return thing.item.measure(Reading()).media or None
-    except (UserError, OSError):
+        with named(thing.name):
+            return thing.item.measure(Reading()).media or None
+    except UserError:  # it equals nothing then
         return None

@@ -1,6 +1,6 @@
 """What is sorted: items with their names, pictures and, where a model has made them, vectors."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llave.collection.collection import Columns
-from llave.collection.entry import BadEntry, chunks
+from llave.collection.entry import BadEntry, Entry, chunks
 from llave.collection.open import open_collection
 from llave.collection.types import Scalar
+from llave.data.door import named
 from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
 from llave.encode.item import Item, Reading
@@ -61,6 +62,7 @@ class Things:
         vector_ND: unit vectors; None where no model was named.
         pictures: gives the thumbnails (WebP) of items by their places; empty of what has none.
         errors: by name, what could not be read.
+        unseen: by name, why an item has no picture that should have one; filled by ``pictures``.
         notes: lines for a person.
     """
 
@@ -68,6 +70,7 @@ class Things:
     vector_ND: NDArray[np.float32] | None
     pictures: Callable[[Sequence[int]], list[bytes]]
     errors: Mapping[str, str] = field(default_factory=dict)
+    unseen: dict[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -94,15 +97,24 @@ def read_things(
         UserError: nothing there, or the model takes no item at all.
     """
     collection = open_collection(path, columns, sounds=model is None or model.supports("audio"))
-    encoder = None if model is None else Encoder(model)
+    encoder = None if model is None else Encoder(model, prompt=model.prompts.get("document") or "")
     things: list[Thing] = []
     errors: dict[str, str] = {}
     vectors: list[NDArray[np.float32]] = []
     made: dict[str, bytes] = {}
+    unseen: dict[str, str] = {}
+    seen: set[str] = set()
     work.stage("read" if encoder is None else "embed", collection.size())
     for chunk in chunks(collection, CHUNK):
-        errors |= {entry.key: entry.message for entry in chunk if isinstance(entry, BadEntry)}
-        entries = [entry for entry in chunk if not isinstance(entry, BadEntry)]
+        entries: list[Entry] = []
+        for entry in chunk:
+            if isinstance(entry, BadEntry):
+                errors[entry.key] = entry.message
+            elif entry.key in seen:
+                errors[f"{entry.key} (again)"] = "a second item of this id; ids must be unique"
+            else:
+                seen.add(entry.key)
+                entries.append(entry)
         small: dict[int, bytes] = {}
         items = [entry.item for entry in entries]
         outcomes = [None] * len(items) if encoder is None else encoder.encode(items, thumbnails=small)
@@ -133,7 +145,15 @@ def read_things(
     def pictures(places: Sequence[int]) -> list[bytes]:
         if encoder is not None:
             return [made[things[place].id] for place in places]
-        return list(_threads(_picture, [things[place].item for place in places]))
+        found = []
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="look") as pool:
+            for place, picture in zip(
+                places, pool.map(lambda place: _picture(things[place].item), places), strict=True
+            ):
+                if isinstance(picture, UserError):
+                    unseen[things[place].name] = str(picture)
+                found.append(b"" if isinstance(picture, UserError) else picture)
+        return found
 
     left_out = [f"left out: {number:,} {what}" for what, number in collection.left_out.items()]
     return Things(
@@ -141,20 +161,17 @@ def read_things(
         vector_ND=np.stack(vectors) if vectors else None,
         pictures=pictures,
         errors=errors,
+        unseen=unseen,
         notes=[*collection.notes, *left_out],
     )
 
 
-def _threads(work: Callable[[Item], bytes], items: Sequence[Item]) -> Iterator[bytes]:
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="look") as pool:
-        yield from pool.map(work, items)
-
-
-def _picture(item: Item) -> bytes:
-    """A thumbnail; nothing of a text, a sound, or what cannot be decoded."""
+def _picture(item: Item) -> bytes | UserError:
+    """A thumbnail, empty of a text and of a sound; or why there is none."""
     if item.kind in ("text", "audio"):
         return b""
     try:
-        return thumbnail(item.load(Reading()))
-    except (UserError, OSError):
-        return b""
+        with named(str(item.file or item.kind), "cannot read"):
+            return thumbnail(item.load(Reading()))
+    except UserError as error:
+        return error
