@@ -23,6 +23,7 @@ from benchmarks.rehearsal import rehearsal_sheet
 from benchmarks.rerank_page import rerank_table
 from benchmarks.sample_sizes import icons_markdown
 from benchmarks.search import search_table
+from benchmarks.sort import answer_line, cluster_table, copies_table, labels_table
 from benchmarks.tables import eval_markdown, serve_markdown, train_markdown
 from llave.evaluation.presets import get_preset, preset_names
 from llave.report.presets import preset_markdown
@@ -92,6 +93,10 @@ PLACES = (
     Place("docs/reproduce.md", "rehearsal", "rehearsal.json", lambda found: rehearsal_sheet(found).markdown()),
     Place("docs/search.md", "sample", "search.json", search_table),
     Place("docs/reranking.md", "rerank nano", "rerank_nano.json", rerank_table),
+    Place("docs/sort.md", "answer", "sort.json", answer_line),
+    Place("docs/sort.md", "copies", "sort.json", copies_table),
+    Place("docs/sort.md", "labels", "sort.json", labels_table),
+    Place("docs/sort.md", "groups", "sort.json", cluster_table),
     Place("docs/search.md", "index", "index_100k.json", index_sheet),
     Place("docs/page.md", "browse", "page_map.json", browse_sheet),
     Place("docs/page.md", "map", "page_map.json", map_sheet),

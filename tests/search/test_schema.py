@@ -19,7 +19,8 @@ from llave.errors import UserError
 from llave.search.filters import parse_filter
 from llave.search.index import Index
 from llave.search.info import IndexInfo
-from llave.search.lance import TEXTS, LanceStore
+from llave.search.lance import LanceStore
+from llave.search.lance_rows import TEXTS
 from llave.search.near import suggest
 from llave.search.qdrant import QdrantStore
 from llave.search.schema import Schema

@@ -15,7 +15,8 @@ import pytest
 from llave.errors import UserError
 from llave.search.filters import Condition, parse_filter
 from llave.search.lance import LanceStore, drop_table
-from llave.search.qdrant import QdrantStore, drop_collection
+from llave.search.qdrant import QdrantStore
+from llave.search.qdrant_connect import drop_collection
 from llave.search.store import Row, Settings, VectorStore, row_id
 from tests.search.things import opened_store
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llave.cli import index_check, index_late, index_pipeline, index_sources, index_upgrade
+from llave.cli import index_check, index_field, index_late, index_pipeline, index_sources, index_upgrade
 from llave.cli.defaults import INDEX
 from llave.cli.leftovers import CHUNKS, cut_lines, cut_sound_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
@@ -96,9 +96,9 @@ def run(argv: list[str]) -> int:
         "changed is embedded, and what is gone is removed. Example: llave index runs/quickstart/models/hardness photos "
         "--index photos.index. Killed, the same command goes on. `llave index check photos.index` measures recall "
         "and speed, and with --small what fewer bytes would find; `llave index pipeline` shows and sets the stages of "
-        "a search; `llave index late` keeps token vectors; `llave index sources`, `move`, `remove` and `upgrade` (each "
-        "with --help) are about where its items "
-        "come from and which model embeds them. A model directory of such a name is written ./sources.",
+        "a search; `llave index late` keeps token vectors; `llave index field` gives items a field of your own; `llave "
+        "index sources`, `move`, `remove` and `upgrade` (each with --help) are about where its items come from and "
+        "which model embeds them. A model directory of such a name is written ./sources.",
         positional=("model", "input"),
     )
     if (config.frames is not None and config.frames < 1) or config.seed < 0:
@@ -170,5 +170,6 @@ COMMANDS = {
     "remove": index_sources.remove,
     "upgrade": index_upgrade.upgrade,
     "late": index_late.late,
+    "field": index_field.field,
 }
 """Words in the place of the model."""

@@ -1,5 +1,7 @@
 """What a report says of a model, and the type of its weights in an evaluation."""
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llave.errors import UserError
@@ -7,7 +9,7 @@ from llave.errors import UserError
 if TYPE_CHECKING:
     from sentence_transformers.base import BaseModel
 
-__all__ = ["about_model", "dtype_of", "eval_dtype", "model_name"]
+__all__ = ["about_model", "dtype_of", "eval_dtype", "model_name", "trained_temperature"]
 
 
 def about_model(model: "BaseModel", name: str) -> dict[str, Any]:
@@ -51,3 +53,17 @@ def model_name(model: "BaseModel") -> str:
     if not name:
         raise UserError("this open model does not say where it came from; pass its directory or hub id instead")
     return str(name)
+
+
+def trained_temperature(model: "BaseModel") -> float | None:
+    """The temperature that a model's cosines were trained at: of a dual encoder's own scale, or by the record that
+    training has left beside it; None where neither says."""
+    for name, value in model.named_parameters():
+        if name.rpartition(".")[2] == "logit_scale" and value.numel() == 1:
+            return float((-value.detach().float()).exp())
+    record = Path(model_name(model)) / "run.json"
+    try:
+        said = json.loads(record.read_text("utf-8"))["config"]["loss"]["temperature"]
+    except (OSError, ValueError, KeyError, TypeError):  # not ours, or of a loss without one
+        return None
+    return float(said) if isinstance(said, int | float) and said > 0 else None

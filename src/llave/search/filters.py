@@ -20,6 +20,7 @@ __all__ = [
     "Not",
     "Or",
     "Value",
+    "as_filter",
     "filter_from_json",
     "parse_filter",
 ]
@@ -133,6 +134,15 @@ class Bounds:
                 raise self.bad(f"{field!r} is compared with {digits}, which is no finite number of 64 bits")
             return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
         raise self.bad(f"{field!r} is compared with {value!r:.40}; a text, number, truth value or null can be")
+
+
+def as_filter(filter: "Filter | str") -> "Filter":
+    """A filter, or the line that one is written in.
+
+    Raises:
+        UserError: as :func:`parse_filter`.
+    """
+    return parse_filter(filter) if isinstance(filter, str) else filter
 
 
 def parse_filter(text: str) -> Filter:

@@ -21,7 +21,7 @@ from llave.errors import UserError
 from llave.search.asked import ask
 from llave.search.browsing import Browsing, Folder
 from llave.search.fields import Field, describe
-from llave.search.filters import EVERYTHING, Filter, parse_filter
+from llave.search.filters import EVERYTHING, Filter, as_filter
 from llave.search.hits import Hits, hit
 from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, open_model, read_info, write_info
 from llave.search.kept import KeptFew
@@ -29,6 +29,7 @@ from llave.search.open_store import check_empty, open_store
 from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, run_pipeline
 from llave.search.projection import FILE as MAP
 from llave.search.projection import Map, read_map
+from llave.search.sorting import classify, cluster, duplicates, set_field
 from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
@@ -160,7 +161,7 @@ class Index:
 
     def count(self, filter: Filter | str = EVERYTHING) -> int:
         """Items that pass."""
-        return self.store.count(_parsed(filter))
+        return self.store.count(as_filter(filter))
 
     def search(
         self,
@@ -203,7 +204,7 @@ class Index:
             UserError: nothing to search for, a vector of another dimension, a filter on a field that is not there, or a
                 mode that this query or index does not have.
         """
-        conditions = _parsed(filter)
+        conditions = as_filter(filter)
         asked = ask(self, query, image=image, audio=audio, weight=weight, like=like, words=words)
         spoken = bool(asked.text.strip())
         if mode in ("words", "hybrid") and not (spoken and self.info.words.sources):
@@ -266,7 +267,7 @@ class Index:
         Raises:
             UserError: a filter or an order by a field that is not there.
         """
-        ids = self._browsing.ids(self.version(), _parsed(filter), sort, seed)
+        ids = self._browsing.ids(self.version(), as_filter(filter), sort, seed)
         return self.get(ids[offset : offset + limit])
 
     def folders(self, under: str = "") -> list[Folder]:
@@ -274,14 +275,10 @@ class Index:
         return self._browsing.folders(self.version(), under)
 
     def scores(
-        self,
-        query_D: NDArray[np.float32],
-        *,
-        filter: Filter | str = EVERYTHING,
-        sample: int = 20_000,
+        self, query_D: NDArray[np.float32], *, filter: Filter | str = EVERYTHING, sample: int = 20_000
     ) -> NDArray[np.float32]:
         """Cosines of a unit vector with every item, or with a fixed sample of so many, for a histogram."""
-        conditions = _parsed(filter)
+        conditions = as_filter(filter)
         vector_ND = self._samples.get(
             self.version(), (conditions, sample), lambda: self.store.vectors(limit=sample, conditions=conditions)[1]
         )
@@ -343,6 +340,4 @@ class Index:
         """Places of the items in two dimensions, as far as they were computed."""
         return read_map(self.path)
 
-
-def _parsed(filter: Filter | str) -> Filter:
-    return parse_filter(filter) if isinstance(filter, str) else filter
+    set_field, duplicates, classify, cluster = set_field, duplicates, classify, cluster

@@ -69,6 +69,7 @@ class IndexInfo:
         pipeline: the stages of a search; mode and weight of the words are found by measuring.
         weighed_at: items that the index had then; :data:`BY_USER` where the user has said them.
         generation: how often the index was made anew by another model; each has its own table.
+        given: fields whose values the user has set (:meth:`~llave.search.index.Index.set_field`); no source has them.
         retired: generations whose tables are still there, for readers that have them open.
     """
 
@@ -87,6 +88,7 @@ class IndexInfo:
     weighed_at: int = 0
     generation: int = 0
     retired: tuple[int, ...] = ()
+    given: tuple[str, ...] = ()
 
     @property
     def table(self) -> str:
@@ -226,6 +228,7 @@ def read_info(folder: Path, name: str = INFO) -> IndexInfo:
                 **loaded,
                 "settings": Settings(**loaded["settings"]),
                 "retired": retired,
+                "given": tuple(loaded.get("given", ())),
                 "words": Words(**{**words, "sources": tuple(words["sources"])}) if words else Words(),
                 "pipeline": Pipeline(**loaded.get("pipeline", {})),
             }
@@ -244,7 +247,7 @@ def _check(info: IndexInfo) -> None:
         ValueError: of one that cannot be.
     """
     texts = [info.model, info.fingerprint, info.dtype, info.store, info.collection, *map(info.prompts.get, PROMPTS)]
-    texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources]
+    texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources, *info.given]
     numbers = {**vars(info), **dataclasses.asdict(info.settings)}
     if not isinstance(info.settings.target, int | float) or isinstance(info.settings.target, bool):
         raise TypeError(f"target {info.settings.target!r:.60}")

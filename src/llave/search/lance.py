@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from llave.collection.types import FieldType, cast
+from llave.collection.types import FieldType, Scalar, cast
 from llave.data.door import named, reason_of
 from llave.errors import UserError
 from llave.search.fields import changed_types, check_filter, check_sort, in_order
 from llave.search.filters import EVERYTHING, Filter
 from llave.search.lance_filter import as_sql, literal, one_of
-from llave.search.lance_types import NEW, SQL_TYPES, TYPES, convert, recover
+from llave.search.lance_types import SQL_TYPES, TYPES, convert, recover, write_column
 from llave.search.names import column_of, field_of
 from llave.search.store import Known, Row, Settings, StoreStats
 from llave.search.words import Words
@@ -35,6 +35,7 @@ try:
         matrix_of,
         prefix_columns,
     )
+    from llave.search.lance_rows import OWN, TEXTS, is_field, row_of, vector_of
     from llave.search.lance_words import WORD_COLUMNS, WORDS, every_word, fill, index_words, words_query
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
@@ -42,15 +43,12 @@ except ImportError:
 __all__ = ["LanceStore", "drop_table"]
 
 TABLE = "items"
-TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
-OWN = (*TEXTS, "thumbnail", "vector", *WORD_COLUMNS)
 HEAVY = ("thumbnail", "vector", *WORD_COLUMNS)
 """Not read where a row is only shown."""
 KEEP_VERSIONS = timedelta(minutes=10)
 """Old versions stay this long, for the searches of other processes that have them open."""
 FRESH = timedelta(seconds=2)
 """A reader sees what a writer committed after this time at most."""
-SCORES = ("_distance", "_score")
 IDS_AT_ONCE = 1000
 
 
@@ -85,9 +83,9 @@ class LanceStore:
         if not rows:
             return
         columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in (*TEXTS, "thumbnail")}
-        for name, kind in self._grow(rows).items():
+        for name, kind in self._grow([row.fields for row in rows]).items():
             columns[column_of(name)] = [cast(row.fields.get(name), kind) for row in rows]
-        vector_BD = np.stack([_required(row) for row in rows])
+        vector_BD = np.stack([vector_of(row) for row in rows])
         if WORDS in self._table.schema.names:
             columns |= {name: [row.words for row in rows] for name in WORD_COLUMNS}
         arrays = {name: pa.array(values, self._table.schema.field(name).type) for name, values in columns.items()}
@@ -107,6 +105,13 @@ class LanceStore:
         """See :class:`~llave.search.store.VectorStore`."""
         with self._writing():
             self._table.update(where=f"source = {literal(old)}", values={"source": new})
+
+    def set_field(self, name: str, values: Mapping[str, Scalar]) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        types = self._grow([{name: value} for value in values.values()])
+        if name in types:
+            with self._writing():
+                write_column(self._table, column_of(name), types[name], values)
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -138,7 +143,7 @@ class LanceStore:
             search = search.nprobes(self._settings.probes).refine_factor(self._settings.refine)
         if where:
             search = search.where(where, prefilter=True)
-        return [(_row(found), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
+        return [(row_of(found), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
 
     def match(
         self,
@@ -157,7 +162,7 @@ class LanceStore:
         wheres = [self._where(conditions), None if ids is None else one_of("id", ids)]
         if where := " AND ".join(f"({each})" for each in wheres if each):
             search = search.where(where, prefilter=True)
-        found = [(_row(row), float(row["_score"])) for row in search.to_arrow().to_pylist()]
+        found = [(row_of(row), float(row["_score"])) for row in search.to_arrow().to_pylist()]
         return sorted(found, key=lambda pair: (-pair[1], pair[0].key))  # equal ones come in any order
 
     def _says(self, text: str) -> bool:
@@ -202,7 +207,7 @@ class LanceStore:
         rows = {}
         for start in range(0, len(ids), IDS_AT_ONCE):
             for found in self._scan(columns, one_of("id", ids[start : start + IDS_AT_ONCE])).to_pylist():
-                rows[found["id"]] = _row(found)
+                rows[found["id"]] = row_of(found)
         return rows
 
     def vectors(self, *, limit: int | None, conditions: Filter = EVERYTHING) -> tuple[list[str], NDArray[np.float32]]:
@@ -221,7 +226,7 @@ class LanceStore:
     def fields(self) -> dict[str, FieldType]:
         """See :class:`~llave.search.store.VectorStore`."""
         names = {kind: name for name, kind in TYPES.items()}
-        columns = [column for column in self._table.schema if _is_field(column.name)]
+        columns = [column for column in self._table.schema if is_field(column.name)]
         return {field_of(column.name): names[column.type] for column in columns}
 
     def column(self, names: Sequence[str], fields: Sequence[str] = ()) -> Mapping[str, list[Any]]:
@@ -297,9 +302,9 @@ class LanceStore:
                     found = self._scan(["id", column], f"`{column}` IS NOT NULL")
                     convert(self._table, column, kind, found["id"], found[column].to_pylist())
 
-    def _grow(self, rows: Sequence[Row]) -> Mapping[str, FieldType]:
-        """All fields with their types, after changing those that do not hold the rows."""
-        self.retype(changed_types(self.fields(), [row.fields for row in rows]))
+    def _grow(self, fields: Sequence[Mapping[str, Scalar]]) -> Mapping[str, FieldType]:
+        """All fields with their types, after changing those that do not hold what rows have."""
+        self.retype(changed_types(self.fields(), fields))
         return self.fields()
 
     def _where(self, conditions: Filter) -> str | None:
@@ -308,29 +313,9 @@ class LanceStore:
         return None if checked == EVERYTHING else as_sql(checked)
 
 
-def _is_field(column: str) -> bool:
-    return column not in OWN and not column.endswith(NEW) and not is_prefix(column)
-
-
 def drop_table(uri: str | Path, name: str) -> None:
     """Remove a table, if it is there."""
     with named(f"{uri}, table {name}", "cannot remove"):
         database = lancedb.connect(str(uri))
         if name in database.list_tables().tables:
             database.drop_table(name)
-
-
-def _row(found: Mapping[str, Any]) -> Row:
-    vector = found.get("vector")
-    return Row(
-        **{name: found[name] or "" for name in TEXTS},
-        thumbnail=found.get("thumbnail") or b"",
-        fields={field_of(name): found[name] for name in found if _is_field(name) and name not in SCORES},
-        vector_D=None if vector is None else np.asarray(vector, np.float32),
-    )
-
-
-def _required(row: Row) -> NDArray[np.float32]:
-    if row.vector_D is None:
-        raise ValueError(f"{row.id}: a row without a vector")
-    return np.asarray(row.vector_D, np.float32)

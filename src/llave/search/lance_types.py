@@ -1,14 +1,14 @@
 """Types of the columns of a LanceDB table, and how a column is given another one though killed at any moment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from llave.collection.types import FieldType
+from llave.collection.types import FieldType, Scalar, cast
 from llave.search.fields import cast_all
 
-__all__ = ["NEW", "SQL_TYPES", "TYPES", "convert", "recover"]
+__all__ = ["NEW", "SQL_TYPES", "TYPES", "convert", "recover", "write_column"]
 
 TYPES: dict[FieldType, pa.DataType] = {
     "string": pa.string(),
@@ -55,3 +55,10 @@ def recover(table: Any) -> None:
             table.drop_columns([name])
         else:
             table.alter_columns({"path": name, "rename": column})
+
+
+def write_column(table: Any, column: str, kind: FieldType, values: Mapping[str, Scalar]) -> None:
+    """Give rows, by id, a value of a column that is there; ids that no row has are passed over."""
+    content = pa.array([cast(value, kind) for value in values.values()], TYPES[kind])
+    changes = pa.table({"id": pa.array(list(values), pa.string()), column: content})
+    table.merge_insert("id").when_matched_update_all().execute(changes)

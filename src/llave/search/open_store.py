@@ -55,6 +55,6 @@ def drop_store(path: Path, info: IndexInfo, generation: int) -> None:
         from llave.search.lance import drop_table
 
         return drop_table(path / LANCE, info.table)
-    from llave.search.qdrant import drop_collection
+    from llave.search.qdrant_connect import drop_collection
 
     return drop_collection(info.store, info.table, path / info.fields_file, api_key=qdrant_key(info.store))

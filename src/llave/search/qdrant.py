@@ -3,14 +3,13 @@
 import json
 import uuid
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llave.collection.types import FieldType, Scalar
+from llave.collection.types import FieldType, Scalar, cast
 from llave.data.door import named
 from llave.errors import UserError
 from llave.files import write_json, write_text
@@ -21,23 +20,17 @@ from llave.search.store import Known, Row, Settings, StoreStats
 from llave.search.words import Words
 
 try:
-    from qdrant_client import QdrantClient, models
+    from qdrant_client import models
 
-    from llave.search.qdrant_filter import as_qdrant, payload_path
+    from llave.search.qdrant_connect import connect
+    from llave.search.qdrant_filter import SCHEMA, as_qdrant, payload_path
     from llave.search.qdrant_points import TEXTS, WORDED, id_of, known_point, payload_of, point_of, row_of, vector_of
     from llave.search.qdrant_words import WORDS, both_vectors, fill, match_words
 except ImportError:
     raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
 
-__all__ = ["QdrantStore", "drop_collection"]
+__all__ = ["QdrantStore"]
 
-SCHEMA: dict[FieldType, Any] = {
-    "string": models.PayloadSchemaType.KEYWORD,
-    "integer": models.PayloadSchemaType.INTEGER,
-    "number": models.PayloadSchemaType.FLOAT,
-    "boolean": models.PayloadSchemaType.BOOL,
-    "date": models.PayloadSchemaType.DATETIME,
-}
 ROWS_AT_ONCE = 256
 SCROLL = 4096
 EF_PER_PROBE = 8
@@ -65,7 +58,7 @@ class QdrantStore:
         self._settings = Settings()
         self._types = types
         self._local = "://" not in str(url)
-        self._client = QdrantClient(path=str(url)) if self._local else QdrantClient(url=str(url), api_key=api_key)
+        self._client = connect(url, api_key)
         try:
             self._create(dimension)
         except UserError:
@@ -77,7 +70,7 @@ class QdrantStore:
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
-        types, vectors = self._grow(rows), both_vectors if self._sparse else vector_of
+        types, vectors = self._grow([row.fields for row in rows]), both_vectors if self._sparse else vector_of
         for start in range(0, len(rows), ROWS_AT_ONCE):
             points = [
                 models.PointStruct(id=point_of(row.id), vector=vectors(row), payload=payload_of(row, types))
@@ -90,6 +83,14 @@ class QdrantStore:
         """See :class:`~llave.search.store.VectorStore`."""
         if ids:
             self._client.delete(self._collection, models.PointIdsList(points=[point_of(i) for i in ids]), wait=True)
+            self._changed()
+
+    def set_field(self, name: str, values: Mapping[str, Scalar]) -> None:
+        """See :class:`~llave.search.store.VectorStore`."""
+        types = self._grow([{name: value} for value in values.values()])
+        if name in types:
+            ids = set(values) & {id_of(point.id) for point in self._scroll(None, [])}
+            self._set(column_of(name), {point_of(each): cast(values[each], types[name]) for each in ids})
             self._changed()
 
     def relocate(self, old: str, new: str) -> None:
@@ -296,18 +297,22 @@ class QdrantStore:
                 )
             return None
         values, kind = cast_all([value for _, value in old], kind)
-        changed: dict[Scalar, list[Any]] = {}
-        for (point, before), value in zip(old, values, strict=True):
-            if type(value) is not type(before):
-                changed.setdefault(value, []).append(point)
-        for value, of_value in changed.items():
-            self._client.set_payload(self._collection, {column: value}, of_value, key="fields", wait=True)
+        pairs = zip(old, values, strict=True)
+        self._set(column, {point: value for (point, before), value in pairs if type(value) is not type(before)})
         self._index(payload_path(column), kind)
         return kind
 
-    def _grow(self, rows: Sequence[Row]) -> Mapping[str, FieldType]:
-        """All fields with their types, after changing those that do not hold the rows."""
-        self.retype(changed_types(self.fields(), [row.fields for row in rows]))
+    def _set(self, column: str, values: Mapping[str, Scalar]) -> None:
+        """A field's values of points, those of one value together."""
+        of_value: dict[Scalar, list[Any]] = {}
+        for point, value in values.items():
+            of_value.setdefault(value, []).append(point)
+        for value, points in of_value.items():
+            self._client.set_payload(self._collection, {column: value}, points, key="fields", wait=True)
+
+    def _grow(self, fields: Sequence[Mapping[str, Scalar]]) -> Mapping[str, FieldType]:
+        """All fields with their types, after changing those that do not hold what rows have."""
+        self.retype(changed_types(self.fields(), fields))
         return self.fields()
 
     def _changed(self) -> None:
@@ -329,12 +334,3 @@ class QdrantStore:
             yield from points
             if offset is None:
                 return
-
-
-def drop_collection(url: str | Path, collection: str, types: Path, *, api_key: str | None = None) -> None:
-    """Remove a collection, if it is there, and what is kept of it here. See :class:`QdrantStore`."""
-    client = QdrantClient(path=str(url)) if "://" not in str(url) else QdrantClient(url=str(url), api_key=api_key)
-    with closing(client), named(f"the Qdrant collection {collection!r}", "cannot remove"):
-        client.delete_collection(collection)
-    for file in (types, types.with_suffix(".changes")):
-        file.unlink(missing_ok=True)

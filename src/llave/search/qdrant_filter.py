@@ -6,15 +6,24 @@ from typing import Any
 
 from qdrant_client import models
 
+from llave.collection.types import FieldType
 from llave.errors import UserError
 from llave.search.filters import EVERYTHING, And, Condition, Filter, Not
 from llave.search.names import OWN_FIELDS
 
-__all__ = ["as_qdrant", "payload_path"]
+__all__ = ["SCHEMA", "as_qdrant", "payload_path"]
 
 EXACT = 2**53
 """Qdrant's ranges are of numbers with a point, which hold every integer up to here."""
 ENDS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+
+SCHEMA: dict[FieldType, Any] = {
+    "string": models.PayloadSchemaType.KEYWORD,
+    "integer": models.PayloadSchemaType.INTEGER,
+    "number": models.PayloadSchemaType.FLOAT,
+    "boolean": models.PayloadSchemaType.BOOL,
+    "date": models.PayloadSchemaType.DATETIME,
+}
 
 
 def as_qdrant(filter: Filter) -> models.Filter | None:

@@ -51,7 +51,7 @@ class Schema:
         by_source[self._source.path] = self._types
         wanted = _joined(by_source.values())
         now = self._store.fields()
-        gone = [name for name in now if name not in wanted]
+        gone = [name for name in now if name not in wanted and name not in self._index.info.given]
         changed = {name: kind for name, kind in wanted.items() if name in now and now[name] != kind}
         self._store.retype({**dict.fromkeys(gone), **changed})
         own = dataclasses.replace(sources.get(self._source.path, self._source), types=self._types)
@@ -62,7 +62,7 @@ class Schema:
         """The types of a source; of one whose are not kept, those of the store that its rows have values of."""
         if source is not None and source.types is not None:
             return source.types
-        names = [name for name in self._before if name != "source"]
+        names = [name for name in self._before if name not in ("source", *self._index.info.given)]
         columns = self._store.column(["source"], names)
         rows = [place for place, found in enumerate(columns["source"]) if found == path]
         return {name: self._before[name] for name in names if any(columns[name][row] is not None for row in rows)}

@@ -113,6 +113,10 @@ class VectorStore(Protocol):
         """Give fields these types, their values converted; None removes a field. One that has a value which would not
         be written back the same becomes a string."""
 
+    def set_field(self, name: str, values: Mapping[str, Scalar]) -> None:
+        """Give rows, by id, a value of a field, of its type or one that holds it too; other rows and unknown ids stay
+        as they are."""
+
     def delete(self, ids: Sequence[str]) -> None:
         """Remove rows; unknown ids are ignored."""
 

@@ -202,7 +202,8 @@ class _Run:
             if identity in known:
                 old = known[identity]
                 row = self._row(identity, entry, old.content)
-                rows.append(dataclasses.replace(row, vector_D=old.vector_D, thumbnail=old.thumbnail))
+                fields = {**{name: old.fields.get(name) for name in self.index.info.given}, **row.fields}
+                rows.append(dataclasses.replace(row, vector_D=old.vector_D, thumbnail=old.thumbnail, fields=fields))
         self.work.advance(len(fresh) - len(todo) + len(rows), worked=0)
         rows += self._embed([job for job in todo if job[0] not in known])
         self.index.store.upsert(rows)

@@ -17,6 +17,7 @@ from llave.errors import UserError
 from llave.models.about import model_name
 from llave.progress import Work, show_progress
 from llave.search.finish import draw, finish_index, tune
+from llave.search.given import keep_given
 from llave.search.index import Index
 from llave.search.info import LANCE, IndexInfo, index_info, read_info, write_info
 from llave.search.open_store import drop_store, open_store
@@ -97,6 +98,7 @@ def upgrade_index(
         if index.count() and not report.items:
             gone = ", ".join(report.gone) or f"all items have errors, see {index.path / 'errors.jsonl'}"
             raise UserError(f"{index.path}: no item is left to embed, so that the index stays as it is ({gone})")
+        keep_given(index, new)
         tune(new, model, work, options)
         new.info = dataclasses.replace(new.info, retired=(*index.info.retired, index.info.generation))
         new.save()  # from here on, the index is the new model's
@@ -120,7 +122,9 @@ def _wanted(info: IndexInfo, model: "SentenceTransformer", options: BuildOptions
         words=info.words,
     )
     weighed_at = min(info.weighed_at, 0)  # what was measured was of the model before
-    return dataclasses.replace(wanted, generation=info.generation + 1, pipeline=info.pipeline, weighed_at=weighed_at)
+    return dataclasses.replace(
+        wanted, generation=info.generation + 1, pipeline=info.pipeline, weighed_at=weighed_at, given=info.given
+    )
 
 
 def _embeds_alike(one: IndexInfo, other: IndexInfo) -> bool:
