@@ -43,6 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": {*ENCODED, "collection"},
     "report": {*ENCODED, "evaluation"},
     "training": {*ENCODED, "losses", "evaluation"},
+    "fit": {*ENCODED, "collection", "evaluation", "training", "report"},
     "mining": {*ENCODED, "training"},
     "ablation": {*ENCODED, "training", "evaluation", "report"},
     "search": {*ENCODED, "collection", "report", "bulk"},
