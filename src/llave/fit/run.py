@@ -44,7 +44,7 @@ from llave.report.fit import write_fit_report
 from llave.terminal import quiet_libraries
 from llave.training.config import TrainConfig
 from llave.training.dry_run import dry_run
-from llave.training.record import RUN_FILE
+from llave.training.record import RUN_FILE, training_seconds
 from llave.training.run import train
 
 __all__ = ["FIT_FILE", "fit"]
@@ -61,6 +61,10 @@ class _Place:
     """Where things are in the output directory."""
 
     out: Path
+
+    @property
+    def record(self) -> Path:
+        return self.out / FIT_FILE
 
     @property
     def data(self) -> Path:
@@ -96,50 +100,37 @@ def fit(config: FitConfig, out: Path, base: str, *, console: Console | None = No
         _tidy(place)  # a kill may have come before
         _say(console, f"{out} is finished already; another --out makes another model")
         return record
-
-    if "data" not in record:
-        record["data"] = _make_data(config, place, console)
-        write_json(out / FIT_FILE, record)
-    for line in data_lines(record["data"]):
-        _say(console, line)
-    _say(console, f"scores of {base} on the parts that are held out")
     if is_late(base):
         raise UserError(f"{base}: a model of late interaction, and fit trains one vector for an item (--base)")
-    model = load_model(base, dtype=eval_dtype(None, None))
+    model = load_model(base, dtype=eval_dtype(None, None))  # before the table is read: it may not be there
+    if "data" not in record:
+        _make_data(config, place, record)
+    for line in data_lines(record["data"]):
+        _say(console, line)
     features = use_feature_cache(model, place.features)
+    _say(console, f"scores of {base} on the parts that are held out")
     before, validated = _score(model, place.data, place), _score(model, place.data / "validation", place)
     _say(console, f"before: {scores_line(before)}")
-    kind = record["data"]["kind"]
-    counts = record["data"]
-    lora = record.get("lora", config.lora)
-    recipe = recipe_for(
-        replace(config, lora=lora),
-        base,
-        model,
-        data=place.data,
-        output=place.training,
-        features=place.features,
-        kind=kind,
-        rows=counts["rows"]["train"],
-        negatives=counts["negatives"] > 0,
-    )
+    if before.cut:
+        _say(console, f"{before.cut:,} texts are longer than the {model.max_seq_length} tokens that the model reads")
+    recipe = _recipe(config, place, base, model, record)
     if features is not None:
-        _fill(features, place.data, kind)
+        _fill(features, place.data, record["data"]["kind"])
     del model, features
     gc.collect()
-    record["lora"] = "no" if recipe.adapter is None else "yes"
-    if "seconds_per_step" not in record:
-        record["seconds_per_step"] = dry_run(recipe, console=Console(quiet=True)).seconds_per_step
-        record["seconds_looking"] = EVALUATIONS * validated.seconds + before.seconds
-        write_json(out / FIT_FILE, record)
-    looking, a_step = record["seconds_looking"], record["seconds_per_step"]
+    if "plan" not in record:
+        a_step = dry_run(recipe, console=Console(quiet=True)).seconds_per_step
+        looking = EVALUATIONS * validated.seconds + before.seconds
+        record["plan"] = {"lora": recipe.adapter is not None, "seconds_per_step": a_step, "seconds_looking": looking}
+        write_json(place.record, record)
+    plan = record["plan"]
     if config.minutes is not None:
-        recipe = within(recipe, 60 * config.minutes - looking, a_step)
-    _say(console, plan_line(recipe, counts["rows"]["train"], a_step, looking))
+        recipe = within(recipe, 60 * config.minutes - plan["seconds_looking"], plan["seconds_per_step"])
+    plan["seconds"] = recipe.max_steps * plan["seconds_per_step"] + plan["seconds_looking"]
+    _say(console, plan_line(recipe, plan))
     if not _is_trained(place):
         train(recipe, console=console, title="fit")
-    record["training"] = _settings(recipe, place, validated)
-
+    record["training"] = _trained(recipe, place, validated)
     _assemble(place, base, kept=record["training"]["kept"])
     model = load_model(out, dtype=eval_dtype(None, None))
     use_feature_cache(model, place.features)
@@ -147,17 +138,31 @@ def fit(config: FitConfig, out: Path, base: str, *, console: Console | None = No
     _say(console, f"after: {scores_line(after)}")
     verdict = judge(before, after, _groups(place.data, before))
     record |= {"scores": verdict.to_json(), "line": verdict.line(), "advice": advice(record, verdict, base)}
-    record |= {"dimensions": model.get_embedding_dimension(), "seconds": round(time.monotonic() - begin, 1)}
-    run = json.loads((place.training / RUN_FILE).read_text("utf-8"))
-    record["next"] = next_lines(record, out)
-    record |= {"versions": run["versions"], "machine": run["machine"], "status": "finished"}
-    write_text(
-        out / "README.md", fit_card(record, out.resolve().name, (place.training / "README.md").read_text("utf-8"))
-    )
+    record |= {"next": next_lines(record, out), "seconds": round(time.monotonic() - begin, 1), "status": "finished"}
+    trained_card = (place.training / "README.md").read_text("utf-8")
+    write_text(out / "README.md", fit_card(record, out.resolve().name, trained_card))
     write_fit_report(out / "report.html", record, [*verdict.datasets, verdict.overall], before, after)
-    write_json(out / FIT_FILE, record)
+    write_json(place.record, record)
     _tidy(place)
     return record
+
+
+def _recipe(config: FitConfig, place: _Place, base: str, model: EmbeddingModel, record: dict[str, Any]) -> TrainConfig:
+    """The same again for a run that goes on: the memory that is free is another by then."""
+    if "plan" in record:
+        config = replace(config, lora="yes" if record["plan"]["lora"] else "no")
+    data = record["data"]
+    return recipe_for(
+        config,
+        base,
+        model,
+        data=place.data,
+        output=place.training,
+        features=place.features,
+        kind=data["kind"],
+        rows=data["rows"]["train"],
+        negatives=data["negatives"] > 0,
+    )
 
 
 def _tidy(place: _Place) -> None:
@@ -175,13 +180,11 @@ def _begun(config: FitConfig, place: _Place, base: str) -> dict[str, Any]:
     asked = {key: value for key, value in asdict(config).items() if key not in FREE} | {"base": base}
     asked = json.loads(json.dumps(asked, default=str))
     state = source_state(config.source)
-    path = place.out / FIT_FILE
+    path = place.record
     if not path.is_file():
         if not holds_nothing(place.out):
             raise UserError(f"{place.out}: not empty, and not of `llave fit`; choose another --out")
-        record = {"status": "running", "asked": asked, "state": state}
-        write_json(path, record)
-        return record
+        return {"status": "running", "asked": asked, "state": state}
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
         before = found["asked"]
@@ -197,14 +200,16 @@ def _begun(config: FitConfig, place: _Place, base: str) -> dict[str, Any]:
     return found
 
 
-def _make_data(config: FitConfig, place: _Place, console: Console) -> dict[str, Any]:
+def _make_data(config: FitConfig, place: _Place, record: dict[str, Any]) -> None:
+    """Read the table, draw the parts and write them."""
     rows = read_rows(config.source, config.asked, config.images)
     split = split_rows(rows, config.seed)
+    write_json(place.record, record)  # from here on the directory is this run's
     if place.data.exists():  # a kill came before fit.json knew
         shutil.rmtree(place.data)
     found = write_data(place.data, rows, split)
     kinds = Counter(each.kind for each in rows.left_out)
-    return {
+    record["data"] = {
         "kind": rows.chosen.kind,
         "columns": str(rows.chosen),
         "pictures": None if rows.root is None else str(rows.root),
@@ -219,6 +224,7 @@ def _make_data(config: FitConfig, place: _Place, console: Console) -> dict[str, 
         "left_out": dict(kinds.most_common()),
         "left_out_rows": [asdict(each) for each in rows.left_out[:LISTED]],
     }
+    write_json(place.record, record)
 
 
 def _score(model: EmbeddingModel, data: Path, place: _Place) -> EvalResult:
@@ -239,10 +245,14 @@ def _fill(features: Any, data: Path, kind: str) -> None:
     features.save()
 
 
-def _settings(recipe: TrainConfig, place: _Place, validated: EvalResult) -> dict[str, Any]:
+def _trained(recipe: TrainConfig, place: _Place, validated: EvalResult) -> dict[str, Any]:
     """What was trained and how, and which checkpoint is kept: the best by the validation part, the start included."""
-    best = json.loads((place.training / RUN_FILE).read_text("utf-8"))["best"]
+    run = json.loads((place.training / RUN_FILE).read_text("utf-8"))
+    best = run["best"]
     return {
+        "seconds": training_seconds(place.training / "metrics.jsonl"),
+        "versions": run["versions"],
+        "machine": run["machine"],
         "steps": recipe.max_steps,
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,

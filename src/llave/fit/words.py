@@ -1,6 +1,7 @@
 """What a run says of its parts, its plan and its outcome."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from llave.evaluation.result import EvalResult, TaskResult
@@ -34,20 +35,18 @@ def scores_line(result: EvalResult) -> str:
     return "; ".join(map(said, result.tasks.values()))
 
 
-def plan_line(recipe: TrainConfig, rows: int, a_step: float, looking: float) -> str:
+def plan_line(recipe: TrainConfig, plan: dict[str, Any]) -> str:
+    """What training will take, and do."""
+    seconds = plan["seconds"]
+    length = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    if seconds > 7200:
+        length = f"{seconds / 3600:.1f} hours"
     what = "all weights but the frozen ones" if recipe.adapter is None else f"adapters of rank {recipe.adapter.rank}"
-    seconds = recipe.max_steps * a_step + looking
-    length = (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} minutes"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} hours"
-    )
+    a_step, looking = plan["seconds_per_step"], plan["seconds_looking"]
     return (
         f"training takes about {length}: {recipe.max_steps:,} steps of {recipe.batch_size} pairs ({recipe.epochs:.3g} "
-        f"epochs) at {a_step:.2f} s, measured on the second of two, and {looking:.0f} s for scores of held-out rows; "
-        f"{what}, learning rate {recipe.learning_rate:g}"
+        f"epochs) at {a_step:.2f} s, measured on the second of two, and {looking:.0f} s "
+        f"for scores of held-out rows; {what}, learning rate {recipe.learning_rate:g}"
     )
 
 
@@ -76,8 +75,9 @@ def advice(record: dict[str, Any], verdict: Verdict, base: str) -> str:
 
 def next_lines(record: dict[str, Any], out: Path) -> list[str]:
     """What to do with the model."""
+    model, index = quote(str(out)), quote(f"{out}.index")
     return [
-        f"llave index {out} {record['data']['pictures'] or record['asked']['source']} --index {out}.index",
-        f"llave serve {out} --index {out}.index",
-        f"llave eval {out} --benchmark {out}/data",
+        f"llave index {model} {quote(record['data']['pictures'] or record['asked']['source'])} --index {index}",
+        f"llave serve {model} --index {index}",
+        f"llave eval {model} --benchmark {quote(str(out / 'data'))}",
     ]

@@ -56,7 +56,7 @@ def write_fit_report(
         errors=list(dict.fromkeys((error.file, error.message) for error in after.errors)),
         settings={
             **{name: str(value) for name, value in record["asked"].items() if value is not None},
-            "device": record["machine"]["device"],
+            "device": training["machine"]["device"],
             "seconds": f"{record['seconds']:,.0f}",
             **versions(),
         },
