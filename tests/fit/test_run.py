@@ -135,10 +135,17 @@ def test_a_folder_of_labels(drawings: Path, tmp_path: Path, capsys: pytest.Captu
     assert sorted(item.text for item in corpus) == sorted(COLOURS[:4])
 
 
-def test_triplets(table: WriteTable, tmp_path: Path) -> None:
-    """Queries are texts, the others pictures; every negative is another row's positive."""
+def test_triplets(table: WriteTable, drawings: Path, tmp_path: Path) -> None:
+    """Queries are texts, the others pictures; half of the negatives are other rows' positives."""
+    for n in range(32):
+        draw(n)[0].rotate(45).save(drawings / f"turned-{n}.png")
     rows = [
-        {"query": f"find {draw(n)[1]}", "positive": f"{n}.png", "negative": f"{(n + 8) % 64}.png"} for n in range(64)
+        {
+            "query": f"find {draw(n)[1]}",
+            "positive": f"{n}.png",
+            "negative": f"turned-{n}.png" if n < 32 else f"{(n + 8) % 64}.png",
+        }
+        for n in range(64)
     ]
     record = fitted(table("triplets.csv", rows), tmp_path / "out")
     assert record["data"]["kind"] == "triplets"

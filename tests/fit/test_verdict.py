@@ -24,7 +24,7 @@ def result(**hits: list[int]) -> EvalResult:
 
 def verdict(before: list[int], after: list[int]) -> Verdict:
     """Of one direction in which every query stands alone."""
-    return judge(result(there=before), result(there=after), {"there": np.arange(len(before))})
+    return judge(result(there=before), result(there=after), {"there": list(range(len(before)))})
 
 
 def test_better() -> None:
@@ -50,7 +50,7 @@ def test_two_directions_of_a_pair_are_one_witness() -> None:
     """The same differences in both directions say as much as in one."""
     before, after = [0] * 6 + [1] * 14, [1] * 5 + [0] + [1] * 14
     one = verdict(before, after)
-    groups = np.arange(20)
+    groups = list(range(20))
     both = judge(result(there=before, back=before), result(there=after, back=after), {"there": groups, "back": groups})
     assert both.groups == 20
     assert both.overall.queries == 40
@@ -60,7 +60,9 @@ def test_two_directions_of_a_pair_are_one_witness() -> None:
     assert both.word == one.word == "undecided"  # the interval alone would say better
     assert both.overall.ci95[0] > 0
     apart = judge(
-        result(there=before, back=before), result(there=after, back=after), {"there": groups, "back": 20 + groups}
+        result(there=before, back=before),
+        result(there=after, back=after),
+        {"there": groups, "back": [20 + n for n in groups]},
     )
     assert apart.word == "better"
 
@@ -69,7 +71,7 @@ def test_the_mean_is_over_directions_whatever_their_sizes() -> None:
     """Five captions of each picture: as many queries one way, a fifth the other."""
     before = result(there=[0] * 50, back=[0] * 10)
     after = result(there=[1] * 50, back=[0] * 10)
-    groups = {"there": np.repeat(np.arange(10), 5), "back": np.arange(10)}
+    groups = {"there": [n // 5 for n in range(50)], "back": list(range(10))}
     found = judge(before, after, groups)
     assert found.overall.difference == pytest.approx(0.5)
     assert found.overall.ci95 == pytest.approx((0.5, 0.5))
@@ -79,4 +81,4 @@ def test_the_mean_is_over_directions_whatever_their_sizes() -> None:
 def test_queries_that_only_one_has_scored_do_not_count() -> None:
     before, after = result(there=[0, 1, 1]), result(there=[1, 1, 0])
     after.tasks["there"].rows.pop()  # type: ignore[attr-defined]
-    assert judge(before, after, {"there": np.arange(3)}).overall.queries == 2
+    assert judge(before, after, {"there": list(range(3))}).overall.queries == 2

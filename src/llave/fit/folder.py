@@ -8,7 +8,7 @@ data/images/source                   a link to the folder of the pictures; embed
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llave.data.mmeb import IMAGE_PLACEHOLDER, TRAIN_COLUMNS, RowItem
+from llave.errors import UserError
 from llave.files import whole_folder, write_json
 from llave.fit.columns import Chosen
 from llave.fit.rows import FitRow, Rows, is_kept
 from llave.fit.split import Split
 
-__all__ = ["GROUP", "Direction", "directions", "write_data"]
+__all__ = ["GROUP", "WHERE", "Direction", "Query", "directions", "write_data"]
 
-GROUP = "group"
-"""Column of the evaluation rows: queries of equal numbers share content, so that one says little beside the other."""
+GROUP, WHERE = "group", "where"
+"""Columns of the evaluation rows: queries of a group share content, so that one says little beside the other; and the
+row of the table that a query is of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked, and what is right; the group, and the first row, that it is of."""
+
+    item: RowItem
+    right: list[RowItem]
+    group: int
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,7 @@ class Direction:
 
     name: str
     meta: str
-    queries: list[tuple[RowItem, list[RowItem], int]]
+    queries: list[Query]
     corpus: list[RowItem]
     not_asked: int = 0
 
@@ -45,25 +57,38 @@ class Direction:
 def directions(rows: Rows, part: Sequence[FitRow], groups: Sequence[int]) -> list[Direction]:
     """Both directions of pairs; items to all labels of the table; queries to positives and negatives of triplets."""
     chosen = rows.chosen
-    forward = [(row.query, row.positive, group) for row, group in zip(part, groups, strict=True)]
+    forward = [Query(row.query, [row.positive], group, row.where) for row, group in zip(part, groups, strict=True)]
     there, back = _names(chosen)
     if chosen.kind == "classes":
         labels = [row.positive for row in rows.rows]
-        return [_direction(there, "classification", forward, labels, lambda item: item.text or item.image)]
+        return _asked([_direction(there, "classification", forward, labels, lambda item: item.text or item.image)])
     if chosen.kind == "triplets":
         others = [row.negative for row in part if row.negative is not None]
-        return [_direction(there, "retrieval", forward, [*(row.positive for row in part), *others], rows.key)]
-    backward = [(row.positive, row.query, group) for row, group in zip(part, groups, strict=True)]
-    return [
-        _direction(name, "retrieval", pairs, [target for _, target, _ in pairs], rows.key)
+        targets = [*(row.positive for row in part), *others]
+        return _asked([_direction(there, "retrieval", forward, targets, rows.key)])
+    backward = [Query(row.positive, [row.query], group, row.where) for row, group in zip(part, groups, strict=True)]
+    return _asked(
+        _direction(name, "retrieval", pairs, [target for pair in pairs for target in pair.right], rows.key)
         for name, pairs in ((there, forward), (back, backward))
-    ]
+    )
+
+
+def _asked(found: Iterable[Direction]) -> list[Direction]:
+    """Those with queries.
+
+    Raises:
+        UserError: none has any.
+    """
+    some = [each for each in found if each.queries]
+    if not some:
+        raise UserError("every query is among its own candidates: the two columns hold the same things")
+    return some
 
 
 def _direction(
     name: str,
     meta: str,
-    pairs: Iterable[tuple[RowItem, RowItem, int]],
+    pairs: Iterable[Query],
     targets: Iterable[RowItem],
     key: Callable[[RowItem], Any],
 ) -> Direction:
@@ -73,13 +98,12 @@ def _direction(
     corpus: dict[Any, RowItem] = {}
     for target in targets:
         corpus.setdefault(same(target), target)
-    queries: dict[Any, tuple[RowItem, dict[Any, RowItem], int]] = {}
-    for query, target, group in pairs:
-        _, right, _ = queries.setdefault(same(query), (query, {}, group))
-        right.setdefault(same(target), corpus[same(target)])
-    asked = {known: query for known, query in queries.items() if meta == "classification" or known not in corpus}
-    found = [(query, list(right.values()), group) for query, right, group in asked.values()]
-    return Direction(name, meta, found, list(corpus.values()), len(queries) - len(asked))
+    queries: dict[Any, Query] = {}
+    for pair in pairs:
+        query = queries.setdefault(same(pair.item), replace(pair, right=[]))
+        query.right.extend(found for target in pair.right if (found := corpus[same(target)]) not in query.right)
+    asked = [query for known, query in queries.items() if meta == "classification" or known not in corpus]
+    return Direction(name, meta, asked, list(corpus.values()), len(queries) - len(asked))
 
 
 def _names(chosen: Chosen) -> tuple[str, str]:
@@ -116,13 +140,14 @@ def _write_part(folder: Path, title: str, part: Sequence[Direction], names: "_Na
     for each in part:
         rows = [
             {
-                **_columns(query, "qry_text", "qry_img_path", names),
-                "tgt_text": [names.text(item) for item in right],
-                "tgt_img_path": [names.image(item) for item in right],
-                "tgt_gain": [1.0] * len(right),
-                GROUP: group,
+                **_columns(query.item, "qry_text", "qry_img_path", names),
+                "tgt_text": [names.text(item) for item in query.right],
+                "tgt_img_path": [names.image(item) for item in query.right],
+                "tgt_gain": [1.0] * len(query.right),
+                GROUP: query.group,
+                WHERE: query.where,
             }
-            for query, right, group in each.queries
+            for query in each.queries
         ]
         _write(folder / "eval" / f"{each.name}.parquet", rows)
         corpus = [_columns(item, "tgt_text", "tgt_img_path", names) for item in each.corpus]

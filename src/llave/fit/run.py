@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from llave.data.images import load_image
@@ -29,7 +27,7 @@ from llave.evaluation.runner import evaluate
 from llave.files import holds_nothing, remove_leftovers, write_json, write_text
 from llave.fit.card import fit_card
 from llave.fit.config import FitConfig
-from llave.fit.folder import GROUP, write_data
+from llave.fit.folder import GROUP, WHERE, write_data
 from llave.fit.recipe import EVALUATIONS, recipe_for, within
 from llave.fit.rows import read_rows, source_state
 from llave.fit.split import split_rows
@@ -136,12 +134,13 @@ def fit(config: FitConfig, out: Path, base: str, *, console: Console | None = No
     use_feature_cache(model, place.features)
     after = _score(model, place.data, place)
     _say(console, f"after: {scores_line(after)}")
-    verdict = judge(before, after, _groups(place.data, before))
+    verdict = judge(before, after, _column(place.data, before, GROUP))
     record |= {"scores": verdict.to_json(), "line": verdict.line(), "advice": advice(record, verdict, base)}
     record |= {"next": next_lines(record, out), "seconds": round(time.monotonic() - begin, 1), "status": "finished"}
     trained_card = (place.training / "README.md").read_text("utf-8")
     write_text(out / "README.md", fit_card(record, out.resolve().name, trained_card))
-    write_fit_report(out / "report.html", record, [*verdict.datasets, verdict.overall], before, after)
+    where = _column(place.data, before, WHERE)
+    write_fit_report(place.out / "report.html", record, [*verdict.datasets, verdict.overall], where, before, after)
     write_json(place.record, record)
     _tidy(place)
     return record
@@ -298,12 +297,9 @@ def _linked(source: str, target: str) -> str:
     return target
 
 
-def _groups(data: Path, result: EvalResult) -> dict[str, NDArray[np.int64]]:
-    """By data set, the group of every query."""
-    return {
-        name: np.array([row[GROUP] for row in read_table(data / "eval" / f"{name}.parquet")], np.int64)
-        for name in result.tasks
-    }
+def _column(data: Path, result: EvalResult, column: str) -> dict[str, list[Any]]:
+    """By data set, what the rows of its queries say there."""
+    return {name: [row[column] for row in read_table(data / "eval" / f"{name}.parquet")] for name in result.tasks}
 
 
 def _say(console: Console, line: str) -> None:

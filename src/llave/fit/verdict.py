@@ -1,6 +1,6 @@
 """Whether the trained model is better than the one it began as: the same queries, one by one, before and after."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,11 +72,11 @@ class Verdict:
         }
 
 
-def judge(before: EvalResult, after: EvalResult, groups: Mapping[str, NDArray[np.int64]]) -> Verdict:
+def judge(before: EvalResult, after: EvalResult, groups: Mapping[str, Sequence[int]]) -> Verdict:
     """Compare two evaluations of one benchmark.
 
     Args:
-        groups: by data set, of every row of its table the group (R,): rows of equal numbers share content.
+        groups: by data set, the group of every row of its table: rows of equal numbers share content.
     """
     differences: list[Difference] = []
     sums: dict[int, float] = {}
@@ -84,7 +84,7 @@ def judge(before: EvalResult, after: EvalResult, groups: Mapping[str, NDArray[np
         value_a, value_b, rows = _paired(task, after.tasks[name])
         difference = value_b - value_a
         for row, each in zip(rows, difference.tolist(), strict=True):
-            group = int(groups[name][row])
+            group = groups[name][row]
             sums[group] = sums.get(group, 0.0) + each / (len(rows) * len(before.tasks))
         differences.append(paired_difference(name, value_a, value_b, bootstrap_means(difference)))
     # What each group adds to the mean difference, scaled so that the mean of these is that difference.

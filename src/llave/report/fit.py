@@ -20,6 +20,7 @@ def write_fit_report(
     path: Path,
     record: Mapping[str, Any],
     differences: Sequence[Difference],
+    where: Mapping[str, Sequence[str]],
     before: EvalResult,
     after: EvalResult,
     *,
@@ -31,6 +32,7 @@ def write_fit_report(
         path: the file.
         record: what ``fit.json`` holds.
         differences: of the data sets, and of their mean, which comes last.
+        where: by data set, the row of the user's table that each query is of.
         before, after: evaluations of the test part.
         mistakes: shown of each data set.
     """
@@ -48,7 +50,7 @@ def write_fit_report(
         differences=differences,
         intervals=[(each["a_ci95"], each["b_ci95"]) for each in record["scores"]["datasets"]],
         reach=max([0.01, *(abs(end) for each in differences for end in each.ci95)]),
-        worst={name: _mistakes(before, after, name, mistakes, thumbnails) for name in after.tasks},
+        worst={name: _mistakes(before, after, name, where[name], mistakes, thumbnails) for name in after.tasks},
         thumbnails=thumbnails,
         left_out=listed[:LISTED],
         more=sum(data["left_out"].values()) - len(listed[:LISTED]),
@@ -63,14 +65,16 @@ def write_fit_report(
     )
 
 
-def _mistakes(before: EvalResult, after: EvalResult, name: str, count: int, thumbnails: Thumbnails) -> dict[str, Any]:
+def _mistakes(
+    before: EvalResult, after: EvalResult, name: str, where: Sequence[str], count: int, thumbnails: Thumbnails
+) -> dict[str, Any]:
     """The queries whose right candidate falls furthest behind, and how many are wrong now, then, and both times."""
     then = {row.row: row for row in before.tasks[name].rows}
     wrong = [row for row in after.tasks[name].rows if not row.correct]
     wrong.sort(key=_behind, reverse=True)
     entries = [
         {
-            "row": row.row,
+            "where": where[row.row],
             "rank": f"{row.ranks.min():,.0f}",
             "candidates": len(row.scores),
             "parts": [
