@@ -7,7 +7,7 @@ data/images/source                   a link to the folder of the pictures; embed
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,14 @@ def directions(rows: Rows, part: Sequence[FitRow], groups: Sequence[int]) -> lis
     there, back = _names(chosen)
     if chosen.kind == "classes":
         labels = [row.positive for row in rows.rows]
-        return _asked([_direction(there, "classification", forward, labels, lambda item: item.text or item.image)])
+        return _asked([_direction(there, "classification", forward, labels, rows.same)])
     if chosen.kind == "triplets":
         others = [row.negative for row in part if row.negative is not None]
         targets = [*(row.positive for row in part), *others]
-        return _asked([_direction(there, "retrieval", forward, targets, rows.key)])
+        return _asked([_direction(there, "retrieval", forward, targets, rows.same)])
     backward = [Query(row.positive, [row.query], group, row.where) for row, group in zip(part, groups, strict=True)]
     return _asked(
-        _direction(name, "retrieval", pairs, [target for pair in pairs for target in pair.right], rows.key)
+        _direction(name, "retrieval", pairs, [target for pair in pairs for target in pair.right], rows.same)
         for name, pairs in ((there, forward), (back, backward))
     )
 
@@ -86,19 +86,13 @@ def _asked(found: Iterable[Direction]) -> list[Direction]:
 
 
 def _direction(
-    name: str,
-    meta: str,
-    pairs: Iterable[Query],
-    targets: Iterable[RowItem],
-    key: Callable[[RowItem], Any],
+    name: str, meta: str, pairs: Iterable[Query], targets: Iterable[RowItem], same: Callable[[RowItem], Hashable]
 ) -> Direction:
-    def same(item: RowItem) -> tuple[Any, str]:
-        return key(item), item.text if item.image else ""
-
-    corpus: dict[Any, RowItem] = {}
+    """Args: same: equal for items of equal content."""
+    corpus: dict[Hashable, RowItem] = {}
     for target in targets:
         corpus.setdefault(same(target), target)
-    queries: dict[Any, Query] = {}
+    queries: dict[Hashable, Query] = {}
     for pair in pairs:
         query = queries.setdefault(same(pair.item), replace(pair, right=[]))
         query.right.extend(found for target in pair.right if (found := corpus[same(target)]) not in query.right)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -76,6 +76,10 @@ class Rows:
         it is often an instruction that many rows share."""
         return content_id("" if item.image else item.text, self.digests.get(item.image, b""))
 
+    def same(self, item: RowItem) -> Hashable:
+        """Equal for items that are the same, the text beside a picture included."""
+        return self.key(item), item.text if item.image else ""
+
 
 def source_state(source: Path) -> str:
     """A hash that tells whether a table, or a file of a folder, has changed.
@@ -147,10 +151,10 @@ def _items(row: FitRow) -> list[RowItem]:
 
 def _drop_repeated(rows: Rows) -> None:
     """Leave out what is there before, and what is its own positive."""
-    seen: dict[tuple[object, ...], str] = {}
+    seen: dict[Hashable, str] = {}
     kept = []
     for row in rows.rows:
-        keys = tuple((rows.key(item), item.text) for item in _items(row))
+        keys = tuple(map(rows.same, _items(row)))
         if keys[0] == keys[1]:
             rows.left_out.append(LeftOut(row.where, "both sides are the same", "both sides are the same"))
         elif keys in seen:
