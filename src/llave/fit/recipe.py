@@ -27,6 +27,8 @@ STATE_BYTES = 16
 """Of a trained weight in 32 bits, with its gradient and AdamW's two moments."""
 ROOM = 0.6
 """Of the memory, for weights and their state; the rest is for activations."""
+UNTRAINED_PROJECTOR, TRAINED_PROJECTOR = 15, 5
+"""Times the rate of a nano model's language model."""
 NANO_FROZEN = ["embeddings", "layer.0.", "layer.1.", "layer.2.", "layer.3."]
 """As the recipe of the quickstart has it (recipes/nano.yaml)."""
 
@@ -70,7 +72,7 @@ def recipe_for(
     per_epoch = max(rows // batch, 1)
     epochs = config.epochs or min(max(STEPS / per_epoch, 1), MOST_EPOCHS)
     steps = max(round(epochs * per_epoch), 1)
-    rate, projector = _rates(base, nano=nano, adapter=adapter)
+    rate, projector = _rates(config, base, nano=nano, adapter=adapter)
     loss = LossConfig(alpha=0.0, temperature=_temperature(base, nano=nano))
     if total > SMALL:
         loss = replace(loss, mini_batch_size=8 if model.device.type == "cuda" else 4)
@@ -85,8 +87,8 @@ def recipe_for(
         batch_size=batch,
         epochs=float(epochs),
         max_steps=steps,
-        learning_rate=config.learning_rate or rate,
-        projector_learning_rate=None if config.learning_rate and base != "nano" else projector,
+        learning_rate=rate,
+        projector_learning_rate=projector,
         warmup=0.1,
         adapter=AdapterConfig() if adapter else None,
         freeze=freeze,
@@ -117,11 +119,11 @@ def within(config: TrainConfig, seconds: float, seconds_per_step: float) -> Trai
     )
 
 
-def _rates(base: str, *, nano: bool, adapter: bool) -> tuple[float, float | None]:
-    """Of the language model, and of the projector where it differs: an untrained nano model's begins at random."""
-    if nano:
-        return 1e-4, 1.5e-3 if base == "nano" else None
-    return (1e-4 if adapter else 1e-5), None
+def _rates(config: FitConfig, base: str, *, nano: bool, adapter: bool) -> tuple[float, float | None]:
+    """Of the language model, and of the projector where it differs: a nano model's learns faster, and begins at random
+    in an untrained one."""
+    rate = config.learning_rate or (1e-4 if nano or adapter else 1e-5)
+    return rate, rate * (UNTRAINED_PROJECTOR if base == "nano" else TRAINED_PROJECTOR) if nano else None
 
 
 def _temperature(base: str, *, nano: bool) -> float:
