@@ -154,6 +154,14 @@ def test_a_bad_row_costs_itself(table: WriteTable, drawings: Path) -> None:
     assert {each.where: each.reason for each in found.left_out}["row 15"] == "the same content as row 3"
 
 
+@pytest.mark.parametrize("values", [(1, 0), (True, False), (1.0, 0.0)])
+def test_pairs_that_are_none_are_left_out(table: WriteTable, values: tuple[float, float]) -> None:
+    rows = [{"sentence1": f"a {n}", "sentence2": f"b {n}", "label": values[n % 3 == 0]} for n in range(9)]
+    found = read_rows(table("graded.csv", rows), Asked(), progress=False)
+    assert [row.where for row in found.rows] == [f"row {n + 1}" for n in range(9) if n % 3]
+    assert {each.kind for each in found.left_out} == {"`label` is not 1"}
+
+
 def test_pictures_in_the_images_folder(drawings: Path, tmp_path: Path) -> None:
     (tmp_path / "images").symlink_to(drawings)
     path = tmp_path / "pairs.csv"

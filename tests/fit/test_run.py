@@ -182,6 +182,7 @@ def test_pairs_of_texts_with_adapters(tmp_path: Path) -> None:
         (["few.csv", "--epochs", "0"], "--epochs must be above 0"),
         (["few.csv", "--picture", "nothing"], "no column 'nothing' for --picture"),
         (["one_label"], "one_label: a folder of labels has two folders or more"),
+        (["parts", "--label", "x"], "a folder has no columns"),
         (["parts"], "test, train are parts, not labels"),
     ],
 )

@@ -14,7 +14,7 @@ from llave.data.pages import split_page
 from llave.data.suffixes import PICTURES
 from llave.errors import UserError
 
-__all__ = ["Asked", "Chosen", "Kind", "Side", "choose_columns"]
+__all__ = ["PAIR", "Asked", "Chosen", "Kind", "Side", "choose_columns"]
 
 Kind = Literal["pairs", "classes", "triplets"]
 PICTURE = ("image", "picture", "photo", "img", "filepath", "image_path", "img_path", "file_name", "filename", "file")
@@ -34,6 +34,7 @@ POSITIVE = (
     "image2",
 )
 NEGATIVE = ("negative", "neg", "hard_negative", "negative_1", "negative1")
+PAIR, NO_PAIR = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 SCORES = ("label", "score", "is_duplicate", "similarity_score")
 MMEB = {"query": ("qry", "qry_image_path"), "positive": ("pos_text", "pos_image_path")}
 MMEB_NEGATIVE = ("neg_text", "neg_image_path")
@@ -187,7 +188,7 @@ class _Table:
         scores = None if found.kind == "triplets" else self._usual(SCORES, self.names)
         if scores is None:
             return found
-        if not {str(value) for value in self.values[scores]} <= {"0", "1", "0.0", "1.0", "True", "False"}:
+        if not {str(value).lower() for value in self.values[scores]} <= PAIR | NO_PAIR:
             raise UserError(
                 f"{self.path}: `{scores}` grades the pairs, and fit takes rows that belong together: keep those, and "
                 f"name --query {query_name} --positive {positive_name}"

@@ -20,7 +20,7 @@ from llave.data.pages import split_page
 from llave.data.row_ids import content_id, picture_digest
 from llave.data.tables import as_text, is_table, quoted, read_table
 from llave.errors import DataError, UserError
-from llave.fit.columns import Asked, Chosen, Side, choose_columns
+from llave.fit.columns import PAIR, Asked, Chosen, Side, choose_columns
 from llave.progress import Work, show_progress
 
 __all__ = ["FitRow", "LeftOut", "Rows", "is_kept", "read_rows", "source_state"]
@@ -107,6 +107,8 @@ def read_rows(source: Path, asked: Asked, images: Path | None = None, *, progres
         UserError: no guess of the columns, or nothing that can be used.
     """
     if source.is_dir():
+        if asked != Asked():
+            raise UserError(f"{source}: a folder has no columns; its folders are the labels")
         chosen = Chosen(kind="classes", query=Side(picture="files"), positive=Side(text="names of folders"))
         found = _of_folder(source)
     else:
@@ -221,7 +223,7 @@ def _of_table(path: Path, chosen: Chosen, root: Path) -> Iterator[FitRow | LeftO
                 raise row
             if not isinstance(row, dict):
                 raise DataError("not an object with columns")
-            if chosen.pairs_are_1 and float(row[chosen.pairs_are_1] or 0) != 1:
+            if chosen.pairs_are_1 and str(row[chosen.pairs_are_1]).lower() not in PAIR:
                 yield LeftOut(where, f"`{chosen.pairs_are_1}` is not 1", "no pair")
                 continue
             query, positive = _item(row, chosen.query, root), _item(row, chosen.positive, root)

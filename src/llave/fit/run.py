@@ -96,7 +96,8 @@ def fit(config: FitConfig, out: Path, base: str, *, console: Console | None = No
     record = _begun(config, place, base)
     if record["status"] == "finished":
         _tidy(place)  # a kill may have come before
-        _say(console, f"{out} is finished already; another --out makes another model")
+        since = "" if record["state"] == source_state(config.source) else f", and {config.source} has changed since"
+        _say(console, f"{out} is finished already{since}; another --out makes another model")
         return record
     if is_late(base):
         raise UserError(f"{base}: a model of late interaction, and fit trains one vector for an item (--base)")

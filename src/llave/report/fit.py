@@ -116,7 +116,8 @@ def _training(training: Mapping[str, Any]) -> dict[str, str]:
         "P@1 of the validation part": f"{100 * training['validation_before']:.1f}% at the start, "
         f"{100 * training['validation_best']:.1f}% at the best checkpoint",
         "steps": f"{training['steps']:,} of {training['batch_size']} pairs, {training['epochs']:.3g} epochs",
-        "learning rate": f"{training['learning_rate']:g}",
+        "learning rate": f"{training['learning_rate']:g}"
+        + (f", of the projector {projector:g}" if (projector := training["projector_learning_rate"]) else ""),
         "trained": "low-rank adapters, merged" if training["lora"] else "all weights but the frozen ones",
         "frozen": ", ".join(training["freeze"]) or "nothing",
     }
