@@ -115,6 +115,21 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model(made: Path, drawings: P
     assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in made.iterdir())
 
 
+def test_a_model_that_training_has_spoilt_is_not_kept(made: Path, drawings: Path, tmp_path: Path) -> None:
+    """No checkpoint is as good on the validation part, so the start model is what comes out, and the card says so."""
+    source, out = str(drawings / "made.csv"), tmp_path / "spoilt"
+    words = ["fit", source, "--out", str(out), "--base", str(made), "--epochs", "1", "--learning_rate", "0.05"]
+    assert main(words) == 0
+    record = json.loads((out / "fit.json").read_text("utf-8"))
+    assert record["training"]["validation_best"] < record["training"]["validation_before"]
+    assert record["training"]["kept"] == "start"
+    assert (record["scores"]["verdict"], record["scores"]["overall"]["difference"]) == ("undecided", 0.0)
+    assert "no checkpoint was better than the start model" in record["advice"]
+    ours, theirs = load_file(out / "model.safetensors"), load_file(made / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert "unchanged: no checkpoint was better" in (out / "README.md").read_text("utf-8")
+
+
 def test_a_folder_of_labels(drawings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "by colour"
     for number in range(64):
