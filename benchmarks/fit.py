@@ -26,7 +26,7 @@ ARTIST = "tabler"
 
 
 def main() -> None:
-    """Write the tables, fit, and keep what was said."""
+    """Write the tables, fit, and keep what was said; goes on from what is in the file."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--icons", type=Path, required=True, help="sample data of icons")
     parser.add_argument("--base", required=True)
@@ -35,9 +35,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path, required=True)
     words = parser.parse_args()
-    runs = []
+    runs = json.loads(words.json.read_text("utf-8"))["runs"] if words.json.is_file() else []
+    done = {(sum(run["rows"].values()), run["seed"]) for run in runs}
     for rows in words.rows:
         for seed in range(words.seeds):
+            if (rows, seed) in done:
+                continue
             table = words.out / f"icons-{rows}-{seed}.csv"
             write_pairs(table, words.icons, rows, seed)
             runs.append(_fitted(table, words.base, words.out / f"model-{rows}-{seed}", seed))
