@@ -118,7 +118,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model(made: Path, drawings: P
 def test_a_model_that_training_has_spoilt_is_not_kept(made: Path, drawings: Path, tmp_path: Path) -> None:
     """No checkpoint is as good on the validation part, so the start model is what comes out, and the card says so."""
     source, out = str(drawings / "made.csv"), tmp_path / "spoilt"
-    words = ["fit", source, "--out", str(out), "--base", str(made), "--epochs", "1", "--learning_rate", "0.05"]
+    words = ["fit", source, "--out", str(out), "--base", str(made), "--epochs", "4", "--learning_rate", "0.5"]
     assert main(words) == 0
     record = json.loads((out / "fit.json").read_text("utf-8"))
     assert record["training"]["validation_best"] < record["training"]["validation_before"]
