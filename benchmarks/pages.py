@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ablation_page import answer, datasets_table, draw_differences, means_table, models_table
+from benchmarks.fit import fit_sheet
 from benchmarks.hostile.table import hostile_sheet, load_sheet
 from benchmarks.index import index_sheet, small_sheet
 from benchmarks.large_batch import large_batch_sheet
@@ -69,6 +70,7 @@ def quickstart_time(found: dict[str, Any]) -> str:
 PLACES = (
     Place("docs/search.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
     Place("README.md", "time", "quickstart_time.json", quickstart_time),
+    Place("docs/fit.md", "fit", "fit.json", lambda found: fit_sheet(found).markdown()),
     Place("docs/data.md", "icons", "sample_icons.json", icons_markdown),
     Place("README.md", "confirmed", "hardness_confirmed.json", lambda found: models_table(found, CONFIRMED, GROUPS)),
     Place("README.md", "answer", "hardness_confirmed.json", lambda found: answer(found, CONFIRMED)),

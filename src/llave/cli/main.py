@@ -15,6 +15,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "quickstart": "the whole loop on the sample data: train InfoNCE and hardness-weighted, compare, report",
+    "fit": "a model of your own from one table or a folder of labels, and whether it is better",
     "data": "make the sample data set; check and summarise data in MMEB's format",
     "train": "train a model from a recipe",
     "ablate": "variants of a recipe with the same seeds, as one table and plot",

@@ -237,8 +237,10 @@ def _json(path: Path) -> Iterator[Any]:
 
 def _csv(path: Path) -> Iterator[Any]:
     encoding = encoding_of(path)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
+        names_line = file.readline()  # open_clip's tables are called .csv and have tabs
+        delimiter = "\t" if path.suffix.lower() == ".tsv" or ("\t" in names_line and "," not in names_line) else ","
+        file.seek(0)
         rows = csv.reader(file, delimiter=delimiter, strict=True)
         names: list[str] | None = None
         while True:

@@ -15,7 +15,7 @@ from llave.evaluation.metrics import metric_values
 from llave.evaluation.result import group_members
 from llave.evaluation.statistics import bootstrap_means, interval95, paired_permutation_test
 
-__all__ = ["Comparison", "Difference", "compare_results"]
+__all__ = ["Comparison", "Difference", "compare_results", "paired_difference"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,23 +92,34 @@ def compare_results(a: Path, b: Path) -> Comparison:
         if about["metric"] != second["datasets"][name]["metric"]:
             raise UserError(f"cannot compare {name}: its metric differs in {a} and {b}")
         value_a, value_b = _paired(a, b, name, about["metric"])
-        difference = value_b - value_a
-        draws[name] = bootstrap_means(difference, seed)
-        datasets.append(
-            Difference(
-                name=name,
-                a=float(value_a.mean()),
-                b=float(value_b.mean()),
-                difference=float(difference.mean()),
-                ci95=interval95(draws[name]),
-                p=paired_permutation_test(value_b, value_a),
-                queries=len(difference),
-                won=int((difference > 0).sum()),
-                lost=int((difference < 0).sum()),
-            )
-        )
+        draws[name] = bootstrap_means(value_b - value_a, seed)
+        datasets.append(paired_difference(name, value_a, value_b, draws[name]))
     only = [name for name in [*first["datasets"], *second["datasets"]] if name not in names]
     return Comparison(datasets, _groups(first, {each.name: each for each in datasets}, draws), only)
+
+
+def paired_difference(
+    name: str, value_a: NDArray[np.float64], value_b: NDArray[np.float64], draws: NDArray[np.float64]
+) -> Difference:
+    """B minus A over the same queries.
+
+    Args:
+        name: of the data set.
+        value_a, value_b: (R,) of every query.
+        draws: means of the differences of resampled queries, for the interval.
+    """
+    difference = value_b - value_a
+    return Difference(
+        name=name,
+        a=float(value_a.mean()),
+        b=float(value_b.mean()),
+        difference=float(difference.mean()),
+        ci95=interval95(draws),
+        p=paired_permutation_test(value_b, value_a),
+        queries=len(difference),
+        won=int((difference > 0).sum()),
+        lost=int((difference < 0).sum()),
+    )
 
 
 def _groups(

@@ -57,7 +57,11 @@ class _Products:
         self._embedding_UD = torch.from_numpy(embedding_UD).to(device)
 
     def block(self, queries: NDArray[np.int64], candidates: Sequence[Numbers]) -> list[NDArray[np.float32]]:
-        """Scores (C,) of each row."""
+        """Scores (C,) of each row, in float32 also where an evaluation during training encodes in 16 bits."""
+        with torch.autocast(self._embedding_UD.device.type, enabled=False):
+            return self._block(queries, candidates)
+
+    def _block(self, queries: NDArray[np.int64], candidates: Sequence[Numbers]) -> list[NDArray[np.float32]]:
         sizes = [len(numbers) for numbers in candidates]
         union, place = np.unique(np.concatenate(candidates), return_inverse=True)
         query_BD = self._vectors(queries)

@@ -9,7 +9,7 @@ from llave.errors import UserError
 from llave.evaluation.similarity_gap import HardNegative
 from llave.report.inline import thumbnail
 
-__all__ = ["PAGE_LIMIT", "TEXT_LIMIT", "Thumbnails", "gallery_entry"]
+__all__ = ["PAGE_LIMIT", "TEXT_LIMIT", "Thumbnails", "gallery_entry", "gallery_part"]
 
 TEXT_LIMIT = 240
 PAGE_LIMIT = 16_000_000
@@ -51,13 +51,14 @@ def gallery_entry(entry: HardNegative, thumbnails: Thumbnails) -> dict[str, Any]
         "wrong": entry.rank > 1,
         "rank": f"{entry.rank:,.0f}" if math.isfinite(entry.rank) else "none",
         "candidates": entry.candidates,
-        "query": _part(entry.query, entry.query_image, None, thumbnails),
-        "positive": _part(entry.positive, entry.positive_image, entry.positive_score, thumbnails),
-        "negative": _part(entry.negative, entry.negative_image, entry.negative_score, thumbnails),
+        "query": gallery_part(entry.query, entry.query_image, None, thumbnails),
+        "positive": gallery_part(entry.positive, entry.positive_image, entry.positive_score, thumbnails),
+        "negative": gallery_part(entry.negative, entry.negative_image, entry.negative_score, thumbnails),
     }
 
 
-def _part(item: RowItem, path: Path | None, score: float | None, thumbnails: Thumbnails) -> dict[str, Any]:
+def gallery_part(item: RowItem, path: Path | None, score: float | None, thumbnails: Thumbnails) -> dict[str, Any]:
+    """An item: the beginning of its text, and its picture, small."""
     text = item.text if len(item.text) <= TEXT_LIMIT else item.text[: TEXT_LIMIT - 1] + "…"
     return {
         "score": score,

@@ -9,7 +9,7 @@ from llave.evaluation.compare import Difference
 from llave.evaluation.result import EvalResult
 from llave.report.titles import group_title, metric_title
 
-__all__ = ["comparison_table", "dataset_table", "difference_table", "group_table"]
+__all__ = ["before_after_table", "comparison_table", "dataset_table", "difference_table", "group_table"]
 
 
 def dataset_table(result: EvalResult) -> Table:
@@ -61,6 +61,22 @@ def difference_table(differences: Sequence[Difference], title: str) -> Table:
             f"{each.won:,}",
             f"{each.lost:,}",
         )
+    return table
+
+
+def before_after_table(scores: Mapping[str, Any]) -> Table:
+    """What ``llave fit`` has changed, in percent and points, from the scores in its ``fit.json``."""
+    table = Table(title="test part: P@1 %", caption="in points; intervals at 95%: bootstrap over queries")
+    table.add_column("")
+    for heading in ("before", "after", "difference", "p", "queries"):
+        table.add_column(heading, justify="right")
+    rows = scores["datasets"]
+    for each in rows if len(rows) == 1 else [*rows, scores["overall"]]:
+        low, high = each["ci95"]
+        scored = (f"{100 * each['a']:.1f}", f"{100 * each['b']:.1f}")
+        change = f"{100 * each['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        name = "mean" if each["name"] == "overall" else each["name"].replace("_", " ")
+        table.add_row(name, *scored, change, f"{each['p']:.3f}", f"{each['queries']:,}")
     return table
 
 

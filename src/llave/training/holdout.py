@@ -13,7 +13,7 @@ from llave.errors import UserError
 from llave.evaluation.benchmarks.task import Benchmark, Task, TaskData
 from llave.training.rows import Use
 
-__all__ = ["held_out_benchmark", "hold_out"]
+__all__ = ["components", "drawn_components", "held_out_benchmark", "hold_out"]
 
 Tables = dict[str, TrainTable]
 
@@ -32,8 +32,8 @@ def hold_out(tables: Mapping[str, TrainTable], fraction: float, seed: int) -> tu
     """
     ids_N2 = np.concatenate([table.ids() for table in tables.values()])
     owner_N = np.repeat(np.arange(len(tables)), [len(table) for table in tables.values()])
-    component_N = _components(ids_N2)
-    held_N = np.isin(component_N, _drawn(component_N, owner_N, fraction, seed))
+    component_N = components(ids_N2)
+    held_N = np.isin(component_N, drawn_components(component_N, owner_N, fraction, seed))
     if not held_N.any():
         raise UserError(f"val_fraction {fraction}: no row can be held out; the rows are too few, or all share content")
     train, held = {}, {}
@@ -45,7 +45,7 @@ def hold_out(tables: Mapping[str, TrainTable], fraction: float, seed: int) -> tu
     return train, held
 
 
-def _components(ids_N2: NDArray[np.int64]) -> NDArray[np.int64]:
+def components(ids_N2: NDArray[np.int64]) -> NDArray[np.int64]:
     """The component of every row, where rows that share an id are of one."""
     unique, codes = np.unique(ids_N2, return_inverse=True)
     codes_N2 = codes.reshape(ids_N2.shape)
@@ -56,7 +56,9 @@ def _components(ids_N2: NDArray[np.int64]) -> NDArray[np.int64]:
     return component_N
 
 
-def _drawn(component_N: NDArray[np.int64], owner_N: NDArray[np.int64], fraction: float, seed: int) -> list[int]:
+def drawn_components(
+    component_N: NDArray[np.int64], owner_N: NDArray[np.int64], fraction: float, seed: int
+) -> list[int]:
     """Components in random order, as long as no data set gives more than its fraction."""
     sets = int(owner_N.max()) + 1
     sizes_CD = np.zeros((int(component_N.max()) + 1, sets), np.int64)
