@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llave.collection.types import Scalar
-from llave.report.notebook import cards_html
+from llave.report.notebook import about_html, cards_html
 from llave.search.store import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Hit", "Hits", "hit"]
+    from llave.search.index import Index
+
+__all__ = ["Hit", "Hits", "hit", "index_html"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,14 @@ class Hits(list[Hit]):
     def to_pandas(self) -> Any:
         """The same as a data frame."""
         return self.to_arrow().to_pandas()
+
+
+def index_html(index: "Index") -> str:
+    """An index in a notebook: what it is, and its first pictures."""
+    fields = ", ".join(f"{field.name} ({field.type})" for field in index.fields())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in index.kinds().items())
+    about = {"items": kinds, "model": index.info.model, "dimensions": str(index.info.dimension), "fields": fields}
+    return about_html(str(index.path), about) + cards_html(index.browse(limit=8), index.thumbnail)
 
 
 def hit(

@@ -22,7 +22,7 @@ from llave.search.asked import ask
 from llave.search.browsing import Browsing, Folder
 from llave.search.fields import Field, describe
 from llave.search.filters import EVERYTHING, Filter, as_filter
-from llave.search.hits import Hits, hit
+from llave.search.hits import Hits, hit, index_html
 from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, open_model, read_info, write_info
 from llave.search.kept import KeptFew
 from llave.search.open_store import check_empty, open_store
@@ -233,7 +233,7 @@ class Index:
             reranking=None if rerank is None else Reranking(rerank, asked.item, self.item),
         )
         hits = (hit(each.row, each.score, each.scores, each.ranks) for each in found[offset : offset + limit])
-        return Hits(hits, times=times)
+        return Hits(hits, times=times, thumbnail=self.thumbnail)
 
     def _pipeline(self, **said: Any) -> Pipeline:
         """The index's own, but for what was said."""
@@ -288,7 +288,8 @@ class Index:
     def get(self, ids: Sequence[str]) -> Hits:
         """Items in the order asked for; unknown ids are left out."""
         rows = self.store.get(ids)
-        return Hits(hit(rows[row_id], float("nan")) for row_id in ids if row_id in rows)
+        found = (hit(rows[row_id], float("nan")) for row_id in ids if row_id in rows)
+        return Hits(found, thumbnail=self.thumbnail)
 
     def find(self, name: str) -> str | None:
         """The id of the item of this id, path or key; None if there is none."""
@@ -339,5 +340,8 @@ class Index:
     def map(self) -> Map | None:
         """Places of the items in two dimensions, as far as they were computed."""
         return read_map(self.path)
+
+    def _repr_html_(self) -> str:
+        return index_html(self)
 
     set_field, duplicates, classify, cluster = set_field, duplicates, classify, cluster
