@@ -1,9 +1,11 @@
 """Metadata fields: their types, and conditions that fit them."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from decimal import Decimal
 from functools import reduce
 from typing import Any
@@ -14,7 +16,7 @@ from llave.errors import UserError
 from llave.search.filters import And, Condition, Filter, Not, Or, Value
 from llave.search.names import OWN_FIELDS, column_of
 
-__all__ = ["Field", "cast_all", "changed_types", "check_filter", "check_sort", "describe", "in_order"]
+__all__ = ["Field", "as_number", "cast_all", "changed_types", "check_filter", "check_sort", "describe", "in_order"]
 
 MAX_VALUES = 50
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
@@ -213,6 +215,14 @@ def _modified(stamp: str) -> int | None:
     """The time of an item's file, of its size, time and a hash."""
     time = stamp.split(":")[1:2]
     return int(time[0]) if time and time[0].isdigit() else None
+
+
+def as_number(value: Any, kind: FieldType) -> float | None:
+    """A number as it is, a date in seconds since 1970; None where it is none, or not finite."""
+    if value is None:
+        return None
+    number = instant(value).replace(tzinfo=UTC).timestamp() if kind == "date" else float(value)
+    return number if math.isfinite(number) else None
 
 
 def describe(name: str, kind: FieldType, values: Sequence[Any]) -> Field:

@@ -1,11 +1,10 @@
 """``/v1/map``: every item's place, and what it can be coloured by."""
 
-import datetime
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from llave.search.fields import as_number
 from llave.serving.errors import ApiError
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def draw(index: "Index") -> dict[str, Any]:
             if coded["values"]:
                 fields[name] = coded
         elif any(value is not None for value in values):
-            numbers[name] = {"type": kind, "values": [_number(value, kind) for value in values]}
+            numbers[name] = {"type": kind, "values": [as_number(value, kind) for value in values]}
     kinds = _coded([columns["kind"][row] for row in rows])
     return {
         "ids": [found.ids[number] for number in shown],
@@ -63,15 +62,3 @@ def _coded(column: Sequence[Any]) -> dict[str, Any]:
     values = ranked if len(ranked) <= FEW else [value for value in ranked[:MANY] if counts[value] > 1]
     place = {value: number for number, value in enumerate(values)}
     return {"values": values, "codes": [place.get(value, -1) for value in column]}
-
-
-def _number(value: Any, kind: str) -> float | None:
-    """A number as it is, a date in seconds since 1970; None where JSON has none for it."""
-    if value is None:
-        return None
-    if kind == "date":
-        from llave.collection.dates import instant
-
-        return instant(value).replace(tzinfo=datetime.UTC).timestamp()
-    number = float(value)
-    return number if math.isfinite(number) else None

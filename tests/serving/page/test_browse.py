@@ -100,7 +100,7 @@ def test_folders_are_a_tree_that_filters(visitor: Visitor) -> None:
     folder.click()
     expect(visitor.status).to_have_text("64 items")
     expect(visitor.chips.first).to_have_text("folder: drawn")
-    visitor.page.get_by_role("checkbox", name="red").check()
+    visitor.page.get_by_role("complementary", name="Filters").get_by_role("checkbox", name="red").check()
     expect(visitor.status).to_have_text("16 items")
     visitor.page.reload()
     expect(folder).to_have_attribute("aria-pressed", "true")

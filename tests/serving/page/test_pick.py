@@ -3,15 +3,22 @@
 import csv
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Download, Locator, expect
+from sentence_transformers import SentenceTransformer
 
+from llave import build_index
+from llave.search.options import BuildOptions
+from llave.serving.app import AppOptions
+from llave.serving.engine import Engine
 from tests.serving.page.conftest import PHONE, Visit
 from tests.serving.page.things import KEY
 from tests.serving.page.visitor import Visitor
+from tests.serving.running import running
 
 pytestmark = pytest.mark.browser
 
@@ -142,13 +149,20 @@ def test_the_dialog_opens_keeps_and_copies_the_file(visitor: Visitor, things: Pa
     assert popup.value.url.startswith(f"{visitor.url}/v1/items/")
 
 
-def test_near_duplicates_are_listed(visitor: Visitor) -> None:
-    visitor.go('#f={"colour":["blue"],"shape":["circle"],"size":{">=":160}}').settle()
-    with visitor.answer() as answer:
-        visitor.cards.first.locator(".card-open").click()
-    twins = sum(hit["score"] >= 0.97 for hit in answer.value.json()["results"])
-    assert 0 < twins < 68
-    dialog = visitor.page.get_by_role("dialog")
-    dialog.get_by_role("button", name=f"List {twins} near duplicate").click()
-    expect(dialog).to_have_count(0)
-    expect(visitor.status).to_have_text(f"{twins + 1} items")
+def test_near_duplicates_are_listed(
+    visit: Visit, engine: Engine, nano_untouched: SentenceTransformer, things: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "things"
+    folder.mkdir()
+    for name in ("red_bar_24", "blue_circle_160", "green_square_96"):
+        shutil.copy(things / "drawn" / f"{name}.png", folder)
+    shutil.copy(folder / "red_bar_24.png", folder / "the same.png")
+    index, _ = build_index(tmp_path / "index", nano_untouched, folder, options=BuildOptions(progress=False))
+    with running(engine, AppOptions(index=index)) as server:
+        visitor = visit(server.url).go()
+        visitor.cards.filter(has_text="red_bar_24.png").locator(".card-open").click()
+        dialog = visitor.page.get_by_role("dialog")
+        dialog.get_by_role("button", name="List 1 near duplicate").click()
+        expect(dialog).to_have_count(0)
+        expect(visitor.status).to_have_text("2 items")
+        assert visitor.titles() == ["red_bar_24.png", "the same.png"]
