@@ -29,7 +29,7 @@ def test_hits_are_cards_with_their_pictures(index: Index) -> None:
     assert all(hit.path in html for hit in hits)
     assert f"<b>{hits[0].score:.3f}</b>" in html
     assert "a round &lt;thing&gt;" in html
-    assert "nan" not in index.browse(limit=3)._repr_html_()
+    assert "<b>nan" not in index.browse(limit=3)._repr_html_()
 
 
 def test_an_index_says_what_it_is(index: Index) -> None:
