@@ -1,5 +1,6 @@
 """``llave data sample | download | mine | check | summary``."""
 
+import dataclasses
 import json
 import sys
 from dataclasses import dataclass, field
@@ -206,13 +207,21 @@ def _mine(argv: list[str]) -> int:
         argv,
         command="data mine",
         description="Hard negatives for every row: the targets of other rows that a model ranks highest, without "
-        "probable false negatives. Example: llave data mine runs/nano data/sample --out data/sample-hard",
+        "probable false negatives. Examples: llave data mine runs/nano data/sample --out data/sample-hard; llave data "
+        "mine runs/nano pairs.csv --out data/pairs-hard (columns are guessed, as by llave fit).",
         positional=("model", "data"),
     )
+    from llave.data.tables import is_table
     from llave.mining.run import ERRORS, mine
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
+    if is_table(config.data) and config.data.is_file() and not config.datasets:
+        from llave.fit.table import table_as_data
+
+        datasets, chosen = table_as_data(config.data)
+        sys.stderr.write(f"{config.data}: {chosen}\n")
+        config = dataclasses.replace(config, data=config.data.parent, datasets=datasets)
     for found in mine(config):
         sys.stdout.write(
             f"{found.name}: {found.negatives:,} negatives for {found.rows:,} rows; {found.without:,} rows without, "

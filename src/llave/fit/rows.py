@@ -23,7 +23,7 @@ from llave.errors import DataError, UserError
 from llave.fit.columns import PAIR, Asked, Chosen, Side, choose_columns
 from llave.progress import Work, show_progress
 
-__all__ = ["FitRow", "LeftOut", "Rows", "is_kept", "read_rows", "source_state"]
+__all__ = ["FIRST_ROWS", "FitRow", "LeftOut", "Rows", "is_kept", "picture_folder", "read_rows", "source_state"]
 
 FIRST_ROWS = 100
 """Are read to learn the columns."""
@@ -116,7 +116,7 @@ def read_rows(source: Path, asked: Asked, images: Path | None = None, *, progres
         if not first:
             raise UserError(f"{source}: no rows")
         chosen = choose_columns(source, first, asked)
-        found = _of_table(source, chosen, images or _picture_folder(source, chosen, first))
+        found = _of_table(source, chosen, images or picture_folder(source, chosen, first))
     rows: list[FitRow] = []
     left_out: list[LeftOut] = []
     read = 0
@@ -276,7 +276,7 @@ def _common_folder(images: Iterable[str]) -> Path | None:
     return Path(os.path.commonpath(folders)) if folders else None
 
 
-def _picture_folder(path: Path, chosen: Chosen, rows: list[dict[str, Any]]) -> Path:
+def picture_folder(path: Path, chosen: Chosen, rows: list[dict[str, Any]]) -> Path:
     """Where the first pictures are: beside the table, in ``images`` there, or in ``images`` beside its folder."""
     names = [side.picture for side in (chosen.query, chosen.positive) if side.picture is not None]
     values = [value for name in names for row in rows if isinstance(value := row.get(name), str) and len(value) < 1024]

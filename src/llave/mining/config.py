@@ -15,7 +15,7 @@ class MineConfig:
 
     Args:
         model: a model directory, a hub id, or "nano".
-        data: as in a training recipe.
+        data: as in a training recipe; or a table, whose columns are guessed.
         out: folder to make, in MMEB's format, with the negatives in it.
         datasets: as in a training recipe: file, columns, prompts, cap; empty is all of the folder.
         negatives: how many per row; a row with several stands as often in the result.
