@@ -210,7 +210,8 @@ def map_sheet(found: dict[str, Any]) -> str:
     first, again = (f"{found['map'][name] / 1000:.1f} s" for name in ("first_ms", "again_ms"))
     return (
         f"With {found['items']:,} points, a frame takes {moved} in the median (95th percentile) while one moves and "
-        f"{zoomed} while one zooms. The map is there {again} after its address was given, and after {first} where the "
+        f"{zoomed} while one zooms, with as many of them drawn as this machine draws in time. "
+        f"The map is there {again} after its address was given, and after {first} where the "
         f"server has yet to make it. Chromium {found['browser']}, drawn by the processor ({found['renderer']}); load "
         f"average {found['load']}; {about(found)}.\n"
     )

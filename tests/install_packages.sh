@@ -1,6 +1,6 @@
 #!/bin/sh
-# Chromium and Firefox for the browser tests, nginx, behind which the page is tried, and espeak-ng, which speaks for the tests of
-# sounds. Where they cannot be installed, those tests say so and are skipped.
+# Chromium and Firefox for the browser tests, nginx, behind which the page is tried, and espeak-ng, which speaks for the
+# tests of sounds. Where they cannot be installed, those tests say so and are skipped.
 PATH="$PATH:/usr/sbin"
 missing=""
 for program in chromium firefox-esr nginx espeak-ng; do
