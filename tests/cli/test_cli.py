@@ -127,7 +127,7 @@ def test_the_quickstart_trains_the_recipe_in_the_repository() -> None:
 
 
 def test_mistakes_on_the_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no command 'trian'; there are: quickstart, data, train" in one_line(capsys, ["trian"])
+    assert "no command 'trian'; there are: quickstart, fit, data, train" in one_line(capsys, ["trian"])
     assert "no command 'data chek'; there are: sample, download, mine, check, summary" in one_line(
         capsys, ["data", "chek"]
     )
