@@ -75,13 +75,15 @@ def _fitted(table: Path, base: str, out: Path, seed: int) -> dict[str, Any]:
         "estimated_seconds": found["plan"]["seconds"] - found["plan"]["seconds_looking"],
         "training_seconds": found["training"]["seconds"],
         "seconds": seconds,
+        **{key: value for key, value in provenance().items() if key != "machine"},
     }
 
 
 def fit_sheet(found: dict[str, Any]) -> Sheet:
     """A row of each run."""
+    commits = ", ".join(dict.fromkeys(run["commit"][:7] for run in found["runs"]))
     return Sheet(
-        title=f"Start model `{found['base']}`, learnt from emoji; {found['machine']}; commit {found['commit'][:7]}:",
+        title=f"Start model `{found['base']}`, learnt from emoji; {found['machine']}; commits {commits}:",
         caption="",
         columns=(
             "rows: train + validation + test",
