@@ -318,11 +318,11 @@ def _row(of: Mapping[str, Any]) -> str:
 def answer_line(result: Mapping[str, Any]) -> str:
     """What `llave dups` finds, in two sentences."""
     lines = []
-    for name, where in (("copies", "emoji"), ("copies elsewhere", "icons, on which nothing was chosen,")):
+    for name, where in (("copies", "Emoji"), ("copies elsewhere", "Icons, on which nothing was chosen")):
         ours = result[name]["llave dups"]
         low, high = wilson(ours["false"], ours["groups"])
         lines.append(
-            f"- Of {ours['copies']:,} copies of {where} exact, resized or compressed once more, "
+            f"- {where}: of {ours['copies']:,} copies, exact, resized or compressed once more, "
             f"{_share(ours['found'], ours['copies'])} are in the group of their original; {ours['false']} of "
             f"{ours['groups']:,} groups ({low:.2%} to {high:.2%}) hold two pictures that differ."
         )

@@ -87,6 +87,12 @@ def test_an_examples_label_stays() -> None:
     assert [item.name for item in result.unsure()] == ["1.png"]
 
 
+def test_examples_of_one_label_say_nothing() -> None:
+    result = found(AXES, examples=Examples(AXES, ["dogs"] * len(AXES)))
+    assert (result.way, result.quality) == ("zero-shot", [])
+    assert "too few to compare" in result.notes[0]
+
+
 def test_the_same_seed_gives_the_same() -> None:
     vector_ND, which = around((0, 1, 3), 60, 0.4)
     examples = Examples(vector_ND, [list(LABELS)[each] for each in which])

@@ -102,7 +102,8 @@ def test_vectors_say_nothing_of_pictures_of_one_colour(tmp_path: Path) -> None:
     things = dataclasses.replace(read(tmp_path), vector_ND=np.ones((4, 1), np.float32))
     with show_progress(False) as work:
         (group,) = find_duplicates(things, work, cosine=0.9).groups
-    assert [(copy.name, copy.evidence) for copy in group.copies] == [("1.png", None), ("0.png", "vector")]
+    assert {copy.name for copy in group.copies} == {"0.png", "1.png"}
+    assert [copy.evidence for copy in group.copies] == [None, "vector"]
 
 
 def test_pages_of_text_are_told_apart(tmp_path: Path) -> None:

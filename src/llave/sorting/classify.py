@@ -190,10 +190,10 @@ def classify(
             raise UserError(f"an example is of {unknown[0]!r}, which is none of the labels: {', '.join(names)}")
         target_N = np.array([names.index(label) for label in examples.labels], np.intp)
         fold_N = deal_folds(target_N, seed)
-        if np.count_nonzero(fold_N >= 0) < ENOUGH:
+        if np.count_nonzero(fold_N >= 0) < ENOUGH or len(np.unique(target_N)) < 2:
             notes.append(
-                f"{len(target_N):,} examples are too few to compare a probe with the prompts: at least two of a label, "
-                f"and {ENOUGH} in all; prompts alone are used"
+                f"{len(target_N):,} examples are too few to compare a probe with the prompts, which takes {ENOUGH} of "
+                "labels that have two or more; prompts alone are used"
             )
         else:
             quality, logits, factor = _compare(examples.vector_ND, target_N, fold_N, class_LD, temperature)

@@ -132,9 +132,7 @@ def group_vectors(
     if way == "hdbscan":
         smallest = smallest or LEAST
         if k is not None or not smallest < count <= MANY:
-            raise UserError(
-                f"HDBSCAN takes no k, and from {smallest + 1} to {MANY:,} items; here are {count:,}: k-means"
-            )
+            raise UserError(f"HDBSCAN takes no k, and from {smallest + 1} to {MANY:,} items, not {count:,}")
         model = HDBSCAN(min_cluster_size=smallest, cluster_selection_method="leaf", copy=True)
         return np.asarray(model.fit_predict(_reduced(vector_ND, seed)), np.intp), f"HDBSCAN, {smallest} items or more"
     if smallest is not None:
