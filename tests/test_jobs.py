@@ -155,7 +155,7 @@ def test_the_server_answers_its_clients(place: Path) -> None:
             "http://127.0.0.1:8010/v1/search", b'{"text": "a circle"}', {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(asked, timeout=30) as answer:
-            assert json.loads(answer.read())["data"]
+            assert json.loads(answer.read())["results"]
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
