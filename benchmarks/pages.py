@@ -67,6 +67,18 @@ def quickstart_time(found: dict[str, Any]) -> str:
     )
 
 
+def bfloat16_line(found: dict[str, Any]) -> str:
+    """In a sentence."""
+    overall = found["groups"]["overall"]
+    low, high = (f"{100 * end:+.1f}" for end in overall["ci95"])
+    return (
+        f"The nano model in bfloat16 scores {100 * overall['difference']:+.1f} points beside itself in float32 "
+        f"(95% interval {low} to {high}, {overall['queries']:,} queries of the sample, {overall['won']} won and "
+        f"{overall['lost']} lost; {found['machine']}; commit {found['commit'][:7]}): the quickstart evaluates in it where "
+        "the processor multiplies in it."
+    )
+
+
 PLACES = (
     Place("docs/search.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
     Place("README.md", "time", "quickstart_time.json", quickstart_time),
@@ -79,6 +91,8 @@ PLACES = (
     Place("docs/hardness.md", "datasets", "hardness_confirmed.json", lambda found: datasets_table(found, CONFIRMED)),
     Place("docs/hardness.md", "candidates", "hardness_candidates.json", lambda found: means_table(found, CHOICE)),
     Place("docs/hardness.md", "finalists", "hardness_finalists.json", lambda found: means_table(found, CHOICE)),
+    Place("docs/hardness.md", "few", "hardness_few.json", lambda found: means_table(found, CHOICE)),
+    Place("docs/evaluation.md", "bfloat16", "bfloat16_nano.json", bfloat16_line),
     Place("README.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
     Place("docs/hardness.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
     Place("docs/hardness.md", "icons", "hardness_icons.json", lambda found: means_table(found, CHOICE)),
