@@ -74,8 +74,8 @@ def bfloat16_line(found: dict[str, Any]) -> str:
     return (
         f"The nano model in bfloat16 scores {100 * overall['difference']:+.1f} points beside itself in float32 "
         f"(95% interval {low} to {high}, {overall['queries']:,} queries of the sample, {overall['won']} won and "
-        f"{overall['lost']} lost; {found['machine']}; commit {found['commit'][:7]}): the quickstart evaluates in it where "
-        "the processor multiplies in it."
+        f"{overall['lost']} lost; {found['machine']}; commit {found['commit'][:7]}): the quickstart evaluates in it "
+        "where the processor multiplies in it."
     )
 
 
