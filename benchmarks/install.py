@@ -4,6 +4,7 @@ It asks the package registry as pip does; a cache of pip's shortens it, and is s
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,8 @@ def main() -> None:
 def install_line(found: dict[str, Any]) -> str:
     """In a sentence."""
     parts = [
-        f"`{name}` installs {each['gigabytes']:.1f} GB in {each['seconds'] / 60:.1f} minutes"
+        f"`{name}` installs {each['gigabytes']:.1f} GB in {each['seconds'] / 60:.1f} minutes at a load average of "
+        f"{each['load_average']:.0f}"
         for name, each in found["installations"].items()
     ]
     return f"{'; '.join(parts)} ({found['machine']}; commit {found['commit'][:7]})."
@@ -44,7 +46,7 @@ def _install(extras: str) -> dict[str, float]:
         subprocess.run([*pip, "-c", ROOT / "constraints.txt", "-e", f"{ROOT}[{extras}]"], check=True)
         seconds = time.monotonic() - start
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink())
-    return {"seconds": round(seconds, 1), "gigabytes": round(size / 1e9, 2)}
+    return {"seconds": round(seconds, 1), "gigabytes": round(size / 1e9, 2), "load_average": os.getloadavg()[1]}
 
 
 if __name__ == "__main__":
