@@ -14,7 +14,6 @@ from benchmarks.ablation_page import answer, datasets_table, draw_differences, m
 from benchmarks.fit import fit_sheet
 from benchmarks.hostile.table import hostile_sheet, load_sheet
 from benchmarks.index import index_sheet, small_sheet
-from benchmarks.install import install_line
 from benchmarks.large_batch import large_batch_sheet
 from benchmarks.late_page import answer as late_answer
 from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
@@ -83,7 +82,6 @@ def bfloat16_line(found: dict[str, Any]) -> str:
 PLACES = (
     Place("docs/search.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
     Place("README.md", "time", "quickstart_time.json", quickstart_time),
-    Place("README.md", "sizes", "install.json", install_line),
     Place("docs/fit.md", "fit", "fit.json", lambda found: fit_sheet(found).markdown()),
     Place("docs/data.md", "icons", "sample_icons.json", icons_markdown),
     Place("README.md", "confirmed", "hardness_confirmed.json", lambda found: models_table(found, CONFIRMED, GROUPS)),

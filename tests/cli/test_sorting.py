@@ -42,7 +42,7 @@ def test_duplicates_of_a_folder(photos: Path, tmp_path: Path, capsys: Captured) 
     page, table = tmp_path / "dups.html", tmp_path / "dups.csv"
     assert main(["dups", str(photos), "--html", str(page), "--csv", str(table)]) == 0
     out = capsys.readouterr().out
-    assert "2 groups of duplicates among 10 items: 2 copies besides the best ones" in out
+    assert "2 groups of duplicates among 10 items: 2 copies besides the best, " in out
     assert "2.png  (near, difference " in out
     assert "again.png  (same bytes, 160×120" in out
     rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))

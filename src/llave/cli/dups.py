@@ -150,10 +150,8 @@ def _summary(found: "Duplicates") -> str:
     if not spare:
         return f"no duplicates among {found.items:,} items"
     size = sum(copy.bytes for copy in spare) / 1e6
-    return (
-        f"{len(found.groups):,} groups of duplicates among {found.items:,} items: {len(spare):,} copies besides the "
-        f"best ones, {size:,.1f} MB"
-    )
+    groups = f"{len(found.groups):,} group{'s' * (len(found.groups) != 1)} of duplicates among {found.items:,} items"
+    return f"{groups}: {len(spare):,} {'copy' if len(spare) == 1 else 'copies'} besides the best, {size:,.1f} MB"
 
 
 def _print(path: Path, found: "Duplicates") -> None:
