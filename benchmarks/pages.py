@@ -67,6 +67,18 @@ def quickstart_time(found: dict[str, Any]) -> str:
     )
 
 
+def install_line(found: dict[str, Any]) -> str:
+    """In a sentence."""
+    parts = [
+        f"`{name}` installs {each['bytes'] / 1e9:.1f} GB in {each['seconds'] / 60:.1f} minutes"
+        for name, each in found["installations"].items()
+    ]
+    return (
+        f"{', '.join(parts)}, with the registries nearby and two other jobs running ({found['machine']}; commit "
+        f"{found['commit'][:7]}); a torch without CUDA that is there already stays, and saves most of it."
+    )
+
+
 def bfloat16_line(found: dict[str, Any]) -> str:
     """In a sentence."""
     overall = found["groups"]["overall"]
@@ -82,6 +94,7 @@ def bfloat16_line(found: dict[str, Any]) -> str:
 PLACES = (
     Place("docs/search.md", "photos", "photos_cpu.json", lambda found: photos_sheet(found).markdown()),
     Place("README.md", "time", "quickstart_time.json", quickstart_time),
+    Place("README.md", "sizes", "install.json", install_line),
     Place("docs/fit.md", "fit", "fit.json", lambda found: fit_sheet(found).markdown()),
     Place("docs/data.md", "icons", "sample_icons.json", icons_markdown),
     Place("README.md", "confirmed", "hardness_confirmed.json", lambda found: models_table(found, CONFIRMED, GROUPS)),
