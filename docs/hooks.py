@@ -41,6 +41,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     return _LINK.sub(replaced, markdown)
 
 
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Sphinx's roles in docstrings are names, here."""
+    return re.sub(r":(?:func|class|meth|mod|data|attr):<code>~?", "<code>", html)
+
+
 def commands() -> str:
     """The help of every command, as it prints it."""
     os.environ["COLUMNS"] = "100"
