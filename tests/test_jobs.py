@@ -82,7 +82,7 @@ def test_there_are_twelve() -> None:
 def test_a_mixed_folder_is_searched(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("Search a mixed folder") == [1, 0]  # the broken picture is said, and costs itself alone
     out, err = capsys.readouterr()
-    assert "75 items; 75 added" in out
+    assert "75 items; 75 added" in out, out + err
     assert "broken.png" in out + err
 
 

@@ -31,6 +31,14 @@ def test_results_and_errors_come_back() -> None:
         run_bounded(_refuse, "do this", seconds=60, name="a.png")
 
 
+def test_paths_are_from_the_folder_that_we_are_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "it").write_text(name)
+        monkeypatch.chdir(tmp_path / name)  # the process was started in another one
+        assert run_bounded(Path.read_text, Path("it"), seconds=60, name="it") == name
+
+
 def test_what_takes_too_long_is_killed_and_others_go_on() -> None:
     with ThreadPoolExecutor(4) as pool:
         slow = [pool.submit(run_bounded, time.sleep, FOREVER, seconds=0.2, name="slow") for _ in range(3)]

@@ -19,6 +19,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Pipe
+from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from llave.errors import DataError, UserError
@@ -38,7 +39,7 @@ def run_bounded(function: Callable[..., T], *args: Any, seconds: float, name: st
 
     Args:
         function: of a module that is quick to import; it is sent by its name.
-        args: what pickle can send.
+        args: what pickle can send; paths are from the folder that this process is in now.
         seconds: from the start of its work, not counting the wait.
         name: of the file, for the message.
 
@@ -46,7 +47,9 @@ def run_bounded(function: Callable[..., T], *args: Any, seconds: float, name: st
         DataError: it took too long or too much memory, ended its process, or raised an error of its own.
         UserError: it raised one.
     """
-    call = pickle.dumps((function, args, seconds, name))
+    # A process stays in the folder that it was started in, whatever folder we are in by now.
+    sent = [arg.absolute() if isinstance(arg, Path) else arg for arg in args]
+    call = pickle.dumps((function, sent, seconds, name))
     with _POOL.worker() as worker:
         done, result = worker.run(call, seconds, name)
     if not done:
