@@ -229,3 +229,13 @@ def test_a_folder_of_something_else_stays(
     assert main(["fit", str(table("any.csv", pairs())), "--out", str(tmp_path), *FEW]) == 2
     assert "not empty, and not of `llave fit`" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"asked": 3, "status": "running"}', '{"asked": {}}', "\0"])
+def test_a_damaged_record_is_named(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pairs.csv").write_text("query,answer\na,b\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "fit.json").write_text(content)
+    assert main(["fit", str(tmp_path / "pairs.csv"), "--out", str(out), "--base", "nano"]) == 2
+    assert f"fit.json: damaged; remove {out}, or choose another --out" in capsys.readouterr().err

@@ -176,4 +176,8 @@ def test_a_trained_models_temperature(tmp_path: Path, nano_untouched: SentenceTr
 
     nano_untouched.save_pretrained(str(tmp_path / "m"))
     (tmp_path / "m" / "run.json").write_text('{"config": {"loss": {"temperature": 0.07}}}')
-    assert trained_temperature(load_model(tmp_path / "m", device="cpu")) == 0.07
+    model = load_model(tmp_path / "m", device="cpu")
+    assert trained_temperature(model) == 0.07
+    for said in ("{", "[]", '{"config": {"loss": {}}}', '{"config": {"loss": {"temperature": "low"}}}'):
+        (tmp_path / "m" / "run.json").write_text(said)  # another program's
+        assert trained_temperature(model) is None

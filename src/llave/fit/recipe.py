@@ -1,14 +1,13 @@
 """Settings that suit the model, the table and the machine, as a recipe of ``llave train``."""
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from llave.fit.config import FitConfig
+from llave.models.about import trained_temperature
 from llave.models.model import EmbeddingModel
 from llave.training.adapter_config import AdapterConfig
 from llave.training.config import DataSetConfig, EvaluateConfig, LossConfig, TrainConfig
@@ -73,7 +72,7 @@ def recipe_for(
     epochs = config.epochs or min(max(STEPS / per_epoch, 1), MOST_EPOCHS)
     steps = max(round(epochs * per_epoch), 1)
     rate, projector = _rates(config, base, nano=nano, adapter=adapter)
-    loss = LossConfig(alpha=0.0, temperature=_temperature(base, nano=nano))
+    loss = LossConfig(alpha=0.0, temperature=trained_temperature(model) or (0.05 if nano else 0.02))
     if total > SMALL:
         loss = replace(loss, mini_batch_size=8 if model.device.type == "cuda" else 4)
     every = -(-steps // EVALUATIONS)
@@ -124,15 +123,6 @@ def _rates(config: FitConfig, base: str, *, nano: bool, adapter: bool) -> tuple[
     in an untrained one."""
     rate = config.learning_rate or (1e-4 if nano or adapter else 1e-5)
     return rate, rate * (UNTRAINED_PROJECTOR if base == "nano" else TRAINED_PROJECTOR) if nano else None
-
-
-def _temperature(base: str, *, nano: bool) -> float:
-    """The one that the model was trained with, if it says so."""
-    try:
-        said: Any = json.loads((Path(base) / "run.json").read_text("utf-8"))
-        return float(said["config"]["loss"]["temperature"])
-    except (OSError, ValueError, KeyError, TypeError):  # a model of others
-        return 0.05 if nano else 0.02
 
 
 def _wants_adapter(device: torch.device, total: int, trained: int) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from llave.data.door import named
 from llave.data.images import load_image
 from llave.data.sources import find_source
 from llave.data.tables import read_table
@@ -185,16 +186,13 @@ def _begun(config: FitConfig, place: _Place, base: str) -> dict[str, Any]:
         if not holds_nothing(place.out):
             raise UserError(f"{place.out}: not empty, and not of `llave fit`; choose another --out")
         return {"status": "running", "asked": asked, "state": state}
-    try:
+    with named(str(path), f"damaged; remove {place.out}, or choose another --out"):
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        before = found["asked"]
-        str(found["status"])
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: damaged; remove {place.out}, or choose another --out") from None
+        before, status = dict(found["asked"]), str(found["status"])
     different = sorted(key for key in asked if before.get(key) != asked[key])
     if different:
         raise UserError(f"{place.out}: holds a model with another {', '.join(different)}; choose another --out")
-    if found.get("state") != state and found["status"] != "finished":
+    if found.get("state") != state and status != "finished":
         raise UserError(f"{config.source} has changed since this run began; choose another --out")
     remove_leftovers(place.out)
     return found

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llave.errors import UserError
+from llave.data.door import named
+from llave.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from sentence_transformers.base import BaseModel
@@ -63,7 +64,8 @@ def trained_temperature(model: "BaseModel") -> float | None:
             return float((-value.detach().float()).exp())
     record = Path(model_name(model)) / "run.json"
     try:
-        said = json.loads(record.read_text("utf-8"))["config"]["loss"]["temperature"]
-    except (OSError, ValueError, KeyError, TypeError):  # not ours, or of a loss without one
+        with named(str(record)):
+            said = json.loads(record.read_text("utf-8"))["config"]["loss"]["temperature"]
+    except DataError:  # not ours, or of a loss without one
         return None
     return float(said) if isinstance(said, int | float) and said > 0 else None
