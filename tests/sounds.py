@@ -2,15 +2,15 @@
 
 import functools
 import io
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import pytest
 from numpy.typing import NDArray
+
+from tests.programs import program
 
 CODECS = {".mp3": "libmp3lame", ".flac": "flac", ".ogg": "libopus", ".opus": "libopus", ".m4a": "aac", ".aac": "aac"}
 RATE = 24_000
@@ -20,10 +20,7 @@ RATE = 24_000
 @functools.cache
 def speech(words: str) -> bytes:
     """A WAV of 22,050 samples a second."""
-    program = shutil.which("espeak-ng")
-    if program is None:
-        pytest.skip("espeak-ng is not installed: sh tests/install_packages.sh")
-    return subprocess.run([program, "-w", "/dev/stdout", words], check=True, capture_output=True).stdout
+    return subprocess.run([program("espeak-ng"), "-w", "/dev/stdout", words], check=True, capture_output=True).stdout
 
 
 def tone(seconds: float, hertz: float = 440.0, rate: int = RATE) -> NDArray[np.float32]:

@@ -4,14 +4,12 @@ import base64
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
 from llave.report.page import TEMPLATES
+from tests.programs import program
 
 VOID = {"meta", "img", "br", "link", "input", "use", "path", "rect"}
 
@@ -98,9 +96,7 @@ window.onload = () => {
 
 def check_in_chromium(path: Path, profile: Path, *, dark: bool) -> None:
     """At 390 pixels nothing is cut off or broken, and the background suits the colour scheme."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    chromium = program("chromium", "chromium-browser", "google-chrome")
     probe = path.with_name(f"probe-{path.stem}-{dark}.html")  # measures the page in a frame of the same folder
     probe.write_text(PROBE % path.name)
     command = [chromium, "--headless", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files"]

@@ -1,6 +1,5 @@
 """The report: self-contained, escaped, complete, and readable on a phone in light and dark."""
 
-import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +13,7 @@ from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.runner import evaluate
 from llave.report.gap import write_gap_report, write_plots
 from llave.report.plots import COLOURS, MODEL_COLOURS
+from tests.programs import program
 from tests.report.pages import check_in_chromium, check_self_contained, parse
 
 
@@ -35,11 +35,8 @@ def report(runs: dict[str, ModelRun], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.mark.browser
 def test_tables_sort_and_names_filter(report: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
         page = browser.new_page()
         problems: list[str] = []
         page.on("console", lambda message: problems.append(message.text))

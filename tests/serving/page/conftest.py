@@ -1,6 +1,5 @@
 """Chromium, and three servers of the untrained nano model: with an index, with a key besides, and without an index."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from llave.serving.app import AppOptions
 from llave.serving.engine import Engine
 from llave.serving.gates.auth import Keys
 from llave.serving.pages import STATIC
+from tests.programs import program
 from tests.serving.page.things import KEY, make_things
 from tests.serving.page.visitor import Visitor
 from tests.serving.running import running
@@ -93,9 +93,7 @@ def bare_site(engine: Engine) -> Iterator[str]:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium. It ends with these tests: Playwright keeps an event loop running in this thread meanwhile."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed: sh tests/install_packages.sh")
+    chromium = program("chromium")
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield found

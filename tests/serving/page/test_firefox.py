@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import program
 from tests.serving.page.conftest import WEB
 
 pytestmark = pytest.mark.browser
@@ -15,9 +16,7 @@ SOURCE = Path(__file__).with_name("firefox")
 
 
 def test_the_main_path(site: str, tmp_path: Path) -> None:
-    firefox = shutil.which("firefox-esr") or shutil.which("firefox")
-    if firefox is None:
-        pytest.skip("firefox-esr is not installed: sh tests/install_packages.sh")
+    firefox = program("firefox-esr", "firefox")
     folder = tmp_path / "firefox"
     shutil.copytree(SOURCE, folder)
     npm, env = runpy.run_path(str(WEB / "build.py"))["find_npm"]()

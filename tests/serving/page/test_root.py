@@ -1,7 +1,5 @@
 """The page behind a real nginx under a path of its host, and in browsers that keep nothing."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from llave.serving.app import AppOptions
 from llave.serving.engine import Engine
 from llave.serving.gates.host import LOOPBACK
 from llave.serving.run import listen
+from tests.programs import program
 from tests.serving.page.conftest import Visit
 from tests.serving.page.things import KEY
 from tests.serving.page.visitor import Visitor
@@ -53,9 +52,7 @@ def proxied(
     browser: Browser, engine: Engine, index: Index, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
     """The server's address by what its proxy does with the path."""
-    nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-    if nginx is None:
-        pytest.skip("nginx is not installed: sh tests/install_packages.sh")
+    nginx = program("nginx")
     folder = tmp_path_factory.mktemp("nginx")
     gallery = folder / "gallery.html"
     gallery.write_text("<!doctype html><html lang=en><title>Hardest negatives</title><h1>Hardest</h1>")
