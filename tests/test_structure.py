@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": {*ENCODED, "collection"},
     "report": {*ENCODED, "evaluation"},
     "training": {*ENCODED, "losses", "evaluation"},
-    "fit": {*ENCODED, "collection", "evaluation", "training", "report"},
+    "fit": {*ENCODED, "recipes", "collection", "evaluation", "training", "report"},
     "mining": {*ENCODED, "training"},
     "ablation": {*ENCODED, "recipes", "training", "evaluation", "report"},
     "sorting": {*ENCODED, "collection", "evaluation"},

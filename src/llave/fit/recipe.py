@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import yaml
 
 from llave.fit.config import FitConfig
 from llave.models.about import trained_temperature
 from llave.models.model import EmbeddingModel
+from llave.recipes import find_recipe
 from llave.training.adapter_config import AdapterConfig
 from llave.training.config import DataSetConfig, EvaluateConfig, LossConfig, TrainConfig
 
@@ -28,8 +30,6 @@ ROOM = 0.6
 """Of the memory, for weights and their state; the rest is for activations."""
 UNTRAINED_PROJECTOR, TRAINED_PROJECTOR = 15, 5
 """Times the rate of a nano model's language model."""
-NANO_FROZEN = ["embeddings", "layer.0.", "layer.1.", "layer.2.", "layer.3."]
-"""As the recipe of the quickstart has it (recipes/nano.yaml)."""
 
 
 def recipe_for(
@@ -60,8 +60,8 @@ def recipe_for(
     parameters = dict(model.named_parameters())
     total = sum(parameter.numel() for parameter in parameters.values())
     nano = type(model[0].model).__name__ == "NanoModel"
-    freeze = ["vision_tower", *(NANO_FROZEN if nano else [])]
-    freeze = [word for word in freeze if model.family.matching(word, parameters)]
+    wanted = yaml.safe_load(find_recipe("nano").read_text("utf-8"))["freeze"] if nano else ["vision_tower"]
+    freeze = [word for word in wanted if model.family.matching(word, parameters)]
     frozen = {name for word in freeze for name in model.family.matching(word, parameters)}
     trained = sum(parameter.numel() for name, parameter in parameters.items() if name not in frozen)
     adapter = _wants_adapter(model.device, total, trained) if config.lora == "auto" else config.lora == "yes"

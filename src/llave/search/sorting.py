@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llave.collection.types import Scalar, scalar
-from llave.progress import show_progress
 from llave.search.filters import EVERYTHING, Filter, as_filter
 
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ def duplicates(
     Raises:
         UserError: no item passes, or a filter on a field that is not there.
     """
+    from llave.progress import show_progress
     from llave.search.things import things_of
     from llave.sorting.duplicates import find_duplicates
 
