@@ -3,12 +3,10 @@ them put to use."""
 
 import dataclasses
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from llave.encode.cache import model_fingerprint
@@ -16,7 +14,7 @@ from llave.evaluation.aggregate import ModelRun
 from llave.evaluation.benchmarks import get_benchmark
 from llave.evaluation.result import EvalResult
 from llave.evaluation.runner import evaluate
-from llave.files import write_json
+from llave.files import write_json, write_text
 from llave.models.nano_features import use_feature_cache
 from llave.models.open import load_model
 from llave.report.gap import write_gap_report, write_plots
@@ -25,6 +23,7 @@ from llave.sample.build import PICTURES, build_sample
 from llave.search.build import build_index
 from llave.search.index import Index
 from llave.terminal import quiet_libraries
+from llave.training.card import with_scores
 from llave.training.config import TrainConfig
 from llave.training.precision import multiplies_bfloat16
 from llave.training.run import train
@@ -75,15 +74,15 @@ def quickstart(
                 verify_pictures=False,  # build_sample wrote them just now
             )
             console.print(f"2/5 train {name}, seed {seed}")
-            with _one_thread():
-                train(config, console=console, title=f"{name} seed {seed}")
+            train(config, console=console, title=f"{name} seed {seed}")
             shutil.rmtree(output / "checkpoints", ignore_errors=True)
             console.print(f"3/5 evaluate {name}, seed {seed}")
             model = load_model(output, dtype="bfloat16" if multiplies_bfloat16() else None)
             cache = use_feature_cache(model, features)
-            results[name].append(
-                evaluate(model, benchmark, limit=limit, cache_dir=out / "cache" / "embeddings").complete()
-            )
+            result = evaluate(model, benchmark, limit=limit, cache_dir=out / "cache" / "embeddings").complete()
+            results[name].append(result)
+            card = output / "README.md"
+            write_text(card, with_scores(card.read_text("utf-8"), result.to_json(), limit=limit))
             if cache is not None:
                 cache.save()
     console.print("4/5 report")
@@ -108,18 +107,6 @@ def quickstart(
     _index(out, features)
     Console().print(comparison_table(summary))
     return summary
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """For the nano model's steps on a CPU: two threads were no quicker than one (171 and 163 pairs a second), and took
-    twice the processor time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _index(out: Path, features: Path) -> None:

@@ -350,6 +350,10 @@ def test_quickstart_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureF
     for name in results["models"]:
         assert (run / "models" / name / "model.safetensors").is_file()
         assert not (run / "models" / name / "checkpoints").exists()
+        card = (run / "models" / name / "README.md").read_text("utf-8")
+        assert "Precision@1 on sample (the first 6 rows of each data set)" in card
+        assert "| t2i_ood |" in card
+        assert "Not evaluated" not in card
     weights = run / "models" / "hardness" / "model.safetensors"
     before = weights.stat().st_mtime_ns
     assert main(argv) == 0

@@ -6,8 +6,9 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-__all__ = ["model_card", "recipe_yaml"]
+__all__ = ["model_card", "recipe_yaml", "with_scores"]
 
+UNSCORED = "Not evaluated in this run; `llave eval` does.\n"
 HERE = ("output", "feature_cache", "resume", "dry_run")
 """Keys that say where and how a run went on one machine, not what was learned."""
 
@@ -35,38 +36,61 @@ def model_card(
     """
     config = record["config"]
     base = config["model"]
-    environment = Environment(
-        loader=PackageLoader("llave.training"), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    return (
+        _environment()
+        .get_template("card.md.j2")
+        .render(
+            name=name,
+            base_model=base if _is_hub_id(base) else None,
+            base_text=_base_text(base),
+            needs_llave=record["class"] == "NanoModel",
+            fusion=record["fusion"],
+            late=config.get("task") == "late",
+            dimensions=dimensions,
+            versions=record["versions"],
+            steps=record["steps"],
+            batch=config["batch_size"] * processes,
+            processes=processes,
+            duration=_duration(seconds),
+            hardware=record["machine"]["device"],
+            loss=config["loss"],
+            temperatures=record.get("temperatures"),
+            adapter=config["adapter"],
+            ema=config.get("ema"),
+            rows=record["seen"],
+            prompts={name: text for name, text in record["prompts"].items() if text},
+            skipped=len(record["skipped"]),
+            held_out=sum(record.get("held_out", {}).values()),
+            recipe=recipe_yaml(config),
+            score=score,
+            kept=bool(config["evaluate"] and config["evaluate"]["keep_best"]),
+            limit=config["evaluate"]["limit"] if config["evaluate"] else None,
+            queries=_queries(score["results"]) if score else 0,
+            citation=citation,
+            unscored=UNSCORED,
+        )
     )
-    return environment.get_template("card.md.j2").render(
-        name=name,
-        base_model=base if _is_hub_id(base) else None,
-        base_text=_base_text(base),
-        needs_llave=record["class"] == "NanoModel",
-        fusion=record["fusion"],
-        late=config.get("task") == "late",
-        dimensions=dimensions,
-        versions=record["versions"],
-        steps=record["steps"],
-        batch=config["batch_size"] * processes,
-        processes=processes,
-        duration=_duration(seconds),
-        hardware=record["machine"]["device"],
-        loss=config["loss"],
-        temperatures=record.get("temperatures"),
-        adapter=config["adapter"],
-        ema=config.get("ema"),
-        rows=record["seen"],
-        prompts={name: text for name, text in record["prompts"].items() if text},
-        skipped=len(record["skipped"]),
-        held_out=sum(record.get("held_out", {}).values()),
-        recipe=recipe_yaml(config),
-        score=score,
-        kept=bool(config["evaluate"] and config["evaluate"]["keep_best"]),
-        limit=config["evaluate"]["limit"] if config["evaluate"] else None,
-        queries=sum(task["queries"] for task in score["results"]["datasets"].values()) if score else 0,
-        citation=citation,
-    )
+
+
+def with_scores(card: str, results: dict[str, Any], *, limit: int | None = None) -> str:
+    """The card of a run without an evaluation, with the scores of a later one.
+
+    Args:
+        results: as :meth:`~llave.evaluation.result.EvalResult.to_json` says them.
+        limit: first rows of each data set that were scored; None is all.
+    """
+    scores = _environment().get_template("scores.md.j2")
+    score = {"step": None, "results": results}
+    return card.replace(UNSCORED, scores.render(score=score, kept=False, limit=limit, queries=_queries(results)))
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("llave.training")
+    return Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+def _queries(results: dict[str, Any]) -> int:
+    return sum(task["queries"] for task in results["datasets"].values())
 
 
 def recipe_yaml(config: dict[str, Any]) -> str:
