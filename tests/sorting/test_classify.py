@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sentence_transformers import SentenceTransformer
 
 from llave.errors import UserError
 from llave.models.about import trained_temperature
-from llave.sorting.calibration import calibrated, calibration_error, deal_folds, fit_temperature, log_loss, softmax
+from llave.sorting.calibration import calibrated, calibration_error, deal_folds, fit_temperature, log_loss
 from llave.sorting.classify import Classified, Examples, classify
 from llave.sorting.labels import classify_things, prompts_of, read_examples, read_labels
 from llave.sorting.things import Thing, Things
@@ -102,13 +103,13 @@ def test_the_same_seed_gives_the_same() -> None:
 def test_temperature_of_drawn_labels() -> None:
     rng = np.random.default_rng(0)
     logit_NL = rng.normal(size=(4000, 5)) * 3
-    probability_NL = softmax(logit_NL / 2.5)
+    probability_NL = softmax(logit_NL / 2.5, axis=1)
     target_N = np.array([rng.choice(5, p=row) for row in probability_NL])
     assert fit_temperature(logit_NL, target_N) == pytest.approx(2.5, rel=0.06)
     assert calibration_error(probability_NL, target_N) < 0.02
-    assert calibration_error(softmax(logit_NL / 0.5), target_N) > 0.15
+    assert calibration_error(softmax(logit_NL / 0.5, axis=1), target_N) > 0.15
     fold_N = deal_folds(target_N, 0)
-    assert log_loss(calibrated(logit_NL, target_N, fold_N), target_N) < log_loss(softmax(logit_NL), target_N)
+    assert log_loss(calibrated(logit_NL, target_N, fold_N), target_N) < log_loss(softmax(logit_NL, axis=1), target_N)
 
 
 def test_calibration_error_by_hand() -> None:

@@ -2,8 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
-__all__ = ["calibrated", "calibration_error", "deal_folds", "fit_temperature", "log_loss", "softmax"]
+__all__ = ["calibrated", "calibration_error", "deal_folds", "fit_temperature", "log_loss"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -11,13 +13,6 @@ FOLDS, BINS = 5, 10
 RANGE = (-4.0, 3.0)
 """Powers of ten between which a factor of the temperature is sought."""
 LEAST = 1e-12
-
-
-def softmax(logit_NL: Floats) -> Floats:
-    """Probabilities (N, L), rows adding up to 1."""
-    power_NL = np.exp(logit_NL - logit_NL.max(axis=1, keepdims=True))
-    found: Floats = power_NL / power_NL.sum(axis=1, keepdims=True)
-    return found
 
 
 def log_loss(probability_NL: Floats, target_N: Ints) -> float:
@@ -38,11 +33,11 @@ def calibration_error(probability_NL: Floats, target_N: Ints) -> float:
 
 def fit_temperature(logit_NL: Floats, target_N: Ints) -> float:
     """By which logits are divided so that the log loss is least."""
-    from scipy.optimize import minimize_scalar
-
     scale = max(float(np.ptp(logit_NL, axis=1).mean()), LEAST)
     found = minimize_scalar(
-        lambda power: log_loss(softmax(logit_NL / (scale * 10**power)), target_N), bounds=RANGE, method="bounded"
+        lambda power: log_loss(softmax(logit_NL / (scale * 10**power), axis=1), target_N),
+        bounds=RANGE,
+        method="bounded",
     )
     return float(scale * 10**found.x)
 
@@ -64,5 +59,7 @@ def calibrated(logit_NL: Floats, target_N: Ints, fold_N: Ints) -> Floats:
     probability_NL = np.zeros_like(logit_NL)
     for fold in np.unique(fold_N):
         others = fold_N != fold
-        probability_NL[~others] = softmax(logit_NL[~others] / fit_temperature(logit_NL[others], target_N[others]))
+        probability_NL[~others] = softmax(
+            logit_NL[~others] / fit_temperature(logit_NL[others], target_N[others]), axis=1
+        )
     return probability_NL

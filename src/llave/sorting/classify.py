@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from llave.errors import UserError
-from llave.sorting.calibration import calibrated, calibration_error, deal_folds, fit_temperature, log_loss, softmax
+from llave.sorting.calibration import calibrated, calibration_error, deal_folds, fit_temperature, log_loss
 from llave.sorting.things import Things
 from llave.sorting.threshold import wilson
 
@@ -198,7 +199,7 @@ def classify(
         else:
             quality, logits, factor = _compare(examples.vector_ND, target_N, fold_N, class_LD, temperature)
             way = quality[0].way
-    probability_NL = softmax(logits(things.vector_ND) / factor)
+    probability_NL = softmax(logits(things.vector_ND) / factor, axis=1)
     given = {} if examples is None else dict(zip(examples.ids, examples.labels, strict=False))
     return Classified(
         items=[

@@ -1,12 +1,12 @@
 """A threshold that gives the precision that is wanted, from pairs that a person has judged."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import binomtest
 
 from llave.data.tables import read_table
 from llave.errors import UserError
@@ -98,8 +98,5 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     """The interval (Wilson 1927) at 95% of a share; it has a width at 0 and at 1, too."""
     if not count:
         return 0.0, 1.0
-    z = 1.959964
-    share, scale = hits / count, 1 + z * z / count
-    middle = (share + z * z / (2 * count)) / scale
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
-    return max(0.0, middle - half), min(1.0, middle + half)
+    found = binomtest(hits, count).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
