@@ -7,6 +7,7 @@ classes are registered with transformers' Auto classes as soon as transformers i
 
 import importlib
 import logging
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -61,5 +62,5 @@ def __getattr__(name: str) -> Any:
 
 @when_imported("transformers")
 def _register_nano(transformers: ModuleType) -> None:
-    importlib.import_module("llave.models.nano")
-    importlib.import_module("llave.models.nano_pair")
+    if "llave.models.nano" not in sys.modules:  # it may be what is being imported, and goes on by itself
+        importlib.import_module("llave.models.nano")

@@ -1,6 +1,8 @@
 """The nano model: fused, batch-independent, saved and opened, its vision tower exact, features computed once."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -315,3 +317,13 @@ def test_a_text_that_names_a_picture_stays_a_text(
     for address in ("http://127.0.0.1:9/a.png", "https://youtu.be/x", "data:image/png;base64,AA", "a.mp4"):
         assert nano_untouched.encode([model_input(address, None)]).shape == (1, 384)  # nothing is fetched
     assert model_input("a crab", None) == "a crab"
+
+
+@pytest.mark.parametrize("first", ["nano", "nano_pair"])
+def test_either_module_may_be_imported_first(first: str) -> None:
+    script = (
+        f"import llave.models.{first}; from transformers import AutoConfig; "
+        "print(*(AutoConfig.for_model(name).model_type for name in ('llave_nano', 'llave_nano_pair')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["llave_nano", "llave_nano_pair"]

@@ -296,3 +296,6 @@ def _flat(images: Any) -> list[Any]:
 AutoConfig.register(NanoConfig.model_type, NanoConfig, exist_ok=True)
 AutoModel.register(NanoConfig, NanoModel, exist_ok=True)
 AutoProcessor.register(NanoConfig, NanoProcessor, exist_ok=True)
+
+# The other nano model builds on this one. Whichever is imported first, llave's hook on transformers loads this module.
+import llave.models.nano_pair  # noqa: E402, F401
