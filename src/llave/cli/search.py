@@ -14,9 +14,9 @@ from llave.errors import UserError
 
 if TYPE_CHECKING:
     from llave.search.filters import Filter
-    from llave.search.hits import Hit
+    from llave.search.hits import Hit, Hits
+    from llave.search.index import Index
     from llave.search.pipeline import Scorer
-from llave.search.index import Index
 
 __all__ = ["SearchConfig", "run"]
 
@@ -56,6 +56,7 @@ class SearchConfig:
         json: print JSON instead of a table.
         device: e.g. cpu or cuda; null is the best there is.
         dtype: of the weights; null is as when the index was made.
+        server: ask a `llave serve` that you run for this index, if there is one: the same answer, sooner.
     """
 
     text: str = ""
@@ -80,6 +81,7 @@ class SearchConfig:
     json: bool = False
     device: str | None = None
     dtype: str | None = None
+    server: bool = True
 
 
 def run(argv: list[str]) -> int:
@@ -96,21 +98,30 @@ def run(argv: list[str]) -> int:
     )
     if config.limit < 1 or config.offset < 0:
         raise UserError(f"limit {config.limit}, offset {config.offset}: at least 1 hit, from 0 on")
+    if config.sort is not None and (config.text or config.image or config.audio or config.like is not None):
+        raise UserError("--sort lists items without a search; hits are in the order of their scores")
+    from llave.cli.search_served import by_server
+
+    folder = find_index(config.index)
+    hits = by_server(config, folder)
+    _show(config, _search_here(config, folder) if hits is None else hits)
+    return 0
+
+
+def _search_here(config: SearchConfig, folder: Path) -> "Hits":
+    """By an index and a model that are opened for it."""
     from llave.search.filters import parse_filter
-    from llave.search.hits import Hits
     from llave.search.index import Index
     from llave.search.near import suggest
     from llave.terminal import quiet_libraries
 
     conditions = parse_filter(config.filter)
-    index = Index.open(find_index(config.index))
+    index = Index.open(folder)
     if config.like is not None and index.find(config.like) is None and Path(config.like).is_file():
         config = _of_file(config, index, Path(config.like))
     asked = bool(config.text or config.image or config.audio or config.weight is not None)
     if config.like is not None and asked:
         raise UserError("--like stands alone: an item's neighbours, without a text, picture or sound")
-    if config.sort is not None and (asked or config.like is not None):
-        raise UserError("--sort lists items without a search; hits are in the order of their scores")
     if config.sort is not None or (config.filter and not asked and config.like is None):
         hits = index.browse(filter=conditions, sort=config.sort, limit=config.limit, offset=config.offset)
     else:
@@ -138,16 +149,19 @@ def run(argv: list[str]) -> int:
     if config.html is not None:
         like = None if config.like is None else index.find(config.like)
         _write_html(config, index, hits, conditions, like)
+    return hits
+
+
+def _show(config: SearchConfig, hits: "Hits") -> None:
     if config.json:
         found = [{**dataclasses.asdict(hit), "score": None if math.isnan(hit.score) else hit.score} for hit in hits]
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     elif config.html is None:
         _print(config, hits)
-        if config.stages and isinstance(hits, Hits):
+        if config.stages and hits.times:
             sys.stdout.write(", ".join(f"{stage} {ms:.1f} ms" for stage, ms in hits.times.items()) + "\n")
     else:
         sys.stdout.write(f"{config.html}\n")
-    return 0
 
 
 def _of_file(config: SearchConfig, index: "Index", path: Path) -> SearchConfig:

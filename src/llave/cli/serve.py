@@ -19,6 +19,7 @@ from llave.errors import UserError
 
 if TYPE_CHECKING:
     from llave.search.index import Index
+    from llave.search.served import IndexServer
     from llave.serving.app import AnyEngine, AppOptions
     from llave.serving.gates.auth import Keys
     from llave.serving.limits import Limits
@@ -142,6 +143,7 @@ def run(argv: list[str]) -> int:
 
 
 def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> int:
+    from llave.search.served import announced
     from llave.serving.app import create_app
     from llave.serving.run import make_server
 
@@ -163,12 +165,29 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
 
     app = create_app(lambda: load(config), options, on_ready=ready, on_failure=failed)
     server = make_server(app, options.limits, grace=config.drain_seconds)
-    server.run(sockets=[port])
+    with contextlib.ExitStack() as known:
+        for place, path in enumerate((config.index, config.beside), start=1):
+            if path is not None:
+                known.enter_context(announced(path, _searches(config, path, number, place)))
+        server.run(sockets=[port])
     gc.unfreeze()  # or libraries count what the end of the process does not free, and say so
     if failures:
         raise failures[0]
     _say("stopped; all requests were answered")
     return 0
+
+
+def _searches(config: ServeConfig, index: Path, port: int, place: int) -> "IndexServer":
+    """Where this machine's own processes search one of the indexes."""
+    from llave.search.index import Index
+    from llave.search.served import IndexServer
+
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
+    named = Index.open(index).info.pipeline.rerank
+    return IndexServer(
+        f"http://{f'[{host}]' if ':' in host else host}:{port}/v1/search?index={place}",
+        named if named and config.rerank in (named, [named]) else "",
+    )
 
 
 def with_defaults(config: ServeConfig) -> ServeConfig:

@@ -226,6 +226,7 @@ def item(hit: "Hit", query: str = "") -> dict[str, Any]:
         "fields": hit.fields,
         "scores": dict(hit.scores),
         "ranks": dict(hit.ranks),
+        "seen": hit.content,
         "thumbnail": None if hit.kind in ("text", "audio") else _address(hit, "thumbnail", query),
         "content": _address(hit, "content", query) if hit.kind in ("image", "audio") else None,
     }

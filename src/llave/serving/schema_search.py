@@ -167,6 +167,8 @@ class ItemResponse(BaseModel):
     """Of each stage: the cosine of ``vector``, the BM25 of ``words``, the score of ``rerank``."""
     ranks: dict[str, int]
     """Its place after each stage, from 1."""
+    seen: str
+    """Hash of what the model saw of it."""
     content: str | None
     """Address of the item's own picture or sound, as long as its file lies where it was."""
 

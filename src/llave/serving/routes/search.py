@@ -98,9 +98,14 @@ async def show_map(request: Request) -> Response:
     openapi_extra=json_body(SearchRequest),
 )
 async def search(request: Request) -> Response:
-    """The nearest items, best first; without a query those that pass the filter, in order."""
+    """The nearest items, best first; without a query those that pass the filter, in order.
+
+    What was written within the last seconds is found under ``cache-control: no-cache``, too.
+    """
     start = time.monotonic()
     catalogue = catalogue_of(request)
+    if "no-cache" in request.headers.get("cache-control", ""):
+        await asyncio.to_thread(catalogue.watched.look)
     wanted = await read_json(request, SearchRequest, lambda body: body)
 
     async def work() -> dict[str, Any]:
