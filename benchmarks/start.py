@@ -24,11 +24,7 @@ __all__ = ["start_sheet"]
 PORT = 8731
 LLAVE = [sys.executable, "-m", "llave.cli.main"]
 ALONE, ASKED, READY = "llave search", "llave search, beside a server", "llave serve, until it is ready"
-IMPORTS = {
-    "torch": "import torch",
-    "sentence-transformers": "import sentence_transformers",
-    "lancedb": "import lancedb",
-}
+IMPORTS = {name: f"import {name}" for name in ("torch", "sentence_transformers", "lancedb")}
 
 
 def main() -> None:

@@ -375,3 +375,26 @@ def test_measurements_that_are_not_there(tmp_path: Path) -> None:
     environment["LLAVE_BENCHMARKS"] = str(Path(benchmarks.__file__).parent)
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert "serve     our server" in done.stdout
+
+
+def test_a_name_of_nothing_is_told_before_libraries_are_imported(tmp_path: Path) -> None:
+    commands = [
+        ["index", "nano", "nothing"],
+        ["embed", "nano", "nothing", "--out", "vectors"],
+        ["fit", "nothing.csv"],
+        ["train", "nano", "--data", "nothing"],
+        ["serve", "nano", "--index", "nothing"],
+        ["search", "crab", "--index", "nothing"],
+    ]
+    script = (
+        "import json, sys; from llave.cli.main import main\n"
+        "codes = [main(command) for command in json.loads(sys.argv[1])]\n"
+        "print(codes, 'torch' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(commands)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == f"{[2] * len(commands)} False\n"
+    lines = ran.stderr.splitlines()
+    assert len(lines) == len(commands)
+    assert all("nothing" in line and ": no " in line for line in lines)

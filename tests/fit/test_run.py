@@ -190,7 +190,7 @@ def test_pairs_of_texts_with_adapters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere.csv"], "nowhere.csv: no such file or folder"),
+        (["nowhere.csv"], "nowhere.csv: no such folder or file"),
         (["pairs.txt"], "pairs.txt: neither a folder of labels nor a table"),
         (["few.csv"], "20 usable rows: at least 50 are needed"),
         (["few.csv", "--base", "/no/such/model"], "/no/such/model: no such directory"),

@@ -80,6 +80,7 @@ def run(argv: list[str]) -> int:
         "photos --out vectors --precision float16. Items that cannot be embedded are rows of errors.jsonl. Killed at "
         "any moment, the same command goes on and writes the same shards.",
         positional=("model", "input"),
+        existing={"input": ""},
     )
     for name in ("shard_size", "workers", "frames"):
         if getattr(config, name) < 1:

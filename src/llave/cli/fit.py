@@ -20,6 +20,7 @@ def run(argv: list[str]) -> int:
         description="A model of your own from one table: parts that do not leak, scores before, training, scores "
         "after, and whether it has helped. Example: llave fit pairs.csv --out models/mine",
         positional=("source",),
+        existing={"source": ""},
     )
     from llave.fit.run import fit
 

@@ -100,6 +100,7 @@ def run(argv: list[str]) -> int:
         "index sources`, `move`, `remove` and `upgrade` (each with --help) are about where its items come from and "
         "which model embeds them. A model directory of such a name is written ./sources.",
         positional=("model", "input"),
+        existing={"input": ""},
     )
     if (config.frames is not None and config.frames < 1) or config.seed < 0:
         raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")

@@ -13,6 +13,8 @@ from llave.recipes import find_recipe
 __all__ = ["as_argv", "parse"]
 
 Config = TypeVar("Config")
+PATTERN = frozenset("*?[{")
+"""In a name of several files: ``shards-{000..011}.tar``."""
 
 
 def parse(
@@ -23,6 +25,7 @@ def parse(
     description: str,
     positional: tuple[str, ...] = (),
     repeated: tuple[str, ...] = (),
+    existing: Mapping[str, str] | None = None,
 ) -> Config:
     """An instance of the dataclass ``config`` from a command line.
 
@@ -33,9 +36,11 @@ def parse(
             stands for a YAML file of fields, or the name of one of llave's recipes. The last may end in "+": a list,
             which takes all further words.
         repeated: fields whose ``--name`` may be given more than once: a list, which takes each value.
+        existing: fields that name a folder or file, and what is said where there is none: here, before anything is
+            imported for it.
 
     Raises:
-        UserError: an unknown key or flag, or a bad value, named in one line.
+        UserError: an unknown key or flag, or a bad value, named in one line; no such folder or file.
     """
     parser = ArgumentParser(prog=f"llave {command}", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--recipe", action="config", help="YAML file with any of the options below; flags win over it")
@@ -47,6 +52,10 @@ def parse(
     parsed = parser.instantiate_classes(parsed)
     fields: dict[str, Any] = {key: value for key, value in parsed.as_dict().items() if key not in {"recipe"}}
     parsed_fields = {key: getattr(parsed, key) for key in fields}
+    for name, way_out in (existing or {}).items():
+        path = parsed_fields[name]
+        if not path.exists() and not PATTERN & set(str(path)):
+            raise UserError(f"{path}: no such folder or file{way_out}")
     return config(**parsed_fields)
 
 

@@ -113,6 +113,11 @@ def run(argv: list[str]) -> int:
     config = parse(
         ServeConfig, argv, command="serve", description=DESCRIPTION, positional=("model+",), repeated=("rerank",)
     )
+    from llave.search.info import read_info
+
+    for index in (config.index, config.beside):
+        if index is not None:
+            read_info(index)  # a wrong name is told before all that serves it is imported
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401

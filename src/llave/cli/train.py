@@ -26,6 +26,7 @@ def run(argv: list[str]) -> int:
         description="Train an embedding model, with --task late one of late interaction, or with --task rerank a "
         "reranker (llave train --task rerank --help). Example: llave train recipes/nano.yaml --loss.alpha 0 --seed 1",
         positional=("recipe",),
+        existing={"data": "; `llave data sample --out DIR` makes an example"},
     )
     if config.dry_run:
         from llave.training.dry_run import dry_run

@@ -90,7 +90,7 @@ def source_state(source: Path) -> str:
     if source.is_dir():
         return FolderCollection(source, sounds=False).state()
     if not source.exists():
-        raise UserError(f"{source}: no such file or folder")
+        raise UserError(f"{source}: no such folder or file")
     if not is_table(source):
         raise UserError(f"{source}: neither a folder of labels nor a table (.csv, .tsv, .jsonl, .json, .parquet)")
     return state_of([(source.name, source)])
