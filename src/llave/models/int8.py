@@ -19,7 +19,7 @@ from llave.errors import UserError
 if TYPE_CHECKING:
     from llave.models.model import Media
 
-__all__ = ["Int8Linear", "Quantize", "quantize_model", "quantized_dtype", "require_int8"]
+__all__ = ["Int8Linear", "Quantize", "quantize_layers", "quantize_model", "quantized_dtype", "require_int8"]
 
 Quantize = Literal["none", "int8"]
 """What a user may ask for."""
@@ -123,15 +123,11 @@ def quantized_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
     return torch.float32
 
 
-def quantize_model(model: "Media") -> None:
-    """Put the linear layers of a model's towers into int8, in place.
-
-    Raises:
-        UserError: it has none.
-    """
+def quantize_layers(module: nn.Module) -> int:
+    """Put the linear layers under a module into int8, in place; how many there are."""
     done: dict[int, Int8Linear] = {}
-    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    for path, parent in list(model[0].named_modules()):
+    embeddings = {id(each.weight) for each in module.modules() if isinstance(each, nn.Embedding)}
+    for path, parent in list(module.named_modules()):
         for name, child in list(parent.named_children()):
             # of a subclass (attention's own output layer, an adapter) nobody knows how it is called
             if type(child) is not nn.Linear or id(child.weight) in embeddings:
@@ -139,8 +135,17 @@ def quantize_model(model: "Media") -> None:
             if any(part in f"{path}.{name}" for part in KEPT):
                 continue
             if id(child) not in done:
-                done[id(child)] = Int8Linear(child)
-            setattr(parent, name, done[id(child)].train(child.training))
-    if not done:
+                done[id(child)] = Int8Linear(child).train(child.training)
+            setattr(parent, name, done[id(child)])
+    return len(done)
+
+
+def quantize_model(model: "Media") -> None:
+    """Put the linear layers of a model's towers into int8, in place.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not quantize_layers(model[0]):
         raise UserError(f"{model.source}: no linear layers to put into int8; leave --quantize out")
     model.quantized = "int8"
