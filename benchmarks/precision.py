@@ -10,7 +10,6 @@ import copy
 import importlib.util
 import statistics
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -34,6 +33,7 @@ from llave.models.model import EmbeddingModel
 from llave.models.nano_features import use_feature_cache
 from llave.models.open import load_model
 from llave.models.precision import processor_multiplies_bfloat16
+from llave.models.vision_reuse import FeatureCache
 
 __all__ = ["answer", "quality_sheet", "speed_sheet"]
 
@@ -135,37 +135,41 @@ def _seconds(module: nn.Module, embeds_BTD: Tensor) -> float:
     return time.process_time() - start
 
 
-def quality(model: str, data: str, tasks: str, limit: int) -> dict[str, Any]:
-    """Scores and cosines of every precision, and CPU seconds for texts."""
+def quality(model: str, data: str, tasks: str, limit: int, features: Path) -> dict[str, Any]:
+    """Scores and cosines of every precision, and CPU seconds for texts.
+
+    The nano model's picture tower, convolutions alone, is in float32 for all of them, and its features are kept.
+    """
     benchmark = get_benchmark(data, tasks=tasks)
+    texts = _texts(benchmark, TEXTS)
     found: dict[str, Any] = {}
-    first: Any = None
     vectors: dict[str, NDArray[np.float32]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("float32", "bfloat16", "int8", "quantize_dynamic"):
-            network = _opened(model, name)
-            texts = _texts(benchmark, TEXTS)
-            vectors[name], seconds = _vectors(network, texts, 64)
-            alone, _ = _vectors(network, texts[:FEW], 1)
-            about = {
-                "text_ms": 1000 * seconds / len(texts),
-                **_cosines("float32", vectors[name], vectors["float32"]),
-                **_cosines("alone", alone, vectors[name][:FEW]),
-            }
-            # the picture tower has convolutions alone, which are in float32 in all of them but bfloat16's
-            cache = use_feature_cache(network, Path(folder) / "features.safetensors")
-            result = evaluate(network, benchmark, limit=limit, progress=False)
-            if cache is not None:
-                cache.save()
-            hits = np.concatenate([task.correct for task in result.tasks.values()]).astype(float)
-            first = hits if first is None else first
-            about |= {"p_at_1": float(hits.mean()), "queries": len(hits)}
-            draws = bootstrap_means(hits - first)
-            change = paired_difference("all", first, hits, draws)
-            kept = {"value": change.difference, "won": change.won, "lost": change.lost}
-            about["difference"] = {**kept, "ci95": list(change.ci95)}
-            found[name] = about
-            sys.stderr.write(f"{name} {about}\n")
+    hits: dict[str, NDArray[np.float64]] = {}
+    cache: FeatureCache | None = None
+    for name in ("float32", "bfloat16", "int8", "quantize_dynamic"):
+        network = _opened(model, name)
+        vectors[name], seconds = _vectors(network, texts, 64)
+        alone, _ = _vectors(network, texts[:FEW], 1)
+        about = {
+            "text_ms": 1000 * seconds / len(texts),
+            **_cosines("float32", vectors[name], vectors["float32"]),
+            **_cosines("alone", alone, vectors[name][:FEW]),
+        }
+        if name == "float32":
+            cache = use_feature_cache(network, features)
+        elif cache is not None:
+            processor: Any = network[0].processor
+            processor.feature_cache = cache
+        result = evaluate(network, benchmark, limit=limit, progress=False)
+        if cache is not None:
+            cache.save()
+        hits[name] = np.concatenate([task.correct for task in result.tasks.values()]).astype(np.float64)
+        about |= {"p_at_1": float(hits[name].mean()), "queries": len(hits[name])}
+        draws = bootstrap_means(hits[name] - hits["float32"])
+        change = paired_difference("all", hits["float32"], hits[name], draws)
+        kept = {"value": change.difference, "won": change.won, "lost": change.lost}
+        found[name] = {**about, "difference": {**kept, "ci95": list(change.ci95)}}
+        sys.stderr.write(f"{name} {found[name]}\n")
     return found
 
 
@@ -274,6 +278,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--tasks", default="t2i,t2i_ood,i2t,i2t_ood,group,group_ood")
     parser.add_argument("--limit", type=int, default=200)
+    parser.add_argument("--features", type=Path, required=True, help="a file for the features of pictures")
     parser.add_argument("--out", type=Path, required=True)
     told = parser.parse_args()
     torch.set_num_threads(1)
@@ -285,7 +290,7 @@ def main() -> None:
         "rounds": ROUNDS,
         "tasks": told.tasks,
         "texts": TEXTS,
-        "quality": quality(told.model, told.data, told.tasks, told.limit),
+        "quality": quality(told.model, told.data, told.tasks, told.limit, told.features),
         "speed": {name: speed(stack) for name, stack in stacks().items()},
     }
     write_json(told.out, found)
