@@ -50,6 +50,7 @@ class Settings:
     input: str
     columns: Columns
     model: str
+    quantize: Literal["none", "int8"] = "none"
     fingerprint: str
     prompt: str
     num_frames: int
@@ -61,7 +62,6 @@ class Settings:
     chunk_tokens: int | None = None
     max_pixels: int = MAX_PIXELS
     sounds: bool = False
-    quantize: Literal["none", "int8"] = "none"
 
 
 @dataclass(frozen=True)
