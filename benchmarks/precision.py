@@ -37,7 +37,7 @@ from llave.models.vision_reuse import FeatureCache
 
 __all__ = ["answer", "quality_sheet", "speed_sheet"]
 
-ROUNDS = 7
+ROUNDS = 5
 TOKENS = ((1, 16), (2, 32), (8, 32), (16, 32))
 """Texts and tokens of each."""
 FEW = 64
@@ -112,8 +112,9 @@ def speed(stack: nn.Module) -> list[dict[str, Any]]:
         if name != "torchao" or importlib.util.find_spec("torchao") is not None:
             variants[name] = change(copy.deepcopy(stack))
     cells = []
+    quick = processor_multiplies_bfloat16()
     for texts, length in TOKENS:
-        slow = () if texts * length <= FEW else ("torchao",)
+        slow = () if texts * length <= FEW else ("torchao",) if quick else ("torchao", "bfloat16")
         used = {name: module for name, module in variants.items() if name not in slow}
         embeds_BTD = torch.randn(texts, length, stack.config.hidden_size)  # type: ignore[union-attr, arg-type]
         seconds: dict[str, list[float]] = {name: [] for name in used}
@@ -155,6 +156,9 @@ def quality(model: str, data: str, tasks: str, limit: int, features: Path) -> di
             **_cosines("float32", vectors[name], vectors["float32"]),
             **_cosines("alone", alone, vectors[name][:FEW]),
         }
+        if name == "bfloat16" and not processor_multiplies_bfloat16():  # emulated: its scores take too long
+            found[name] = about
+            continue
         if name == "float32":
             cache = use_feature_cache(network, features)
         elif cache is not None:
@@ -232,11 +236,8 @@ def quality_sheet(found: Mapping[str, Any]) -> Sheet:
     """What each precision costs a trained model."""
     rows = []
     for name, each in found["quality"].items():
-        low, high = each["difference"]["ci95"]
-        change = f"{100 * each['difference']['value']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
         cosines = [f"{each[f'{of}_{which}']:.4f}" for of in ("float32", "alone") for which in ("least", "mean")]
-        score = f"{100 * each['p_at_1']:.1f}"
-        rows.append([NAMES[name], score, "" if name == "float32" else change, *cosines, f"{each['text_ms']:.2f}"])
+        rows.append([NAMES[name], *_scores(name, each), *cosines, f"{each['text_ms']:.2f}"])
     queries = found["quality"]["float32"]["queries"]
     return Sheet(
         title=f"A trained nano model on {queries:,} queries of the sample ({found['tasks'].replace(',', ', ')}); "
@@ -250,6 +251,15 @@ def quality_sheet(found: Mapping[str, Any]) -> Sheet:
         rows=rows,
         words=frozenset({"precision"}),
     )  # fmt: skip
+
+
+def _scores(name: str, each: Mapping[str, Any]) -> tuple[str, str]:
+    """Of a precision that was evaluated, and its difference to float32's."""
+    if "p_at_1" not in each:
+        return "", ""
+    low, high = each["difference"]["ci95"]
+    change = f"{100 * each['difference']['value']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * each['p_at_1']:.1f}", "" if name == "float32" else change
 
 
 def answer(found: Mapping[str, Any]) -> str:
@@ -276,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("data")
-    parser.add_argument("--tasks", default="t2i,t2i_ood,i2t,i2t_ood,group,group_ood")
+    parser.add_argument("--tasks", default="t2i,t2i_ood,i2t,i2t_ood")
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--features", type=Path, required=True, help="a file for the features of pictures")
     parser.add_argument("--out", type=Path, required=True)
