@@ -264,14 +264,17 @@ def _scores(name: str, each: Mapping[str, Any]) -> tuple[str, str]:
 
 def answer(found: Mapping[str, Any]) -> str:
     """int8 in a sentence."""
-    gains = [
-        cell["seconds"]["float32"] / cell["seconds"]["int8"] for cells in found["speed"].values() for cell in cells
-    ]
+    parts = []
+    for stack, cells in found["speed"].items():
+        gains = [cell["seconds"]["float32"] / cell["seconds"]["int8"] for cell in cells]
+        parts.append(f"{min(gains):.1f} to {max(gains):.1f} times as fast as float32 on {stack}")
     each = found["quality"]["int8"]
+    low, high = (100 * end for end in each["difference"]["ci95"])
     return (
-        f"int8 took {min(gains):.1f} to {max(gains):.1f} times less than float32 here, for a cosine of "
-        f"{each['float32_mean']:.3f} to the model's own float32 vectors ({each['float32_least']:.3f} at least) and "
-        f"{100 * each['difference']['value']:+.1f} points of P@1 (commit {found['commit'][:7]})."
+        f"int8 was {' and '.join(parts)}. A trained nano model's texts kept a cosine of {each['float32_mean']:.3f} to "
+        f"their float32 vectors ({each['float32_least']:.3f} at least), and its P@1 changed by "
+        f"{100 * each['difference']['value']:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, {each['queries']:,} "
+        f"queries; commit {found['commit'][:7]})."
     )
 
 
