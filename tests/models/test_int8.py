@@ -22,6 +22,7 @@ from llave.models.about import dtype_of, quantize_of
 from llave.models.int8 import ACTIVATION, WEIGHT, Int8Linear, quantize_layers, quantize_model, require_int8
 from llave.models.model import EmbeddingModel
 from llave.models.precision import eval_dtype
+from tests.models.tiny_encoders import clip, siglip, siglip2
 
 TEXTS = ["a red circle", "a long text about " + "many small things " * 20, "x", ""]
 
@@ -123,10 +124,13 @@ def test_nano_in_int8(tmp_path: Path) -> None:
         model.save_pretrained(str(tmp_path / "saved"))
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "llava_onevision", "siglip2", "clip", "bert"])
-def test_families(family: str, opened: Callable[[str], EmbeddingModel], picture: Callable[[int], Any]) -> None:
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "llava_onevision", "siglip", "siglip2", "clip", "bert"])
+def test_families(
+    family: str, opened: Callable[[str], EmbeddingModel], picture: Callable[[int], Any], tmp_path: Path
+) -> None:
     """Code that reads a layer's weight or its type goes on."""
-    model = opened(family)
+    towers = {"clip": clip, "siglip": siglip, "siglip2": siglip2}
+    model = load_model(towers[family](tmp_path), device="cpu") if family in towers else opened(family)
     inputs: list[Any] = ["a red circle", "two words"]
     if family != "bert":
         inputs.append(picture(1))

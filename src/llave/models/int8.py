@@ -128,7 +128,7 @@ def quantize_layers(module: nn.Module) -> int:
     done: dict[int, Int8Linear] = {}
     embeddings = {id(each.weight) for each in module.modules() if isinstance(each, nn.Embedding)}
     for path, parent in list(module.named_modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in list(parent._modules.items()):  # named_children leaves out a second name of a layer
             # of a subclass (attention's own output layer, an adapter) nobody knows how it is called
             if type(child) is not nn.Linear or id(child.weight) in embeddings:
                 continue
