@@ -20,6 +20,8 @@ from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
 from benchmarks.page_map import browse_sheet, map_sheet
 from benchmarks.photos import photos_sheet
+from benchmarks.precision import answer as int8_answer
+from benchmarks.precision import quality_sheet, speed_sheet
 from benchmarks.rehearsal import rehearsal_sheet
 from benchmarks.rerank_page import rerank_table
 from benchmarks.sample_sizes import icons_markdown
@@ -109,6 +111,9 @@ PLACES = (
     Place("README.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
     Place("docs/hardness.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
     Place("docs/hardness.md", "icons", "hardness_icons.json", lambda found: means_table(found, CHOICE)),
+    Place("docs/speed.md", "int8 answer", "int8_cpu.json", int8_answer),
+    Place("docs/speed.md", "int8 speed", "int8_cpu.json", lambda found: speed_sheet(found).markdown()),
+    Place("docs/speed.md", "int8 quality", "int8_cpu.json", lambda found: quality_sheet(found).markdown()),
     Place("docs/loss.md", "sizes", "loss_cpu.json", sizes_table),
     Place("docs/loss.md", "dims", "loss_cpu.json", dims_table),
     Place("docs/loss.md", "gpu", "gpu.json", gpu_table),

@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from PIL import Image
 from pydantic import BaseModel
 
-from llave.models.about import eval_dtype
 from llave.models.open import load_model
+from llave.models.precision import eval_dtype
 from llave.terminal import quiet_libraries
 
 __all__ = ["create_peer"]

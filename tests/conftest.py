@@ -69,3 +69,11 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLAVE_HOME", str(tmp_path_factory.mktemp("home")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_arithmetic() -> Iterator[None]:
+    """The tests compute in the same type whatever the machine is quick in; those of the choice say what they want."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llave.models.precision.processor_multiplies_bfloat16", lambda: False)
+        yield

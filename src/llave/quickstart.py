@@ -17,6 +17,7 @@ from llave.evaluation.runner import evaluate
 from llave.files import write_json, write_text
 from llave.models.nano_features import use_feature_cache
 from llave.models.open import load_model
+from llave.models.precision import multiplies_bfloat16
 from llave.report.gap import write_gap_report, write_plots
 from llave.report.tables import comparison_table
 from llave.sample.build import PICTURES, build_sample
@@ -25,7 +26,6 @@ from llave.search.index import Index
 from llave.terminal import quiet_libraries
 from llave.training.card import with_scores
 from llave.training.config import TrainConfig
-from llave.training.precision import multiplies_bfloat16
 from llave.training.run import train
 
 __all__ = ["quickstart"]

@@ -339,3 +339,30 @@ def test_the_command(
     assert main([*words, "--shard_size", "0"]) == 2
     monkeypatch.chdir(tmp_path)  # the same input under another name
     assert main(["embed", "nano", "pictures/../pictures", *words[3:4], str(tmp_path / "out2"), "--device", "cpu"]) == 0
+
+
+def test_int8_is_another_run(
+    tmp_path: Path, texts: Path, nano_untouched: SentenceTransformer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["embed", "nano", str(texts), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*words, "--quantize", "int8"]) == 0
+    assert "int8: cosine to the same model's float32 vectors at least 0.9" in capsys.readouterr().err
+    rows = [json.loads(line) for line in texts.read_text().splitlines()]
+    expected = nano_untouched.encode([row["text"].strip() for row in rows])
+    found = vectors_of(pq.read_table(tmp_path / "out/shards/000000.parquet"))
+    assert 0.97 < (found * expected).sum(1).min() < (found * expected).sum(1).max() < 0.99999
+    assert main([*words, "--quantize", "int8"]) == 0
+    assert "cosine" not in capsys.readouterr().err, "said once"
+    assert main([*words, "--dtype", "float32"]) == 2
+    assert "was begun with quantize 'int8', not 'none'" in capsys.readouterr().err
+
+
+def test_a_run_of_before_there_was_int8_goes_on(
+    tmp_path: Path, texts: Path, nano_untouched: SentenceTransformer
+) -> None:
+    open_manifest(tmp_path / "out", settings(texts, nano_untouched))
+    file = tmp_path / "out/manifest.json"
+    kept = json.loads(file.read_text())
+    assert kept.pop("quantize") == "none"
+    file.write_text(json.dumps(kept))
+    open_manifest(tmp_path / "out", settings(texts, nano_untouched))

@@ -8,7 +8,11 @@ import pytest
 from PIL import Image
 
 from llave.cli.main import main
+from llave.models import precision
+from llave.models.about import dtype_of
 from llave.models.nano_build import build_nano
+from llave.search.build import build_index
+from llave.search.index import Index
 
 Captured = pytest.CaptureFixture[str]
 Draw = Callable[[int], Image.Image]
@@ -101,3 +105,40 @@ def test_upgrade(folder: Path, capsys: Captured) -> None:
     assert [hit["path"] for hit in json.loads(capsys.readouterr().out)] == ["b.txt"]
     assert update(folder) == 2
     assert "other weights" in capsys.readouterr().err
+
+
+def test_an_index_remembers_int8(folder: Path, capsys: Captured) -> None:
+    assert update(folder, "--quantize", "int8") == 0
+    assert "int8: cosine to the same model's float32 vectors at least 0.9" in capsys.readouterr().err
+    kept = json.loads(Path("the.index/index.json").read_text())
+    assert (kept["quantize"], kept["dtype"]) == ("int8", "float32")
+    (folder / "c.txt").write_text("a green line")
+    assert update(folder) == 0, "without a word it is as before"
+    said = capsys.readouterr()
+    assert "1 added" in said.out
+    assert "cosine" not in said.err, "said once"
+    assert update(folder, "--quantize", "none") == 2
+    assert "was made with quantize int8, and this model is opened with none; say --quantize int8" in (
+        capsys.readouterr().err
+    )
+    assert Index.open("the.index").search("a green line", limit=1)[0].path == "c.txt"
+    assert llave("upgrade", "the.index", "--model", "nano", "--quantize", "none", "--map", "false") == 0
+    assert json.loads(Path("the.index/index.json").read_text())["quantize"] == "none"
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_an_index_keeps_its_type_on_other_processors(
+    folder: Path, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made on a processor with bfloat16 and searched on one without, and the other way round."""
+    monkeypatch.setattr(precision, "processor_multiplies_bfloat16", lambda: quick)
+    assert update(folder) == 0
+    assert json.loads(Path("the.index/index.json").read_text())["dtype"] == ("bfloat16" if quick else "float32")
+    monkeypatch.setattr(precision, "processor_multiplies_bfloat16", lambda: not quick)
+    (folder / "c.txt").write_text("a green line")
+    assert update(folder) == 0
+    index = Index.open("the.index")
+    assert index.search("a green line", limit=1)[0].path == "c.txt"
+    assert dtype_of(index.use_model()) == index.info.dtype
+    _, report = build_index("the.index", "nano", folder)
+    assert report.unchanged == 3

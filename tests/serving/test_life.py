@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -23,8 +23,11 @@ from sentence_transformers import SentenceTransformer
 from llave import load_model
 from llave.cli.main import main
 from llave.cli.serve import ServeConfig
-from llave.cli.serve_models import models, served
+from llave.cli.serve_models import load, models, served
 from llave.errors import UserError
+from llave.models import precision
+from llave.models.about import dtype_of, quantize_of
+from llave.search.index import Index
 from llave.serving.app import AppOptions, create_app
 from llave.serving.engine import Engine, trained_dimensions
 from llave.serving.limits import Limits
@@ -399,3 +402,17 @@ def test_dimensions_of_a_models_own_record(tmp_path: Path, nano_untouched: Sente
         assert trained_dimensions(str(tmp_path)) == [], text[:80]
     with pytest.raises(UserError, match="between 1 and 384"):
         Engine(nano_untouched, name="nano", dimensions=[385])
+
+
+def test_the_index_says_how_its_model_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a processor that would take bfloat16 for a new one."""
+    monkeypatch.setattr(precision, "processor_multiplies_bfloat16", lambda: True)
+    index = tmp_path / "the.index"
+    argv = ["index", "nano", str(tmp_path / "a.jsonl"), "--index", str(index), "--map", "false", "--device", "cpu"]
+    (tmp_path / "a.jsonl").write_text('{"text": "a red circle"}\n')
+    assert main([*argv, "--quantize", "int8"]) == 0
+    (engine,) = load(ServeConfig(model="nano", index=index, device="cpu"))
+    assert (quantize_of(engine.model), dtype_of(engine.model)) == ("int8", "float32")
+    Index.open(index).check_model(cast(SentenceTransformer, engine.model))
+    (engine,) = load(ServeConfig(model="nano", device="cpu"))
+    assert (quantize_of(engine.model), dtype_of(engine.model)) == (None, "bfloat16")

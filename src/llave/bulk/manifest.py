@@ -33,6 +33,7 @@ class Settings:
         input: path of the collection.
         columns: of a table.
         model: path or hub id.
+        quantize: "int8" where its linear layers are that, else "none".
         fingerprint: of its weights and settings.
         prompt: before every item.
         num_frames: of a video.
@@ -49,6 +50,7 @@ class Settings:
     input: str
     columns: Columns
     model: str
+    quantize: Literal["none", "int8"] = "none"
     fingerprint: str
     prompt: str
     num_frames: int
@@ -138,7 +140,7 @@ def _read(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{file}: damaged ({error}); choose another --out") from None
     kept["columns"] = {"audio": None, **kept.get("columns", {})}
-    return {"sounds": False, **kept}  # of a run that was begun before there were any
+    return {"sounds": False, "quantize": "none", **kept}  # of a run that was begun before there were any
 
 
 def _is_ours(out: Path) -> bool:

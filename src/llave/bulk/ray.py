@@ -89,7 +89,8 @@ class _Actor:
 
         quiet_libraries()
         manifest = load_manifest(Path(out))
-        model = load_model(manifest.settings.model, device=device, dtype=dtype)
+        settings = manifest.settings
+        model = load_model(settings.model, device=device, dtype=dtype, quantize=settings.quantize)
         self._writer = ShardWriter(manifest, model, batches)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,16 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from llave.cli.leftovers import CHUNKS, cut_lines, cut_sound_lines, left_out_lines
 from llave.cli.parsing import parse
+from llave.cli.quantize import of_collection, open_quantized
 from llave.collection.collection import Columns
 from llave.errors import UserError
+
+if TYPE_CHECKING:
+    from llave.models.model import EmbeddingModel
 
 __all__ = ["EmbedConfig", "run"]
 
@@ -41,7 +45,9 @@ class EmbedConfig:
         batch_size: items per forward pass at most.
         tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        dtype: of the weights, e.g. bfloat16; null is bfloat16 where the device multiplies in it and as stored
+            elsewhere.
+        quantize: int8 puts linear layers into int8, on a processor.
         strict: end with 1 for errors that an earlier run has named, too.
         json: print what was done as JSON.
     """
@@ -66,6 +72,7 @@ class EmbedConfig:
     tokens_per_batch: int | None = None
     device: str | None = None
     dtype: str | None = None
+    quantize: Literal["none", "int8"] = "none"
     strict: bool = False
     json: bool = False
 
@@ -89,19 +96,19 @@ def run(argv: list[str]) -> int:
     from llave.bulk.precision import check_dimensions
     from llave.bulk.run import embed_collection
     from llave.encode.cache import model_fingerprint
-    from llave.models.about import eval_dtype
-    from llave.models.open import load_model
+    from llave.models.precision import eval_dtype
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
-    dtype = eval_dtype(config.dtype, config.device)
-    model = load_model(config.model, device=config.device, dtype=dtype)
+    dtype = eval_dtype(config.dtype, config.device, config.quantize)
+    model = _opened(config, dtype)
     path = Path(config.model)
     prompt = model.prompts.get("document", "") if config.prompt is None else config.prompt
     settings = Settings(
         input=str(config.input.resolve()),  # the same from any folder, and on every node of a cluster
         columns=config.columns,
         model=str(path.resolve()) if path.exists() else config.model,
+        quantize=config.quantize,
         fingerprint=model_fingerprint(model),
         prompt=prompt or "",
         num_frames=config.frames,
@@ -123,7 +130,7 @@ def run(argv: list[str]) -> int:
         batch_size=config.batch_size,
         tokens_per_batch=config.tokens_per_batch,
         ray_address=config.ray_address,
-        device=config.device,
+        device="cpu" if config.quantize == "int8" else config.device,
         dtype=dtype,
     )
     if config.json:
@@ -147,3 +154,18 @@ def run(argv: list[str]) -> int:
             f"llave: {report.errors:,} items could not be embedded{known}: {config.out / 'errors.jsonl'}\n"
         )
     return int(report.new_errors > 0 or (config.strict and report.errors > 0))
+
+
+def _opened(config: EmbedConfig, dtype: str | None) -> "EmbeddingModel":
+    from llave.models.open import load_model
+
+    if config.out.exists():  # what int8 costs was said when it was begun
+        return load_model(config.model, device=config.device, dtype=dtype, quantize=config.quantize)
+    return open_quantized(
+        config.model,
+        device=config.device,
+        dtype=dtype,
+        quantize=config.quantize,
+        sample=of_collection(config.input, config.columns),
+        prompt=config.prompt,
+    )

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llave.cli.leftovers import cut_lines, cut_sound_lines, failure_lines
 from llave.cli.parsing import as_argv, parse
+from llave.cli.quantize import of_benchmark, open_quantized
 from llave.collection.collection import Columns
 from llave.errors import UserError
 
 if TYPE_CHECKING:
+    from llave.evaluation.benchmarks import Benchmark
     from llave.evaluation.record import RunRecord
     from llave.evaluation.result import EvalResult
     from llave.models.late import LateModel
@@ -70,7 +72,9 @@ class EvalConfig:
         token_pooling: of a late-interaction model: candidates keep one in so many of their tokens.
         cache: directory that keeps embeddings: a killed run goes on from it; null keeps none.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        dtype: of the weights, e.g. bfloat16; null is bfloat16 where the device multiplies in it and as stored
+            elsewhere.
+        quantize: int8 puts linear layers into int8, on a processor; not those of a reranker.
         json: print the results as JSON instead of tables.
     """
 
@@ -108,6 +112,7 @@ class EvalConfig:
     cache: Path | None = None
     device: str | None = None
     dtype: str | None = None
+    quantize: Literal["none", "int8"] = "none"
     json: bool = False
 
 
@@ -225,9 +230,7 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
     from llave.evaluation.compat import get_compat
     from llave.evaluation.protocol import Protocol
     from llave.evaluation.runner import evaluate
-    from llave.models.about import eval_dtype
     from llave.models.nano_features import use_feature_cache
-    from llave.models.open import is_late, load_late, load_model
     from llave.terminal import printable, quiet_libraries
 
     if config.template == "none" and config.instructions == "system":
@@ -245,8 +248,7 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
     if benchmark.note:
         sys.stderr.write(f"llave: {printable(benchmark.note)}\n")
     reranker = None if config.rerank is None else open_reranker(config)
-    load = load_late if is_late(config.model) else load_model
-    model = load(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
+    model = _opened(config, benchmark)
     use_feature_cache(model)
     result = evaluate(
         model,
@@ -279,6 +281,20 @@ def evaluate_config(config: EvalConfig) -> Evaluation:
 
         reranked = rerank_result(result, reranker, top=config.top, weight=config.rerank_weight)
     return Evaluation(config.model, model, result, _options(config, root), _about_preset(config), reranked)
+
+
+def _opened(config: EvalConfig, benchmark: "Benchmark") -> "EmbeddingModel | LateModel":
+    from llave.models.open import is_late, load_late
+    from llave.models.precision import eval_dtype
+
+    name = str(config.model)
+    dtype = eval_dtype(config.dtype, config.device, config.quantize)
+    if not is_late(name):
+        sample = of_benchmark(benchmark)
+        return open_quantized(name, device=config.device, dtype=dtype, quantize=config.quantize, sample=sample)
+    if config.quantize == "int8":
+        raise UserError(f"{name}: a late-interaction model, which takes no --quantize int8; leave it out")
+    return load_late(name, device=config.device, dtype=dtype)
 
 
 def _options(config: EvalConfig, root: str | Path | None) -> dict[str, Any]:

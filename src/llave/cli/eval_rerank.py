@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from llave.encode.item import Reading
 from llave.errors import UserError
-from llave.models.about import eval_dtype
 from llave.models.nano_features import use_feature_cache
+from llave.models.precision import eval_dtype
 from llave.rerank.reranker import Reranker
 
 if TYPE_CHECKING:

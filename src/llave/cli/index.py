@@ -4,16 +4,18 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llave.cli import index_check, index_field, index_late, index_pipeline, index_sources, index_upgrade
 from llave.cli.defaults import INDEX
 from llave.cli.leftovers import CHUNKS, cut_lines, cut_sound_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
+from llave.cli.quantize import of_collection, open_quantized
 from llave.collection.collection import Columns
 from llave.errors import UserError
 
 if TYPE_CHECKING:
+    from llave.models.model import EmbeddingModel
     from llave.search.words import Words
 
 __all__ = ["IndexConfig", "run"]
@@ -52,8 +54,10 @@ class IndexConfig:
         strict: end with 1 for known errors, too.
         seed: of the map and of the queries that measure recall.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights, e.g. bfloat16; null is as when the index was made; for a new one, bfloat16 on a GPU
-            and as stored elsewhere.
+        dtype: of the weights, e.g. bfloat16; null is as when the index was made; for a new one, bfloat16 where the
+            device multiplies in it and as stored elsewhere.
+        quantize: int8 puts linear layers into int8, on a processor; none does not. null is as when the index was made,
+            none for a new one.
         json: print what was done as JSON.
     """
 
@@ -81,6 +85,7 @@ class IndexConfig:
     seed: int = 0
     device: str | None = None
     dtype: str | None = None
+    quantize: Literal["none", "int8"] | None = None
     json: bool = False
 
 
@@ -104,17 +109,11 @@ def run(argv: list[str]) -> int:
     )
     if (config.frames is not None and config.frames < 1) or config.seed < 0:
         raise UserError(f"frames {config.frames}, seed {config.seed}: at least 1 and 0")
-    from llave.models.about import eval_dtype
-    from llave.models.open import load_model
     from llave.search.build import build_index
-    from llave.search.index import Index
-    from llave.search.info import read_info
     from llave.search.options import BuildOptions
     from llave.terminal import quiet_libraries
 
     quiet_libraries()
-    asked = eval_dtype(config.dtype, config.device)
-    dtype = config.dtype or (read_info(config.index).dtype if Index.exists(config.index) else asked)
     options = BuildOptions(
         item_prompt=config.item_prompt,
         query_prompt=config.query_prompt,
@@ -133,7 +132,7 @@ def run(argv: list[str]) -> int:
         make_map=config.map,
         seed=config.seed,
     )
-    model = load_model(config.model, device=config.device, dtype=dtype)
+    model = _opened(config)
     index, report = build_index(config.index, model, config.input, columns=config.columns, options=options)
     if config.json:
         sys.stdout.write(json.dumps(vars(report)) + "\n")
@@ -148,6 +147,28 @@ def run(argv: list[str]) -> int:
     ):
         sys.stderr.write(f"llave: {line}\n")
     return int(len(report.errors) > (0 if config.strict else len(report.known)))
+
+
+def _opened(config: IndexConfig) -> "EmbeddingModel":
+    """The model as the index remembers it; of a new index as it was asked for."""
+    from llave.models.open import load_model
+    from llave.models.precision import eval_dtype
+    from llave.search.index import Index
+    from llave.search.info import read_info
+
+    if not Index.exists(config.index):
+        return open_quantized(
+            config.model,
+            device=config.device,
+            dtype=eval_dtype(config.dtype, config.device, config.quantize),
+            quantize=config.quantize,
+            sample=of_collection(config.input, config.columns),
+            prompt=config.item_prompt,
+        )
+    info = read_info(config.index)
+    quantize = config.quantize or info.quantize
+    device = config.device or ("cpu" if info.quantize == "int8" else None)
+    return load_model(config.model, device=device, dtype=config.dtype or info.dtype, quantize=quantize)
 
 
 def _words(config: IndexConfig) -> "Words | None":

@@ -26,7 +26,8 @@ class LateIndexConfig:
         batch_size: items per forward pass at most.
         exact_below: with fewer items, a search compares all tokens.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        dtype: of the weights, e.g. bfloat16; null is bfloat16 where the device multiplies in it and as stored
+            elsewhere.
         json: print what was done as JSON.
     """
 
@@ -53,8 +54,8 @@ def late(argv: list[str]) -> int:
         "Killed, the same command goes on.",
         positional=("model",),
     )
-    from llave.models.about import eval_dtype
     from llave.models.open import load_late
+    from llave.models.precision import eval_dtype
     from llave.rerank.late_index import index_late
     from llave.search.index import Index
     from llave.terminal import printable, quiet_libraries

@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from llave.cli.defaults import find_index
 from llave.cli.leftovers import cut_lines, cut_sound_lines, error_lines, left_out_lines
@@ -31,7 +32,9 @@ class UpgradeConfig:
         strict: end with 1 for known errors, too.
         seed: of the map and of the queries that measure recall.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights, e.g. bfloat16; null is bfloat16 on a GPU and as stored elsewhere.
+        dtype: of the weights, e.g. bfloat16; null is bfloat16 where the device multiplies in it and as stored
+            elsewhere.
+        quantize: int8 puts linear layers into int8, on a processor; none does not. null is as the index is.
         json: print what was done as JSON.
     """
 
@@ -49,6 +52,7 @@ class UpgradeConfig:
     seed: int = 0
     device: str | None = None
     dtype: str | None = None
+    quantize: Literal["none", "int8"] | None = None
     json: bool = False
 
 
@@ -63,8 +67,8 @@ def upgrade(argv: list[str]) -> int:
         "Killed, the same command goes on, and until it has switched the index is the old model's.",
         positional=("index",),
     )
-    from llave.models.about import eval_dtype
     from llave.models.open import load_model
+    from llave.models.precision import eval_dtype
     from llave.search.index import Index
     from llave.search.options import BuildOptions
     from llave.search.upgrade import upgrade_index
@@ -72,7 +76,10 @@ def upgrade(argv: list[str]) -> int:
 
     quiet_libraries()
     index = Index.open(find_index(config.index))
-    model = load_model(config.model, device=config.device, dtype=eval_dtype(config.dtype, config.device))
+    quantize = config.quantize or index.info.quantize
+    device = config.device or ("cpu" if quantize == "int8" and config.quantize is None else None)
+    dtype = eval_dtype(config.dtype, device, quantize)
+    model = load_model(config.model, device=device, dtype=dtype, quantize=quantize)
     options = BuildOptions(
         item_prompt=config.item_prompt,
         query_prompt=config.query_prompt,

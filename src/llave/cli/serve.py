@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llave.cli.defaults import QUICKSTART, find_index
 from llave.cli.parsing import parse
@@ -56,8 +56,10 @@ class ServeConfig:
         dimensions: lengths that vectors may be cut to, besides those of the model's own record (Matryoshka training).
         frames: of a video.
         device: e.g. cpu or cuda; null is the best there is.
-        dtype: of the weights, e.g. bfloat16; null is as when the index was made; without one,
-            bfloat16 on a GPU and as stored elsewhere.
+        dtype: of the weights, e.g. bfloat16; null is as when the index was made; without one, bfloat16 where the
+            device multiplies in it and as stored elsewhere.
+        quantize: int8 puts linear layers into int8, on a processor, not those of a reranker; none does not. null is as
+            when the index was made; without one, none.
         threads: of torch on a CPU; null is torch's choice.
         api_keys_file: keys, one a line; requests need one of them, or that of LLAVE_API_KEY.
         no_key: listen on other addresses than this machine's without a key.
@@ -89,6 +91,7 @@ class ServeConfig:
     frames: int = 8
     device: str | None = None
     dtype: str | None = None
+    quantize: Literal["none", "int8"] | None = None
     threads: int | None = None
     api_keys_file: Path | None = None
     no_key: bool = False

@@ -72,7 +72,7 @@ def load(config: "ServeConfig") -> "list[AnyEngine]":
 
 def _load_reranker(config: "ServeConfig", name: str, path: str) -> "RerankEngine":
     from llave.encode.item import Reading
-    from llave.models.about import eval_dtype
+    from llave.models.precision import eval_dtype
     from llave.rerank.reranker import Reranker
     from llave.serving.rerank_engine import RerankEngine
 
@@ -85,15 +85,17 @@ def _load_reranker(config: "ServeConfig", name: str, path: str) -> "RerankEngine
 
 
 def _load_model(config: "ServeConfig", name: str, path: str) -> "Engine":
-    from llave.models.about import eval_dtype
     from llave.models.open import load_model
+    from llave.models.precision import eval_dtype
     from llave.search.info import read_info
     from llave.serving.engine import Engine, trained_dimensions
 
     infos = [read_info(each) for each in (config.beside, config.index) if each is not None]
     infos.sort(key=lambda info: info.model == path)  # of the index that it made, else of the first one
-    dtype = config.dtype or (infos[-1].dtype if infos else None)
-    model = load_model(path, device=config.device, dtype=eval_dtype(dtype, config.device))
+    quantize = config.quantize or (infos[-1].quantize if infos else None)
+    device = config.device or ("cpu" if quantize == "int8" and config.quantize is None else None)
+    dtype = eval_dtype(config.dtype or (infos[-1].dtype if infos else None), device, quantize)
+    model = load_model(path, device=device, dtype=dtype, quantize=quantize)
     engine = Engine(
         model,
         name=name,

@@ -12,7 +12,7 @@ from llave._version import __version__
 from llave.encode.cache import LIBRARIES, settings_fingerprint, weights_fingerprint
 from llave.encode.encoder import TOKENS_PER_BATCH
 from llave.errors import DataError
-from llave.models.about import dtype_of
+from llave.models.about import dtype_of, quantize_of
 
 if TYPE_CHECKING:
     from sentence_transformers.base import BaseModel
@@ -92,6 +92,7 @@ def run_record(model: "BaseModel", options: Mapping[str, Any], preset: Mapping[s
             "source": str(getattr(model, "source", "")),
             "revision": getattr(config, "_commit_hash", None),
             "dtype": dtype_of(model),
+            **({"quantize": quantized} if (quantized := quantize_of(model)) else {}),
             "weights": weights_fingerprint(model),
             "settings": settings_fingerprint(model),
         },

@@ -34,10 +34,10 @@ from llave.fit.rows import read_rows, source_state
 from llave.fit.split import split_rows
 from llave.fit.verdict import judge
 from llave.fit.words import advice, data_lines, next_lines, plan_line, scores_line
-from llave.models.about import eval_dtype
 from llave.models.model import EmbeddingModel
 from llave.models.nano_features import use_feature_cache
 from llave.models.open import is_late, load_model, save_model
+from llave.models.precision import eval_dtype
 from llave.progress import show_progress
 from llave.report.fit import write_fit_report
 from llave.terminal import quiet_libraries

@@ -1,4 +1,4 @@
-"""What a report says of a model, and the type of its weights in an evaluation."""
+"""What a report says of a model."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,9 @@ from llave.errors import DataError, UserError
 if TYPE_CHECKING:
     from sentence_transformers.base import BaseModel
 
-__all__ = ["about_model", "dtype_of", "eval_dtype", "model_name", "trained_temperature"]
+    from llave.models.int8 import Quantize
+
+__all__ = ["about_model", "dtype_of", "model_name", "quantize_of", "trained_temperature"]
 
 
 def about_model(model: "BaseModel", name: str) -> dict[str, Any]:
@@ -26,22 +28,20 @@ def about_model(model: "BaseModel", name: str) -> dict[str, Any]:
         "max_length_tokens": model.max_seq_length,
         "device": str(model.device),
         "dtype": dtype_of(model),
+        **({"quantize": quantized} if (quantized := quantize_of(model)) else {}),
     }
 
 
 def dtype_of(model: "BaseModel") -> str:
-    """The type of its weights, e.g. ``"bfloat16"``."""
-    return str(next(model.parameters()).dtype).removeprefix("torch.")
+    """The type of its weights, e.g. ``"bfloat16"``; of a quantized model, of those that are not."""
+    found = next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+    return str(found).removeprefix("torch.")
 
 
-def eval_dtype(wanted: str | None, device: str | None) -> str | None:
-    """The wanted type; bfloat16 on a GPU that has it, and None, the checkpoint's own, elsewhere."""
-    import torch
-
-    if wanted is not None:
-        return wanted
-    on_gpu = torch.cuda.is_available() if device is None else device.startswith("cuda")
-    return "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else None
+def quantize_of(model: "BaseModel") -> "Quantize | None":
+    """ "int8" of a model whose linear layers are (:mod:`llave.models.int8`), else None."""
+    found: Quantize | None = getattr(model, "quantized", None)
+    return found
 
 
 def model_name(model: "BaseModel") -> str:

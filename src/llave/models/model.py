@@ -51,9 +51,17 @@ class Media(BaseModel):
 
     Attributes:
         source: the directory or hub id that it was opened from, "" if it was put together.
+        quantized: "int8" where its linear layers are.
     """
 
     source: str = ""
+    quantized: Literal["int8"] | None = None
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """As sentence-transformers does; nothing would open one in int8."""
+        if self.quantized:
+            raise UserError(f"{self.source}: a model in {self.quantized} is not saved; open it without quantize")
+        super().save_pretrained(*args, **kwargs)
 
     @cached_property
     def _takes(self) -> list[str]:

@@ -12,6 +12,7 @@ from llave.data.door import named, reason_of
 from llave.errors import DataError, UserError
 from llave.files import write_json
 from llave.models.families import PoolingMode
+from llave.models.int8 import Quantize, quantize_model, quantized_dtype, require_int8
 from llave.models.late import LateModel
 from llave.models.loaded.compare import warn_of_differences
 from llave.models.model import LATE, EmbeddingModel, Fusion, Media, Prepared
@@ -35,6 +36,7 @@ def load_model(
     dtype: torch.dtype | str | None = None,
     pooling: PoolingMode | None = None,
     fusion: Fusion | None = None,
+    quantize: Quantize | None = None,
 ) -> EmbeddingModel:
     """Open a model as a ``SentenceTransformer`` that embeds text, pictures, both together, and mixes of them.
 
@@ -49,16 +51,24 @@ def load_model(
         pooling: of a raw checkpoint whose family is not known.
         fusion: of a text and a picture in one item of a dual encoder: "mean" of the two unit vectors, or "none", and
             such items are refused; default is what the directory says, else "mean".
+        quantize: "int8" puts the linear layers of its towers into int8, for a processor, and the rest into float32: see
+            :mod:`llave.models.int8`. Such a model cannot be saved or trained.
 
     Raises:
-        UserError: no model there, one that cannot be opened, or weights that are not the pinned ones.
+        UserError: no model there, one that cannot be opened, or weights that are not the pinned ones; int8 on a GPU.
     """
     name = str(path_or_hub_id)
+    dtype = _checked(quantize, device, dtype)
     if name == "nano":
         model = build_nano(device=device)
         model.source = name
-        return model if dtype is None else model.to(dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
-    return open_as(EmbeddingModel, name, device=device, dtype=dtype, pooling=pooling, fusion=fusion)
+        if dtype is not None:
+            model = model.to(dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    else:
+        model = open_as(EmbeddingModel, name, device=device, dtype=dtype, pooling=pooling, fusion=fusion)
+    if quantize == "int8":
+        quantize_model(model)
+    return model
 
 
 def load_late(
@@ -70,6 +80,18 @@ def load_late(
         UserError: no such model there, or one that cannot be opened.
     """
     return open_as(LateModel, str(path_or_hub_id), device=device, dtype=dtype)
+
+
+def _checked(
+    quantize: Quantize | None, device: str | None, dtype: torch.dtype | str | None
+) -> torch.dtype | str | None:
+    """The type to open in, before anything is read."""
+    if quantize not in (None, "none", "int8"):
+        raise UserError(f"quantize {quantize!r}: int8 or none")
+    if quantize != "int8":
+        return dtype
+    require_int8(device)
+    return quantized_dtype(dtype)
 
 
 def is_late(name: str) -> bool:

@@ -7,9 +7,10 @@ from llave.collection.collection import Columns
 from llave.collection.open import open_collection
 from llave.data.frames import NUM_FRAMES
 from llave.errors import UserError
-from llave.models.about import eval_dtype, model_name
+from llave.models.about import model_name
+from llave.models.precision import eval_dtype
 from llave.search.index import Index
-from llave.search.info import index_info, read_info
+from llave.search.info import index_info, open_model, read_info
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.update import update_index
 
@@ -37,8 +38,10 @@ def build_index(
     options = options or BuildOptions()
     there = Index.exists(path)
     if isinstance(model, str | Path):
-        dtype = read_info(Path(path)).dtype if there else eval_dtype(None, None)
-        model = load_model(model, dtype=dtype)
+        if there:
+            model = open_model(Path(path), read_info(Path(path)), model, device=None, dtype=None)
+        else:
+            model = load_model(model, dtype=eval_dtype(None, None))
     collection = open_collection(source, columns, sounds=model.supports("audio"))
     if there:
         index = Index.open(path, qdrant=options.qdrant)

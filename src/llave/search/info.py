@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from llave.data.frames import NUM_FRAMES
 from llave.errors import UserError
 from llave.files import write_json
-from llave.models.about import dtype_of
+from llave.models.about import dtype_of, quantize_of
 from llave.search.pipeline import Pipeline
 from llave.search.store import Settings
 from llave.search.words import Words
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    from llave.models.int8 import Quantize
 
 __all__ = [
     "BY_USER",
@@ -47,7 +49,13 @@ RANGES = {
     "prefix": (1, 65_536),
     "weighed_at": (BY_USER, 10**12),
 }
-FORMS = {"model": r"[^\0]+", "dtype": r"\w{1,32}", "store": r"[^\0]+", "collection": r"[^\0/\\]{1,255}"}
+FORMS = {
+    "model": r"[^\0]+",
+    "dtype": r"\w{1,32}",
+    "quantize": "none|int8",
+    "store": r"[^\0]+",
+    "collection": r"[^\0/\\]{1,255}",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +67,7 @@ class IndexInfo:
         fingerprint: of its weights and settings.
         dimension: of the vectors.
         dtype: of the weights that made them; other ones make slightly other vectors.
+        quantize: "int8" where the linear layers were that, else "none".
         prompts: before every ``"item"`` and every ``"query"``, as sentence-transformers takes them.
         num_frames: of a video.
         store: ``"lance"``, or the address of a Qdrant server.
@@ -77,6 +86,7 @@ class IndexInfo:
     fingerprint: str
     dimension: int
     dtype: str = "float32"
+    quantize: "Quantize" = "none"
     prompts: dict[str, str] = field(default_factory=lambda: {"item": "", "query": ""})
     num_frames: int = NUM_FRAMES
     store: str = LANCE
@@ -134,6 +144,7 @@ def index_info(
         fingerprint=model_fingerprint(model),
         dimension=dimension,
         dtype=dtype_of(model),
+        quantize=quantize_of(model) or "none",
         prompts={
             "item": (model.prompts.get("document") or "") if item_prompt is None else item_prompt,
             "query": (model.prompts.get("query") or "") if query_prompt is None else query_prompt,
@@ -156,8 +167,10 @@ def open_model(
     """
     from llave.models.open import load_model
 
+    if info.quantize == "int8":
+        device = device or "cpu"
     try:
-        return load_model(model or info.model, device=device, dtype=dtype or info.dtype)
+        return load_model(model or info.model, device=device, dtype=dtype or info.dtype, quantize=info.quantize)
     except UserError as error:
         moved = "" if model else f"; {path} was made with it; say --model, if it has moved"
         raise UserError(f"{error}{moved}") from None
@@ -179,6 +192,11 @@ def check_model(path: Path, info: IndexInfo, model: "SentenceTransformer") -> No
         raise UserError(
             f"{path}: has vectors of {info.dimension} dimensions, made by {info.model}, and this "
             f"model makes {dimension}; use that model, or another --index"
+        )
+    if (quantized := quantize_of(model) or "none") != info.quantize:
+        raise UserError(
+            f"{path}: was made with quantize {info.quantize}, and this model is opened with {quantized}; "
+            f"say --quantize {info.quantize}"
         )
     if dtype_of(model) != info.dtype:
         raise UserError(
@@ -246,7 +264,15 @@ def _check(info: IndexInfo) -> None:
         TypeError: of a value that is of another type.
         ValueError: of one that cannot be.
     """
-    texts = [info.model, info.fingerprint, info.dtype, info.store, info.collection, *map(info.prompts.get, PROMPTS)]
+    texts = [
+        info.model,
+        info.fingerprint,
+        info.dtype,
+        info.quantize,
+        info.store,
+        info.collection,
+        *map(info.prompts.get, PROMPTS),
+    ]
     texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources, *info.given]
     numbers = {**vars(info), **dataclasses.asdict(info.settings)}
     if not isinstance(info.settings.target, int | float) or isinstance(info.settings.target, bool):

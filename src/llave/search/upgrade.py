@@ -128,7 +128,8 @@ def _wanted(info: IndexInfo, model: "SentenceTransformer", options: BuildOptions
 
 
 def _embeds_alike(one: IndexInfo, other: IndexInfo) -> bool:
-    return (one.fingerprint, one.dtype, one.prompts) == (other.fingerprint, other.dtype, other.prompts)
+    same = ("fingerprint", "dtype", "quantize", "prompts")
+    return all(getattr(one, name) == getattr(other, name) for name in same)
 
 
 def allowed_roots(index: Index, sources: Iterable[Source], allowed: Sequence[str | Path]) -> dict[str, Path]:
