@@ -453,11 +453,11 @@ def run():
     index = Index.open(path)
     upsert, numbers = index.store.upsert, itertools.count()
 
-    def watched(rows):
+    def watched(rows, **said):
         number = next(numbers) if rows else None
         if number == 1:
             os.write(tell, b"1")
-        upsert(rows)
+        upsert(rows, **said)
         if number == 1:
             signal.pause()  # so that it cannot end before it is killed
 

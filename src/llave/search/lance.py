@@ -78,7 +78,7 @@ class LanceStore:
         there = name in database.list_tables().tables
         self._table: Any = database.open_table(name) if there else database.create_table(name, schema=schema)
 
-    def upsert(self, rows: Sequence[Row]) -> None:
+    def upsert(self, rows: Sequence[Row], *, new: bool = False) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         if not rows:
             return
@@ -93,6 +93,9 @@ class LanceStore:
         arrays |= prefix_columns(self._table.schema.names, vector_BD)
         table = pa.table([arrays[name] for name in self._table.schema.names], schema=self._table.schema)
         with self._writing():
+            if new:
+                self._table.add(table)
+                return
             self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
 
     def delete(self, ids: Sequence[str]) -> None:
