@@ -27,7 +27,7 @@ from benchmarks.sheet import Sheet
 from llave.errors import UserError
 from llave.files import write_json
 
-__all__ = ["measure_million", "million_line", "million_sheet", "write_vectors"]
+__all__ = ["measure_million", "million_sheet", "write_vectors"]
 
 OURS = "llave"
 FADE = 4.0
@@ -36,10 +36,9 @@ BROAD = 100
 PER_TOPIC = 100
 NOISE = 0.5
 CHUNK = 10_000
-THREADS = {
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "LANCE_CPU_THREADS")
-}  # fmt: skip
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "LANCE_CPU_THREADS")
+THREADS = dict.fromkeys(POOLS, "1")
+"""LanceDB stands still with one thread to read with, or one of tokio's; those stay as they are."""
 LAST_WORDS = 2000
 
 
@@ -106,9 +105,7 @@ def _best(vector_ND: NDArray[np.float32], query_QD: NDArray[np.float32], step: i
     return found_QK
 
 
-def measure_million(
-    work: Path, engines: Sequence[str], *, peers: str | None, rounds: int
-) -> dict[str, Any]:
+def measure_million(work: Path, engines: Sequence[str], *, peers: str | None, rounds: int) -> dict[str, Any]:
     """Build and ask every engine, as far as that has not been done.
 
     Args:
@@ -159,7 +156,9 @@ def _summary(rounds: Sequence[Mapping[str, Any]], truth: Mapping[str, NDArray[np
     for name, parts in rounds[0]["settings"].items():
         settings[name] = {}
         for part, first in parts.items():
-            shares = [len(set(rows) & set(true)) / K for rows, true in zip(first["rows"], truth[part].tolist(), strict=False)]
+            shares = [
+                len(set(rows) & set(true)) / K for rows, true in zip(first["rows"], truth[part].tolist(), strict=False)
+            ]
             runs = [each["settings"][name][part] for each in rounds]
             settings[name][part] = {
                 "recall": statistics.fmean(shares),
@@ -185,8 +184,49 @@ def shown(engines: Mapping[str, Any], name: str, part: str) -> list[str]:
         return list(found)
     own = next(iter(engines[OURS]["settings"].values()))[part]["recall"]
     names = [each for each in found if part in found[each]]
+    if not names:
+        return []
     above = next((place for place, each in enumerate(names) if found[each][part]["recall"] >= own), len(names) - 1)
     return names[max(0, above - 1) : above + 1]
+
+
+def million_sheet(found: Mapping[str, Any]) -> str:
+    """Of each size: what building takes, and searches of our setting and of those of the peers around our recall."""
+    parts = []
+    for rows, size in found["sizes"].items():
+        engines = size["engines"]
+        low, high = (pick(load for each in engines.values() for load in each["load"]) for pick in (min, max))
+        about = (
+            f"{int(rows):,} vectors of {size['dim']} dimensions, {size['queries']} queries, {found['machine']}, one "
+            f"thread, load average {low:.1f} to {high:.1f}; commit {found['commit'][:7]}:"
+        )
+        built = [
+            (
+                f"{name} ({each['build']['version']})",
+                f"{each['build']['seconds']:,.0f}",
+                f"{each['build']['cpu_seconds']:,.0f}",
+                f"{each['build']['disk_bytes'] / 1e6:,.0f}",
+                f"{each['build']['peak_bytes'] / 1e6:,.0f}",
+                f"{each['rss_bytes'] / 1e6:,.0f}",
+            )
+            for name, each in engines.items()
+        ]
+        columns = ("engine", "build s", "CPU s", "disk MB", "peak MB, building", "peak MB, searching")
+        parts.append(
+            Sheet(title=about, caption="", columns=columns, rows=built, words=frozenset({"engine"})).markdown()
+        )
+        for part, title in (("all", "search for the ten best"), ("tenth", "of the tenth that passes a filter")):
+            asked = [
+                (name, setting, f"{one['recall']:.3f}, {one['worst']:.1f}",
+                 *(f"{one[key]:.2f}" for key in ("p50_ms", "p95_ms", "cpu_ms")))
+                for name, each in engines.items()
+                for setting in shown(engines, name, part)
+                if (one := each["settings"][setting].get(part)) is not None
+            ]  # fmt: skip
+            columns = (title, "setting", "recall@10 (mean, worst)", "p50 ms", "p95 ms", "CPU ms")
+            words = frozenset({title, "setting"})
+            parts.append(Sheet(title="", caption="", columns=columns, rows=asked, words=words).markdown().strip())
+    return "\n\n".join(part.strip() for part in parts)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def update_index(
         takeover = Takeover(index, now)
         report = follow_source(index, model, collection, now, options, takeover, work)
         report.notes += takeover.notes()
+        del takeover  # what it knew of every row
         if forgetful:
             report.notes.append(
                 f"cannot remember that you indexed {path} ({forgetful}); a server needs --allow_sources"
