@@ -138,7 +138,7 @@ def draw_growth(found: Mapping[str, Any], path: Path) -> None:
     """Processor time and memory over N, as a PNG on white."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5.2), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(11, 6.2), facecolor="white", layout="constrained")
     for axes, name, label, unit in zip(
         figure.subplots(1, 2), ("cpu_s", "peak_bytes"), ("processor seconds", "peak MiB"), (1, 2**20), strict=True
     ):
@@ -149,7 +149,10 @@ def draw_growth(found: Mapping[str, Any], path: Path) -> None:
         axes.set_xlabel("N")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=6.5, title="slope of the last step", title_fontsize=7)
+        axes.legend(
+            fontsize=7, title="with the slope of the last step", title_fontsize=7, ncols=2, loc="upper center",
+            bbox_to_anchor=(0.5, -0.12),
+        )  # fmt: skip
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

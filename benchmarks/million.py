@@ -195,10 +195,10 @@ def million_sheet(found: Mapping[str, Any]) -> str:
     parts = []
     for rows, size in found["sizes"].items():
         engines = size["engines"]
-        low, high = (pick(load for each in engines.values() for load in each["load"]) for pick in (min, max))
+        loads = [load for each in engines.values() for load in each["load"]]
         about = (
             f"{int(rows):,} vectors of {size['dim']} dimensions, {size['queries']} queries, {found['machine']}, one "
-            f"thread, load average {low:.1f} to {high:.1f}; commit {found['commit'][:7]}:"
+            f"thread, load average {min(loads):.1f} to {max(loads):.1f}; commit {found['commit'][:7]}:"
         )
         built = [
             (

@@ -12,12 +12,14 @@ from typing import Any
 
 from benchmarks.ablation_page import answer, datasets_table, draw_differences, means_table, models_table
 from benchmarks.fit import fit_sheet
+from benchmarks.growth import draw_growth, growth_sheet
 from benchmarks.hostile.table import hostile_sheet, load_sheet
 from benchmarks.index import index_sheet, small_sheet
 from benchmarks.large_batch import large_batch_sheet
 from benchmarks.late_page import answer as late_answer
 from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
+from benchmarks.million import million_sheet
 from benchmarks.page_map import browse_sheet, map_sheet
 from benchmarks.photos import photos_sheet
 from benchmarks.rehearsal import rehearsal_sheet
@@ -130,6 +132,8 @@ PLACES = (
     Place("docs/page.md", "browse", "page_map.json", browse_sheet),
     Place("docs/page.md", "map", "page_map.json", map_sheet),
     Place("docs/search.md", "small", "small_100k.json", small_sheet),
+    Place("docs/speed.md", "million", "million.json", million_sheet),
+    Place("docs/speed.md", "growth", "growth.json", lambda found: growth_sheet(found).markdown()),
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
     Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),
@@ -142,6 +146,7 @@ def main() -> None:
     for place in PLACES:
         rewrite(ROOT / place.page, place.name, place.render(content(place.source)))
     draw(content("loss_cpu.json"), ROOT / "docs/loss")
+    draw_growth(content("growth.json"), ROOT / "docs/growth.png")
     draw_differences(content("hardness_confirmed.json"), CONFIRMED, ROOT / "docs/hardness")
     presets = preset_markdown([get_preset(name) for name in preset_names()])
     rewrite(ROOT / "docs/evaluation.md", "presets", presets)
