@@ -62,7 +62,7 @@ def main() -> None:
     known = json.loads(args.out.read_text("utf-8")) if args.out.is_file() else {"sizes": {}}
     sizes = {**known["sizes"], str(args.rows): {"dim": args.dim, "queries": args.queries, **found}}
     about = provenance()
-    about["command"] = f"million.py --rows {args.rows} --rounds {args.rounds}"
+    about["command"] = "; ".join(f"million.py --rows {size}" for size in sizes)  # the folders are this machine's
     write_json(args.out, {**about, "sizes": dict(sorted(sizes.items(), key=lambda pair: -int(pair[0])))}, indent=1)
 
 
@@ -182,10 +182,10 @@ def shown(engines: Mapping[str, Any], name: str, part: str) -> list[str]:
     found = engines[name]["settings"]
     if name == OURS or len(found) == 1:
         return list(found)
-    own = next(iter(engines[OURS]["settings"].values()))[part]["recall"]
     names = [each for each in found if part in found[each]]
     if not names:
         return []
+    own = next(iter(engines[OURS]["settings"].values()))[part]["recall"]
     above = next((place for place, each in enumerate(names) if found[each][part]["recall"] >= own), len(names) - 1)
     return names[max(0, above - 1) : above + 1]
 
