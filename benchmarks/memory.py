@@ -3,16 +3,20 @@
 import ctypes
 import gc
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["peak_bytes", "synchronise"]
 
 
-def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
-    """Bytes above those in use before, gradients included."""
+def peak_bytes(run: Callable[[], object], device: "torch.device | None" = None) -> int:
+    """Bytes above those in use before, gradients included; without a device, of the process."""
     gc.collect()
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         run()
@@ -23,9 +27,11 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
     return max(_status("VmHWM") - before, 0)
 
 
-def synchronise(device: torch.device) -> None:
+def synchronise(device: "torch.device") -> None:
     """Wait for what a GPU still computes."""
     if device.type == "cuda":
+        import torch
+
         torch.cuda.synchronize(device)
 
 

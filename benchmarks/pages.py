@@ -12,12 +12,15 @@ from typing import Any
 
 from benchmarks.ablation_page import answer, datasets_table, draw_differences, means_table, models_table
 from benchmarks.fit import fit_sheet
+from benchmarks.graph import graph_sheet
+from benchmarks.growth import draw_growth, growth_sheet
 from benchmarks.hostile.table import hostile_sheet, load_sheet
 from benchmarks.index import index_sheet, small_sheet
 from benchmarks.large_batch import large_batch_sheet
 from benchmarks.late_page import answer as late_answer
 from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
+from benchmarks.million import million_sheet
 from benchmarks.page_map import browse_sheet, map_sheet
 from benchmarks.photos import photos_sheet
 from benchmarks.precision import answer as int8_answer
@@ -27,6 +30,8 @@ from benchmarks.rerank_page import rerank_table
 from benchmarks.sample_sizes import icons_markdown
 from benchmarks.search import search_table
 from benchmarks.sort import answer_line, cluster_table, copies_table, labels_table
+from benchmarks.speed_page import ratios_table
+from benchmarks.start import start_sheet
 from benchmarks.tables import eval_markdown, serve_markdown, train_markdown
 from llave.evaluation.presets import get_preset, preset_names
 from llave.report.presets import preset_markdown
@@ -57,6 +62,7 @@ class Place:
 CHOICE = ("overall", "ood", "without composed", "without hard-negative columns", "composed_ood", "grounding_ood")
 """What docs/hardness.md shows of a choice."""
 CONFIRMED = {"infonce": "InfoNCE", "llave": "LLaVE (α=9)", "own negatives weighed": "own negatives (α=5)"}
+EVERY = "*"
 GROUPS = ("classification", "vqa", "retrieval", "grounding", "ind", "ood", "overall")
 
 
@@ -111,6 +117,9 @@ PLACES = (
     Place("README.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
     Place("docs/hardness.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
     Place("docs/hardness.md", "icons", "hardness_icons.json", lambda found: means_table(found, CHOICE)),
+    Place("docs/speed.md", "ratios", EVERY, ratios_table),
+    Place("docs/speed.md", "start", "start.json", start_sheet),
+    Place("docs/speed.md", "graph", "graph_cpu.json", graph_sheet),
     Place("docs/speed.md", "int8 answer", "int8_cpu.json", int8_answer),
     Place("docs/speed.md", "int8 speed", "int8_cpu.json", lambda found: speed_sheet(found).markdown()),
     Place("docs/speed.md", "int8 quality", "int8_cpu.json", lambda found: quality_sheet(found).markdown()),
@@ -135,6 +144,8 @@ PLACES = (
     Place("docs/page.md", "browse", "page_map.json", browse_sheet),
     Place("docs/page.md", "map", "page_map.json", map_sheet),
     Place("docs/search.md", "small", "small_100k.json", small_sheet),
+    Place("docs/speed.md", "million", "million.json", million_sheet),
+    Place("docs/speed.md", "growth", "growth.json", lambda found: growth_sheet(found).markdown()),
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
     Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),
@@ -147,13 +158,16 @@ def main() -> None:
     for place in PLACES:
         rewrite(ROOT / place.page, place.name, place.render(content(place.source)))
     draw(content("loss_cpu.json"), ROOT / "docs/loss")
+    draw_growth(content("growth.json"), ROOT / "docs/growth.png")
     draw_differences(content("hardness_confirmed.json"), CONFIRMED, ROOT / "docs/hardness")
     presets = preset_markdown([get_preset(name) for name in preset_names()])
     rewrite(ROOT / "docs/evaluation.md", "presets", presets)
 
 
 def content(source: str) -> dict[str, Any]:
-    """Of a committed measurement."""
+    """Of a committed measurement; :data:`EVERY` has all of them by name."""
+    if source == EVERY:
+        return {file.stem: content(file.name) for file in sorted(RESULTS.glob("*.json"))}
     found: dict[str, Any] = json.loads((RESULTS / source).read_text("utf-8"))
     return found
 

@@ -190,6 +190,20 @@ def test_an_index_that_has_become_empty(index: Index, nano_untouched: SentenceTr
     assert index.search(np.ones(384, np.float32)) == []
 
 
+def test_search_is_measured_where_rows_have_changed(
+    index: Index, nano_untouched: SentenceTransformer, folder: Path
+) -> None:
+    build(index, nano_untouched, folder, exact_below=1)
+    found = index.info.settings
+    index.info = dataclasses.replace(index.info, settings=dataclasses.replace(found, probes=639))
+    index.save()
+    build(index, nano_untouched, folder, exact_below=1)
+    assert index.info.settings.probes == 639  # nobody has looked
+    (folder / "more.txt").write_text("one more text")
+    build(index, nano_untouched, folder, exact_below=1)
+    assert index.info.settings == found
+
+
 def test_an_empty_folder_removes_nothing(index: Index, nano_untouched: SentenceTransformer, folder: Path) -> None:
     build(index, nano_untouched, folder)
     moved = folder.with_name("elsewhere")
@@ -453,11 +467,11 @@ def run():
     index = Index.open(path)
     upsert, numbers = index.store.upsert, itertools.count()
 
-    def watched(rows):
+    def watched(rows, **said):
         number = next(numbers) if rows else None
         if number == 1:
             os.write(tell, b"1")
-        upsert(rows)
+        upsert(rows, **said)
         if number == 1:
             signal.pause()  # so that it cannot end before it is killed
 

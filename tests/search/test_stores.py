@@ -72,6 +72,27 @@ def test_a_version_changes_with_the_rows(store: VectorStore, rows: list[Row]) ->
     assert len(set(versions)) == 4
 
 
+def test_columns(store: VectorStore, rows: list[Row]) -> None:
+    assert store.column(["kind", "source"]) == {"kind": [], "source": []}
+    store.upsert(rows)
+    found = store.column(["id", "kind", "source"])
+    kinds = dict(zip(found["id"], found["kind"], strict=True))
+    assert kinds == {row.id: row.kind for row in rows}
+    assert set(found["source"]) == {"s"}
+
+
+def test_rows_that_are_new(store: VectorStore, rows: list[Row]) -> None:
+    """They need not be looked for, and are found and replaced as others are."""
+    store.upsert([], new=True)
+    store.upsert(rows[:30], new=True)
+    store.upsert([dataclasses.replace(row, fields={**row.fields, "more": 1}) for row in rows[30:]], new=True)
+    store.upsert([dataclasses.replace(rows[0], text="changed")])
+    assert store.count() == len(rows)
+    assert {found.text for found in store.get([row.id for row in rows[:2]]).values()} == {"changed", rows[1].text}
+    assert store.count(Condition("more", "=", 1)) == 30
+    assert store.nearest(rows[40].vector_D, limit=1, exact=True)[0][0].id == rows[40].id  # type: ignore[arg-type]
+
+
 def test_a_source_gets_another_path(store: VectorStore, rows: list[Row]) -> None:
     store.upsert(rows[:3])
     store.upsert([dataclasses.replace(rows[3], source="other")])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llave.progress import Work
 from llave.search.check import find_settings
 from llave.search.index import Index
-from llave.search.info import BY_USER
+from llave.search.info import BY_USER, LANCE
 from llave.search.options import BuildOptions
 from llave.search.own_queries import choose_pipeline
 from llave.search.projection import project, write_map
@@ -37,11 +37,21 @@ def tune(index: Index, model: "SentenceTransformer", work: Work, options: BuildO
     work.stage("compact")
     index.store.optimize(exact_below=options.exact_below, settings=index.info.settings)
     stats = index.store.stats()
-    if stats.approximate and stats.rows:
+    state = _measured(index, options)
+    if stats.approximate and stats.rows and (not state or state != index.info.measured_at):
         work.stage("measure recall")
-        index.info = dataclasses.replace(index.info, settings=find_settings(index, seed=options.seed)[0])
+        settings = find_settings(index, seed=options.seed)[0]
+        index.info = dataclasses.replace(index.info, settings=settings, measured_at=state)
         index.store.use(index.info.settings)
     _weigh(index, model, work, options)
+
+
+def _measured(index: Index, options: BuildOptions) -> str:
+    """What the settings of approximate search depend on: a run that changes no row need not find them anew. Empty where
+    that cannot be told: Qdrant's version is of this process alone."""
+    info = index.info
+    kept = info.settings.precision, info.settings.prefix, info.settings.target
+    return f"{info.generation} {index.store.version()} {kept} {options.seed}" if info.store == LANCE else ""
 
 
 def _weigh(index: Index, model: "SentenceTransformer", work: Work, options: BuildOptions) -> None:

@@ -74,6 +74,7 @@ class IndexInfo:
         collection: its name there.
         chunk_tokens: of a text at most; longer ones are several items.
         settings: of approximate search, found by measuring.
+        measured_at: of which rows and for what they were; empty where nobody knows.
         words: what a keyword search reads of an item.
         pipeline: the stages of a search; mode and weight of the words are found by measuring.
         weighed_at: items that the index had then; :data:`BY_USER` where the user has said them.
@@ -96,6 +97,7 @@ class IndexInfo:
     words: Words = field(default_factory=Words)
     pipeline: Pipeline = field(default_factory=Pipeline)
     weighed_at: int = 0
+    measured_at: str = ""
     generation: int = 0
     retired: tuple[int, ...] = ()
     given: tuple[str, ...] = ()
@@ -264,15 +266,16 @@ def _check(info: IndexInfo) -> None:
         TypeError: of a value that is of another type.
         ValueError: of one that cannot be.
     """
-    texts = [
+    texts: list[str | None] = [
         info.model,
         info.fingerprint,
         info.dtype,
         info.quantize,
+        info.measured_at,
         info.store,
         info.collection,
-        *map(info.prompts.get, PROMPTS),
     ]
+    texts += [info.prompts.get(name) for name in PROMPTS]
     texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources, *info.given]
     numbers = {**vars(info), **dataclasses.asdict(info.settings)}
     if not isinstance(info.settings.target, int | float) or isinstance(info.settings.target, bool):

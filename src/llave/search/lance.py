@@ -35,7 +35,7 @@ try:
         matrix_of,
         prefix_columns,
     )
-    from llave.search.lance_rows import OWN, TEXTS, is_field, row_of, vector_of
+    from llave.search.lance_rows import FEW, OWN, TEXTS, is_field, row_of, values_of, vector_of
     from llave.search.lance_words import WORD_COLUMNS, WORDS, every_word, fill, index_words, words_query
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
@@ -50,6 +50,7 @@ KEEP_VERSIONS = timedelta(minutes=10)
 FRESH = timedelta(seconds=2)
 """A reader sees what a writer committed after this time at most."""
 IDS_AT_ONCE = 1000
+ROWS_AT_ONCE = 10_000
 
 
 class LanceStore:
@@ -78,7 +79,7 @@ class LanceStore:
         there = name in database.list_tables().tables
         self._table: Any = database.open_table(name) if there else database.create_table(name, schema=schema)
 
-    def upsert(self, rows: Sequence[Row]) -> None:
+    def upsert(self, rows: Sequence[Row], *, new: bool = False) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         if not rows:
             return
@@ -93,6 +94,9 @@ class LanceStore:
         arrays |= prefix_columns(self._table.schema.names, vector_BD)
         table = pa.table([arrays[name] for name in self._table.schema.names], schema=self._table.schema)
         with self._writing():
+            if new:
+                self._table.add(table)
+                return
             self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(table)
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -115,9 +119,12 @@ class LanceStore:
 
     def known(self, source: str) -> dict[str, Known]:
         """See :class:`~llave.search.store.VectorStore`."""
-        found = self._scan(["id", "stamp", "content", "digest"], f"source = {literal(source)}")
-        columns = [found[name].to_pylist() for name in ("id", "stamp", "content", "digest")]
-        return {row_id: Known(*rest) for row_id, *rest in zip(*columns, strict=True)}
+        names = ["id", "stamp", "content", "digest"]
+        found: dict[str, Known] = {}
+        for batch in self._table.search().select(names).where(f"source = {literal(source)}").to_batches(ROWS_AT_ONCE):
+            columns = [batch[name].to_pylist() for name in names]
+            found |= {row_id: Known(*rest) for row_id, *rest in zip(*columns, strict=True)}
+        return found
 
     def count(self, conditions: Filter = EVERYTHING) -> int:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -234,7 +241,7 @@ class LanceStore:
         columns = {name: name if name in OWN else column_of(name) for name in names}
         columns |= {name: column_of(name) for name in fields}
         found = self._scan(list(columns.values()))
-        return {name: found[column].to_pylist() for name, column in columns.items()}
+        return {name: values_of(found[column], few=column in FEW) for name, column in columns.items()}
 
     def optimize(self, *, exact_below: int, settings: Settings) -> None:
         """See :class:`~llave.search.store.VectorStore`."""

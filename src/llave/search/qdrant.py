@@ -68,7 +68,7 @@ class QdrantStore:
                 f"{url}: no Qdrant server that answers ({str(error).strip() or type(error).__name__})"
             ) from None
 
-    def upsert(self, rows: Sequence[Row]) -> None:
+    def upsert(self, rows: Sequence[Row], *, new: bool = False) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         types, vectors = self._grow([row.fields for row in rows]), both_vectors if self._sparse else vector_of
         for start in range(0, len(rows), ROWS_AT_ONCE):

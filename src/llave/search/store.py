@@ -105,9 +105,14 @@ class StoreStats:
 class VectorStore(Protocol):
     """Rows by id. What a method has done when it returns survives a kill; writing the same again changes nothing."""
 
-    def upsert(self, rows: Sequence[Row]) -> None:
+    def upsert(self, rows: Sequence[Row], *, new: bool = False) -> None:
         """Insert rows, or replace those of the same id. A field that is new, or whose type does not hold the values, is
-        given a type that does."""
+        given a type that does.
+
+        Args:
+            new: the caller knows that no row has one of these ids: nobody looks for them, which takes longer the more
+                rows there are.
+        """
 
     def retype(self, types: Mapping[str, FieldType | None]) -> None:
         """Give fields these types, their values converted; None removes a field. One that has a value which would not

@@ -4,6 +4,7 @@ An item's vector is that of any other item of equal content. And where a source 
 one has under the same name and of the same content has moved there: the old item goes, so that there are no twins.
 """
 
+import functools
 import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -35,9 +36,14 @@ class Takeover:
             if other.path != source.path and not other.there
         }
         self._taken = dict.fromkeys(self._lost, 0)
-        self._owner = {each.content: row_id for row_id, each in self.known.items()}
+
+    @functools.cached_property
+    def _owner(self) -> dict[str, str]:
+        """From a content to the id of a row that has it; where nothing is new, nobody asks."""
+        owners = {each.content: row_id for row_id, each in self.known.items()}
         for _, rows in self._lost.values():
-            self._owner |= {each.content: row_id for row_id, each in rows.items()}
+            owners |= {each.content: row_id for row_id, each in rows.items()}
+        return owners
 
     def rows(self, contents: Mapping[str, str]) -> dict[str, Row]:
         """For items that were found, by id: a row of the same content, with its vector and thumbnail.

@@ -67,6 +67,7 @@ def update_index(
         takeover = Takeover(index, now)
         report = follow_source(index, model, collection, now, options, takeover, work)
         report.notes += takeover.notes()
+        del takeover  # what it knew of every row
         if forgetful:
             report.notes.append(
                 f"cannot remember that you indexed {path} ({forgetful}); a server needs --allow_sources"
@@ -206,7 +207,8 @@ class _Run:
                 rows.append(dataclasses.replace(row, vector_D=old.vector_D, thumbnail=old.thumbnail, fields=fields))
         self.work.advance(len(fresh) - len(todo) + len(rows), worked=0)
         rows += self._embed([job for job in todo if job[0] not in known])
-        self.index.store.upsert(rows)
+        self.index.store.upsert([row for row in rows if row.id in self.known])
+        self.index.store.upsert([row for row in rows if row.id not in self.known], new=True)  # ids are of one source
         for row in rows:
             before = self.known.get(row.id)
             if before is None:
