@@ -30,7 +30,7 @@ from benchmarks.rerank_page import rerank_table
 from benchmarks.sample_sizes import icons_markdown
 from benchmarks.search import search_table
 from benchmarks.sort import answer_line, cluster_table, copies_table, labels_table
-from benchmarks.speed_page import ratios_table
+from benchmarks.speed_page import ratios_table, three_ratios
 from benchmarks.start import start_sheet
 from benchmarks.tables import eval_markdown, serve_markdown, train_markdown
 from llave.evaluation.presets import get_preset, preset_names
@@ -118,6 +118,7 @@ PLACES = (
     Place("docs/hardness.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
     Place("docs/hardness.md", "icons", "hardness_icons.json", lambda found: means_table(found, CHOICE)),
     Place("docs/speed.md", "ratios", EVERY, ratios_table),
+    Place("README.md", "fast", EVERY, three_ratios),
     Place("docs/speed.md", "start", "start.json", start_sheet),
     Place("docs/speed.md", "graph", "graph_cpu.json", graph_sheet),
     Place("docs/speed.md", "int8 answer", "int8_cpu.json", int8_answer),

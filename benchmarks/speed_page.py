@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.sheet import Sheet
 
-__all__ = ["ratios_table"]
+__all__ = ["ratios_table", "three_ratios"]
 
 Results = Mapping[str, dict[str, Any]]
 
@@ -115,3 +115,19 @@ def ratios_table(results: Results) -> str:
     title = "Above 1 is faster than the peer; slower in bold. Each file has its command, commit and machine."
     words = frozenset({"job", "beside", "measured in"})
     return Sheet(title=title, caption="", columns=columns, rows=rows, words=words).markdown()
+
+
+def three_ratios(results: Results) -> str:
+    """The README's sentence: an evaluation, a server under load, and where we lose."""
+    loss, mteb, texts = (
+        ratio.read(results[ratio.source])
+        for ratio in RATIOS
+        if (ratio.source, ratio.peer) in {("loss_cpu", "the original's arithmetic"), ("eval_cpu", "mteb")}
+        or ratio.job == "serving texts, 64 clients"
+    )
+    return (
+        f"On two CPU cores, the loss takes {1 / loss:.2f} of the time of the original's arithmetic, an evaluation runs "
+        f"{mteb:.1f} times as fast as mteb's, and the server answers 64 clients {texts:.1f} times as fast as FastAPI around "
+        "`encode`. Search by vector is slower than FAISS in memory: [docs/speed.md](docs/speed.md) has every ratio, and where we "
+        "lose.\n"
+    )
