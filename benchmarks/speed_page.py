@@ -68,6 +68,17 @@ def _ways(ours: str, peer: str) -> Callable[[dict[str, Any]], float]:
     return lambda found: float(found["ways"][peer]["cpu_seconds"] / found["ways"][ours]["cpu_seconds"])
 
 
+def _searches(engine: str, setting: str) -> Callable[[dict[str, Any]], float]:
+    """By the processor's time of a query among the most vectors."""
+
+    def read(found: dict[str, Any]) -> float:
+        engines = found["sizes"]["300000"]["engines"]
+        (ours, _), peer = engines["llave"]["settings"].values(), engines[engine]["settings"][setting]
+        return float(peer["all"]["cpu_ms"] / ours["all"]["cpu_ms"])
+
+    return read
+
+
 LOSS = {"size": 4096, "dim": 896}
 STEP, REPAIRED = "train_step_cpu", "CachedMNRL, slicing repaired"
 RATIOS = (
@@ -94,6 +105,8 @@ RATIOS = (
     Ratio("embedding photos, SigLIP 2 base", "sentence-transformers' encode", "photos_cpu",
           _rates("llave", "sentence-transformers", kind="pictures")),
     Ratio("", "infinity's engine", "photos_cpu", _rates("llave", "infinity-emb", kind="pictures")),
+    Ratio("search among 300,000 vectors, CPU time", "FAISS in memory, exact", "million", _searches("FAISS exact", "exact")),
+    Ratio("", "FAISS in memory, IVF", "million", _searches("FAISS IVF", "probes 64")),
     Ratio("`llave search` beside a server, CPU time", "`llave search` by itself", "start",
           _ways("llave search, beside a server", "llave search")),
 )  # fmt: skip

@@ -75,5 +75,5 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def same_arithmetic() -> Iterator[None]:
     """The tests compute in the same type whatever the machine is quick in; those of the choice say what they want."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("llave.models.precision.processor_multiplies_bfloat16", lambda: False)
+        patch.setenv("LLAVE_BFLOAT16", "never")  # in their subprocesses, too
         yield

@@ -188,3 +188,11 @@ def test_the_type_of_weights(
 ) -> None:
     monkeypatch.setattr(precision, "processor_multiplies_bfloat16", lambda: quick)
     assert eval_dtype(wanted, device, quantize) == dtype
+
+
+def test_a_fleet_of_several_kinds_may_say_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    monkeypatch.delenv("LLAVE_BFLOAT16")
+    assert precision.processor_multiplies_bfloat16()
+    monkeypatch.setenv("LLAVE_BFLOAT16", "never")
+    assert not precision.processor_multiplies_bfloat16()

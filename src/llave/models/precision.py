@@ -1,5 +1,6 @@
 """Which arithmetic a machine is quick in, and the type of a model's weights that follows from it."""
 
+import os
 from typing import Any
 
 __all__ = ["eval_dtype", "multiplies_bfloat16", "processor_multiplies_bfloat16"]
@@ -35,9 +36,14 @@ def multiplies_bfloat16() -> bool:
 
 
 def processor_multiplies_bfloat16() -> bool:
-    """Whether the processor has them: Intel's since Sapphire Rapids, AMD's since Zen 4."""
+    """Whether the processor has them: Intel's since Sapphire Rapids, AMD's since Zen 4.
+
+    With ``LLAVE_BFLOAT16=never`` none is taken to have them, so that machines of several kinds make the same vectors.
+    """
     import torch
 
+    if os.environ.get("LLAVE_BFLOAT16") == "never":
+        return False
     # an older torch does not tell, and is taken at its slowest
     found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
