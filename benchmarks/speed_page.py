@@ -105,7 +105,8 @@ RATIOS = (
     Ratio("embedding photos, SigLIP 2 base", "sentence-transformers' encode", "photos_cpu",
           _rates("llave", "sentence-transformers", kind="pictures")),
     Ratio("", "infinity's engine", "photos_cpu", _rates("llave", "infinity-emb", kind="pictures")),
-    Ratio("search among 300,000 vectors, CPU time", "FAISS in memory, exact", "million", _searches("FAISS exact", "exact")),
+    Ratio("search among 300,000 vectors, CPU time", "FAISS in memory, exact", "million",
+          _searches("FAISS exact", "exact")),
     Ratio("", "FAISS in memory, IVF", "million", _searches("FAISS IVF", "probes 64")),
     Ratio("`llave search` beside a server, CPU time", "`llave search` by itself", "start",
           _ways("llave search, beside a server", "llave search")),
@@ -140,7 +141,7 @@ def three_ratios(results: Results) -> str:
     )
     return (
         f"On two CPU cores, the loss takes {1 / loss:.2f} of the time of the original's arithmetic, an evaluation runs "
-        f"{mteb:.1f} times as fast as mteb's, and the server answers 64 clients {texts:.1f} times as fast as FastAPI around "
-        "`encode`. Search by vector is slower than FAISS in memory: [docs/speed.md](docs/speed.md) has every ratio, and where we "
-        "lose.\n"
+        f"{mteb:.1f} times as fast as mteb's, and the server answers 64 clients {texts:.1f} times as fast as FastAPI "
+        "around `encode`. An approximate search by vector is far slower than FAISS's in memory: "
+        "[docs/speed.md](docs/speed.md) has every ratio, and where we lose.\n"
     )
