@@ -123,6 +123,9 @@ class _Run:
         self.errors = errors
         self.work = work
         self.known = takeover.known
+        self.alone = len(self.known) == index.store.count()
+        """Whether the table has this source's rows and no others: then it is known which ids are new. Others may have
+        an id of this source's, where it was moved while an upgrade was under way."""
         self.schema = Schema(index, source)
         self.report = BuildReport()
         self.seen: set[str] = set()
@@ -207,8 +210,8 @@ class _Run:
                 rows.append(dataclasses.replace(row, vector_D=old.vector_D, thumbnail=old.thumbnail, fields=fields))
         self.work.advance(len(fresh) - len(todo) + len(rows), worked=0)
         rows += self._embed([job for job in todo if job[0] not in known])
-        self.index.store.upsert([row for row in rows if row.id in self.known])
-        self.index.store.upsert([row for row in rows if row.id not in self.known], new=True)  # ids are of one source
+        self.index.store.upsert([row for row in rows if not self._is_new(row)])
+        self.index.store.upsert([row for row in rows if self._is_new(row)], new=True)
         for row in rows:
             before = self.known.get(row.id)
             if before is None:
@@ -219,6 +222,9 @@ class _Run:
                 self.report.refreshed += 1
         self.report.unchanged += len(unchanged)
         self.takeover.arrived(unchanged | {row.key: row.content for row in rows})
+
+    def _is_new(self, row: Row) -> bool:
+        return self.alone and row.id not in self.known
 
     def _embed(self, todo: list[tuple[str, Entry, Measured]]) -> list[Row]:
         thumbnails: dict[int, bytes] = {}
