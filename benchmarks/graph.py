@@ -45,7 +45,7 @@ Run = Callable[[Tensor], Tensor]
 
 
 class Pooled(nn.Module):
-    """A tower whose output is one unit vector an item: its first hidden state."""
+    """A tower whose output is one unit vector an item: the mean of its hidden states."""
 
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()

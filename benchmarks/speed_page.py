@@ -124,10 +124,14 @@ def ratios_table(results: Results) -> str:
         value = ratio.read(results[ratio.source])
         shown = f"{value:.2f}" if value < 10 else f"{value:.0f}"
         source = f"[{ratio.source}](../benchmarks/results/{ratio.source}.json)"
-        rows.append((ratio.job, ratio.peer, shown if value >= 1 else f"**{shown}**", ratio.aim, source))
-    columns = ("job", "beside", "times as fast", "aim", "measured in")
-    title = "Above 1 is faster than the peer; slower in bold. Each file has its command, commit and machine."
-    words = frozenset({"job", "beside", "measured in"})
+        commit = results[ratio.source].get("commit", "none")[:7]
+        rows.append((ratio.job, ratio.peer, shown if value >= 1 else f"**{shown}**", ratio.aim, source, commit))
+    columns = ("job", "beside", "times as fast", "aim", "measured in", "commit")
+    title = (
+        "Above 1 is faster than the peer; slower in bold. A file without a commit is of a time before files had one, "
+        "and so of older code."
+    )
+    words = frozenset({"job", "beside", "measured in", "commit"})
     return Sheet(title=title, caption="", columns=columns, rows=rows, words=words).markdown()
 
 

@@ -1,8 +1,10 @@
 """``llave search`` of an index that is served: the server's answer, the same as by itself, and its own without one."""
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,7 +138,40 @@ def test_an_address_does_not_outlive_its_server(things: Path, capsys: Captured) 
     assert find_server(things) is None
 
 
-def test_an_index_does_not_name_its_server(things: Path) -> None:
-    for name in ("serving.json", "server.json"):
-        (things / name).write_text(json.dumps({"url": "http://192.0.2.1/v1/search", "rerank": ""}))
-    assert find_server(things) is None
+def test_another_users_server_is_not_asked(things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with announced(things, IndexServer("http://127.0.0.1:9/")):
+        assert find_server(things) is not None
+        monkeypatch.setenv("LLAVE_HOME", str(tmp_path / "another user's"))
+        assert find_server(things) is None
+
+
+def test_what_is_damaged_or_cannot_be_written_costs_nothing_but_time(
+    things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "state"
+    monkeypatch.setenv("LLAVE_HOME", str(home))
+    with announced(things, IndexServer("http://127.0.0.1:9/")):
+        (file,) = (home / "serving").glob("*.json")
+        for damaged in ("", "[]", '{"url": 1}', "\0"):
+            file.write_text(damaged)
+            assert find_server(things) is None
+    monkeypatch.setenv("LLAVE_HOME", str(things / "index.json"))  # a file, where a folder has to be made
+    with announced(things, IndexServer("http://127.0.0.1:9/")):
+        assert find_server(things) is None
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n\r\n{}", b"nonsense\r\n\r\n", b"HTTP/1.1 503 x\r\n\r\n"])
+def test_an_answer_that_is_none(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        number = listening.getsockname()[1]
+
+        def reply() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        assert IndexServer(f"http://127.0.0.1:{number}/v1/search").search({"text": "crab"}) is None
+        thread.join(10)

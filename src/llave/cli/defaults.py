@@ -16,10 +16,10 @@ def find_index(named: Path | None) -> Path:
     Raises:
         UserError: none was named and neither is there.
     """
-    from llave.search.index import Index
-
     if named is not None:
         return named
+    from llave.search.index import Index
+
     for path in (INDEX, QUICKSTART / "index"):
         if Index.exists(path):
             return path

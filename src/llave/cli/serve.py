@@ -187,11 +187,11 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
 
 def _searches(config: ServeConfig, index: Path, port: int, place: int) -> "IndexServer":
     """Where this machine's own processes search one of the indexes."""
-    from llave.search.index import Index
+    from llave.search.info import read_info
     from llave.search.served import IndexServer
 
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
-    named = Index.open(index).info.pipeline.rerank
+    named = read_info(index).pipeline.rerank
     return IndexServer(
         f"http://{f'[{host}]' if ':' in host else host}:{port}/v1/search?index={place}",
         named if named and config.rerank in (named, [named]) else "",

@@ -13,12 +13,13 @@ import os
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from llave.data.door import named
+from llave.errors import DataError
 from llave.files import write_json
 from llave.search.hits import Hit, Hits
 from llave.search.trust import state_directory
@@ -54,10 +55,10 @@ class IndexServer:
         request = urllib.request.Request(self.url, json.dumps(body).encode(), headers)
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with direct.open(request, timeout=SECONDS) as response:
+            with named(self.url, "no answer"), direct.open(request, timeout=SECONDS) as response:
                 found = json.load(response)
-            return Hits(map(_hit, found["results"]), times=found["stages"])
-        except (OSError, HTTPException, ValueError, LookupError, TypeError):
+                return Hits(map(_hit, found["results"]), times=found["stages"])
+        except DataError:
             return None  # refused, busy, gone meanwhile, or of another version: the caller opens the index
 
 
@@ -81,12 +82,13 @@ def announced(index: Path, server: IndexServer) -> Iterator[None]:
     """Within it, the index is found at that server. Another one of the same index that came before stays the one."""
     with contextlib.ExitStack() as held:
         try:
-            file = _file(index)
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            held.enter_context(FileLock(file.with_suffix(".lock"), timeout=1, thread_local=False))
-            write_json(file, {"url": server.url, "rerank": server.rerank})
-            held.callback(file.unlink, missing_ok=True)
-        except (OSError, RuntimeError, Timeout):  # a read-only disk, no home: only slower searches
+            with named(str(index), "cannot be announced"):
+                file = _file(index)
+                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                held.enter_context(FileLock(file.with_suffix(".lock"), timeout=1, thread_local=False))
+                held.callback(file.unlink, missing_ok=True)
+                write_json(file, {"url": server.url, "rerank": server.rerank})
+        except DataError:  # a read-only disk, no home, another server: only slower searches
             held.close()
         yield
 
@@ -94,15 +96,16 @@ def announced(index: Path, server: IndexServer) -> Iterator[None]:
 def find_server(index: Path) -> IndexServer | None:
     """The server that has an index open, if this user runs one on this machine."""
     try:
-        file = _file(index)
-        if not file.is_file():
-            return None
-        with contextlib.suppress(Timeout), FileLock(file.with_suffix(".lock"), timeout=0):
-            file.unlink(missing_ok=True)  # nobody holds it: its server has gone
-            return None
-        said = json.loads(file.read_text("utf-8"))
-        return IndexServer(str(said["url"]), str(said["rerank"]))
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError):
+        with named(str(index), "cannot be looked up"):
+            file = _file(index)
+            if not file.is_file():
+                return None
+            with contextlib.suppress(Timeout), FileLock(file.with_suffix(".lock"), timeout=0):
+                file.unlink(missing_ok=True)  # nobody holds it: its server has gone
+                return None
+            said = json.loads(file.read_text("utf-8"))
+            return IndexServer(str(said["url"]), str(said["rerank"]))
+    except DataError:
         return None
 
 
