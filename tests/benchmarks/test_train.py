@@ -36,6 +36,7 @@ def test_work_is_shared_as_in_llave_0_5b(tmp_path: Path) -> None:
     assert vision / language == pytest.approx(2 * 642 / 1150, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["bench", "train", "--pairs", "4", "--mini_batch_size", "2", "--rounds", "1", "--rows", "[pairs]"]
     assert main([*command, "--out", str(tmp_path)]) == 0

@@ -300,7 +300,7 @@ def test_ray_with_a_worker_that_dies(tmp_path: Path, nano_untouched: SentenceTra
         ):
             if done == 3:
                 actors = [
-                    p for p in psutil.process_iter(["cmdline"]) if "ray::MapWorker" in " ".join(p.info["cmdline"])
+                    p for p in psutil.process_iter(["cmdline"]) if "ray::_Actor" in " ".join(p.info["cmdline"])
                 ]
                 for actor in actors:
                     os.kill(actor.pid, signal.SIGKILL)
