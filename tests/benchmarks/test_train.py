@@ -16,6 +16,7 @@ SMALL = Shape(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", ROWS)
 def test_every_variant_has_the_same_gradient(rows: str, tmp_path: Path) -> None:
     model = shaped_model(SMALL, tmp_path, device=torch.device("cpu"))
