@@ -97,9 +97,9 @@ def test_a_source_gets_another_path(store: VectorStore, rows: list[Row]) -> None
     store.upsert(rows[:3])
     store.upsert([dataclasses.replace(rows[3], source="other")])
     store.relocate("s", 'it\'s "new"')
-    assert store.known("s") == {}
-    assert store.known('it\'s "new"').keys() == {each.id for each in rows[:3]}
-    assert store.known("other").keys() == {rows[3].id}
+    assert dict(store.known("s")) == {}
+    assert dict(store.known('it\'s "new"')).keys() == {each.id for each in rows[:3]}
+    assert dict(store.known("other")).keys() == {rows[3].id}
     assert store.get([rows[0].id], vectors=True)[rows[0].id].vector_D == pytest.approx(rows[0].vector_D, abs=1e-6)
 
 
@@ -175,11 +175,11 @@ def test_a_field_in_another_script(store: VectorStore, rows: list[Row]) -> None:
 
 def test_what_is_known(store: VectorStore, rows: list[Row]) -> None:
     store.upsert(rows)
-    known = store.known("s")
+    known = dict(store.known("s"))
     assert len(known) == 60
     assert known[rows[5].id].stamp == "stamp 5"
     assert known[rows[5].id].content == "content 5"
-    assert store.known("another") == {}
+    assert list(store.known("another")) == []
     columns = store.column(["id", "kind", "number"])
     assert dict(zip(columns["id"], columns["number"], strict=True))[rows[8].id] == 8.0
     assert store.get(["nonsense", rows[1].id]).keys() == {rows[1].id}

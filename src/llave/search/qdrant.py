@@ -99,13 +99,11 @@ class QdrantStore:
         self._client.set_payload(self._collection, {"source": new}, points=rows, wait=True)
         self._changed()
 
-    def known(self, source: str) -> dict[str, Known]:
+    def known(self, source: str) -> Iterator[tuple[str, Known]]:
         """See :class:`~llave.search.store.VectorStore`."""
-        condition = as_qdrant(Condition("source", "=", source))
-        return {
-            id_of(point.id): Known(*(point.payload[name] for name in ("stamp", "content", "digest")))
-            for point in self._scroll(condition, ["stamp", "content", "digest"])
-        }
+        names = ["stamp", "content", "digest"]
+        for point in self._scroll(as_qdrant(Condition("source", "=", source)), names):
+            yield id_of(point.id), Known(*(point.payload[name] for name in names))
 
     def count(self, conditions: Filter = EVERYTHING) -> int:
         """See :class:`~llave.search.store.VectorStore`."""
