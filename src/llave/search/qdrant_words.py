@@ -14,18 +14,15 @@ from qdrant_client import QdrantClient, models
 
 from llave.search.qdrant_points import WORDED, known_point, row_of, vector_of
 from llave.search.store import Row
-from llave.search.words import WORD, Words, words_of
+from llave.search.words import K1, USUAL, B, Words, tokens, words_of
 
 __all__ = ["WORDS", "both_vectors", "fill", "match_words", "sparse_of"]
 
 WORDS = "words"
 """Name of the sparse vector."""
-K1, B = 1.2, 0.75
 POINTS_AT_ONCE = 256
 EVERY_AMONG = 50
 """Who has every word is looked for among so many of the best; Qdrant has no such condition on a sparse vector."""
-USUAL = 16
-"""Words of a text, about; the mean of a collection changes with every item."""
 
 
 def sparse_of(text: str) -> models.SparseVector:
@@ -94,7 +91,7 @@ def _words_of(point: Any) -> set[int]:
 
 
 def _counted(text: str) -> Counter[int]:
-    return Counter(_number(word.casefold()) for word in WORD.findall(text))
+    return Counter(map(_number, tokens(text)))
 
 
 def _number(word: str) -> int:
