@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from llave.errors import UserError
 
@@ -38,11 +38,9 @@ def postgres_address(url: str) -> str:
             "--postgres: it is not certain where the password ends; write @ / ? # within it as %40 %2F %3F %23, or "
             "leave it out and export PGPASSWORD"
         )
-    kept = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name not in SECRETS]
+    kept = "&".join(part for part in query.split("&") if unquote(part.partition("=")[0]) not in SECRETS)
     name = user.partition(":")[0]
-    return urlunsplit(
-        (SCHEMES[0], f"{name}{at}{host}", path.rstrip("/"), urlencode(kept, quote_via=quote, safe="/"), "")
-    )
+    return f"{SCHEMES[0]}://{name}{at}{host}{path.rstrip('/')}{'?' if kept else ''}{kept}"
 
 
 def name_postgres(url: str) -> str:
