@@ -206,8 +206,9 @@ class QdrantStore:
         columns: dict[str, list[Any]] = {name: [] for name in names}
         keys = [name if name in TEXTS else payload_path(name) for name in names if name != "id"]
         for point in self._scroll(condition, keys):
+            payload = point.payload or {}  # None where only ids are asked for
             for name in names:
-                value = point.payload.get(name) if name in TEXTS else point.payload.get("fields", {}).get(name)
+                value = payload.get(name) if name in TEXTS else payload.get("fields", {}).get(name)
                 columns[name].append(id_of(point.id) if name == "id" else value)
         return columns
 
