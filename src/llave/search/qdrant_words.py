@@ -16,7 +16,7 @@ from llave.search.qdrant_points import WORDED, known_point, row_of, vector_of
 from llave.search.store import Row
 from llave.search.words import K1, USUAL, B, Words, tokens, words_of
 
-__all__ = ["WORDS", "both_vectors", "fill", "match_words", "sparse_of"]
+__all__ = ["WORDS", "both_vectors", "fill", "has_words", "match_words", "sparse_of"]
 
 WORDS = "words"
 """Name of the sparse vector."""
@@ -82,6 +82,12 @@ def fill(client: QdrantClient, collection: str, rows: Mapping[str, Row], words: 
         ]
         client.update_vectors(collection, vectors, wait=True)
         client.set_payload(collection, {WORDED: True}, points=list(some), wait=True)
+
+
+def has_words(client: QdrantClient, collection: str) -> bool:
+    """Whether items have words, by one of them: all do, or none where the index keeps no words."""
+    points, _ = client.scroll(collection, limit=1, with_payload=False, with_vectors=[WORDS])
+    return any(_words_of(point) for point in points)
 
 
 def _words_of(point: Any) -> set[int]:
