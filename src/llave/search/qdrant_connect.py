@@ -56,8 +56,8 @@ class PatientClient:
                 self._met = True
                 return result
             except (ApiException, QdrantException) as error:
-                refused = isinstance(error, UnexpectedResponse) and (error.status_code or 0) < 500
-                if refused and error.status_code != BUSY:
+                status = (error.status_code or 500) if isinstance(error, UnexpectedResponse) else 500
+                if status < 500 and status != BUSY:
                     raise UserError(f"{self._address}: Qdrant says: {_reason(error)}") from None
                 if wait is None or not self._met or time.monotonic() + wait > end:
                     raise self._away(error) from None
