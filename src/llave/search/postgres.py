@@ -95,7 +95,7 @@ class PostgresStore:
         self._write(work)
 
     def _upsert(self, rows: int) -> sql.Composed:
-        record = sql.SQL("({}, %b::real[])").format(sql.SQL(", ").join([sql.SQL("%s")] * (len(COLUMNS) - 1)))
+        record = sql.SQL("({}, %s::real[])").format(sql.SQL(", ").join([sql.SQL("%s")] * (len(COLUMNS) - 1)))
         changes = (sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in COLUMNS[1:])
         return self._table.sql(
             "INSERT INTO {items} ({columns}) VALUES {records} ON CONFLICT (id) DO UPDATE SET {changes}",
@@ -153,7 +153,7 @@ class PostgresStore:
 
         def work(cursor: Cursor[Any], about: About) -> list[tuple[Row, float]]:
             condition = where(check_filter(conditions, about.types))
-            query, found = query_D.tolist(), []
+            query, found = np.asarray(query_D, np.float32), []
             if about.approximate and not exact:
                 found = by_vector.approximate(cursor, self._table, query, limit, condition, self._settings)
             if len(found) < limit:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from queue import Empty, LifoQueue
 from typing import Any, TypeVar
 
+import numpy as np
 import psycopg
 from psycopg import Connection, Cursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -13,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from llave.data.door import reason_of
 from llave.errors import UserError
 from llave.search.addresses import postgres_secret
+from llave.search.postgres_rows import VectorDumper
 from llave.search.trust import is_loopback
 
 __all__ = ["Database"]
@@ -87,7 +89,9 @@ class Database:
         with contextlib.suppress(Empty):
             return self._idle.get_nowait()
         # Nothing is prepared: a plan that was made for one filter, or with an index, would be kept for others.
-        return psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+        connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+        connection.adapters.register_dumper(np.ndarray, VectorDumper)
+        return connection
 
     def _give_back(self, connection: Connection[Any]) -> None:
         if connection.broken or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:

@@ -10,21 +10,33 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 from psycopg.types.json import Jsonb
 
 from llave.collection.types import FieldType, Scalar, cast
 from llave.search.names import column_of
 from llave.search.store import Row
 
-__all__ = ["LIGHT", "SHOWN", "TEXTS", "as_field", "fields_of", "record_of", "row_of", "storable", "vector_from"]
+__all__ = [
+    "LIGHT",
+    "SHOWN",
+    "TEXTS",
+    "VectorDumper",
+    "as_field",
+    "fields_of",
+    "record_of",
+    "row_of",
+    "storable",
+    "vector_from",
+]
 
 TEXTS = ("id", "source", "key", "kind", "text", "path", "file", "stamp", "content", "digest")
-LIGHT = (*TEXTS, "fields")
+SHOWN = sql.SQL(", ").join(map(sql.Identifier, (*TEXTS, "fields")))
 """What a row is shown with."""
-SHOWN = sql.SQL(", ").join(map(sql.Identifier, LIGHT))
-"""The same in a statement."""
 NUL = "\u2400"
 """Stands for the one character that PostgreSQL has not in its texts."""
 
@@ -51,13 +63,13 @@ def record_of(row: Row, types: Mapping[str, FieldType]) -> list[Any]:
     if row.vector_D is None:
         raise ValueError(f"{row.id}: a row without a vector")
     texts = [storable(getattr(row, name)) for name in TEXTS]
-    return [*texts, fields_of(row.fields, types), row.thumbnail, row.vector_D.tolist()]
+    return [*texts, fields_of(row.fields, types), row.thumbnail, row.vector_D]
 
 
 def row_of(
     found: Sequence[Any], types: Mapping[str, FieldType], *, thumbnail: bytes = b"", vector: bytes | None = None
 ) -> Row:
-    """A row from the columns :data:`LIGHT`; every field that there is has a value or None."""
+    """A row from the columns :data:`SHOWN`; every field that there is has a value or None."""
     fields = found[len(TEXTS)]
     return Row(
         **dict(zip(TEXTS, found[: len(TEXTS)], strict=True)),
@@ -65,6 +77,19 @@ def row_of(
         fields={name: as_field(fields.get(column_of(name)), kind) for name, kind in types.items()},
         vector_D=None if vector is None else vector_from(vector),
     )
+
+
+class VectorDumper(Dumper):
+    """A vector (D,) as PostgreSQL takes an array of reals: psycopg would pack number by number."""
+
+    format = Format.BINARY
+    oid = psycopg.postgres.types["float4"].array_oid
+
+    def dump(self, obj: NDArray[np.float32]) -> bytes:
+        """Its dimensions, no null, the type of what is in it, then how long and where it begins, and the numbers."""
+        number_N = np.empty(len(obj), [("bytes", ">i4"), ("value", ">f4")])
+        number_N["bytes"], number_N["value"] = 4, obj
+        return struct.pack(">iiIii", 1, 0, psycopg.postgres.types["float4"].oid, len(obj), 1) + number_N.tobytes()
 
 
 def vector_from(binary: bytes) -> NDArray[np.float32]:
