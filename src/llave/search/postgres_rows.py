@@ -22,7 +22,6 @@ from llave.search.names import column_of
 from llave.search.store import Row
 
 __all__ = [
-    "LIGHT",
     "SHOWN",
     "TEXTS",
     "VectorDumper",
