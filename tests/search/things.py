@@ -12,9 +12,12 @@ from llave.collection.open import open_collection
 from llave.search.index import Index
 from llave.search.lance import LanceStore
 from llave.search.options import BuildOptions, BuildReport
+from llave.search.postgres import PostgresStore
 from llave.search.qdrant import QdrantStore
 from llave.search.store import Row, VectorStore
 from llave.search.update import update_index
+from tests.search.postgres_server import empty_database
+from tests.search.qdrant_server import qdrant_server
 
 
 def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
@@ -26,6 +29,14 @@ def opened_store(kind: str, folder: Path, dimension: int) -> Iterator[VectorStor
     """An empty one of a kind."""
     if kind == "lance":
         yield LanceStore(folder / "db", dimension)
+        return
+    if kind == "qdrant server":
+        with qdrant_server(folder) as (address, _):
+            yield QdrantStore(address, "items", dimension, folder / "fields.json")
+        return
+    if kind == "postgres":
+        with closing(PostgresStore(empty_database(), "items", dimension)) as store:
+            yield store
         return
     with closing(QdrantStore(folder / "qdrant", "items", dimension, folder / "fields.json")) as opened:
         yield opened

@@ -11,6 +11,7 @@ from llave.data.frames import NUM_FRAMES
 from llave.errors import UserError
 from llave.files import write_json
 from llave.models.about import dtype_of, quantize_of
+from llave.search.addresses import name_postgres
 from llave.search.pipeline import Pipeline
 from llave.search.store import Settings
 from llave.search.words import Words
@@ -70,7 +71,7 @@ class IndexInfo:
         quantize: "int8" where the linear layers were that, else "none".
         prompts: before every ``"item"`` and every ``"query"``, as sentence-transformers takes them.
         num_frames: of a video.
-        store: ``"lance"``, or the address of a Qdrant server.
+        store: ``"lance"``, or the address of a Qdrant server or of a PostgreSQL database, without its password.
         collection: its name there.
         chunk_tokens: of a text at most; longer ones are several items.
         settings: of approximate search, found by measuring.
@@ -122,6 +123,7 @@ def index_info(
     query_prompt: str | None = None,
     num_frames: int = NUM_FRAMES,
     qdrant: str | None = None,
+    postgres: str | None = None,
     collection: str = "items",
     chunk_tokens: int | None = None,
     words: Words | None = None,
@@ -134,11 +136,17 @@ def index_info(
         query_prompt: None is the model's own for queries.
         num_frames: of a video.
         qdrant: address of a server; None is LanceDB in the index's folder.
+        postgres: address of a database instead.
         chunk_tokens: of a text at most; None keeps texts whole.
         words: what a keyword search reads; None is everything.
+
+    Raises:
+        UserError: two stores, or no address of PostgreSQL.
     """
     from llave.encode.cache import model_fingerprint
 
+    if qdrant is not None and postgres is not None:
+        raise UserError("--qdrant and --postgres: an index has one store; leave one of them out")
     dimension = model.get_embedding_dimension()
     assert dimension is not None  # every model that load_model opens ends in a pooling
     return IndexInfo(
@@ -152,7 +160,7 @@ def index_info(
             "query": (model.prompts.get("query") or "") if query_prompt is None else query_prompt,
         },
         num_frames=num_frames,
-        store=LANCE if qdrant is None else qdrant,
+        store=(qdrant or LANCE) if postgres is None else name_postgres(postgres),
         collection=collection,
         chunk_tokens=chunk_tokens,
         words=words or Words(),

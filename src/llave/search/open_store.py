@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from llave.errors import UserError
+from llave.search.addresses import is_postgres
 from llave.search.info import LANCE, IndexInfo
 from llave.search.store import VectorStore
 from llave.search.trust import qdrant_key
@@ -24,6 +25,10 @@ def open_store(path: Path, info: IndexInfo) -> VectorStore:
         from llave.search.lance import LanceStore
 
         return LanceStore(path / LANCE, info.dimension, info.table)
+    if is_postgres(info.store):
+        from llave.search.postgres import PostgresStore
+
+        return PostgresStore(info.store, info.table, info.dimension)
     from llave.search.qdrant import QdrantStore
 
     key = qdrant_key(info.store)
@@ -55,6 +60,10 @@ def drop_store(path: Path, info: IndexInfo, generation: int) -> None:
         from llave.search.lance import drop_table
 
         return drop_table(path / LANCE, info.table)
+    if is_postgres(info.store):
+        from llave.search.postgres import drop_table as drop_postgres
+
+        return drop_postgres(info.store, info.table)
     from llave.search.qdrant_connect import drop_collection
 
     return drop_collection(info.store, info.table, path / info.fields_file, api_key=qdrant_key(info.store))

@@ -1,4 +1,4 @@
-"""What an index asks of a vector database; LanceDB and Qdrant stand behind it."""
+"""What an index asks of a vector database; LanceDB, PostgreSQL and Qdrant stand behind it."""
 
 import hashlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
