@@ -23,8 +23,9 @@ from llave.search.browsing import Browsing, Folder
 from llave.search.fields import Field, describe
 from llave.search.filters import EVERYTHING, Filter, as_filter
 from llave.search.hits import Hits, hit, index_html
-from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, open_model, read_info, write_info
+from llave.search.info import INFO, LANCE, IndexInfo, info_exists, mark, open_model, read_info, write_info
 from llave.search.kept import KeptFew
+from llave.search.maker import check_model, maker_of
 from llave.search.open_store import check_empty, open_store
 from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, run_pipeline
 from llave.search.projection import FILE as MAP
@@ -137,7 +138,7 @@ class Index:
 
     def check_model(self, model: "SentenceTransformer") -> None:
         """Refuse a model that did not make the index's vectors, with a UserError."""
-        check_model(self.path, self.info, model)
+        check_model(self.path, self.info, maker_of(model))
 
     def use_model(
         self,

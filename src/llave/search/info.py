@@ -25,7 +25,6 @@ __all__ = [
     "INFO",
     "LANCE",
     "IndexInfo",
-    "check_model",
     "index_info",
     "info_exists",
     "mark",
@@ -176,40 +175,6 @@ def open_model(
     except UserError as error:
         moved = "" if model else f"; {path} was made with it; say --model, if it has moved"
         raise UserError(f"{error}{moved}") from None
-
-
-def check_model(path: Path, info: IndexInfo, model: "SentenceTransformer") -> None:
-    """Refuse a model whose vectors do not belong with those of an index.
-
-    Args:
-        path: of the index, for messages.
-
-    Raises:
-        UserError: another model, or the same one retrained.
-    """
-    from llave.encode.cache import model_fingerprint
-
-    dimension = model.get_embedding_dimension()
-    if dimension != info.dimension:
-        raise UserError(
-            f"{path}: has vectors of {info.dimension} dimensions, made by {info.model}, and this "
-            f"model makes {dimension}; use that model, or another --index"
-        )
-    if (quantized := quantize_of(model) or "none") != info.quantize:
-        raise UserError(
-            f"{path}: was made with quantize {info.quantize}, and this model is opened with {quantized}; "
-            f"say --quantize {info.quantize}"
-        )
-    if dtype_of(model) != info.dtype:
-        raise UserError(
-            f"{path}: was made with weights in {info.dtype}, and this model's are in {dtype_of(model)}; "
-            f"say --dtype {info.dtype}"
-        )
-    if model_fingerprint(model) != info.fingerprint:
-        raise UserError(
-            f"{path}: was made by {info.model} with other weights, settings or library versions than "
-            "this model has, so that scores would mean nothing; use that model, or index anew into another folder"
-        )
 
 
 def mark(file: Path) -> tuple[int, int]:

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llave.data.door import reason_of
-from llave.encode.cache import model_fingerprint
 from llave.errors import UserError
-from llave.models.about import dtype_of
 from llave.search.info import INFO, LANCE
+from llave.search.maker import Maker, check_model
 from llave.serving.errors import ApiError
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
     from llave.search.index import Index
 
 __all__ = ["Watched"]
@@ -69,18 +66,15 @@ class Watched:
         """The name of the served model that made the vectors."""
         return self._makers[_maker_of(self._index)]
 
-    def use_models(self, models: "Mapping[str, SentenceTransformer]") -> None:
+    def use_models(self, models: Mapping[str, Maker]) -> None:
         """The models that are served, by name; the index may be gone meanwhile.
 
         Raises:
             UserError: none of them made the index, or the one that did was retrained since.
         """
-        makers = {
-            (model_fingerprint(model), model.get_embedding_dimension(), dtype_of(model)): name
-            for name, model in models.items()
-        }
+        makers = {(made.fingerprint, made.dimension, made.dtype): name for name, made in models.items()}
         if _maker_of(self._index) not in makers:
-            self._index.check_model(next(iter(models.values())))  # which says what differs
+            check_model(self._index.path, self._index.info, next(iter(models.values())))  # which says what differs
         self._makers = makers
 
     async def watch(self) -> None:
