@@ -118,20 +118,21 @@ class Index:
             made, drawn = self.path / INFO, self.path / MAP
             return self.store.version(), mark(made), mark(drawn) if drawn.is_file() else None
 
-    def refreshed(self, *, anew: bool = False) -> "Index":
+    def refreshed(self, *, anew: bool = False, path: Path | None = None) -> "Index":
         """This index, or another one where its model or settings are others by now; an opened model goes along, if it
         is still the one.
 
         Args:
             anew: another one in any case, since its files are others.
+            path: where it is by now.
 
         Raises:
             UserError: the index is gone.
         """
-        info = read_info(self.path)
+        info = read_info(path or self.path)
         if info == self.info and not anew:
             return self
-        index = Index.open(self.path, allow_sources=self._allowed)
+        index = Index.open(path or self.path, allow_sources=self._allowed)
         if info.fingerprint == self.info.fingerprint:
             index._model = self._model
         return index

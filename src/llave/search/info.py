@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ FORMS = {
     "quantize": "none|int8",
     "store": r"[^\0]+",
     "collection": r"[^\0/\\]{1,255}",
+    "id": "[0-9a-f]{0,32}",
 }
 
 
@@ -80,6 +82,7 @@ class IndexInfo:
         generation: how often the index was made anew by another model; each has its own table.
         given: fields whose values the user has set (:meth:`~llave.search.index.Index.set_field`); no source has them.
         retired: generations whose tables are still there, for readers that have them open.
+        id: of this index and its copies alone; empty of older ones.
     """
 
     model: str
@@ -100,6 +103,7 @@ class IndexInfo:
     generation: int = 0
     retired: tuple[int, ...] = ()
     given: tuple[str, ...] = ()
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def table(self) -> str:
@@ -213,6 +217,7 @@ def read_info(folder: Path, name: str = INFO) -> IndexInfo:
                 **loaded,
                 "settings": Settings(**loaded["settings"]),
                 "retired": retired,
+                "id": loaded.get("id", ""),
                 "given": tuple(loaded.get("given", ())),
                 "words": Words(**{**words, "sources": tuple(words["sources"])}) if words else Words(),
                 "pipeline": Pipeline(**loaded.get("pipeline", {})),
@@ -239,6 +244,7 @@ def _check(info: IndexInfo) -> None:
         info.measured_at,
         info.store,
         info.collection,
+        info.id,
     ]
     texts += [info.prompts.get(name) for name in PROMPTS]
     texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources, *info.given]
