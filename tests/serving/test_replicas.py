@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -97,11 +98,20 @@ def test_batches_go_to_whichever_is_free(folder: Path) -> None:
     assert not any(map(is_running, left))
 
 
+def test_those_that_are_free_share_what_waits(folder: Path) -> None:
+    async def work(fleet: Fleet) -> None:
+        found = await fleet.ask(*(f"text {number}" for number in range(9)))
+        assert [text for text, _ in found] == [f"TEXT {number}" for number in range(9)]
+        assert sorted(Counter(number for _, number in found).values()) == [3, 3, 3]
+
+    run(folder, work, 3)
+
+
 def test_one_that_is_killed_costs_no_answer(folder: Path) -> None:
     async def work(fleet: Fleet) -> None:
         asked = asyncio.create_task(fleet.ask("slow", "a", "b"))
         await asyncio.sleep(0.2)
-        busy = next(n for n in (0, 1) if fleet.value("llave_replica_items", n) == 3)
+        busy = next(n for n in (0, 1) if fleet.value("llave_replica_items", n) == 2)
         os.kill(fleet.replicas.pids[busy], signal.SIGKILL)
         assert await asked == [("SLOW", 1 - busy), ("A", 1 - busy), ("B", 1 - busy)]
         assert fleet.replicas.num_ready == 1
@@ -150,9 +160,9 @@ def test_what_kills_a_process_kills_two_of_them(folder: Path, caplog: pytest.Log
 
 def test_a_batch_that_hangs(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def work(fleet: Fleet) -> None:
-        hung, fine = await fleet.ask("hang", "a")
+        hung, *fine = await fleet.ask("hang", "a", "b")
         assert isinstance(hung, Lost)
-        assert fine[0] == "A"
+        assert [text for text, _ in fine] == ["A", "B"]
 
     start = time.monotonic()
     run(folder, work, 2, seconds=1.0)

@@ -15,6 +15,7 @@ each item alone (:mod:`llave.serving.suspects`).
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
@@ -103,8 +104,12 @@ class BatchPlan:
     padding_share: float = 0.1
 
 
-def choose(items: Sequence[Prepared[Any]], plan: BatchPlan) -> list[int]:
-    """The places of the next batch. The first item's turn it is, and it is always in it."""
+def choose(items: Sequence[Prepared[Any]], plan: BatchPlan, *, shares: int = 1) -> list[int]:
+    """The places of the next batch. The first item's turn it is, and it is always in it.
+
+    Args:
+        shares: lanes that are free; each gets its part.
+    """
     first = items[0]
     alike = [
         place for place, item in enumerate(items) if (item.modality, item.prompt) == (first.modality, first.prompt)
@@ -112,7 +117,7 @@ def choose(items: Sequence[Prepared[Any]], plan: BatchPlan) -> list[int]:
     alike.sort(key=lambda place: (abs(items[place].tokens - first.tokens), place))
     batch: list[int] = []
     longest = total = num_bytes = 0
-    for place in alike[: plan.items[first.modality]]:
+    for place in alike[: min(plan.items[first.modality], math.ceil(len(alike) / shares))]:
         tokens = items[place].tokens
         longest_then, total_then = max(longest, tokens), total + tokens
         padded = longest_then * (len(batch) + 1)
@@ -264,7 +269,7 @@ class Batcher(Generic[Given, Found]):
             alone = queue[0].item.key in self._suspects
             queue = queue[:1] if alone else [job for job in queue if job.item.key not in self._suspects]
         near = _near(queue) if self._by_end else queue
-        batch = [near[place] for place in choose([job.item for job in near], self._plan)]
+        batch = [near[place] for place in choose([job.item for job in near], self._plan, shares=1 + self._lanes.idle)]
         now = time.monotonic()
         for job in batch:
             del self._queue[job]

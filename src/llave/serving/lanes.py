@@ -28,6 +28,11 @@ class Lanes(ABC, Generic[Given, Found]):
 
     count: int
 
+    @property
+    def idle(self) -> int:
+        """Lanes that nobody has taken."""
+        return 0
+
     @abstractmethod
     def free(self) -> AbstractAsyncContextManager[Run[Given, Found]]:
         """The lane that has the least to do, for one batch; waits for it.

@@ -51,6 +51,7 @@ class Replicas:
         self._known: asyncio.Future[Sequence[AnyProfile]] | None = None
         self._failed: set[int] = set()
         self._replicas: dict[int, Replica] = {}
+        self._busy = 0
         self._metrics: Metrics | None = None
         self._threads = ThreadPoolExecutor(2 * count, thread_name_prefix="replica")  # one waits for its end, one asks
 
@@ -58,6 +59,11 @@ class Replicas:
     def num_ready(self) -> int:
         """Processes that take batches."""
         return sum(not replica.ended for replica in self._ready)
+
+    @property
+    def num_idle(self) -> int:
+        """Of those, the ones that have no batch."""
+        return max(0, self.num_ready - self._busy)
 
     @property
     def pids(self) -> list[int]:
@@ -99,10 +105,12 @@ class Replicas:
         """The next free one."""
         while (replica := await self._idle.get()).ended:
             pass
+        self._busy += 1
         return replica
 
     def give(self, replica: Replica) -> None:
         """It is free again, or has ended."""
+        self._busy -= 1
         if not replica.ended:
             self._idle.put_nowait(replica)
 
@@ -194,6 +202,10 @@ class _OfModel(Lanes[Any, Any]):
         self.count = replicas.count
         self._replicas = replicas
         self._place = place
+
+    @property
+    def idle(self) -> int:
+        return self._replicas.num_idle
 
     @asynccontextmanager
     async def free(self) -> AsyncIterator[Run[Any, Any]]:
