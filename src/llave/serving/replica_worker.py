@@ -1,6 +1,7 @@
 """The process at the other end of :mod:`llave.serving.replica`: loads the models, and answers one batch after another
 until its socket closes."""
 
+import gc
 import logging
 import pickle
 import signal
@@ -60,6 +61,8 @@ def _load(connection: Connection) -> "Sequence[Callable[..., Any]]":
         log.exception("the model cannot be loaded")
         connection.send(UserError(f"the model cannot be loaded ({reason_of(error)})"))
         return ()
+    gc.collect()
+    gc.freeze()  # the model and the libraries stay: no later collection has to look through them
     connection.send(profiles)
     return [engine.work for engine in engines]
 
