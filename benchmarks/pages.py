@@ -27,6 +27,7 @@ from benchmarks.photos import photos_sheet
 from benchmarks.precision import answer as int8_answer
 from benchmarks.precision import quality_sheet, speed_sheet
 from benchmarks.rehearsal import rehearsal_sheet
+from benchmarks.replicas import replicas_answer, replicas_sheet
 from benchmarks.rerank_page import rerank_table
 from benchmarks.sample_sizes import icons_markdown
 from benchmarks.scale import check_sheet, plan_sheet
@@ -156,6 +157,8 @@ PLACES = (
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
     Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),
+    Place("docs/deploy.md", "replicas answer", "replicas_cpu.json", replicas_answer),
+    Place("docs/deploy.md", "replicas", "replicas_cpu.json", lambda found: replicas_sheet(found).markdown()),
     Place("docs/serving.md", "rerank", "rerank_serve.json", serve_markdown),
 )
 

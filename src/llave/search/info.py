@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,6 @@ __all__ = [
     "INFO",
     "LANCE",
     "IndexInfo",
-    "check_model",
     "index_info",
     "info_exists",
     "mark",
@@ -56,6 +56,7 @@ FORMS = {
     "quantize": "none|int8",
     "store": r"[^\0]+",
     "collection": r"[^\0/\\]{1,255}",
+    "id": "[0-9a-f]{0,32}",
 }
 
 
@@ -82,6 +83,7 @@ class IndexInfo:
         generation: how often the index was made anew by another model; each has its own table.
         given: fields whose values the user has set (:meth:`~llave.search.index.Index.set_field`); no source has them.
         retired: generations whose tables are still there, for readers that have them open.
+        id: of this index and its copies alone; empty of older ones.
     """
 
     model: str
@@ -102,6 +104,7 @@ class IndexInfo:
     generation: int = 0
     retired: tuple[int, ...] = ()
     given: tuple[str, ...] = ()
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def table(self) -> str:
@@ -186,40 +189,6 @@ def open_model(
         raise UserError(f"{error}{moved}") from None
 
 
-def check_model(path: Path, info: IndexInfo, model: "SentenceTransformer") -> None:
-    """Refuse a model whose vectors do not belong with those of an index.
-
-    Args:
-        path: of the index, for messages.
-
-    Raises:
-        UserError: another model, or the same one retrained.
-    """
-    from llave.encode.cache import model_fingerprint
-
-    dimension = model.get_embedding_dimension()
-    if dimension != info.dimension:
-        raise UserError(
-            f"{path}: has vectors of {info.dimension} dimensions, made by {info.model}, and this "
-            f"model makes {dimension}; use that model, or another --index"
-        )
-    if (quantized := quantize_of(model) or "none") != info.quantize:
-        raise UserError(
-            f"{path}: was made with quantize {info.quantize}, and this model is opened with {quantized}; "
-            f"say --quantize {info.quantize}"
-        )
-    if dtype_of(model) != info.dtype:
-        raise UserError(
-            f"{path}: was made with weights in {info.dtype}, and this model's are in {dtype_of(model)}; "
-            f"say --dtype {info.dtype}"
-        )
-    if model_fingerprint(model) != info.fingerprint:
-        raise UserError(
-            f"{path}: was made by {info.model} with other weights, settings or library versions than "
-            "this model has, so that scores would mean nothing; use that model, or index anew into another folder"
-        )
-
-
 def mark(file: Path) -> tuple[int, int]:
     """Another one when a file has been replaced.
 
@@ -256,6 +225,7 @@ def read_info(folder: Path, name: str = INFO) -> IndexInfo:
                 **loaded,
                 "settings": Settings(**loaded["settings"]),
                 "retired": retired,
+                "id": loaded.get("id", ""),
                 "given": tuple(loaded.get("given", ())),
                 "words": Words(**{**words, "sources": tuple(words["sources"])}) if words else Words(),
                 "pipeline": Pipeline(**loaded.get("pipeline", {})),
@@ -282,6 +252,7 @@ def _check(info: IndexInfo) -> None:
         info.measured_at,
         info.store,
         info.collection,
+        info.id,
     ]
     texts += [info.prompts.get(name) for name in PROMPTS]
     texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources, *info.given]
