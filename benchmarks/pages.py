@@ -35,6 +35,7 @@ from benchmarks.search import search_table
 from benchmarks.sort import answer_line, cluster_table, copies_table, labels_table
 from benchmarks.speed_page import ratios_table, three_ratios
 from benchmarks.start import start_sheet
+from benchmarks.stores import stores_sheet
 from benchmarks.tables import eval_markdown, serve_markdown, train_markdown
 from llave.evaluation.presets import get_preset, preset_names
 from llave.report.presets import preset_markdown
@@ -138,6 +139,7 @@ PLACES = (
     Place("docs/training.md", "large batch", "large_batch_cpu.json", lambda found: large_batch_sheet(found).markdown()),
     Place("docs/evaluation.md", "eval", "eval_cpu.json", eval_markdown),
     Place("docs/reproduce.md", "rehearsal", "rehearsal.json", lambda found: rehearsal_sheet(found).markdown()),
+    Place("docs/databases.md", "stores", "stores.json", stores_sheet),
     Place("docs/search.md", "sample", "search.json", search_table),
     Place("docs/reranking.md", "rerank nano", "rerank_nano.json", rerank_table),
     Place("docs/sort.md", "answer", "sort.json", answer_line),

@@ -11,6 +11,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -54,6 +55,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     work = args.work / str(args.rows)
+    for left in ("lance", "edge"):
+        shutil.rmtree(work / left, ignore_errors=True)
     write_vectors(work, args.rows, args.dim, args.queries)
     loads = [os.getloadavg()[0]]
     found = {

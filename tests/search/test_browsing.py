@@ -13,7 +13,7 @@ from llave.search.index import Index
 from llave.search.info import IndexInfo
 from llave.search.store import Row, VectorStore, row_id
 from tests.search.test_schema import D, row
-from tests.search.things import opened_store
+from tests.search.things import STORES, opened_store
 
 PATHS = {"a": "pets/cat.jpg", "b": "pets/old/dog.jpg", "c": "pets/old/cow.jpg", "d": "pets.txt", "e": ""}
 TIMES = {"a": "9:300:x", "b": "10:1000:x", "c": "7:200:x", "d": "", "e": "gone"}
@@ -23,7 +23,7 @@ def rows(**fields: int) -> list[Row]:
     return [dataclasses.replace(row(key, **fields), path=path, stamp=TIMES[key]) for key, path in PATHS.items()]
 
 
-@pytest.fixture(params=["lance", "qdrant", "qdrant server", "postgres"])
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     with opened_store(request.param, tmp_path, D) as opened:
         yield opened

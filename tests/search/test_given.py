@@ -18,12 +18,12 @@ from llave.search.info import index_info, read_info
 from llave.search.options import BuildOptions
 from llave.search.store import Row, VectorStore, row_id
 from llave.search.upgrade import upgrade_index
-from tests.search.things import build, opened_store, rows
+from tests.search.things import STORES, build, opened_store, rows
 
 D = 4
 
 
-@pytest.fixture(params=["lance", "qdrant", "qdrant server", "postgres"])
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     with opened_store(request.param, tmp_path, D) as opened:
         yield opened

@@ -26,7 +26,7 @@ from llave.search.qdrant import QdrantStore
 from llave.search.schema import Schema
 from llave.search.sources import Source, read_sources
 from llave.search.store import Row, VectorStore, row_id
-from tests.search.things import opened_store
+from tests.search.things import STORES, opened_store
 
 D = 4
 INFO = IndexInfo(model="m", fingerprint="f", dimension=D)
@@ -43,7 +43,7 @@ def named(key: str, fields: dict[str, Scalar]) -> Row:
     return dataclasses.replace(row(key), fields=fields)
 
 
-@pytest.fixture(params=["lance", "qdrant", "qdrant server", "postgres"])
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     with opened_store(request.param, tmp_path, D) as opened:
         yield opened

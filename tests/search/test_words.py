@@ -16,7 +16,7 @@ from llave.search.lance import LanceStore
 from llave.search.lance_words import WORD_COLUMNS
 from llave.search.store import Row, VectorStore, row_id
 from llave.search.words import Words, words_of
-from tests.search.things import build, opened_store
+from tests.search.things import STORES, build, opened_store
 from tests.written_pdf import written_pdf
 
 D = 4
@@ -37,7 +37,7 @@ def row(key: str, text: str, words: str | None = None, **fields: str) -> Row:
     )  # fmt: skip
 
 
-@pytest.fixture(params=["lance", "qdrant", "qdrant server", "postgres"])
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     with opened_store(request.param, tmp_path, D) as opened:
         opened.upsert([row(key, text, colour="red" if "red" in text else "other") for key, text in TEXTS.items()])

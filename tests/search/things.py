@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from sentence_transformers import SentenceTransformer
 
 from llave.collection.open import open_collection
@@ -18,6 +19,9 @@ from llave.search.store import Row, VectorStore
 from llave.search.update import update_index
 from tests.search.postgres_server import empty_database
 from tests.search.qdrant_server import qdrant_server
+
+STORES = ["lance", "qdrant", "postgres", pytest.param("qdrant server", marks=pytest.mark.slow)]
+"""Kinds of :func:`opened_store`. To make an index of each field, Qdrant's engine takes a third of a second."""
 
 
 def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:

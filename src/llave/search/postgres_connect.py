@@ -22,8 +22,8 @@ __all__ = ["Database"]
 Result = TypeVar("Result")
 WAITS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each new try: a server that is started anew is back by then."""
-PASSING = ("08", "40", "57")
-"""Classes of SQLSTATE: the connection, a conflict of transactions, an administrator's stop."""
+PASSING = ("08", "40", "57P")
+"""Beginnings of SQLSTATE: the connection, a conflict of transactions, an administrator's stop."""
 IDLE = 8
 """Connections that are kept for the next call."""
 DEFAULTS: dict[str, Any] = {
@@ -105,7 +105,7 @@ class Database:
     def _may_pass(self, error: psycopg.Error, connection: Connection[Any] | None) -> bool:
         if connection is None:
             return self._met  # who has never answered is more likely a wrong address
-        return connection.broken or (error.sqlstate or "")[:2] in PASSING
+        return connection.broken or (error.sqlstate or "").startswith(PASSING)
 
     def _told(self, error: psycopg.Error, connection: Connection[Any] | None) -> UserError:
         reason = reason_of(error)
