@@ -18,6 +18,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ OPTIONS = {
 }
 KINDS = ("texts", "pictures")
 NEAR = 1e-5
+START_SECONDS = 600.0
 
 
 def main() -> None:
@@ -55,9 +57,9 @@ def main() -> None:
     requests = {"texts": text_requests(0), "pictures": picture_requests(1)}
     cells: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     with ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(server_process(name, partial(_words, options.model, name))) for name in OPTIONS
-        }
+        starting = {name: server_process(name, partial(_words, options.model, name), START_SECONDS) for name in OPTIONS}
+        with ThreadPoolExecutor(len(OPTIONS)) as pool:  # at a time: they wait for the disk, too
+            servers = dict(zip(OPTIONS, pool.map(stack.enter_context, starting.values()), strict=True))
         asyncio.run(_all_ready(servers[TWO][0]))
         ports = {name: port for name, (port, _) in servers.items()}
         for kind in KINDS:
