@@ -3,8 +3,9 @@
     python -m benchmarks.replicas nano --out benchmarks/results/replicas_cpu.json
 
 All servers run at a time; in a round each of them meets the clients, in an order of its own, while the others idle. No
-text is sent twice. The vectors are compared before any time is told. Memory is what a replica has for itself, and what
-it shares: the proportional share counts a page that three processes have as a third in each.
+text is sent twice. The vectors are compared before any time is told. What other work took of the processor meanwhile is
+kept: beside it, more processes get a larger share, whatever they do with it. Memory is what a replica has for itself,
+and what it shares: the proportional share counts a page that three processes have as a third in each.
 """
 
 import argparse
@@ -14,8 +15,10 @@ import json
 import os
 import random
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -39,6 +42,7 @@ OPTIONS = {
 }
 KINDS = ("texts", "pictures")
 NEAR = 1e-5
+START_SECONDS = 600.0
 
 
 def main() -> None:
@@ -53,9 +57,9 @@ def main() -> None:
     requests = {"texts": text_requests(0), "pictures": picture_requests(1)}
     cells: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     with ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(server_process(name, partial(_words, options.model, name))) for name in OPTIONS
-        }
+        starting = {name: server_process(name, partial(_words, options.model, name), START_SECONDS) for name in OPTIONS}
+        with ThreadPoolExecutor(len(OPTIONS)) as pool:  # at a time: they wait for the disk, too
+            servers = dict(zip(OPTIONS, pool.map(stack.enter_context, starting.values()), strict=True))
         asyncio.run(_all_ready(servers[TWO][0]))
         ports = {name: port for name, (port, _) in servers.items()}
         for kind in KINDS:
@@ -63,18 +67,22 @@ def main() -> None:
             for port in ports.values():
                 asyncio.run(closed_loop(port, options.clients, requests[kind], 2.0))
         shuffle = random.Random(0)
+        pids = [pid for _, main in servers.values() for pid in (main, *_children(main))]
+        since, busy, own = time.monotonic(), _busy_seconds(), _own_seconds(pids)
         for _ in range(options.rounds):
             for kind in KINDS:
                 for name in shuffle.sample(list(servers), len(servers)):
                     port, pid = servers[name]
                     cells[name, kind].append(_measure(port, pid, options.clients, requests[kind], options.seconds))
+        others = (_busy_seconds() - busy - _own_seconds(pids) + own) / (time.monotonic() - since)
         memory = {name: [_memory(pid) for pid in (pid, *_children(pid))] for name, (_, pid) in servers.items()}
     measurements = [_summary(name, kind, cells) for kind in KINDS for name in OPTIONS]
     title = (
         f"{options.model} on cpu, {options.clients} closed-loop clients on the same machine, "
         f"{options.seconds:g} s each, median of {options.rounds}"
     )
-    write_json(options.out, {**provenance(), "title": title, "measurements": measurements, "memory_mib": memory})
+    about = {**provenance(), "title": title, "others_cores": others}
+    write_json(options.out, {**about, "measurements": measurements, "memory_mib": memory})
 
 
 def replicas_sheet(found: dict[str, Any]) -> Sheet:
@@ -121,10 +129,14 @@ def replicas_answer(found: dict[str, Any]) -> str:
     front, *replicas = found["memory_mib"][TWO]
     alone = found["memory_mib"][ONE_WIDE][0]
     share = statistics.mean(each["proportional"] for each in replicas)
+    times = " and ".join(f"{by[TWO, kind]['cpu_ms'] / by[ONE_WIDE, kind]['cpu_ms']:.2f} for {kind}" for kind in KINDS)
     return (
         f"On these {found['machine'].rpartition(', ')[2]}, with the clients on them too, two replicas gave "
-        f"{parts[0]}, {parts[1]}. Each replica took {share:,.0f} MiB (its proportional share) and the server's own "
-        f"process {front['proportional']:,.0f}, where one process with the model takes {alone['proportional']:,.0f}."
+        f"{parts[0]}, {parts[1]}. Other work took {found['others_cores']:.1f} of the cores meanwhile, and beside it "
+        "more processes get a larger share, so those ratios flatter the replicas; the processor time of a request, "
+        f"which that disturbs least, was {times} times that of the one process with both threads. "
+        f"A replica took {share:,.0f} MiB (its proportional share) and the server's own process "
+        f"{front['proportional']:,.0f}, where one process with the model takes {alone['proportional']:,.0f}."
     )
 
 
@@ -153,6 +165,17 @@ def _summary(name: str, kind: str, cells: dict[tuple[str, str], list[dict[str, f
 def _children(pid: int) -> list[int]:
     """Processes that a process has started."""
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _busy_seconds() -> float:
+    """Of all cores, so far."""
+    user, nice, system, _idle, _waiting, *rest = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:8])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds(pids: list[int]) -> float:
+    """Processor time of the servers and of the clients, which are in this process."""
+    return sum(map(cpu_seconds, pids)) + time.process_time()
 
 
 def _memory(pid: int) -> dict[str, float]:

@@ -206,21 +206,27 @@ def _running(name: str, model: str, threads: int) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def server_process(name: str, make: Callable[[int], list[str]]) -> Iterator[tuple[int, int]]:
-    """Python with the words that ``make`` has for a port; yields the port and the process once it is ready."""
+def server_process(
+    name: str, make: Callable[[int], list[str]], seconds: float = START_SECONDS
+) -> Iterator[tuple[int, int]]:
+    """Python with the words that ``make`` has for a port; yields the port and the process once it is ready.
+
+    Args:
+        seconds: until it has to be.
+    """
     port = _free_port()
     words = make(port)
     process = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        _wait(process, name, port)
+        _wait(process, name, port, seconds)
         yield port, process.pid
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _wait(process: subprocess.Popen[bytes], name: str, port: int) -> None:
-    end = time.monotonic() + START_SECONDS
+def _wait(process: subprocess.Popen[bytes], name: str, port: int, seconds: float) -> None:
+    end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):

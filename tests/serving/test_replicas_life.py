@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 QUERY, DOCUMENTS = "the red fox", ["a cat", "the red umbrella", "rain on the blue dog"]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
