@@ -128,8 +128,8 @@ def replicas_answer(found: dict[str, Any]) -> str:
     share = statistics.mean(each["proportional"] for each in replicas)
     return (
         f"On {found['machine'].rpartition(', ')[2]}, with the clients on them too, two replicas gave {ratios} a second "
-        f"of one process with one thread. Other work took {found['others_cores']:.1f} of the cores meanwhile; beside it "
-        "more processes get a larger share, so those ratios flatter the replicas; the processor time of a request, "
+        f"of one process with a thread. Other work took {found['others_cores']:.1f} of the cores meanwhile; so "
+        "more processes got a larger share, and those ratios flatter the replicas; the processor time of a request, "
         f"which that disturbs least, was {times} times that of the one process. "
         f"A replica took {share:,.0f} MiB (its proportional share) and the server's own process "
         f"{front['proportional']:,.0f}, where one process with the model takes {alone['proportional']:,.0f}."
