@@ -121,20 +121,16 @@ def replicas_sheet(found: dict[str, Any]) -> Sheet:
 def replicas_answer(found: dict[str, Any]) -> str:
     """What more processes give on this machine, in a sentence."""
     by = {(each["variant"], each["kind"]): each for each in found["measurements"]}
-    parts = [
-        f"{by[TWO, kind]['rate'] / by[ONE_WIDE, kind]['rate']:.2f} times the {kind} of one process with both threads "
-        f"and {by[TWO, kind]['ratio']:.2f} times those of one with a single thread"
-        for kind in KINDS
-    ]
+    ratios = " and ".join(f"{by[TWO, kind]['ratio']:.2f} times the {kind}" for kind in KINDS)
+    times = " and ".join(f"{by[TWO, kind]['cpu_ms'] / by[ONE, kind]['cpu_ms']:.2f} for {kind}" for kind in KINDS)
     front, *replicas = found["memory_mib"][TWO]
-    alone = found["memory_mib"][ONE_WIDE][0]
+    alone = found["memory_mib"][ONE][0]
     share = statistics.mean(each["proportional"] for each in replicas)
-    times = " and ".join(f"{by[TWO, kind]['cpu_ms'] / by[ONE_WIDE, kind]['cpu_ms']:.2f} for {kind}" for kind in KINDS)
     return (
-        f"On these {found['machine'].rpartition(', ')[2]}, with the clients on them too, two replicas gave "
-        f"{parts[0]}, {parts[1]}. Other work took {found['others_cores']:.1f} of the cores meanwhile, and beside it "
-        "more processes get a larger share, so those ratios flatter the replicas; the processor time of a request, "
-        f"which that disturbs least, was {times} times that of the one process with both threads. "
+        f"On {found['machine'].rpartition(', ')[2]}, with the clients on them too, two replicas gave {ratios} a second "
+        f"of one process with a thread. Other work took {found['others_cores']:.1f} of the cores meanwhile; so "
+        "more processes got a larger share, and those ratios flatter the replicas; the processor time of a request, "
+        f"which that disturbs least, was {times} times that of the one process. "
         f"A replica took {share:,.0f} MiB (its proportional share) and the server's own process "
         f"{front['proportional']:,.0f}, where one process with the model takes {alone['proportional']:,.0f}."
     )
