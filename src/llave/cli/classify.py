@@ -11,6 +11,7 @@ from llave.cli.parsing import parse
 from llave.cli.sorting import find_input, give_field, open_things, write_csv
 from llave.collection.collection import Columns
 from llave.errors import UserError
+from llave.storage.place import Place
 
 if TYPE_CHECKING:
     from llave.progress import Work
@@ -48,7 +49,7 @@ class ClassifyConfig:
 
     input: Path | None = None
     labels: str
-    index: Path | None = None
+    index: Place | None = None
     prompt: list[str] = field(default_factory=list)
     threshold: float = 0.0
     temperature: float | None = None

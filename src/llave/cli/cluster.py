@@ -11,6 +11,7 @@ from llave.cli.parsing import parse
 from llave.cli.sorting import card, find_input, give_field, open_things
 from llave.collection.collection import Columns
 from llave.errors import UserError
+from llave.storage.place import Place
 
 if TYPE_CHECKING:
     from llave.sorting.clusters import Clusters
@@ -45,7 +46,7 @@ class ClusterConfig:
     """
 
     input: Path | None = None
-    index: Path | None = None
+    index: Place | None = None
     k: int | None = None
     way: Literal["kmeans", "hdbscan"] = "kmeans"
     smallest: int | None = None

@@ -11,6 +11,7 @@ from llave.cli.parsing import parse
 from llave.cli.sorting import ERRORS, card, find_input, give_field, open_things, write_csv
 from llave.collection.collection import Columns
 from llave.errors import UserError
+from llave.storage.place import Place
 
 if TYPE_CHECKING:
     from llave.sorting.duplicates import Copy, Duplicates
@@ -47,7 +48,7 @@ class DupsConfig:
     """
 
     input: Path | None = None
-    index: Path | None = None
+    index: Place | None = None
     near: float = 20.0
     cosine: float | None = None
     labels: Path | None = None

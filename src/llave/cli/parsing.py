@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse.typing import register_type
 
 from llave.errors import UserError
 from llave.recipes import find_recipe
+from llave.storage.place import ObjectPath
 
 __all__ = ["as_argv", "parse"]
 
 Config = TypeVar("Config")
 PATTERN = frozenset("*?[{")
 """In a name of several files: ``shards-{000..011}.tar``."""
+register_type(ObjectPath, serializer=str, deserializer=ObjectPath.parse)
 
 
 def parse(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from llave.cli.defaults import find_index
 from llave.cli.parsing import parse
 from llave.errors import UserError
+from llave.storage.place import Place
 
 if TYPE_CHECKING:
     from llave.search.filters import Filter
@@ -66,7 +67,7 @@ class SearchConfig:
     like: str | None = None
     filter: str = ""
     sort: str | None = None
-    index: Path | None = None
+    index: Place | None = None
     mode: Literal["vector", "words", "hybrid"] | None = None
     rerank: str | None = None
     top: int | None = None
@@ -108,7 +109,7 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _search_here(config: SearchConfig, folder: Path) -> "Hits":
+def _search_here(config: SearchConfig, folder: Place) -> "Hits":
     """By an index and a model that are opened for it."""
     from llave.search.filters import parse_filter
     from llave.search.index import Index

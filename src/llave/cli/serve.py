@@ -16,6 +16,7 @@ from llave.cli.defaults import QUICKSTART, find_index
 from llave.cli.parsing import parse
 from llave.cli.serve_models import described, load, served
 from llave.errors import UserError
+from llave.storage.place import Place
 
 if TYPE_CHECKING:
     from llave.search.index import Index
@@ -80,8 +81,8 @@ class ServeConfig:
     """
 
     model: str | list[str] | None = None
-    index: Path | None = None
-    beside: Path | None = None
+    index: Place | None = None
+    beside: Place | None = None
     rerank: str | list[str] | None = None
     gallery: Path | None = None
     host: str = "127.0.0.1"
@@ -185,7 +186,7 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
     return 0
 
 
-def _searches(config: ServeConfig, index: Path, port: int, place: int) -> "IndexServer":
+def _searches(config: ServeConfig, index: Place, port: int, place: int) -> "IndexServer":
     """Where this machine's own processes search one of the indexes."""
     from llave.search.info import read_info
     from llave.search.served import IndexServer
@@ -214,7 +215,7 @@ def with_defaults(config: ServeConfig) -> ServeConfig:
     return dataclasses.replace(config, model=[model, *more] if more else model, index=index, gallery=gallery)
 
 
-def _reranker_of(index: Path) -> str | None:
+def _reranker_of(index: Place) -> str | None:
     """The reranker that an index's pipeline names."""
     from llave.models.open import is_late
     from llave.search.index import Index
@@ -265,7 +266,7 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
     )
 
 
-def _opened(config: ServeConfig, path: Path | None) -> "Index | None":
+def _opened(config: ServeConfig, path: Place | None) -> "Index | None":
     from llave.search.index import Index
 
     if path is None:

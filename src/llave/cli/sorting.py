@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llave.cli.defaults import find_index
 from llave.errors import UserError
+from llave.storage.place import Place
 from llave.files import write_text
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SHOWN_TEXT = 240
 ERRORS = 10
 
 
-def find_input(named: Path | None, index: Path | None, field: str | None) -> "tuple[Path, Index | None]":
+def find_input(named: Path | None, index: Place | None, field: str | None) -> "tuple[Path, Index | None]":
     """What was named, and the index there, if it is one. Nothing named is the index that other commands take.
 
     Raises:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from llave.data.door import named
@@ -23,8 +22,9 @@ from llave.search.browsing import Browsing, Folder
 from llave.search.fields import Field, describe
 from llave.search.filters import EVERYTHING, Filter, as_filter
 from llave.search.hits import Hits, hit, index_html
-from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, mark, open_model, read_info, write_info
+from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, open_model, read_info, write_info
 from llave.search.kept import KeptFew
+from llave.search.locks import creating
 from llave.search.open_store import check_empty, open_store
 from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, run_pipeline
 from llave.search.projection import FILE as MAP
@@ -33,6 +33,7 @@ from llave.search.sorting import classify, cluster, duplicates, set_field
 from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
+from llave.storage.place import Place, mark, place
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +50,7 @@ SAMPLES = 4
 class Index:
     """Search by vector. Safe to call from several threads."""
 
-    def __init__(self, path: Path, info: IndexInfo, store: VectorStore, allow_sources: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Place, info: IndexInfo, store: VectorStore, allow_sources: Sequence[Path] = ()) -> None:
         self.path = path
         self._allowed = [source.resolve() for source in allow_sources]
         self.info = info
@@ -59,8 +60,8 @@ class Index:
         self._model: SentenceTransformer | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *, qdrant: str | None = None, allow_sources: Sequence[str | Path] = ()) -> "Index":
-        """The index in a folder.
+    def open(cls, path: str | Place, *, qdrant: str | None = None, allow_sources: Sequence[str | Path] = ()) -> "Index":
+        """The index in a folder, or in one of object storage (``s3://bucket/photos.index``).
 
         Args:
             qdrant: address of its server, if the user names it; else he must have done so before.
@@ -69,7 +70,7 @@ class Index:
         Raises:
             UserError: none there, or its store cannot be reached, or is at an address that the user has not named.
         """
-        path = Path(path)
+        path = place(path)
         info = read_info(path)
         if info.store == LANCE and not (path / LANCE).is_dir():
             raise UserError(
@@ -82,15 +83,15 @@ class Index:
         return index
 
     @classmethod
-    def create(cls, path: str | Path, info: IndexInfo) -> "Index":
+    def create(cls, path: str | Place, info: IndexInfo) -> "Index":
         """A new index in a folder.
 
         Raises:
             UserError: its store has rows already, and nobody knows of which model; or there is one by now.
         """
-        path = Path(path)
+        path = place(path)
         path.mkdir(parents=True, exist_ok=True)
-        with FileLock(path / "create.lock"):
+        with creating(path):
             if cls.exists(path):
                 raise UserError(f"{path}: another process has begun an index there; wait until it is done")
             index = cls(path, info, open_store(path, info))
@@ -99,9 +100,9 @@ class Index:
         return index
 
     @staticmethod
-    def exists(path: str | Path) -> bool:
+    def exists(path: str | Place) -> bool:
         """Whether there is one."""
-        return info_exists(Path(path))
+        return info_exists(place(path))
 
     def save(self) -> None:
         """Write what is known of the index, whole or not at all."""

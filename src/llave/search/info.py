@@ -14,6 +14,7 @@ from llave.models.about import dtype_of, quantize_of
 from llave.search.pipeline import Pipeline
 from llave.search.store import Settings
 from llave.search.words import Words
+from llave.storage.place import Place
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -28,7 +29,6 @@ __all__ = [
     "check_model",
     "index_info",
     "info_exists",
-    "mark",
     "open_model",
     "read_info",
     "write_info",
@@ -160,7 +160,7 @@ def index_info(
 
 
 def open_model(
-    path: Path, info: IndexInfo, model: str | Path | None, *, device: str | None, dtype: str | None
+    path: Place, info: IndexInfo, model: str | Path | None, *, device: str | None, dtype: str | None
 ) -> "SentenceTransformer":
     """A model for an index's queries; None is the one that it was made with.
 
@@ -178,7 +178,7 @@ def open_model(
         raise UserError(f"{error}{moved}") from None
 
 
-def check_model(path: Path, info: IndexInfo, model: "SentenceTransformer") -> None:
+def check_model(path: Place, info: IndexInfo, model: "SentenceTransformer") -> None:
     """Refuse a model whose vectors do not belong with those of an index.
 
     Args:
@@ -212,22 +212,12 @@ def check_model(path: Path, info: IndexInfo, model: "SentenceTransformer") -> No
         )
 
 
-def mark(file: Path) -> tuple[int, int]:
-    """Another one when a file has been replaced.
-
-    Raises:
-        OSError: it is not there.
-    """
-    stat = file.stat()
-    return stat.st_ino, stat.st_mtime_ns
-
-
-def info_exists(folder: Path) -> bool:
+def info_exists(folder: Place) -> bool:
     """Whether there is an index in a folder."""
     return (folder / INFO).is_file()
 
 
-def read_info(folder: Path, name: str = INFO) -> IndexInfo:
+def read_info(folder: Place, name: str = INFO) -> IndexInfo:
     """What the index in a folder remembers.
 
     Args:
@@ -297,6 +287,6 @@ def _check(info: IndexInfo) -> None:
             raise ValueError(f"{name} is {getattr(info, name)!r:.60}")
 
 
-def write_info(folder: Path, info: IndexInfo, name: str = INFO) -> None:
+def write_info(folder: Place, info: IndexInfo, name: str = INFO) -> None:
     """Whole or not at all."""
     write_json(folder / name, dataclasses.asdict(info))

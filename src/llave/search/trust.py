@@ -22,6 +22,7 @@ from llave.errors import UserError
 from llave.files import write_json
 from llave.search.sources import root_of
 from llave.search.store import Row
+from llave.storage.place import Place, is_address
 
 __all__ = ["Withheld", "check_address", "file_of", "named_roots", "qdrant_key", "remember", "state_directory"]
 
@@ -43,7 +44,7 @@ def state_directory() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "llave"
 
 
-def remember(index: Path, store: str, roots: Mapping[str, Path]) -> str | None:
+def remember(index: Place, store: str, roots: Mapping[str, Path]) -> str | None:
     """The user has named these for an index; None, or why it cannot be remembered.
 
     Args:
@@ -57,7 +58,7 @@ def remember(index: Path, store: str, roots: Mapping[str, Path]) -> str | None:
         with FileLock(file.with_suffix(".lock")):
             kept = _read()
             if len(kept) >= MOST:  # a disk may only be away
-                kept = {path: about for path, about in kept.items() if Path(path).is_dir()}
+                kept = {path: about for path, about in kept.items() if is_address(path) or Path(path).is_dir()}
             now = {"store": store, "sources": {path: str(root) for path, root in roots.items()}}
             if kept.get(_name(index)) != now:
                 write_json(file, {**kept, _name(index): now})
@@ -66,7 +67,7 @@ def remember(index: Path, store: str, roots: Mapping[str, Path]) -> str | None:
     return None
 
 
-def named_roots(index: Path) -> dict[str, Path]:
+def named_roots(index: Place) -> dict[str, Path]:
     """Folders below which the user has indexed files into this index, by source."""
     sources = _read().get(_name(index), {}).get("sources", {})
     return {path: Path(root) for path, root in sources.items()}
@@ -95,7 +96,7 @@ def file_of(row: Row, allowed: Iterable[Path]) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_address(address: str, *, index: Path, name: str | None = None) -> None:
+def check_address(address: str, *, index: Place, name: str | None = None) -> None:
     """Refuse to speak to a server that only the index names.
 
     Args:
@@ -136,7 +137,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _name(index: Path) -> str:
+def _name(index: Place) -> str:
     return str(index.resolve())
 
 

@@ -5,7 +5,6 @@ import hashlib
 import logging
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llave.data.door import reason_of
@@ -14,6 +13,7 @@ from llave.errors import UserError
 from llave.models.about import dtype_of
 from llave.search.info import INFO, LANCE
 from llave.serving.errors import ApiError
+from llave.storage.place import ObjectPath, Place, mark
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -122,12 +122,14 @@ def _maker_of(index: "Index") -> tuple[str, int | None, str]:
     return index.info.fingerprint, index.info.dimension, index.info.dtype
 
 
-def _identity(path: Path) -> object:
+def _identity(path: Place) -> object:
     """Another value once the folder's files were replaced by others, which an open table does not notice.
 
     Raises:
         OSError: it is gone, in whole or in part.
     """
+    if isinstance(path, ObjectPath):
+        return mark(path / INFO), sorted((path / LANCE).folders())
     about = (path / INFO).stat()
     tables = path / LANCE
     inodes = sorted((table.name, table.stat().st_ino) for table in tables.iterdir()) if tables.is_dir() else None
