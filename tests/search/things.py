@@ -11,10 +11,12 @@ from sentence_transformers import SentenceTransformer
 from llave.collection.open import open_collection
 from llave.search.index import Index
 from llave.search.lance import LanceStore
+from llave.search.lance_connect import said_in_a_line
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.qdrant import QdrantStore
 from llave.search.store import Row, VectorStore
 from llave.search.update import update_index
+from tests.storage.server import new_bucket
 
 
 def build(index: Index, model: SentenceTransformer, source: Path, **options: Any) -> BuildReport:
@@ -26,6 +28,10 @@ def opened_store(kind: str, folder: Path, dimension: int) -> Iterator[VectorStor
     """An empty one of a kind."""
     if kind == "lance":
         yield LanceStore(folder / "db", dimension)
+        return
+    if kind == "s3":
+        with new_bucket() as address:
+            yield said_in_a_line(lambda: LanceStore(f"{address}/db", dimension), address)
         return
     with closing(QdrantStore(folder / "qdrant", "items", dimension, folder / "fields.json")) as opened:
         yield opened

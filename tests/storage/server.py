@@ -33,7 +33,7 @@ class Fault:
         kind: "busy" (503), "denied" (403), "slow", or "cut": half a body, and the connection ends.
         times: to so many of them.
         method: of these alone; empty is all.
-        part: of the path of these alone.
+        part: of the path and query of these alone.
         seconds: that a slow one waits.
         hit: how often it has happened.
     """
@@ -49,7 +49,7 @@ class Fault:
         return (
             self.hit < self.times
             and self.method in ("", environment["REQUEST_METHOD"])
-            and self.part in environment["PATH_INFO"]
+            and self.part in f"{environment['PATH_INFO']}?{environment.get('QUERY_STRING', '')}"
         )
 
 

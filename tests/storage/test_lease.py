@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -88,11 +89,14 @@ def test_who_was_away_too_long_writes_no_more(folder: ObjectPath, monkeypatch: p
         """The thread of a process that is stopped."""
 
     monkeypatch.setattr(lease._Lease, "renew_again_and_again", away)  # as SIGSTOP does it, to this one alone
-    with pytest.raises(UserError, match="another one writes there now"), leased(lock, folder, taken="taken"):
+    with ExitStack() as held:
+        held.enter_context(pytest.raises(UserError, match="another one writes there now"))  # at the end, too
+        held.enter_context(leased(lock, folder, taken="taken"))
         (folder / "file").write_bytes(b"first")
         time.sleep(0.7)
-        bucket(lock.bucket).put(lock.key, b"{\"token\": \"of another process that took over\"}")
-        (folder / "file").write_bytes(b"second")
+        bucket(lock.bucket).put(lock.key, b'{"token": "of another process that took over"}')
+        with pytest.raises(UserError, match="another one writes there now"):
+            (folder / "file").write_bytes(b"second")
     assert (folder / "file").read_bytes() == b"first"
     assert lock.is_file(), "the other one's"
 
@@ -110,4 +114,3 @@ def test_it_is_renewed(folder: ObjectPath) -> None:
         before = (folder / "write.lock").read_bytes()
         time.sleep(1)
         assert (folder / "write.lock").read_bytes() != before
-

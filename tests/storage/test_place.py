@@ -58,9 +58,13 @@ def test_as_a_path(folder: ObjectPath) -> None:
 
 
 def test_a_writer_that_fails_writes_nothing(folder: ObjectPath) -> None:
-    with pytest.raises(RuntimeError), whole_file(folder / "table") as partial:
-        partial.write_bytes(b"half")
-        raise RuntimeError
+    def half() -> None:
+        with whole_file(folder / "table") as partial:
+            partial.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
     assert not folder.exists()
 
 

@@ -138,7 +138,7 @@ def _of_folder(folder: Path, model: Any, work: "Work") -> "Examples":
     return Examples(things.vector_ND[places], [things.all[place].name.partition("/")[0] for place in places])
 
 
-def _print(path: Path, found: "Classified") -> None:
+def _print(path: Place, found: "Classified") -> None:
     from llave.terminal import printable
 
     lines = [f"{path}: {len(found.items):,} items by {found.way}, temperature {found.temperature:.3g}"]

@@ -124,7 +124,7 @@ def _summary(found: "Clusters", items: int) -> str:
     return f"{len(found.clusters):,} groups among {items:,} items ({found.way}){none}"
 
 
-def _print(path: Path, things: "Things", found: "Clusters") -> None:
+def _print(path: Place, things: "Things", found: "Clusters") -> None:
     from llave.terminal import printable
 
     lines = [f"{path}: {_summary(found, len(things))}"]
@@ -134,7 +134,7 @@ def _print(path: Path, things: "Things", found: "Clusters") -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _write_html(file: Path, path: Path, things: "Things", found: "Clusters") -> None:
+def _write_html(file: Path, path: Place, things: "Things", found: "Clusters") -> None:
     from llave.report.sheet import Section, write_sheet
 
     places = {thing.id: place for place, thing in enumerate(things.all)}

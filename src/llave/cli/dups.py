@@ -155,7 +155,7 @@ def _summary(found: "Duplicates") -> str:
     return f"{groups}: {len(spare):,} {'copy' if len(spare) == 1 else 'copies'} besides the best, {size:,.1f} MB"
 
 
-def _print(path: Path, found: "Duplicates") -> None:
+def _print(path: Place, found: "Duplicates") -> None:
     from llave.terminal import printable
 
     lines = [f"{path}: {_summary(found)}"]
@@ -169,7 +169,7 @@ def _print(path: Path, found: "Duplicates") -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _write_html(file: Path, path: Path, things: "Things", found: "Duplicates") -> None:
+def _write_html(file: Path, path: Place, things: "Things", found: "Duplicates") -> None:
     from llave.report.sheet import Section, write_sheet
 
     places = {thing.id: place for place, thing in enumerate(things.all)}

@@ -21,7 +21,7 @@ from llave.storage.place import Place
 try:
     from lancedb.index import BTree, IvfSq
 
-    from llave.search.lance_connect import connect
+    from llave.search.lance_connect import connect, door
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
@@ -194,7 +194,8 @@ class LateStore:
     def _writing(self) -> Iterator[None]:
         check_held(str(self._uri))
         try:
-            yield
+            with door(self._uri):
+                yield
         except (OSError, RuntimeError) as error:  # a full disk, no permission
             reason = reason_of(error).split(", /")[0]
             raise UserError(f"{self._uri}: cannot write ({reason}); the same command goes on") from None

@@ -25,7 +25,7 @@ from llave.storage.place import Place
 try:
     from lancedb.index import BTree
 
-    from llave.search.lance_connect import connect
+    from llave.search.lance_connect import connect, door
     from llave.search.lance_prefix import (
         build_first,
         by_prefix,
@@ -270,7 +270,7 @@ class LanceStore:
 
     def version(self) -> Hashable:
         """See :class:`~llave.search.store.VectorStore`."""
-        with named(str(self._uri), "gone"):
+        with named(str(self._uri), "gone"), door(self._uri):
             self._table.checkout_latest()
             return int(self._table.version)
 
@@ -282,7 +282,8 @@ class LanceStore:
     def _writing(self) -> Iterator[None]:
         check_held(str(self._uri))
         try:
-            yield
+            with door(self._uri):
+                yield
         except (OSError, RuntimeError) as error:  # a full disk, no permission
             reason = reason_of(error).split(", /")[0]  # without the place in its source
             raise UserError(
@@ -325,7 +326,7 @@ class LanceStore:
 def drop_table(uri: str | Place, name: str) -> None:
     """Remove a table, if it is there."""
     check_held(str(uri))
-    with named(f"{uri}, table {name}", "cannot remove"):
+    with named(f"{uri}, table {name}", "cannot remove"), door(uri):
         database = connect(uri)
         if name in database.list_tables().tables:
             database.drop_table(name)

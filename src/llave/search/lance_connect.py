@@ -1,6 +1,7 @@
 """A LanceDB database: a folder on this machine, or one in object storage; and what its reads and writes there raise."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -13,7 +14,7 @@ try:
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
-__all__ = ["connect", "said_in_a_line"]
+__all__ = ["connect", "door", "said_in_a_line"]
 
 Opened = TypeVar("Opened")
 
@@ -29,6 +30,11 @@ def connect(uri: object, *, fresh: timedelta | None = None) -> Any:
     """
     options = lance_options() if is_address(uri) else None
     return lancedb.connect(str(uri), read_consistency_interval=fresh, storage_options=options)
+
+
+def door(uri: object) -> AbstractContextManager[None]:
+    """Of object storage (:func:`~llave.storage.client.remote`), where a database is there; else none."""
+    return remote(str(uri)) if is_address(uri) else nullcontext()
 
 
 def said_in_a_line(open_store: Callable[[], Opened], uri: object) -> Opened:

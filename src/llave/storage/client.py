@@ -134,6 +134,7 @@ def _reason(said: str) -> str:
         ("AccessDenied", "access denied; these credentials may not do that there"),
         ("503", "the server is busy (503) and stayed so; the same command goes on later"),
         ("error sending request", "cannot be reached; is there a network, and is AWS_ENDPOINT_URL right?"),
+        ("response body", "the connection was cut; the same command goes on"),
         ("timed out", "no answer in time; the same command goes on later"),
     ):
         if sign in said:
