@@ -5,7 +5,7 @@ on the disk. So any number of processes may write the same path at once (the las
 with its real ending, modes are the umask's, and listing ``*.parquet`` never shows half a table. An exception removes
 the folder; a kill leaves it to :func:`remove_leftovers`, which passes over those that a living process has locked.
 
-In object storage (:class:`~llave.storage.place.ObjectPath`) a file is one upload, whole or not at all.
+In object storage (:class:`~llave.storage.location.ObjectPath`) a file is one upload, whole or not at all.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from llave.storage.place import ObjectPath, Place, place
+from llave.storage.location import Location, ObjectPath, location
 
 __all__ = [
     "holds_nothing",
@@ -38,7 +38,7 @@ PREFIX, SUFFIX = ".llave-", ".partial"
 
 
 @contextmanager
-def whole_file(path: str | Place, *, durable: bool = True) -> Iterator[Path]:
+def whole_file(path: str | Location, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path, of the same name and ending, for any writer; afterwards the file is at ``path``.
 
     Folders that are missing are made. A file that is replaced keeps its mode; a link stays one, and a device or a pipe
@@ -49,7 +49,7 @@ def whole_file(path: str | Place, *, durable: bool = True) -> Iterator[Path]:
         durable: on the disk before it has its name, so that a power failure leaves the old one or the new one. Not for
             thousands of small files: see :func:`settle`.
     """
-    path = place(path)
+    path = location(path)
     if isinstance(path, ObjectPath):
         with tempfile.TemporaryDirectory(prefix=PREFIX, suffix=SUFFIX) as folder:
             yield Path(folder) / path.name
@@ -111,23 +111,23 @@ def recover_folder(path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_bytes(path: str | Place, content: bytes) -> None:
+def write_bytes(path: str | Location, content: bytes) -> None:
     """A file of these bytes."""
     with whole_file(path) as partial:
         partial.write_bytes(content)
 
 
-def write_text(path: str | Place, text: str) -> None:
+def write_text(path: str | Location, text: str) -> None:
     """For people to read: UTF-8, half of a surrogate pair as ``?``."""
     write_bytes(path, text.encode("utf-8", "replace"))
 
 
-def write_json(path: str | Place, value: Any, *, indent: int = 2) -> None:
+def write_json(path: str | Location, value: Any, *, indent: int = 2) -> None:
     """As JSON in UTF-8. Texts come back as they were, with halves of surrogate pairs too."""
     write_bytes(path, _json(value, indent))
 
 
-def write_jsonl(path: str | Place, values: Iterable[Any]) -> None:
+def write_jsonl(path: str | Location, values: Iterable[Any]) -> None:
     """One JSON value a line, taken one by one."""
     with whole_file(path) as partial, partial.open("wb") as file:
         file.writelines(_json(value, None) for value in values)
@@ -147,7 +147,7 @@ def settle(paths: Iterable[Path]) -> None:
         remove_leftovers(folder)
 
 
-def remove_leftovers(folder: Place) -> None:
+def remove_leftovers(folder: Location) -> None:
     """Remove what writers that were killed left directly in a folder; those at work are not disturbed.
 
     An empty one stays: it may be of a writer that has just begun, and has not locked it yet. In object storage there

@@ -24,7 +24,7 @@ from llave.search.options import BuildOptions
 from llave.search.projection import FILE as MAP
 from llave.storage import lease
 from llave.storage.lease import leased
-from llave.storage.place import ObjectPath
+from llave.storage.location import ObjectPath
 from tests.search.things import build, check_equal, rows
 from tests.storage.server import Fault, new_bucket, running
 
@@ -222,10 +222,10 @@ APPENDS = """
 import sys
 import numpy as np
 from llave.search.lance import LanceStore
-from llave.storage.place import place
+from llave.storage.location import location
 from tests.search.test_stores import row
 
-store = LanceStore(place(sys.argv[1]), 16)
+store = LanceStore(location(sys.argv[1]), 16)
 for number in range(6):
     store.upsert([row(int(sys.argv[2]) * 6 + number, np.ones(16, np.float32))], new=number % 2 == 0)
 """

@@ -12,7 +12,7 @@ from llave.errors import UserError
 from llave.storage import lease
 from llave.storage.client import bucket
 from llave.storage.lease import leased
-from llave.storage.place import ObjectPath
+from llave.storage.location import ObjectPath
 from tests.storage.server import new_bucket
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llave.cli.parsing import parse
 from llave.errors import UserError
-from llave.storage.place import Place
+from llave.storage.location import Location
 
 __all__ = ["FieldConfig", "field"]
 
@@ -22,7 +22,7 @@ class FieldConfig:
         remove: take the field from all items.
     """
 
-    index: Place
+    index: Location
     name: str
     table: Path | None = None
     remove: bool = False

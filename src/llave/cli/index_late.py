@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from llave.cli.defaults import find_index
 from llave.cli.leftovers import cut_lines
 from llave.cli.parsing import parse
-from llave.storage.place import Place
+from llave.storage.location import Location
 
 __all__ = ["LateIndexConfig", "late"]
 
@@ -32,7 +32,7 @@ class LateIndexConfig:
     """
 
     model: str
-    index: Place | None = None
+    index: Location | None = None
     token_pooling: float = 1.0
     allow_sources: list[str] = field(default_factory=list)
     max_pixels: int = 400_000_000

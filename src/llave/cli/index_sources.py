@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llave.cli.defaults import find_index
 from llave.cli.parsing import parse
-from llave.storage.place import Place
+from llave.storage.location import Location
 
 __all__ = ["MoveConfig", "RemoveConfig", "SourcesConfig", "move", "remove", "sources"]
 
@@ -22,7 +22,7 @@ class SourcesConfig:
         json: print JSON instead of a table.
     """
 
-    index: Place | None = None
+    index: Location | None = None
     json: bool = False
 
 
@@ -36,7 +36,7 @@ class MoveConfig:
         new: its path now.
     """
 
-    index: Place
+    index: Location
     old: Path
     new: Path
 
@@ -50,7 +50,7 @@ class RemoveConfig:
         source: path of the folder or table whose items go.
     """
 
-    index: Place
+    index: Location
     source: Path
 
 

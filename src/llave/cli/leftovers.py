@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from llave.models.sounds import hearing_of
-from llave.storage.place import Place
+from llave.storage.location import Location
 from llave.terminal import printable
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ FIRST = 10
 CHUNKS = "--chunk_tokens makes several items of a text"
 
 
-def error_lines(errors: Mapping[str, str], known: Collection[str], file: Place) -> list[str]:
+def error_lines(errors: Mapping[str, str], known: Collection[str], file: Location) -> list[str]:
     """The first new ones, and how many there are.
 
     Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llave.cli.defaults import find_index
 from llave.errors import UserError
 from llave.files import write_text
-from llave.storage.place import ObjectPath, Place, place
+from llave.storage.location import Location, ObjectPath, location
 
 if TYPE_CHECKING:
     from llave.collection.collection import Columns
@@ -26,7 +26,7 @@ SHOWN_TEXT = 240
 ERRORS = 10
 
 
-def find_input(named: Path | None, index: Place | None, field: str | None) -> "tuple[Place, Index | None]":
+def find_input(named: Path | None, index: Location | None, field: str | None) -> "tuple[Location, Index | None]":
     """What was named, and the index there, if it is one. Nothing named is the index that other commands take.
 
     Raises:
@@ -37,7 +37,7 @@ def find_input(named: Path | None, index: Place | None, field: str | None) -> "t
 
     if named is not None and index is not None:
         raise UserError(f"{named} and --index {index}: one of them")
-    path = find_index(index) if named is None else place(named)
+    path = find_index(index) if named is None else location(named)
     opened = Index.open(path) if index is not None or Index.exists(path) else None
     if field is not None:
         if opened is None:
@@ -49,7 +49,7 @@ def find_input(named: Path | None, index: Place | None, field: str | None) -> "t
 
 
 def open_things(
-    path: Place,
+    path: Location,
     index: "Index | None",
     work: "Work",
     *,

@@ -16,7 +16,7 @@ from llave.errors import UserError
 from llave.files import write_json
 from llave.search.lance_filter import one_of
 from llave.storage.held import check_held
-from llave.storage.place import Place
+from llave.storage.location import Location
 
 try:
     from lancedb.index import BTree, IvfSq
@@ -67,7 +67,7 @@ class LateRow:
     tokens_TD: Tokens
 
 
-def read_late_info(index: Place) -> LateInfo | None:
+def read_late_info(index: Location) -> LateInfo | None:
     """Of an index's folder; None where no tokens are stored.
 
     Raises:
@@ -94,7 +94,7 @@ class LateStore:
             models have nothing to say to one another.
     """
 
-    def __init__(self, index: Place, uri: Place, info: LateInfo) -> None:
+    def __init__(self, index: Location, uri: Location, info: LateInfo) -> None:
         self.info = info
         self._uri = uri
         database = connect(uri)

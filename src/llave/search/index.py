@@ -33,7 +33,7 @@ from llave.search.sorting import classify, cluster, duplicates, set_field
 from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
-from llave.storage.place import Place, mark, place
+from llave.storage.location import Location, location, mark
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,7 +50,7 @@ SAMPLES = 4
 class Index:
     """Search by vector. Safe to call from several threads."""
 
-    def __init__(self, path: Place, info: IndexInfo, store: VectorStore, allow_sources: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Location, info: IndexInfo, store: VectorStore, allow_sources: Sequence[Path] = ()) -> None:
         self.path = path
         self._allowed = [source.resolve() for source in allow_sources]
         self.info = info
@@ -60,7 +60,9 @@ class Index:
         self._model: SentenceTransformer | None = None
 
     @classmethod
-    def open(cls, path: str | Place, *, qdrant: str | None = None, allow_sources: Sequence[str | Path] = ()) -> "Index":
+    def open(
+        cls, path: str | Location, *, qdrant: str | None = None, allow_sources: Sequence[str | Path] = ()
+    ) -> "Index":
         """The index in a folder, or in one of object storage (``s3://bucket/photos.index``).
 
         Args:
@@ -70,7 +72,7 @@ class Index:
         Raises:
             UserError: none there, or its store cannot be reached, or is at an address that the user has not named.
         """
-        path = place(path)
+        path = location(path)
         info = read_info(path)
         if info.store == LANCE and not (path / LANCE).is_dir():
             raise UserError(
@@ -83,13 +85,13 @@ class Index:
         return index
 
     @classmethod
-    def create(cls, path: str | Place, info: IndexInfo) -> "Index":
+    def create(cls, path: str | Location, info: IndexInfo) -> "Index":
         """A new index in a folder.
 
         Raises:
             UserError: its store has rows already, and nobody knows of which model; or there is one by now.
         """
-        path = place(path)
+        path = location(path)
         path.mkdir(parents=True, exist_ok=True)
         with creating(path):
             if cls.exists(path):
@@ -100,9 +102,9 @@ class Index:
         return index
 
     @staticmethod
-    def exists(path: str | Place) -> bool:
+    def exists(path: str | Location) -> bool:
         """Whether there is one."""
-        return info_exists(place(path))
+        return info_exists(location(path))
 
     def save(self) -> None:
         """Write what is known of the index, whole or not at all."""

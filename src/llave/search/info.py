@@ -13,8 +13,9 @@ from llave.files import write_json
 from llave.models.about import dtype_of, quantize_of
 from llave.search.pipeline import Pipeline
 from llave.search.store import Settings
+from llave.search.trust import allowed_model
 from llave.search.words import Words
-from llave.storage.place import Place
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -160,7 +161,7 @@ def index_info(
 
 
 def open_model(
-    path: Place, info: IndexInfo, model: str | Path | None, *, device: str | None, dtype: str | None
+    path: Location, info: IndexInfo, model: str | Path | None, *, device: str | None, dtype: str | None
 ) -> "SentenceTransformer":
     """A model for an index's queries; None is the one that it was made with.
 
@@ -172,13 +173,15 @@ def open_model(
     if info.quantize == "int8":
         device = device or "cpu"
     try:
-        return load_model(model or info.model, device=device, dtype=dtype or info.dtype, quantize=info.quantize)
+        return load_model(
+            model or allowed_model(path, info.model), device=device, dtype=dtype or info.dtype, quantize=info.quantize
+        )
     except UserError as error:
         moved = "" if model else f"; {path} was made with it; say --model, if it has moved"
         raise UserError(f"{error}{moved}") from None
 
 
-def check_model(path: Place, info: IndexInfo, model: "SentenceTransformer") -> None:
+def check_model(path: Location, info: IndexInfo, model: "SentenceTransformer") -> None:
     """Refuse a model whose vectors do not belong with those of an index.
 
     Args:
@@ -212,12 +215,12 @@ def check_model(path: Place, info: IndexInfo, model: "SentenceTransformer") -> N
         )
 
 
-def info_exists(folder: Place) -> bool:
+def info_exists(folder: Location) -> bool:
     """Whether there is an index in a folder."""
     return (folder / INFO).is_file()
 
 
-def read_info(folder: Place, name: str = INFO) -> IndexInfo:
+def read_info(folder: Location, name: str = INFO) -> IndexInfo:
     """What the index in a folder remembers.
 
     Args:
@@ -287,6 +290,6 @@ def _check(info: IndexInfo) -> None:
             raise ValueError(f"{name} is {getattr(info, name)!r:.60}")
 
 
-def write_info(folder: Place, info: IndexInfo, name: str = INFO) -> None:
+def write_info(folder: Location, info: IndexInfo, name: str = INFO) -> None:
     """Whole or not at all."""
     write_json(folder / name, dataclasses.asdict(info))

@@ -20,7 +20,7 @@ from llave.search.names import column_of, field_of
 from llave.search.store import Known, Row, Settings, StoreStats
 from llave.search.words import Words
 from llave.storage.held import check_held
-from llave.storage.place import Place
+from llave.storage.location import Location
 
 try:
     from lancedb.index import BTree
@@ -67,7 +67,7 @@ class LanceStore:
         name: of the table.
     """
 
-    def __init__(self, uri: str | Place, dimension: int, name: str = TABLE) -> None:
+    def __init__(self, uri: str | Location, dimension: int, name: str = TABLE) -> None:
         self._uri = uri
         self._dimension = dimension
         self._settings = Settings()
@@ -323,7 +323,7 @@ class LanceStore:
         return None if checked == EVERYTHING else as_sql(checked)
 
 
-def drop_table(uri: str | Place, name: str) -> None:
+def drop_table(uri: str | Location, name: str) -> None:
     """Remove a table, if it is there."""
     check_held(str(uri))
     with named(f"{uri}, table {name}", "cannot remove"), door(uri):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 from llave.errors import UserError
 from llave.storage.client import lance_options, remote
-from llave.storage.place import ObjectPath, is_address
+from llave.storage.location import ObjectPath, is_address
 
 try:
     import lancedb

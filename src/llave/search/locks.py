@@ -7,13 +7,13 @@ from filelock import FileLock, Timeout
 
 from llave.errors import UserError
 from llave.storage.lease import leased
-from llave.storage.place import ObjectPath, Place
+from llave.storage.location import Location, ObjectPath
 
 __all__ = ["alone", "creating"]
 
 
 @contextmanager
-def creating(index: Place) -> Iterator[None]:
+def creating(index: Location) -> Iterator[None]:
     """One process at a time makes an index at a place; others wait."""
     if isinstance(index, ObjectPath):
         with leased(index / "create.lock", index, taken="", wait=True):
@@ -24,7 +24,7 @@ def creating(index: Place) -> Iterator[None]:
 
 
 @contextmanager
-def alone(index: Place) -> Iterator[None]:
+def alone(index: Location) -> Iterator[None]:
     """One process at a time writes to an index.
 
     Raises:

@@ -6,12 +6,12 @@ from llave.errors import UserError
 from llave.search.info import LANCE, IndexInfo
 from llave.search.store import VectorStore
 from llave.search.trust import qdrant_key
-from llave.storage.place import Place
+from llave.storage.location import Location
 
 __all__ = ["check_empty", "drop_store", "open_store"]
 
 
-def open_store(path: Place, info: IndexInfo) -> VectorStore:
+def open_store(path: Location, info: IndexInfo) -> VectorStore:
     """The table that an index's ``index.json`` names; it is made if it is not there.
 
     Args:
@@ -32,7 +32,7 @@ def open_store(path: Place, info: IndexInfo) -> VectorStore:
     return QdrantStore(info.store, info.table, info.dimension, path / info.fields_file, api_key=key)
 
 
-def check_empty(path: Place, info: IndexInfo, rows: int) -> None:
+def check_empty(path: Location, info: IndexInfo, rows: int) -> None:
     """Refuse a store that has rows before its index is made.
 
     Raises:
@@ -46,7 +46,7 @@ def check_empty(path: Place, info: IndexInfo, rows: int) -> None:
         )
 
 
-def drop_store(path: Place, info: IndexInfo, generation: int) -> None:
+def drop_store(path: Location, info: IndexInfo, generation: int) -> None:
     """Remove the table of a generation of an index, if it is there.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 from qdrant_client import QdrantClient
 
 from llave.data.door import named
-from llave.storage.place import Place
+from llave.storage.location import Location
 
 __all__ = ["connect", "drop_collection"]
 
@@ -16,7 +16,7 @@ def connect(url: str | Path, api_key: str | None = None) -> QdrantClient:
     return QdrantClient(url=str(url), api_key=api_key) if "://" in str(url) else QdrantClient(path=str(url))
 
 
-def drop_collection(url: str | Path, collection: str, types: Place, *, api_key: str | None = None) -> None:
+def drop_collection(url: str | Path, collection: str, types: Location, *, api_key: str | None = None) -> None:
     """Remove a collection, if it is there, and what is kept of it here (``types``: the file of its fields)."""
     with closing(connect(url, api_key)) as client, named(f"the Qdrant collection {collection!r}", "cannot remove"):
         client.delete_collection(collection)

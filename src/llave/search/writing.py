@@ -13,7 +13,7 @@ from llave.search.known_errors import move_errors
 from llave.search.locks import alone
 from llave.search.open_store import drop_store
 from llave.search.sources import read_sources, write_sources
-from llave.storage.place import modified
+from llave.storage.location import modified
 
 __all__ = ["end_moves", "writing"]
 

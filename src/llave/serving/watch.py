@@ -13,7 +13,7 @@ from llave.errors import UserError
 from llave.models.about import dtype_of
 from llave.search.info import INFO, LANCE
 from llave.serving.errors import ApiError
-from llave.storage.place import ObjectPath, Place, mark
+from llave.storage.location import Location, ObjectPath, mark
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -122,7 +122,7 @@ def _maker_of(index: "Index") -> tuple[str, int | None, str]:
     return index.info.fingerprint, index.info.dimension, index.info.dtype
 
 
-def _identity(path: Place) -> object:
+def _identity(path: Location) -> object:
     """Another value once the folder's files were replaced by others, which an open table does not notice.
 
     Raises:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from llave.errors import UserError
 from llave.storage.held import forget_held, hold
-from llave.storage.place import ObjectPath
+from llave.storage.location import ObjectPath
 
 __all__ = ["LOST", "RENEW", "leased"]
 

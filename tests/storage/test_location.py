@@ -10,7 +10,7 @@ import pytest
 from llave.errors import UserError
 from llave.files import whole_file, write_json
 from llave.storage.client import bucket
-from llave.storage.place import ObjectPath, mark, place
+from llave.storage.location import ObjectPath, location, mark
 from tests.storage.server import Fault, new_bucket, running
 
 
@@ -26,11 +26,11 @@ def test_addresses() -> None:
     assert str(found.parent) == "s3://bucket/a"
     assert str(found.with_suffix(".txt")) == "s3://bucket/a/b.txt"
     assert str(ObjectPath.parse("s3://bucket/")) == "s3://bucket"
-    assert place(Path("s3://bucket/a")) == ObjectPath("bucket", "a")
-    assert place("photos.index") == Path("photos.index")
+    assert location(Path("s3://bucket/a")) == ObjectPath("bucket", "a")
+    assert location("photos.index") == Path("photos.index")
     for wrong in ("s3://", "s3://bucket/../other", "s3://UPPER/x", "gs://bucket/a"):
         with pytest.raises(UserError, match="s3://"):
-            place(wrong)
+            location(wrong)
 
 
 def test_as_a_path(folder: ObjectPath) -> None:

@@ -1,4 +1,4 @@
-"""A place that llave reads and writes: a path on this machine, or an address in object storage, ``s3://bucket/key``."""
+"""A location that llave reads and writes: a path on this machine, or an address in object storage, ``s3://bucket/key``."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from llave.storage.held import check_held
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-__all__ = ["Found", "ObjectPath", "Place", "is_address", "mark", "modified", "place"]
+__all__ = ["Found", "Location", "ObjectPath", "is_address", "location", "mark", "modified"]
 
 ADDRESS = re.compile(r"s3:/{1,2}([a-z0-9][a-z0-9.-]{1,62})(?:/(.*))?", re.DOTALL)
 """With one stroke only, it has been through a pathlib.Path."""
@@ -162,6 +162,24 @@ class ObjectPath:
         with remote(str(self)):
             return bytes(self._store.get(self.key).bytes())
 
+    def read_range(self, start: int, end: int, tag: str) -> bytes:
+        """The bytes from one place up to another.
+
+        Args:
+            tag: of the object; another one by now is an error.
+
+        Raises:
+            UserError: it cannot be read, or is another one.
+        """
+        from obstore.exceptions import PreconditionError
+
+        try:
+            with remote(str(self)):
+                found = self._store.get(self.key, options={"range": (start, end), "if_match": tag})
+                return bytes(found.bytes())
+        except (PreconditionError, FileNotFoundError):
+            raise UserError(f"{self}: was changed while it was read; do it again") from None
+
     def read_text(self, encoding: str = "utf-8") -> str:
         """The whole content."""
         return self.read_bytes().decode(encoding)
@@ -216,7 +234,7 @@ class ObjectPath:
         return bucket(self.bucket)
 
 
-Place = ObjectPath | Path
+Location = ObjectPath | Path
 """Where something of llave's is."""
 
 
@@ -225,7 +243,7 @@ def is_address(text: object) -> bool:
     return isinstance(text, ObjectPath) or ADDRESS.fullmatch(str(text)) is not None
 
 
-def place(text: str | Place) -> Place:
+def location(text: str | Location) -> Location:
     """A path, or an address.
 
     Raises:
@@ -243,7 +261,7 @@ def place(text: str | Place) -> Place:
     return Path(text)
 
 
-def mark(file: Place) -> tuple[object, object]:
+def mark(file: Location) -> tuple[object, object]:
     """Another one when a file has been replaced.
 
     Raises:
@@ -257,7 +275,7 @@ def mark(file: Place) -> tuple[object, object]:
     return stat.st_ino, stat.st_mtime_ns
 
 
-def modified(file: Place) -> float:
+def modified(file: Location) -> float:
     """When a file was written last, in seconds since 1970.
 
     Raises:
