@@ -70,7 +70,7 @@ def remember(index: Location, store: str, roots: Mapping[str, Path], *, model: s
             if len(kept) >= MOST:  # a disk may only be away
                 kept = {path: about for path, about in kept.items() if is_address(path) or Path(path).is_dir()}
             model = model or kept.get(_name(index), {}).get("model")
-            now = {"store": store, "sources": {path: str(root) for path, root in roots.items()}}
+            now: dict[str, Any] = {"store": store, "sources": {path: str(root) for path, root in roots.items()}}
             now |= {"model": model} if is_address(model) else {}
             if kept.get(_name(index)) != now:
                 write_json(file, {**kept, _name(index): now})
