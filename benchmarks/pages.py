@@ -21,13 +21,16 @@ from benchmarks.late_page import answer as late_answer
 from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
 from benchmarks.million import million_sheet
+from benchmarks.network import measured_sheet, paper_sheet
 from benchmarks.page_map import browse_sheet, map_sheet
 from benchmarks.photos import photos_sheet
 from benchmarks.precision import answer as int8_answer
 from benchmarks.precision import quality_sheet, speed_sheet
 from benchmarks.rehearsal import rehearsal_sheet
+from benchmarks.replicas import replicas_answer, replicas_sheet
 from benchmarks.rerank_page import rerank_table
 from benchmarks.sample_sizes import icons_markdown
+from benchmarks.scale import check_sheet, plan_sheet
 from benchmarks.search import search_table
 from benchmarks.sort import answer_line, cluster_table, copies_table, labels_table
 from benchmarks.speed_page import ratios_table, three_ratios
@@ -146,10 +149,16 @@ PLACES = (
     Place("docs/page.md", "map", "page_map.json", map_sheet),
     Place("docs/search.md", "small", "small_100k.json", small_sheet),
     Place("docs/speed.md", "million", "million.json", million_sheet),
+    Place("docs/scale.md", "scale check", "scale.json", lambda found: check_sheet(found).markdown()),
+    Place("docs/scale.md", "scale plan", "scale.json", lambda found: plan_sheet(found).markdown()),
+    Place("docs/scale.md", "network paper", "network.json", lambda found: paper_sheet(found).markdown()),
+    Place("docs/scale.md", "network measured", "network.json", lambda found: measured_sheet(found).markdown()),
     Place("docs/speed.md", "growth", "growth.json", lambda found: growth_sheet(found).markdown()),
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
     Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),
+    Place("docs/deploy.md", "replicas answer", "replicas_cpu.json", replicas_answer),
+    Place("docs/deploy.md", "replicas", "replicas_cpu.json", lambda found: replicas_sheet(found).markdown()),
     Place("docs/serving.md", "rerank", "rerank_serve.json", serve_markdown),
 )
 

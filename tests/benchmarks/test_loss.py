@@ -42,6 +42,7 @@ def test_cached_mnrl_is_the_one_sided_unweighted_loss() -> None:
     assert float((query.grad - along).norm() / along.norm()) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = [
         "bench",

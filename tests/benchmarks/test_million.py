@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.million import OURS, measure_million, million_sheet, shown, write_vectors
 from benchmarks.million_peer import KEPT, SHARE, K, chunks
 
 
+@pytest.mark.slow
 def test_ours_finds_what_numpy_does(tmp_path: Path) -> None:
     write_vectors(tmp_path, 700, 16, 5)
     vector_ND, query_QD = np.load(tmp_path / "vectors.npy"), np.load(tmp_path / "queries.npy")

@@ -16,6 +16,7 @@ SMALL = Shape(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", ROWS)
 def test_every_variant_has_the_same_gradient(rows: str, tmp_path: Path) -> None:
     model = shaped_model(SMALL, tmp_path, device=torch.device("cpu"))
@@ -36,6 +37,7 @@ def test_work_is_shared_as_in_llave_0_5b(tmp_path: Path) -> None:
     assert vision / language == pytest.approx(2 * 642 / 1150, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["bench", "train", "--pairs", "4", "--mini_batch_size", "2", "--rounds", "1", "--rows", "[pairs]"]
     assert main([*command, "--out", str(tmp_path)]) == 0

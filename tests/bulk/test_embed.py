@@ -299,9 +299,7 @@ def test_ray_with_a_worker_that_dies(tmp_path: Path, nano_untouched: SentenceTra
             run_on_ray(there, there.todo(), Batches(), workers=1, device="cpu", dtype=None), start=1
         ):
             if done == 3:
-                actors = [
-                    p for p in psutil.process_iter(["cmdline"]) if "ray::MapWorker" in " ".join(p.info["cmdline"])
-                ]
+                actors = [p for p in psutil.process_iter(["cmdline"]) if "ray::_Actor" in " ".join(p.info["cmdline"])]
                 for actor in actors:
                     os.kill(actor.pid, signal.SIGKILL)
                 killed = len(actors)

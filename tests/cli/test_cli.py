@@ -111,7 +111,7 @@ def test_the_public_names_come_without_torch_until_used() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@pytest.mark.parametrize("first", ["llave", "sentence_transformers"])
+@pytest.mark.parametrize("first", [pytest.param("llave", marks=pytest.mark.slow), "sentence_transformers"])
 def test_sentence_transformers_opens_our_model_after_import_llave(model: Path, first: str) -> None:
     second = {"llave": "sentence_transformers", "sentence_transformers": "llave"}[first]
     script = (

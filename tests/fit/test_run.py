@@ -97,6 +97,7 @@ def test_a_finished_run_says_so(made: Path, drawings: Path, capsys: pytest.Captu
     assert "holds a model with another seed; choose another --out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_model(made: Path, drawings: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     words = ["fit", str(drawings / "made.csv"), "--out", str(out), *FEW]

@@ -105,7 +105,7 @@ def check(
         assert torch.allclose(value.cpu(), reference, rtol=1e-9, atol=atol), (value, reference)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     size=st.integers(1, 17),
     extra=st.integers(0, 9),

@@ -1,5 +1,6 @@
 """Another model than the untrained nano."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,14 @@ from sentence_transformers import SentenceTransformer
 
 from llave import load_model
 from llave.models.nano_build import build_nano
+from tests.search.postgres_server import stop_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_server_stays(own_temporary_folder: Path) -> Iterator[None]:
+    """It goes before the folder that it is in does."""
+    yield
+    stop_server()
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def rows(**fields: int) -> list[Row]:
     return [dataclasses.replace(row(key, **fields), path=path, stamp=TIMES[key]) for key, path in PATHS.items()]
 
 
-@pytest.fixture(params=["lance", "qdrant"])
+@pytest.fixture(params=["lance", "qdrant", "qdrant server", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     with opened_store(request.param, tmp_path, D) as opened:
         yield opened

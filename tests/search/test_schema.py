@@ -43,7 +43,7 @@ def named(key: str, fields: dict[str, Scalar]) -> Row:
     return dataclasses.replace(row(key), fields=fields)
 
 
-@pytest.fixture(params=["lance", "qdrant"])
+@pytest.fixture(params=["lance", "qdrant", "qdrant server", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     with opened_store(request.param, tmp_path, D) as opened:
         yield opened

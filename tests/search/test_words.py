@@ -37,7 +37,7 @@ def row(key: str, text: str, words: str | None = None, **fields: str) -> Row:
     )  # fmt: skip
 
 
-@pytest.fixture(params=["lance", "qdrant"])
+@pytest.fixture(params=["lance", "qdrant", "qdrant server", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     with opened_store(request.param, tmp_path, D) as opened:
         opened.upsert([row(key, text, colour="red" if "red" in text else "other") for key, text in TEXTS.items()])

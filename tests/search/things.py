@@ -13,9 +13,13 @@ from llave.search.index import Index
 from llave.search.lance import LanceStore
 from llave.search.lance_connect import said_in_a_line
 from llave.search.options import BuildOptions, BuildReport
+from llave.search.postgres import PostgresStore
 from llave.search.qdrant import QdrantStore
 from llave.search.store import Row, VectorStore
 from llave.search.update import update_index
+from llave.storage.location import ObjectPath
+from tests.search.postgres_server import empty_database
+from tests.search.qdrant_server import qdrant_server
 from tests.storage.server import new_bucket
 
 
@@ -31,7 +35,16 @@ def opened_store(kind: str, folder: Path, dimension: int) -> Iterator[VectorStor
         return
     if kind == "s3":
         with new_bucket() as address:
-            yield said_in_a_line(lambda: LanceStore(f"{address}/db", dimension), address)
+            uri = ObjectPath.parse(address) / "db"
+            yield said_in_a_line(lambda: LanceStore(uri, dimension), uri)
+        return
+    if kind == "qdrant server":
+        with qdrant_server(folder) as (address, _):
+            yield QdrantStore(address, "items", dimension, folder / "fields.json")
+        return
+    if kind == "postgres":
+        with closing(PostgresStore(empty_database(), "items", dimension)) as store:
+            yield store
         return
     with closing(QdrantStore(folder / "qdrant", "items", dimension, folder / "fields.json")) as opened:
         yield opened

@@ -13,8 +13,9 @@ from fastapi import FastAPI
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from llave.serving.app import AnyEngine, AppOptions, create_app
+from llave.serving.app import AnyEngine, AppOptions, Load, create_app
 from llave.serving.engine import Engine
+from llave.serving.replicas import Replicas
 from llave.serving.run import Server, listen, make_server
 
 
@@ -44,7 +45,7 @@ class Running:
 
 @contextmanager
 def running(
-    model: SentenceTransformer | Sequence[AnyEngine] | AnyEngine,
+    model: SentenceTransformer | Sequence[AnyEngine] | AnyEngine | Replicas,
     options: AppOptions | None = None,
     *,
     grace: float = 0.0,
@@ -52,12 +53,16 @@ def running(
 ) -> Iterator[Running]:
     """A server until the end of the block."""
     options = options or AppOptions()
-    engines: Sequence[AnyEngine]
-    if isinstance(model, SentenceTransformer):
-        engines = [Engine(model, name="nano", aliases=["also/nano"])]
+    load: Load | Replicas
+    if isinstance(model, Replicas):
+        load = model
+    elif isinstance(model, SentenceTransformer):
+        engine = Engine(model, name="nano", aliases=["also/nano"])
+        load = lambda: [engine]  # noqa: E731
     else:
         engines = [model] if isinstance(model, AnyEngine) else model
-    app = create_app(lambda: engines, options)
+        load = lambda: engines  # noqa: E731
+    app = create_app(load, options)
     server = make_server(app, options.limits, grace=grace)
     with listen("127.0.0.1", 0) as port:
         number = port.getsockname()[1]

@@ -21,6 +21,7 @@ from llave.serving.admission import Admission, Memory
 from llave.serving.batcher import Batcher, BatchPlan, Line, Prepared, choose
 from llave.serving.engine import Engine
 from llave.serving.errors import ApiError
+from llave.serving.lanes import InThread
 from llave.serving.limits import Limits
 from llave.serving.metrics import Metrics
 
@@ -81,7 +82,7 @@ def run(
     async def whole() -> None:
         slow = Slow()
         with ThreadPoolExecutor(1) as thread:
-            batcher = Batcher(slow, plan, thread, Metrics(), by_end=by_end)
+            batcher = Batcher(InThread(slow, thread), plan, Metrics(), by_end=by_end)
             async with batcher.running():
                 await asyncio.wait_for(work(batcher, slow), 20)
 

@@ -40,6 +40,7 @@ def losses(output: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
+@pytest.mark.slow
 def test_a_run_exports_and_evaluates_its_average(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     plain = train(config(data, tmp_path / "plain"))

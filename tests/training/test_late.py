@@ -42,6 +42,7 @@ def test_a_tiny_colqwen(name: str, tmp_path: Path) -> None:
     assert "MultiVectorEncoder" in (output / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_it_learns(tmp_path: Path) -> None:
     """Positives leave negatives behind, on sixteen shapes; evaluated while it is trained."""
     settings: dict[str, Any] = {

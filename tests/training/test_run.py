@@ -66,6 +66,13 @@ def test_a_run_leaves_a_model_and_its_record(data: Path, tmp_path: Path) -> None
     assert (output / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="holds a run with another seed"):
         train(config(data, tmp_path / "run", seed=5))
+    pairs = record["config"]["batch_size"]
+    assert record["processes"] == 1
+    assert (
+        train(config(data, tmp_path / "run", batch_size=5, global_batch_size=pairs)) == output
+    )  # each takes its share
+    with pytest.raises(UserError, match=f"run of {pairs} pairs a step, .* say --global_batch_size {pairs}"):
+        train(config(data, tmp_path / "run", batch_size=5))
 
 
 def load_file_of_nano() -> dict[str, torch.Tensor]:

@@ -39,6 +39,7 @@ def config(data: Path, output: Path, **loss: Any) -> TrainConfig:
     )
 
 
+@pytest.mark.slow
 def test_a_run_leaves_out_what_its_teacher_takes_for_false(tmp_path: Path) -> None:
     """Its vectors are the teacher's, of every column; a second run encodes nothing."""
     data = make_folder(tmp_path / "data")
@@ -82,6 +83,7 @@ def test_a_teacher_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         config(data, tmp_path / "run", teacher="nano", name="sigmoid")
 
 
+@pytest.mark.slow
 def test_batches_of_clusters_are_kept_for_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_folder(tmp_path / "data")
     load_model("nano", device="cpu").save_pretrained(str(tmp_path / "teacher"))

@@ -5,19 +5,20 @@ the same shards. A shard is done when its file is there under its own name.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from llave.bulk.part_lines import Lines, PartLines
 from llave.bulk.precision import Precision
 from llave.collection.collection import Columns, Part
 from llave.collection.open import open_collection
 from llave.data.images import MAX_PIXELS
 from llave.errors import UserError
-from llave.files import holds_nothing, write_bytes, write_json
+from llave.files import holds_nothing, whole_file, write_json
 
 __all__ = ["Format", "Manifest", "Settings", "load_manifest", "open_manifest"]
 
@@ -94,15 +95,27 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
         UserError: another run's files, or an input that is not what it was.
     """
     collection = open_collection(settings.input, settings.columns, sounds=settings.sounds)
-    parts = list(collection.parts(settings.shard_size))
-    if not parts:
+    parts = collection.parts(settings.shard_size)
+    first = next(parts, None)
+    if first is None:
         other = ", ".join(f"{number:,} {what}" for what, number in collection.left_out.most_common())
         raise UserError(f"{settings.input}: nothing to embed" + (f" (left out: {other})" if other else ""))
-    lines = "".join(json.dumps(part, ensure_ascii=False) + "\n" for part in parts)
-    digest = hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
-    header = {**dataclasses.asdict(settings), "parts": len(parts), "parts_sha256": digest, "state": collection.state()}
+    lines = Lines(chain([first], parts))
     file = out / SETTINGS
-    if file.is_file():
+    begun = file.is_file()
+    if begun:
+        for _ in lines:
+            pass
+    elif out.exists() and not _is_ours(out):
+        raise UserError(f"{out}: holds something else; choose another --out")
+    else:
+        (out / "shards").mkdir(parents=True, exist_ok=True)
+        with whole_file(out / PARTS) as partial, partial.open("wb") as opened:
+            opened.writelines(lines)
+    header = {**dataclasses.asdict(settings), **lines.summary(), "state": collection.state()}
+    if not begun:
+        write_json(file, header)
+    else:
         kept = _read(file)
         differing = [name for name in header if kept.get(name) != header[name]]
         if {"parts", "parts_sha256", "state"} & set(differing):
@@ -116,13 +129,7 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
                 f"{out}: was begun with {name} {kept.get(name)!r}, not {header[name]!r}; choose another --out, or "
                 f"the same {name}"
             )
-    elif out.exists() and not _is_ours(out):
-        raise UserError(f"{out}: holds something else; choose another --out")
-    else:
-        (out / "shards").mkdir(parents=True, exist_ok=True)
-        write_bytes(out / PARTS, lines.encode("utf-8", "surrogatepass"))
-        write_json(file, header)
-    return Manifest(out, settings, parts, collection.left_out, collection.notes)
+    return Manifest(out, settings, PartLines(out / PARTS), collection.left_out, collection.notes)
 
 
 def load_manifest(out: Path) -> Manifest:
@@ -130,8 +137,7 @@ def load_manifest(out: Path) -> Manifest:
     kept = _read(out / SETTINGS)
     values = {each.name: kept[each.name] for each in dataclasses.fields(Settings)}
     settings = Settings(**{**values, "columns": Columns(**values["columns"])})
-    with (out / PARTS).open("rb") as lines:
-        return Manifest(out, settings, [json.loads(line) for line in lines])
+    return Manifest(out, settings, PartLines(out / PARTS))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,16 +1,17 @@
-"""A bulk run on a Ray cluster: the same manifest and the same shards, written by a pool of Ray Data actors.
+"""A bulk run on a Ray cluster: the same manifest and the same shards, written by actors that each have the model.
 
-Ray's own checkpoints are not used: a shard that is there is done, whoever wrote it. An actor that dies is replaced, and
-its part is done again; since a shard appears whole or not at all, nothing is lost or doubled.
+The parts are handed out one by one: to an actor that is there, as soon as it is. An actor that dies, alone or with its
+node, is replaced where the cluster has room for another one, and its part goes to whoever is free; since a shard
+appears whole or not at all, nothing is lost or doubled. (Ray Data's pool gives a part back to the actor that had it: on
+a cluster that has lost a node, that one never comes.)
 """
 
 import logging
 import os
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from llave.bulk.manifest import Manifest, load_manifest
 from llave.bulk.shard import Batches, Counts, ShardWriter
@@ -19,8 +20,11 @@ from llave.errors import UserError
 
 __all__ = ["run_on_ray"]
 
-LOCAL_CPUS = 4
-"""Ray's count, not cores: with 2, its readers and the actors wait for one another for minutes."""
+DEATHS = 3
+"""So many actors a part may take with it, before it is its fault and not theirs."""
+PATIENCE = 60
+"""Seconds without any actor before a word about it."""
+log = logging.getLogger("llave.bulk")
 
 
 def run_on_ray(
@@ -32,52 +36,112 @@ def run_on_ray(
     device: str | None,
     dtype: str | None,
     address: str | None = None,
+    gpus: float | None = None,
 ) -> Iterator[Counts]:
     """Write the shards of the parts in ``todo``.
 
     Args:
         manifest: every node can open its model, and its input and output are on shared storage.
-        workers: actors, each with its own model; on GPUs, each has one.
+        workers: actors at most, each with its own model; work begins with the first that the cluster has room for.
         device: of every actor; None is a GPU where the cluster has one.
         address: of a cluster; None starts one on this machine, without a dashboard.
+        gpus: of each actor, also a fraction; a cluster that grows adds nodes with GPUs for it. None is one, where the
+            cluster has one for each actor by now, else none.
 
     Raises:
-        UserError: Ray is not installed, there is no cluster at the address, or an actor refused the model.
+        UserError: Ray is not installed, there is no cluster at the address, an actor refused the model, or a part that
+            actors do not live through.
     """
     try:
         import ray
-        import ray.data
     except ImportError:
         raise UserError("--engine ray needs the package ray: pip install 'llave[ray]'") from None
     started = not ray.is_initialized()
     if started:
-        options: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(LOCAL_CPUS, os.cpu_count() or 1)}
+        options: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(workers, os.cpu_count() or 1)}
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **({} if address else options))
         except Exception as error:
             raise UserError(f"{address}: no Ray cluster there ({reason_of(error)})") from None
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     cluster: Any = ray  # whose annotations are incomplete
-    gpus = cluster.cluster_resources().get("GPU", 0) >= workers and (device is None or device.startswith("cuda"))
+    if gpus is None:
+        enough = cluster.cluster_resources().get("GPU", 0) >= workers
+        gpus = 1 if enough and (device is None or device.startswith("cuda")) else 0
+    actor = cluster.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Actor)
     try:
-        parts = ray.data.from_items([{"part": number} for number in todo], override_num_blocks=len(todo))
-        steps = parts.map_batches(
-            _Actor,
-            fn_constructor_args=(str(manifest.out.resolve()), device, dtype, batches),  # small, for actors that restart
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=1,
-            num_gpus=1 if gpus else 0,
-        )
-        for row in steps.iter_rows():
-            yield Counts(*(int(row[name]) for name in Counts._fields))
-    except ray.exceptions.RayError as error:
-        reason = str(error).strip().split("\n")[-1]
-        raise UserError(f"a Ray actor failed: {reason}; finished shards are kept, the same command goes on") from None
+        yield from _Hands(
+            lambda: actor.remote(str(manifest.out.resolve()), device, dtype, batches), min(workers, len(todo))
+        ).write(todo)
     finally:
         if started:
             ray.shutdown()
+
+
+class _Hands:
+    """Actors, and the parts that they have in hand.
+
+    Args:
+        make: another actor. It waits for room in the cluster by itself.
+        most: actors.
+    """
+
+    def __init__(self, make: Any, most: int) -> None:
+        self._make = make
+        self._deaths: Counter[int] = Counter()
+        self._busy: dict[Any, tuple[Any, int | None]] = {}  # by what it will have done; None is opening the model
+        for _ in range(most):
+            self._begin()
+
+    def _begin(self) -> None:
+        actor = self._make()
+        self._busy[actor.ready.remote()] = (actor, None)
+
+    def write(self, todo: Sequence[int]) -> Iterator[Counts]:
+        """What every part came to, in the order of their ends."""
+        import ray
+
+        waiting, left = deque(todo), len(todo)
+        idle: list[Any] = []
+        began = False
+        while left:
+            done, _ = ray.wait(list(self._busy), num_returns=1, timeout=None if began else PATIENCE)
+            if not done:
+                log.warning("no actor is ready yet: a model that opens slowly, or no room (see `ray status`); waiting")
+                began = True
+                continue
+            began = True
+            actor, number = self._busy.pop(done[0])
+            try:
+                counts = ray.get(done[0])
+            except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+                if number is None and "creation task" in str(error):
+                    raise UserError(f"a Ray actor cannot open the model: {_last_line(error)}") from None
+                if number is not None:
+                    self._deaths[number] += 1
+                    if self._deaths[number] == DEATHS:
+                        raise UserError(
+                            f"part {number}: {DEATHS} Ray actors died of it, of memory perhaps ({_last_line(error)}); "
+                            "finished shards are kept, the same command goes on"
+                        ) from None
+                    waiting.appendleft(number)
+                ray.kill(actor)  # if it was only out of reach
+                self._begin()
+            except ray.exceptions.RayError as error:
+                raise UserError(
+                    f"a Ray actor failed: {_last_line(error)}; finished shards are kept, the same command goes on"
+                ) from None
+            else:
+                idle.append(actor)
+                if number is not None:
+                    left -= 1
+                    yield Counts(*counts)
+            while idle and waiting:
+                actor, number = idle.pop(), waiting.popleft()
+                self._busy[actor.write.remote(number)] = (actor, number)
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[-1]
 
 
 class _Actor:
@@ -93,6 +157,9 @@ class _Actor:
         model = load_model(settings.model, device=device, dtype=dtype, quantize=settings.quantize)
         self._writer = ShardWriter(manifest, model, batches)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        counts = [self._writer(int(number)) for number in batch["part"]]
-        return {name: np.asarray([getattr(each, name) for each in counts]) for name in Counts._fields}
+    def ready(self) -> None:
+        """The model is open."""
+
+    def write(self, number: int) -> tuple[int, ...]:
+        """A part's shard."""
+        return tuple(self._writer(number))

@@ -49,6 +49,7 @@ def embed_collection(
     *,
     engine: Engine = "local",
     workers: int = 1,
+    gpus_per_worker: float | None = None,
     batch_size: int = 64,
     tokens_per_batch: int | None = None,
     ray_address: str | None = None,
@@ -62,6 +63,7 @@ def embed_collection(
         model: of the manifest.
         engine: this machine, or a Ray cluster.
         workers: processes here, or actors there.
+        gpus_per_worker: of Ray's actors; None is one where the cluster has one for each.
         ray_address: of a cluster; None starts one on this machine.
         device: of Ray's actors; None is a GPU where the cluster has one.
         dtype: of their weights.
@@ -86,7 +88,14 @@ def embed_collection(
                 from llave.bulk.ray import run_on_ray
 
                 written = run_on_ray(
-                    manifest, todo, batches, workers=workers, device=device, dtype=dtype, address=ray_address
+                    manifest,
+                    todo,
+                    batches,
+                    workers=workers,
+                    device=device,
+                    dtype=dtype,
+                    address=ray_address,
+                    gpus=gpus_per_worker,
                 )
             elif workers > 1 and len(todo) > 1:
                 written = run_in_processes(model, todo, manifest, batches, min(workers, len(todo)))

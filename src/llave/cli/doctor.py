@@ -114,6 +114,7 @@ _OPTIONAL = (
     ("media", "pillow-heif", "media", "HEIC pictures, as phones write them"),
     ("search", "lancedb", "search", "llave index, search"),
     ("search", "qdrant-client", "qdrant", "llave index --qdrant"),
+    ("search", "psycopg", "postgres", "llave index --postgres"),
     ("serve", "fastapi", "serve", "llave serve"),
     ("bulk", "pylance", "bulk", "llave embed --format lance"),
     ("bulk", "ray", "ray", "llave embed --engine ray"),

@@ -40,7 +40,9 @@ class EmbedConfig:
         format: parquet shards, or one Lance dataset made of them in the end.
         keep: also write kind, text, path and fields of each item.
         engine: this machine, or a Ray cluster.
-        workers: processes or actors; with GPUs, each has one.
+        workers: processes, or actors at most, which begin as the cluster has room; with GPUs, each has one.
+        gpus_per_worker: with engine ray, of each actor, e.g. 0.5 for two on a GPU; also what a cluster that grows is
+            asked for. Null is one where the cluster has one for each by now.
         ray_address: of a cluster, e.g. ray://head:10001 or auto; null starts one on this machine.
         batch_size: items per forward pass at most.
         tokens_per_batch: tokens per forward pass at most, padding included; null fits the device.
@@ -67,6 +69,7 @@ class EmbedConfig:
     keep: bool = False
     engine: Literal["local", "ray"] = "local"
     workers: int = 1
+    gpus_per_worker: float | None = None
     ray_address: str | None = None
     batch_size: int = 64
     tokens_per_batch: int | None = None
@@ -92,6 +95,10 @@ def run(argv: list[str]) -> int:
     for name in ("shard_size", "workers", "frames"):
         if getattr(config, name) < 1:
             raise UserError(f"{name} {getattr(config, name)}: at least 1")
+    if config.gpus_per_worker is not None and config.gpus_per_worker < 0:
+        raise UserError(f"gpus_per_worker {config.gpus_per_worker}: at least 0")
+    if config.engine != "ray" and config.gpus_per_worker is not None:
+        raise UserError("gpus_per_worker is for --engine ray")
     from llave.bulk.manifest import Settings, open_manifest
     from llave.bulk.precision import check_dimensions
     from llave.bulk.run import embed_collection
@@ -127,6 +134,7 @@ def run(argv: list[str]) -> int:
         model,
         engine=config.engine,
         workers=config.workers,
+        gpus_per_worker=config.gpus_per_worker,
         batch_size=config.batch_size,
         tokens_per_batch=config.tokens_per_batch,
         ray_address=config.ray_address,

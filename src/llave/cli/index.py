@@ -38,7 +38,10 @@ class IndexConfig:
         max_pixels: of a picture; one with more is left out.
         qdrant: address of a Qdrant server that is to hold the vectors; null keeps them in the folder, with LanceDB.
             Its key is $QDRANT_API_KEY.
-        collection: name of the collection on that server.
+        postgres: address of a PostgreSQL database with pgvector that is to hold them, e.g.
+            postgresql://me@db.example.org/photos. Its password is $PGPASSWORD, or of ~/.pgpass, or of the same address
+            in $LLAVE_POSTGRES; one in this address is kept nowhere.
+        collection: name of the collection on that server, or of the table in that database's schema llave.
         chunk_tokens: a text of more tokens becomes several items, and hits say which part; null leaves texts whole, of
             which the model may not read the end.
         batch_size: items per forward pass at most.
@@ -71,6 +74,7 @@ class IndexConfig:
     frames: int | None = None
     max_pixels: int = 400_000_000
     qdrant: str | None = None
+    postgres: str | None = None
     collection: str = "items"
     chunk_tokens: int | None = None
     batch_size: int = 64
@@ -120,6 +124,7 @@ def run(argv: list[str]) -> int:
         query_prompt=config.query_prompt,
         num_frames=config.frames,
         qdrant=config.qdrant,
+        postgres=config.postgres,
         collection=config.collection,
         chunk_tokens=config.chunk_tokens,
         batch_size=config.batch_size,

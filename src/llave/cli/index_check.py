@@ -113,7 +113,7 @@ def _small(index: "Index", config: CheckConfig) -> int:
     from llave.serving.engine import trained_dimensions
 
     if config.apply and index.info.store != LANCE:
-        raise UserError(f"{index.path}: is on Qdrant, and smaller vectors are LanceDB's alone; leave out --apply")
+        raise UserError(f"{index.path}: is not in LanceDB, whose alone smaller vectors are; leave out --apply")
     trained = [each for each in trained_dimensions(index.info.model) if 0 < each < index.info.dimension]
     found = measure_small(
         index, dimensions=trained, queries=config.queries, k=config.k, refine=config.refine, seed=config.seed

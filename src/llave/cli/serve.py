@@ -3,27 +3,29 @@
 import contextlib
 import dataclasses
 import gc
-import ipaddress
 import logging
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llave.cli.defaults import QUICKSTART, find_index
 from llave.cli.parsing import parse
-from llave.cli.serve_models import described, load, served
+from llave.cli.serve_check import check, is_loopback
+from llave.cli.serve_models import described, load, load_replica, openings, served
 from llave.errors import UserError
 from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from llave.search.index import Index
     from llave.search.served import IndexServer
-    from llave.serving.app import AnyEngine, AppOptions
+    from llave.serving.app import AppOptions, Load
     from llave.serving.gates.auth import Keys
     from llave.serving.limits import Limits
+    from llave.serving.profile import AnyProfile
 
 __all__ = ["ServeConfig", "run", "with_defaults"]
 
@@ -61,7 +63,9 @@ class ServeConfig:
             device multiplies in it and as stored elsewhere.
         quantize: int8 puts linear layers into int8, on a processor, not those of a reranker; none does not. null is as
             when the index was made; without one, none.
-        threads: of torch on a CPU; null is torch's choice.
+        replicas: processes that have the model, each on a GPU of its own where there are several; one that ends is
+            started again. 1 has it in the server's own process.
+        threads: of torch on a CPU, shared among the replicas; null is torch's choice.
         api_keys_file: keys, one a line; requests need one of them, or that of LLAVE_API_KEY.
         no_key: listen on other addresses than this machine's without a key.
         allowed_hosts: names that the server goes by, besides localhost; needed behind a proxy.
@@ -93,6 +97,7 @@ class ServeConfig:
     device: str | None = None
     dtype: str | None = None
     quantize: Literal["none", "int8"] | None = None
+    replicas: int = 1
     threads: int | None = None
     api_keys_file: Path | None = None
     no_key: bool = False
@@ -132,7 +137,7 @@ def run(argv: list[str]) -> int:
     from llave.serving.gates.auth import others_may, read_keys
     from llave.serving.run import listen
 
-    _check(config)
+    check(config)
     keep_freed_memory()  # before LanceDB and torch start threads
     sys.setswitchinterval(0.0005)  # the model takes Python's lock anew after each operation, from whoever reads a body
     config = with_defaults(config)
@@ -140,7 +145,7 @@ def run(argv: list[str]) -> int:
     keys = read_keys(config.api_keys_file)
     if config.api_keys_file is not None and (allowed := others_may(config.api_keys_file)):
         _say(f"warning: others may {allowed} {config.api_keys_file}; chmod 600 {config.api_keys_file}")
-    if not _is_loopback(config.host) and not keys and not config.no_key:
+    if not is_loopback(config.host) and not keys and not config.no_key:
         raise UserError(
             f"{config.host} is open to others: set LLAVE_API_KEY or --api_keys_file, or say --no_key if that is meant"
         )
@@ -154,6 +159,7 @@ def run(argv: list[str]) -> int:
 def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> int:
     from llave.search.served import announced
     from llave.serving.app import create_app
+    from llave.serving.replicas import Replicas
     from llave.serving.run import make_server
 
     host, number = port.getsockname()[:2]
@@ -166,13 +172,16 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
         failures.append(error)
         server.should_exit = True
 
-    def ready(engines: "Sequence[AnyEngine]") -> None:
+    def ready(engines: "Sequence[AnyProfile]") -> None:
         gc.collect()
         gc.freeze()  # the model and the libraries stay: no later collection has to look through them
         key = "API key needed" if options.keys else "no API key"
         _say(" · ".join([f"ready: {url}", *map(described, engines), searched, key]))
 
-    app = create_app(lambda: load(config), options, on_ready=ready, on_failure=failed)
+    models: Load | Replicas = partial(load, config)
+    if config.replicas > 1:
+        models = Replicas(partial(load_replica, config, openings(config)), config.replicas, seconds=config.timeout)
+    app = create_app(models, options, on_ready=ready, on_failure=failed)
     server = make_server(app, options.limits, grace=config.drain_seconds)
     with contextlib.ExitStack() as known:
         for place, path in enumerate((config.index, config.beside), start=1):
@@ -254,7 +263,7 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
 
     index, beside = (_opened(config, path) for path in (config.index, config.beside))
     allowed = parse_allowed(config.allow_remote_from)
-    guarded = _is_loopback(config.host) or bool(config.allowed_hosts)
+    guarded = is_loopback(config.host) or bool(config.allowed_hosts)
     return AppOptions(
         limits=limits,
         num_frames=config.frames,
@@ -278,13 +287,6 @@ def _opened(config: ServeConfig, path: Location | None) -> "Index | None":
     for source in index.withheld():
         _say(f"warning: {source}: not indexed by you here, so that its files are not given out; --allow_sources does")
     return index
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextlib.contextmanager
@@ -317,34 +319,3 @@ def _logging(config: ServeConfig) -> Iterator[None]:
 def _say(text: str) -> None:
     sys.stderr.write(f"llave serve: {text}\n")
     sys.stderr.flush()
-
-
-def _check(config: ServeConfig) -> None:
-    """What can be said before the model is loaded."""
-    from llave.serving.schema import MAX_ITEMS
-
-    counts = {
-        "frames": config.frames,
-        "timeout": config.timeout,
-        "max_items": config.max_items,
-        "max_body_mb": config.max_body_mb,
-        "max_megapixels": config.max_megapixels,
-        "queue_items": config.queue_items,
-        "batch_items": config.batch_items,
-        "threads": config.threads or 1,
-        "batch_tokens": config.batch_tokens or 1,
-    }
-    for name, value in counts.items():
-        if value <= 0:
-            raise UserError(f"{name} must be more than 0, not {value}")
-    if config.beside is not None and config.index is None:
-        raise UserError("--beside is an index beside another one; say --index, too")
-    if config.max_items > MAX_ITEMS:
-        raise UserError(f"max_items: at most {MAX_ITEMS:,}, not {config.max_items:,}")
-    if config.drain_seconds < 0:
-        raise UserError(f"drain_seconds must not be negative, but is {config.drain_seconds}")
-    if config.gallery is not None and not config.gallery.is_file():
-        raise UserError(f"gallery: {config.gallery} is not there; make it with `llave analyze`")
-    for origin in config.cors_origins:
-        if not origin.startswith(("http://", "https://")) or origin.endswith("/"):
-            raise UserError(f"cors_origins: {origin!r} must look like https://example.org")

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 from llave.data.door import named
 
-__all__ = ["main"]
+__all__ = ["end_with_parent", "main"]
 
 GRACE = 5.0
 """Seconds after which the kernel ends us where nobody is left to do it."""
@@ -27,7 +27,7 @@ def main() -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM):  # meant for the parent, whose end is ours
         signal.signal(ignored, signal.SIG_IGN)
     warnings.simplefilter("ignore")
-    threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(descriptor,), daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # libtiff writes a line there for every bad tag
     connection = Connection(descriptor)
     connection.send_bytes(b"ready")
@@ -55,7 +55,8 @@ def _answer(call: bytes) -> bytes:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _end_with_parent(descriptor: int) -> None:
+def end_with_parent(descriptor: int) -> None:
+    """Wait, in a thread, until nobody has the other end of our socket; then end this process, whatever it does."""
     hung_up = select.poll()
     hung_up.register(descriptor, 0)
     hung_up.poll()

@@ -53,6 +53,14 @@ class Tokens:
         self.special = len(model.preprocess(["0"])["input_ids"][0]) - self.texts(["0"])[0]
         """What the model puts around a text."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without its memory of pictures, for another process."""
+        return {name: value for name, value in vars(self).items() if name != "_picture"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._picture = functools.lru_cache(maxsize=4096)(self._count_picture)
+
     def texts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without those that the model adds."""
         if self._backend is None:

@@ -9,6 +9,7 @@ from llave.data.frames import NUM_FRAMES
 from llave.errors import UserError
 from llave.models.about import model_name
 from llave.models.precision import eval_dtype
+from llave.search.addresses import name_postgres, postgres_address
 from llave.search.index import Index
 from llave.search.info import index_info, open_model, read_info
 from llave.search.options import BuildOptions, BuildReport
@@ -45,6 +46,8 @@ def build_index(
             model = load_model(model, dtype=eval_dtype(None, None))
     collection = open_collection(source, columns, sounds=model.supports("audio"))
     if there:
+        if options.postgres is not None:
+            name_postgres(options.postgres)
         index = Index.open(path, qdrant=options.qdrant)
         index.use_model(model)
         _refuse_other_settings(index, options)
@@ -56,6 +59,7 @@ def build_index(
             query_prompt=options.query_prompt,
             num_frames=NUM_FRAMES if options.num_frames is None else options.num_frames,
             qdrant=options.qdrant,
+            postgres=options.postgres,
             collection=options.collection,
             chunk_tokens=options.chunk_tokens,
             words=options.words,
@@ -71,6 +75,7 @@ def _refuse_other_settings(index: Index, options: BuildOptions) -> None:
         "item_prompt": (options.item_prompt, info.prompts["item"]),
         "query_prompt": (options.query_prompt, info.prompts["query"]),
         "qdrant": (options.qdrant, info.store),
+        "postgres": (options.postgres and postgres_address(options.postgres), info.store),
         "chunk_tokens": (options.chunk_tokens, info.chunk_tokens),
         "frames": (options.num_frames, info.num_frames),
     }

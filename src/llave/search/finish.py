@@ -5,6 +5,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from llave.progress import Work
+from llave.search.addresses import is_postgres
 from llave.search.check import find_settings
 from llave.search.index import Index
 from llave.search.info import BY_USER, LANCE
@@ -51,7 +52,8 @@ def _measured(index: Index, options: BuildOptions) -> str:
     that cannot be told: Qdrant's version is of this process alone."""
     info = index.info
     kept = info.settings.precision, info.settings.prefix, info.settings.target
-    return f"{info.generation} {index.store.version()} {kept} {options.seed}" if info.store == LANCE else ""
+    counted = info.store == LANCE or is_postgres(info.store)
+    return f"{info.generation} {index.store.version()} {kept} {options.seed}" if counted else ""
 
 
 def _weigh(index: Index, model: "SentenceTransformer", work: Work, options: BuildOptions) -> None:

@@ -22,9 +22,10 @@ from llave.search.browsing import Browsing, Folder
 from llave.search.fields import Field, describe
 from llave.search.filters import EVERYTHING, Filter, as_filter
 from llave.search.hits import Hits, hit, index_html
-from llave.search.info import INFO, LANCE, IndexInfo, check_model, info_exists, open_model, read_info, write_info
+from llave.search.info import INFO, LANCE, IndexInfo, info_exists, open_model, read_info, write_info
 from llave.search.kept import KeptFew
 from llave.search.locks import creating
+from llave.search.maker import check_model, maker_of
 from llave.search.open_store import check_empty, open_store
 from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, run_pipeline
 from llave.search.projection import FILE as MAP
@@ -117,30 +118,31 @@ class Index:
             UserError: the index is gone.
         """
         with named(str(self.path), "gone"):
-            made, drawn = self.path / INFO, self.path / MAP
-            return self.store.version(), mark(made), mark(drawn) if drawn.is_file() else None
+            drawn = mark(file) if (file := self.path / MAP).is_file() else None
+            return self.store.version(), mark(self.path / INFO), drawn
 
-    def refreshed(self, *, anew: bool = False) -> "Index":
+    def refreshed(self, *, anew: bool = False, path: Location | None = None) -> "Index":
         """This index, or another one where its model or settings are others by now; an opened model goes along, if it
         is still the one.
 
         Args:
             anew: another one in any case, since its files are others.
+            path: where it is by now.
 
         Raises:
             UserError: the index is gone.
         """
-        info = read_info(self.path)
+        info = read_info(path or self.path)
         if info == self.info and not anew:
             return self
-        index = Index.open(self.path, allow_sources=self._allowed)
+        index = Index.open(path or self.path, allow_sources=self._allowed)
         if info.fingerprint == self.info.fingerprint:
             index._model = self._model
         return index
 
     def check_model(self, model: "SentenceTransformer") -> None:
         """Refuse a model that did not make the index's vectors, with a UserError."""
-        check_model(self.path, self.info, model)
+        check_model(self.path, self.info, maker_of(model))
 
     def use_model(
         self,
@@ -240,8 +242,9 @@ class Index:
 
     def _pipeline(self, **said: Any) -> Pipeline:
         """The index's own, but for what was said."""
-        changes = {name: value for name, value in said.items() if value is not None}
-        return dataclasses.replace(self.info.pipeline, **changes)
+        return dataclasses.replace(
+            self.info.pipeline, **{key: value for key, value in said.items() if value is not None}
+        )
 
     def item(self, row: Row) -> Item:
         """What the model sees of a row: its text and its file, if that still is where it was and may be given out."""
@@ -304,8 +307,7 @@ class Index:
 
     def vector(self, row_id: str) -> NDArray[np.float32] | None:
         """The vector (D,) of an item."""
-        row = self.store.get([row_id], vectors=True).get(row_id)
-        return None if row is None else row.vector_D
+        return None if (row := self.store.get([row_id], vectors=True).get(row_id)) is None else row.vector_D
 
     def thumbnail(self, row_id: str) -> bytes | None:
         """A WebP of at most 256 pixels, or None."""

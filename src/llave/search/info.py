@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from llave.data.frames import NUM_FRAMES
 from llave.errors import UserError
 from llave.files import write_json
 from llave.models.about import dtype_of, quantize_of
+from llave.search.addresses import name_postgres
 from llave.search.pipeline import Pipeline
 from llave.search.store import Settings
 from llave.search.trust import allowed_model
@@ -27,7 +29,6 @@ __all__ = [
     "INFO",
     "LANCE",
     "IndexInfo",
-    "check_model",
     "index_info",
     "info_exists",
     "open_model",
@@ -56,6 +57,7 @@ FORMS = {
     "quantize": "none|int8",
     "store": r"[^\0]+",
     "collection": r"[^\0/\\]{1,255}",
+    "id": "[0-9a-f]{0,32}",
 }
 
 
@@ -71,7 +73,7 @@ class IndexInfo:
         quantize: "int8" where the linear layers were that, else "none".
         prompts: before every ``"item"`` and every ``"query"``, as sentence-transformers takes them.
         num_frames: of a video.
-        store: ``"lance"``, or the address of a Qdrant server.
+        store: ``"lance"``, or the address of a Qdrant server or of a PostgreSQL database, without its password.
         collection: its name there.
         chunk_tokens: of a text at most; longer ones are several items.
         settings: of approximate search, found by measuring.
@@ -82,6 +84,7 @@ class IndexInfo:
         generation: how often the index was made anew by another model; each has its own table.
         given: fields whose values the user has set (:meth:`~llave.search.index.Index.set_field`); no source has them.
         retired: generations whose tables are still there, for readers that have them open.
+        id: of this index and its copies alone; empty of older ones.
     """
 
     model: str
@@ -102,6 +105,7 @@ class IndexInfo:
     generation: int = 0
     retired: tuple[int, ...] = ()
     given: tuple[str, ...] = ()
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def table(self) -> str:
@@ -123,6 +127,7 @@ def index_info(
     query_prompt: str | None = None,
     num_frames: int = NUM_FRAMES,
     qdrant: str | None = None,
+    postgres: str | None = None,
     collection: str = "items",
     chunk_tokens: int | None = None,
     words: Words | None = None,
@@ -135,11 +140,17 @@ def index_info(
         query_prompt: None is the model's own for queries.
         num_frames: of a video.
         qdrant: address of a server; None is LanceDB in the index's folder.
+        postgres: address of a database instead.
         chunk_tokens: of a text at most; None keeps texts whole.
         words: what a keyword search reads; None is everything.
+
+    Raises:
+        UserError: two stores, or no address of PostgreSQL.
     """
     from llave.encode.cache import model_fingerprint
 
+    if qdrant is not None and postgres is not None:
+        raise UserError("--qdrant and --postgres: an index has one store; leave one of them out")
     dimension = model.get_embedding_dimension()
     assert dimension is not None  # every model that load_model opens ends in a pooling
     return IndexInfo(
@@ -153,7 +164,7 @@ def index_info(
             "query": (model.prompts.get("query") or "") if query_prompt is None else query_prompt,
         },
         num_frames=num_frames,
-        store=LANCE if qdrant is None else qdrant,
+        store=(qdrant or LANCE) if postgres is None else name_postgres(postgres),
         collection=collection,
         chunk_tokens=chunk_tokens,
         words=words or Words(),
@@ -179,40 +190,6 @@ def open_model(
     except UserError as error:
         moved = "" if model else f"; {path} was made with it; say --model, if it has moved"
         raise UserError(f"{error}{moved}") from None
-
-
-def check_model(path: Location, info: IndexInfo, model: "SentenceTransformer") -> None:
-    """Refuse a model whose vectors do not belong with those of an index.
-
-    Args:
-        path: of the index, for messages.
-
-    Raises:
-        UserError: another model, or the same one retrained.
-    """
-    from llave.encode.cache import model_fingerprint
-
-    dimension = model.get_embedding_dimension()
-    if dimension != info.dimension:
-        raise UserError(
-            f"{path}: has vectors of {info.dimension} dimensions, made by {info.model}, and this "
-            f"model makes {dimension}; use that model, or another --index"
-        )
-    if (quantized := quantize_of(model) or "none") != info.quantize:
-        raise UserError(
-            f"{path}: was made with quantize {info.quantize}, and this model is opened with {quantized}; "
-            f"say --quantize {info.quantize}"
-        )
-    if dtype_of(model) != info.dtype:
-        raise UserError(
-            f"{path}: was made with weights in {info.dtype}, and this model's are in {dtype_of(model)}; "
-            f"say --dtype {info.dtype}"
-        )
-    if model_fingerprint(model) != info.fingerprint:
-        raise UserError(
-            f"{path}: was made by {info.model} with other weights, settings or library versions than "
-            "this model has, so that scores would mean nothing; use that model, or index anew into another folder"
-        )
 
 
 def info_exists(folder: Location) -> bool:
@@ -241,6 +218,7 @@ def read_info(folder: Location, name: str = INFO) -> IndexInfo:
                 **loaded,
                 "settings": Settings(**loaded["settings"]),
                 "retired": retired,
+                "id": loaded.get("id", ""),
                 "given": tuple(loaded.get("given", ())),
                 "words": Words(**{**words, "sources": tuple(words["sources"])}) if words else Words(),
                 "pipeline": Pipeline(**loaded.get("pipeline", {})),
@@ -267,6 +245,7 @@ def _check(info: IndexInfo) -> None:
         info.measured_at,
         info.store,
         info.collection,
+        info.id,
     ]
     texts += [info.prompts.get(name) for name in PROMPTS]
     texts += [info.pipeline.rerank, info.pipeline.one_per, *info.words.sources, *info.given]

@@ -118,14 +118,12 @@ class LanceStore:
             with self._writing():
                 write_column(self._table, column_of(name), types[name], values)
 
-    def known(self, source: str) -> dict[str, Known]:
+    def known(self, source: str) -> Iterator[tuple[str, Known]]:
         """See :class:`~llave.search.store.VectorStore`."""
         names = ["id", "stamp", "content", "digest"]
-        found: dict[str, Known] = {}
         for batch in self._table.search().select(names).where(f"source = {literal(source)}").to_batches(ROWS_AT_ONCE):
             columns = [batch[name].to_pylist() for name in names]
-            found |= {row_id: Known(*rest) for row_id, *rest in zip(*columns, strict=True)}
-        return found
+            yield from ((row_id, Known(*rest)) for row_id, *rest in zip(*columns, strict=True))
 
     def count(self, conditions: Filter = EVERYTHING) -> int:
         """See :class:`~llave.search.store.VectorStore`."""

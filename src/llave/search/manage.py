@@ -71,7 +71,7 @@ def move_source(index: Index, old: str | Path, new: str | Path) -> int:
             end_moves(index)
         remember(index.path, index.info.store, {**_named(index), path: root_of(path)})
         index.store.optimize(exact_below=EXACT_BELOW, settings=index.info.settings)
-        return len(index.store.known(path))
+        return sum(1 for _ in index.store.known(path))
 
 
 def remove_source(index: Index, path: str | Path) -> int:
@@ -83,7 +83,7 @@ def remove_source(index: Index, path: str | Path) -> int:
     with writing(index):
         sources = read_sources(index)
         source = find_source(index, sources, path)
-        ids = list(index.store.known(source.path))
+        ids = [row_id for row_id, _ in index.store.known(source.path)]
         index.store.delete(ids)
         drop_errors(index.path, source.path)
         del sources[source.path]

@@ -3,6 +3,7 @@
 import dataclasses
 
 from llave.errors import UserError
+from llave.search.addresses import is_postgres
 from llave.search.info import LANCE, IndexInfo
 from llave.search.store import VectorStore
 from llave.search.trust import qdrant_key
@@ -26,6 +27,10 @@ def open_store(path: Location, info: IndexInfo) -> VectorStore:
 
         uri = path / LANCE
         return said_in_a_line(lambda: LanceStore(uri, info.dimension, info.table), uri)
+    if is_postgres(info.store):
+        from llave.search.postgres import PostgresStore
+
+        return PostgresStore(info.store, info.table, info.dimension)
     from llave.search.qdrant import QdrantStore
 
     key = qdrant_key(info.store)
@@ -57,6 +62,10 @@ def drop_store(path: Location, info: IndexInfo, generation: int) -> None:
         from llave.search.lance import drop_table
 
         return drop_table(path / LANCE, info.table)
+    if is_postgres(info.store):
+        from llave.search.postgres import drop_table as drop_postgres
+
+        return drop_postgres(info.store, info.table)
     from llave.search.qdrant_connect import drop_collection
 
     return drop_collection(info.store, info.table, path / info.fields_file, api_key=qdrant_key(info.store))

@@ -16,12 +16,13 @@ class BuildOptions:
     """How an index is made and brought up to date.
 
     Args:
-        item_prompt: before every item; None is the model's own for documents. This and the next five hold for the whole
+        item_prompt: before every item; None is the model's own for documents. This and the next six hold for the whole
             life of an index.
         query_prompt: before every query; None is the model's own for queries.
         num_frames: of a video; None is 8.
         qdrant: address of a Qdrant server; None is LanceDB in the index's folder.
-        collection: its name there.
+        postgres: address of a PostgreSQL database with pgvector, instead; a password in it is kept nowhere.
+        collection: name of the collection or table there.
         chunk_tokens: longer texts become several items; None leaves them whole, and their ends unread.
         batch_size: items of a forward pass at most.
         tokens_per_batch: tokens of one at most; None fits the device.
@@ -40,6 +41,7 @@ class BuildOptions:
     query_prompt: str | None = None
     num_frames: int | None = None
     qdrant: str | None = None
+    postgres: str | None = None
     collection: str = "items"
     chunk_tokens: int | None = None
     batch_size: int = 64

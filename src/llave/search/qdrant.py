@@ -26,7 +26,7 @@ try:
     from llave.search.qdrant_connect import connect
     from llave.search.qdrant_filter import SCHEMA, as_qdrant, payload_path
     from llave.search.qdrant_points import TEXTS, WORDED, id_of, known_point, payload_of, point_of, row_of, vector_of
-    from llave.search.qdrant_words import WORDS, both_vectors, fill, match_words
+    from llave.search.qdrant_words import WORDS, both_vectors, fill, has_words, match_words
 except ImportError:
     raise UserError("an index on Qdrant needs the package qdrant-client: pip install 'llave[qdrant]'") from None
 
@@ -59,7 +59,7 @@ class QdrantStore:
         self._settings = Settings()
         self._types = types
         self._local = "://" not in str(url)
-        self._client = connect(url, api_key)
+        self._client: Any = connect(url, api_key)
         try:
             self._create(dimension)
         except UserError:
@@ -100,13 +100,11 @@ class QdrantStore:
         self._client.set_payload(self._collection, {"source": new}, points=rows, wait=True)
         self._changed()
 
-    def known(self, source: str) -> dict[str, Known]:
+    def known(self, source: str) -> Iterator[tuple[str, Known]]:
         """See :class:`~llave.search.store.VectorStore`."""
-        condition = as_qdrant(Condition("source", "=", source))
-        return {
-            id_of(point.id): Known(*(point.payload[name] for name in ("stamp", "content", "digest")))
-            for point in self._scroll(condition, ["stamp", "content", "digest"])
-        }
+        names = ["stamp", "content", "digest"]
+        for point in self._scroll(as_qdrant(Condition("source", "=", source)), names):
+            yield id_of(point.id), Known(*(point.payload[name] for name in names))
 
     def count(self, conditions: Filter = EVERYTHING) -> int:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -207,8 +205,9 @@ class QdrantStore:
         columns: dict[str, list[Any]] = {name: [] for name in names}
         keys = [name if name in TEXTS else payload_path(name) for name in names if name != "id"]
         for point in self._scroll(condition, keys):
+            payload = point.payload or {}  # None where only ids are asked for
             for name in names:
-                value = point.payload.get(name) if name in TEXTS else point.payload.get("fields", {}).get(name)
+                value = payload.get(name) if name in TEXTS else payload.get("fields", {}).get(name)
                 columns[name].append(id_of(point.id) if name == "id" else value)
         return columns
 
@@ -227,7 +226,9 @@ class QdrantStore:
         """See :class:`~llave.search.store.VectorStore`."""
         rows = self.count()
         indexed = int(self._client.get_collection(self._collection).indexed_vectors_count or 0)
-        return StoreStats(rows, indexed > 0, max(0, rows - indexed))
+        if self._sparse and has_words(self._client, self._collection):
+            indexed -= rows  # words are counted as well, and are always indexed
+        return StoreStats(rows, indexed > 0, max(0, rows - max(0, indexed)))
 
     def version(self) -> Hashable:
         """See :class:`~llave.search.store.VectorStore`. Qdrant counts no changes; the writers of this folder do."""

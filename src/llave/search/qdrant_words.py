@@ -14,18 +14,15 @@ from qdrant_client import QdrantClient, models
 
 from llave.search.qdrant_points import WORDED, known_point, row_of, vector_of
 from llave.search.store import Row
-from llave.search.words import WORD, Words, words_of
+from llave.search.words import K1, USUAL, B, Words, tokens, words_of
 
-__all__ = ["WORDS", "both_vectors", "fill", "match_words", "sparse_of"]
+__all__ = ["WORDS", "both_vectors", "fill", "has_words", "match_words", "sparse_of"]
 
 WORDS = "words"
 """Name of the sparse vector."""
-K1, B = 1.2, 0.75
 POINTS_AT_ONCE = 256
 EVERY_AMONG = 50
 """Who has every word is looked for among so many of the best; Qdrant has no such condition on a sparse vector."""
-USUAL = 16
-"""Words of a text, about; the mean of a collection changes with every item."""
 
 
 def sparse_of(text: str) -> models.SparseVector:
@@ -87,6 +84,12 @@ def fill(client: QdrantClient, collection: str, rows: Mapping[str, Row], words: 
         client.set_payload(collection, {WORDED: True}, points=list(some), wait=True)
 
 
+def has_words(client: QdrantClient, collection: str) -> bool:
+    """Whether items have words, by one of them: all do, or none where the index keeps no words."""
+    points, _ = client.scroll(collection, limit=1, with_payload=False, with_vectors=[WORDS])
+    return any(_words_of(point) for point in points)
+
+
 def _words_of(point: Any) -> set[int]:
     words = set(point.vector.pop(WORDS).indices)
     point.vector = None
@@ -94,7 +97,7 @@ def _words_of(point: Any) -> set[int]:
 
 
 def _counted(text: str) -> Counter[int]:
-    return Counter(_number(word.casefold()) for word in WORD.findall(text))
+    return Counter(map(_number, tokens(text)))
 
 
 def _number(word: str) -> int:

@@ -1,7 +1,7 @@
-"""What an index asks of a vector database; LanceDB and Qdrant stand behind it."""
+"""What an index asks of a vector database; LanceDB, PostgreSQL and Qdrant stand behind it."""
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
@@ -128,8 +128,8 @@ class VectorStore(Protocol):
     def relocate(self, old: str, new: str) -> None:
         """Every row of a source says another path of it from now on, all at once."""
 
-    def known(self, source: str) -> dict[str, Known]:
-        """Every row of a source, by id."""
+    def known(self, source: str) -> Iterator[tuple[str, Known]]:
+        """Ids of every row of a source, with what is known of it; millions are not in memory at once."""
 
     def count(self, conditions: Filter = EVERYTHING) -> int:
         """Rows that pass."""

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from llave.search.known_errors import drop_errors
+from llave.search.known_rows import KnownRows
 from llave.search.sources import Source, read_sources, write_sources
-from llave.search.store import Known, Row, row_id
+from llave.search.store import Row, row_id
 
 if TYPE_CHECKING:
     from llave.search.index import Index
@@ -29,21 +30,18 @@ class Takeover:
 
     def __init__(self, index: "Index", source: Source) -> None:
         self._index = index
-        self.known: Mapping[str, Known] = index.store.known(source.path)
+        self.known = KnownRows(index.store.known(source.path))
         self._lost = {
-            other.path: (other, index.store.known(other.path))
+            other.path: (other, dict(index.store.known(other.path)))
             for other in read_sources(index).values()
             if other.path != source.path and not other.there
         }
         self._taken = dict.fromkeys(self._lost, 0)
 
     @functools.cached_property
-    def _owner(self) -> dict[str, str]:
-        """From a content to the id of a row that has it; where nothing is new, nobody asks."""
-        owners = {each.content: row_id for row_id, each in self.known.items()}
-        for _, rows in self._lost.values():
-            owners |= {each.content: row_id for row_id, each in rows.items()}
-        return owners
+    def _lost_owner(self) -> dict[str, str]:
+        """From a content to the id of a lost source's row that has it."""
+        return {each.content: row_id for _, rows in self._lost.values() for row_id, each in rows.items()}
 
     def rows(self, contents: Mapping[str, str]) -> dict[str, Row]:
         """For items that were found, by id: a row of the same content, with its vector and thumbnail.
@@ -58,8 +56,9 @@ class Takeover:
 
     def _of(self, row_id: str, content: str) -> str | None:
         """The item itself, if only what stands beside its vector has changed."""
-        itself = self.known.get(row_id)
-        return row_id if itself is not None and itself.content == content else self._owner.get(content)
+        if self.known.content(row_id) == content:
+            return row_id
+        return self._lost_owner.get(content) or self.known.owner(content)
 
     def arrived(self, contents: Mapping[str, str]) -> None:
         """Items are in the index now: where a lost source has them too, that one's go.

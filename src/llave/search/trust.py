@@ -20,6 +20,7 @@ from llave.data.door import named, reason_of
 from llave.data.pages import split_page
 from llave.errors import UserError
 from llave.files import write_json
+from llave.search.addresses import POSTGRES_NAMES, is_postgres, named_postgres
 from llave.search.sources import root_of
 from llave.search.store import Row
 from llave.storage.location import Location, is_address
@@ -29,6 +30,7 @@ __all__ = [
     "allowed_model",
     "check_address",
     "file_of",
+    "is_loopback",
     "named_roots",
     "qdrant_key",
     "remember",
@@ -135,11 +137,12 @@ def check_address(address: str, *, index: Location, name: str | None = None) -> 
         UserError: the user has not named it.
     """
     by_index = [about.get("store") for about in _read().values()]
-    by_user = [name, *by_index, *(os.environ.get(each) for each in ADDRESSES)]
+    by_user = [name, *by_index, *(os.environ.get(each) for each in ADDRESSES), *named_postgres()]
     if address.rstrip("/") not in {str(each).rstrip("/") for each in by_user if each}:
+        variable = POSTGRES_NAMES[0] if is_postgres(address) else ADDRESSES[0]
         raise UserError(
             f"{index}: says that its vectors are at {address!r:.200}, which you have not named on this machine, so "
-            f"nothing is sent there; if you trust that server, set {ADDRESSES[0]}={address!r:.200}"
+            f"nothing is sent there; if you trust that server, set {variable}={address!r:.200}"
         )
 
 
@@ -150,14 +153,15 @@ def qdrant_key(address: str) -> str | None:
         UserError: everybody on the way could read it.
     """
     key = os.environ.get("QDRANT_API_KEY") or None
-    if key is not None and urlsplit(address).scheme == "http" and not _is_loopback(urlsplit(address).hostname or ""):
+    if key is not None and urlsplit(address).scheme == "http" and not is_loopback(urlsplit(address).hostname or ""):
         raise UserError(
             f"{address}: QDRANT_API_KEY would travel in clear text; use https, or unset it if that server needs none"
         )
     return key
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

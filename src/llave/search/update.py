@@ -20,7 +20,7 @@ from llave.search.known_errors import KnownErrors
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.schema import Schema
 from llave.search.sources import Source, fresh_source, full_path, read_sources, root_of, updated, write_sources
-from llave.search.store import Known, Row, row_id
+from llave.search.store import Row, row_id
 from llave.search.takeover import Takeover
 from llave.search.trust import named_roots, remember
 from llave.search.words import words_of
@@ -131,7 +131,8 @@ class _Run:
         an id of this source's, where it was moved while an upgrade was under way."""
         self.schema = Schema(index, source)
         self.report = BuildReport()
-        self.seen: set[str] = set()
+        self.new: set[str] = set()
+        """Ids of this run's items that were not in the index; of the others ``known`` tells which have been seen."""
         self.hidden = False
         self.textless: list[str] = []
         """Why pages that could be drawn have no words."""
@@ -141,8 +142,8 @@ class _Run:
         entries = in_parts(collection, self.encoder.tokens, self.index.info.chunk_tokens)
         for chunk in chunks(entries, CHUNK):
             self._chunk(chunk)
-        gone = [] if self.hidden else [known for known in self.known if known not in self.seen]
-        if gone and not self.seen and not allow_empty:
+        gone = [] if self.hidden else self.known.unseen()
+        if gone and not self.new and not self.known.any_seen() and not allow_empty:
             raise UserError(
                 f"{self.source.path}: nothing to embed there, while the index holds {len(gone):,} items of it; if they "
                 "are to go, say --allow_empty"
@@ -166,17 +167,17 @@ class _Run:
                 self.hidden |= entry.hides
                 continue
             identity = row_id(self.source.name, entry.key)
-            if identity in self.seen:
+            if identity in self.new or self.known.has_seen(identity):
                 self._error(f"{entry.key} (again)", "a second item of this id; ids must be unique")
                 continue
-            known = self.known.get(identity)
             if not self.check_content and (reason := self.errors.skip(entry)) is not None:
                 self._error(entry.key, reason, stamp=entry.stamp, lasting=entry)
                 continue
             self.schema.see(entry.fields)
-            self.seen.add(identity)
-            if known is not None and self._is_as_before(entry, known):
-                unchanged[entry.key] = known.content
+            self._see(identity)
+            content = self.known.content(identity)
+            if content is not None and self._is_as_before(identity, entry):
+                unchanged[entry.key] = content
             else:
                 fresh.append((identity, entry))
         self.report.unchanged += len(unchanged)
@@ -184,10 +185,16 @@ class _Run:
         self.work.advance(len(chunk) - len(fresh), worked=0)
         self._write(fresh)
 
-    def _is_as_before(self, entry: Entry, known: Known) -> bool:
+    def _see(self, identity: str) -> None:
+        if identity in self.known:
+            self.known.see(identity)
+        else:
+            self.new.add(identity)
+
+    def _is_as_before(self, identity: str, entry: Entry) -> bool:
         if self.check_content or not entry.stamp:
             return False
-        return known.stamp == entry.stamp and known.digest == entry.digest()
+        return self.known.is_as_before(identity, entry.stamp, entry.digest())
 
     def _write(self, fresh: list[tuple[str, Entry]]) -> None:
         """Items that may be new: those whose vector is known are written with it, the others are embedded."""
@@ -198,7 +205,9 @@ class _Run:
         for (identity, entry), about in zip(fresh, measured, strict=True):
             if isinstance(about, Refused):
                 self._refused(identity, entry, about)
-            elif self.known.get(identity) == Known(entry.stamp, about.key.hex(), entry.digest()):
+            elif self.known.content(identity) == about.key.hex() and self.known.is_as_before(
+                identity, entry.stamp, entry.digest()
+            ):
                 unchanged[entry.key] = about.key.hex()
             else:
                 contents[identity] = about.key.hex()
@@ -216,10 +225,10 @@ class _Run:
         self.index.store.upsert([row for row in rows if not self._is_new(row)])
         self.index.store.upsert([row for row in rows if self._is_new(row)], new=True)
         for row in rows:
-            before = self.known.get(row.id)
+            before = self.known.content(row.id)
             if before is None:
                 self.report.added += 1
-            elif before.content != row.content:
+            elif before != row.content:
                 self.report.changed += 1
             else:
                 self.report.refreshed += 1
@@ -283,7 +292,8 @@ class _Run:
 
     def _refused(self, identity: str, entry: Entry, why: Refused) -> None:
         """It is not in the index any more: what was there is of a file that is no longer there."""
-        self.seen.discard(identity)
+        self.known.forget(identity)
+        self.new.discard(identity)
         self._error(entry.key, why.reason, stamp=entry.stamp, lasting=None if why.kind == "memory" else entry)
 
     def _error(self, key: str, reason: str, *, stamp: str = "", lasting: Entry | None = None) -> None:

@@ -116,14 +116,18 @@ def _wanted(info: IndexInfo, model: "SentenceTransformer", options: BuildOptions
         item_prompt=options.item_prompt,
         query_prompt=options.query_prompt,
         num_frames=info.num_frames,
-        qdrant=None if info.store == LANCE else info.store,
         collection=info.collection,
         chunk_tokens=info.chunk_tokens,
         words=info.words,
     )
     weighed_at = min(info.weighed_at, 0)  # what was measured was of the model before
     return dataclasses.replace(
-        wanted, generation=info.generation + 1, pipeline=info.pipeline, weighed_at=weighed_at, given=info.given
+        wanted,
+        store=info.store,
+        generation=info.generation + 1,
+        pipeline=info.pipeline,
+        weighed_at=weighed_at,
+        given=info.given,
     )
 
 

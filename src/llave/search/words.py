@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llave.collection.types import Scalar
 from llave.errors import UserError
 
-__all__ = ["LANGUAGES", "WORD", "Words", "spelled", "words_of"]
+__all__ = ["K1", "LANGUAGES", "USUAL", "WORD", "B", "Words", "spelled", "tokens", "words_of"]
 
 LANGUAGES = (
     "none", "Arabic", "Danish", "Dutch", "English", "Finnish", "French", "German", "Greek", "Hungarian", "Italian",
@@ -15,6 +15,10 @@ LANGUAGES = (
 )  # fmt: skip
 """Whose endings are cut off, so that "dogs" finds "dog"."""
 WORD = re.compile(r"[^\W_]+")
+K1, B = 1.2, 0.75
+"""Of BM25, in stores that have none of their own."""
+USUAL = 16
+"""Words of an item, about; the mean of an index changes with every item."""
 HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -66,3 +70,8 @@ def spelled(path: str) -> str:
     folder, _, name = path.rpartition("/")
     stem = name.rpartition(".")[0] or name
     return " ".join(WORD.findall(HUMP.sub(" ", f"{folder} {stem}")))
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a text, however they are written."""
+    return [word.casefold() for word in WORD.findall(text)]

@@ -29,12 +29,15 @@ from llave.serving.gates.head import HeadGate
 from llave.serving.gates.host import HostGate
 from llave.serving.gates.log import GONE, LogGate
 from llave.serving.gates.root import RootGate
+from llave.serving.lanes import InThread, Lanes
 from llave.serving.limits import Limits
 from llave.serving.media import Media
 from llave.serving.metrics import Metrics
 from llave.serving.openapi import describe
 from llave.serving.pages import PageHeaders, add_pages, page_files
+from llave.serving.profile import AnyProfile, EmbedProfile
 from llave.serving.remote import Remote
+from llave.serving.replicas import Replicas
 from llave.serving.rerank_engine import RerankEngine
 from llave.serving.routes import cohere, embeddings, export, rerank, search, status
 from llave.serving.service import Served, ServedReranker, Service
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["AnyEngine", "AppOptions", "create_app"]
 
 AnyEngine = Engine | RerankEngine
+Load = Callable[[], Sequence[AnyEngine]]
 TIDY_SECONDS = 1.0
 log = logging.getLogger("llave.serving")
 
@@ -78,16 +82,17 @@ class AppOptions:
 
 
 def create_app(
-    load: Callable[[], Sequence[AnyEngine]],
+    load: Load | Replicas,
     options: AppOptions,
     *,
-    on_ready: Callable[[Sequence[AnyEngine]], None] = lambda engines: None,
+    on_ready: Callable[[Sequence[AnyProfile]], None] = lambda profiles: None,
     on_failure: Callable[[BaseException], None] = lambda error: None,
 ) -> FastAPI:
     """The application.
 
     Args:
         load: opens the models and rerankers; runs in their thread while the server already answers its health checks.
+            Or the processes that have them.
         on_ready: called when requests are taken.
         on_failure: called if the model does not load.
     """
@@ -102,6 +107,7 @@ def create_app(
         if options.index is None
         else Catalogue(options.index, gallery=options.gallery is not None, beside=beside),
         beside=beside,
+        replicas=load if isinstance(load, Replicas) else None,
     )
     _watch(service)
 
@@ -116,6 +122,8 @@ def create_app(
                 stack.push_async_callback(options.remote.close)
             for catalogue in service.catalogues:
                 await stack.enter_async_context(catalogue.open())
+            if isinstance(load, Replicas):
+                await stack.enter_async_context(load.running(metrics))
             loading = asyncio.create_task(_load(service, load, thread, stack, on_ready, on_failure))
             yield
             loading.cancel()
@@ -148,25 +156,39 @@ def create_app(
 
 async def _load(
     service: Service,
-    load: Callable[[], Sequence[AnyEngine]],
+    load: Load | Replicas,
     thread: ThreadPoolExecutor,
     stack: AsyncExitStack,
-    on_ready: Callable[[Sequence[AnyEngine]], None],
+    on_ready: Callable[[Sequence[AnyProfile]], None],
     on_failure: Callable[[BaseException], None],
 ) -> None:
     loop = asyncio.get_running_loop()
+    profiles: Sequence[AnyProfile]
+    lanes: list[Lanes[Any, Any]]
     try:
-        engines = await loop.run_in_executor(thread, load)
-        by_name = {one.name: one.model for one in engines if isinstance(one, Engine)}
+        if isinstance(load, Replicas):
+            profiles = await load.profiles()
+            lanes = [load.lanes(place) for place in range(len(profiles))]
+        else:
+            engines = await loop.run_in_executor(thread, load)
+            profiles, lanes = engines, [InThread(engine.work, thread) for engine in engines]
         for catalogue in service.catalogues:
-            await loop.run_in_executor(thread, catalogue.watched.use_models, by_name)
+            await loop.run_in_executor(thread, _use_models, catalogue, profiles)
     except Exception as error:
         on_failure(error)
         return
-    service.models = [_served(one, service, thread) for one in engines if isinstance(one, Engine)]
-    service.rerankers = [_served_reranker(one, service, thread) for one in engines if isinstance(one, RerankEngine)]
-    queues: list[Batcher[Any, Any]] = [one.batcher for one in service.models]
-    queues += [one.batcher for one in service.rerankers]
+    queues: list[Batcher[Any, Any]] = []
+    models, rerankers = list[Served](), list[ServedReranker]()
+    for profile, lane in zip(profiles, lanes, strict=True):
+        plan = profile.plan(service.limits)
+        if isinstance(profile, EmbedProfile):
+            models.append(Served(profile, Batcher(lane, plan, service.metrics)))
+            queues.append(models[-1].batcher)
+        else:
+            queue = Batcher[Any, Any](lane, plan, service.metrics, unit=" pair", by_end=True)
+            rerankers.append(ServedReranker(profile, queue))
+            queues.append(queue)
+    service.models, service.rerankers = models, rerankers
     for queue in queues:
         await stack.enter_async_context(queue.running())
     service.metrics.watch(
@@ -175,16 +197,11 @@ async def _load(
     service.loaded = True
     tidying = asyncio.create_task(_tidy(thread), name="tidy")
     stack.callback(tidying.cancel)
-    on_ready(engines)
+    on_ready(profiles)
 
 
-def _served(engine: Engine, service: Service, thread: ThreadPoolExecutor) -> Served:
-    return Served(engine, Batcher(engine.encode, engine.plan(service.limits), thread, service.metrics))
-
-
-def _served_reranker(engine: RerankEngine, service: Service, thread: ThreadPoolExecutor) -> ServedReranker:
-    plan = engine.plan(service.limits)
-    return ServedReranker(engine, Batcher(engine.score, plan, thread, service.metrics, unit=" pair", by_end=True))
+def _use_models(catalogue: Catalogue, profiles: Sequence[AnyProfile]) -> None:
+    catalogue.watched.use_models({one.name: one.made() for one in profiles if isinstance(one, EmbedProfile)})
 
 
 async def _tidy(thread: ThreadPoolExecutor, *, seconds: float = TIDY_SECONDS, kept: int = KEPT) -> None:
@@ -203,6 +220,10 @@ def _watch(service: Service) -> None:
     metrics.watch("llave_decoded_bytes", "Decoded pictures and frames.", lambda: service.media.held)
     metrics.watch("llave_unread_bytes", "Answers on their way.", lambda: service.unread.held)
     metrics.watch("llave_requests_in_flight", "Requests being answered.", lambda: service.in_flight)
+    if service.replicas is not None:
+        replicas = service.replicas
+        metrics.watch("llave_replicas", "Model processes that there should be.", lambda: replicas.count)
+        metrics.watch("llave_replicas_ready", "Model processes that take batches.", lambda: replicas.num_ready)
     metrics.watch("llave_ready", "1 if requests are taken.", lambda: float(service.is_ready))
 
 

@@ -5,6 +5,7 @@ What is done with them, a vector for each or a score for two, is not told here.
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from llave.serving.entries import Entry
 from llave.serving.errors import ApiError, bad_request
 from llave.serving.metrics import Metrics
 from llave.serving.service import Service
+from llave.serving.suspects import Lost
 
 __all__ = ["Arrivals", "Arrived", "check", "result_of", "together"]
 
@@ -155,19 +157,26 @@ def check(entry: Entry, modalities: Collection[str], most: int) -> None:
         raise bad_request("an item has more than one of a picture, a video and a sound; send two items", entry.place)
 
 
-def result_of(found: Result | Refused | None, metrics: Metrics, kind: str, place: str, *, what: str = "item") -> Result:
+def result_of(
+    found: Result | Refused | Lost | None, metrics: Metrics, kind: str, place: str, *, what: str = "item"
+) -> Result:
     """What the model made of an item, counted.
 
     Args:
         what: it is called to the client.
 
     Raises:
-        ApiError: 500, the model failed (None); 503, no memory; 400, it does not take the item.
+        ApiError: 500, the model failed (None); 503, no memory, or its processes ended; 400, it does not take the item.
     """
-    outcome = "failed" if found is None else "refused" if isinstance(found, Refused) else "encoded"
+    lost = found is None or isinstance(found, Lost)
+    outcome = "failed" if lost else "refused" if isinstance(found, Refused) else "encoded"
     metrics.items.labels(kind, outcome).inc()
     if found is None:
         raise ApiError(500, "the model failed; the server's log says why", param=place)
+    if isinstance(found, Lost):
+        seconds = math.ceil(found.seconds)
+        message = f"two of the model's processes ended with this {what} in work; it is not tried again for {seconds} s"
+        raise ApiError(503, message, param=place, code="model_ended", retry_after=seconds)
     if not isinstance(found, Refused):
         return found
     if found.kind == "memory":

@@ -1,4 +1,4 @@
-"""Items of all requests in one queue, and batches of like length for the one thread that runs the model.
+"""Items of all requests in one queue, and batches of like length for what runs the model.
 
 There is no timer: a batch starts as soon as the model is free, with what is there. A lone request never waits, and
 while the model works the queue fills by itself. The next batch has the item whose turn it is, and beside it those
@@ -8,20 +8,24 @@ pairs go on in the order in which they would end if each had its turn at every t
 after the other, not all at last.
 
 What an item is and what becomes of it is the model's matter: an input and its vector, or a pair and its score.
+
+Where the model runs in several processes, as many batches are in work. Those of a process that ends are queued again,
+each item alone (:mod:`llave.serving.suspects`).
 """
 
 import asyncio
-import contextlib
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from llave.encode.item import Modality
+from llave.serving.lanes import Lanes, ModelEnded, Run
 from llave.serving.metrics import Metrics
+from llave.serving.suspects import Lost, Suspects
 
 __all__ = ["BatchPlan", "Batcher", "Line", "Prepared", "choose"]
 
@@ -69,7 +73,7 @@ class Line:
 @dataclass(slots=True, eq=False)
 class _Job(Generic[Given, Found]):
     item: Prepared[Given]
-    done: "asyncio.Future[Found | None]"
+    done: "asyncio.Future[Found | Lost | None]"
     start: int
     """On the queue's clock."""
     turn: int
@@ -100,8 +104,12 @@ class BatchPlan:
     padding_share: float = 0.1
 
 
-def choose(items: Sequence[Prepared[Any]], plan: BatchPlan) -> list[int]:
-    """The places of the next batch. The first item's turn it is, and it is always in it."""
+def choose(items: Sequence[Prepared[Any]], plan: BatchPlan, *, shares: int = 1) -> list[int]:
+    """The places of the next batch. The first item's turn it is, and it is always in it.
+
+    Args:
+        shares: lanes that are free; each gets its part.
+    """
     first = items[0]
     alike = [
         place for place, item in enumerate(items) if (item.modality, item.prompt) == (first.modality, first.prompt)
@@ -109,7 +117,7 @@ def choose(items: Sequence[Prepared[Any]], plan: BatchPlan) -> list[int]:
     alike.sort(key=lambda place: (abs(items[place].tokens - first.tokens), place))
     batch: list[int] = []
     longest = total = num_bytes = 0
-    for place in alike[: plan.items[first.modality]]:
+    for place in alike[: min(plan.items[first.modality], math.ceil(len(alike) / shares))]:
         tokens = items[place].tokens
         longest_then, total_then = max(longest, tokens), total + tokens
         padded = longest_then * (len(batch) + 1)
@@ -126,12 +134,11 @@ def choose(items: Sequence[Prepared[Any]], plan: BatchPlan) -> list[int]:
 
 
 class Batcher(Generic[Given, Found]):
-    """The queue and its model thread.
+    """The queue before a model.
 
     Args:
-        run: modality, prompt and inputs to results; runs in the model's thread alone.
+        lanes: where it runs.
         plan: bounds of a batch.
-        thread: the model's thread.
         unit: what follows the modality in the metrics: ``" pair"``.
         by_end: requests go on in the order of their ends. It is for those of many items: among requests of one item,
             the long ones would wait for every short one that comes.
@@ -139,25 +146,23 @@ class Batcher(Generic[Given, Found]):
 
     def __init__(
         self,
-        run: Callable[[Modality, str | None, list[Given]], Sequence[Found]],
+        lanes: Lanes[Given, Found],
         plan: BatchPlan,
-        thread: ThreadPoolExecutor,
         metrics: Metrics,
         *,
         unit: str = "",
         by_end: bool = False,
     ) -> None:
         self._by_end = by_end
-        self._model = run
+        self._lanes = lanes
         self._plan = plan
-        self._thread = thread
         self._metrics = metrics
         self.unit = unit
         self._jobs: dict[Hashable, _Job[Given, Found]] = {}
         self._queue: dict[_Job[Given, Found], None] = {}
         self._clock = 0
         self._work = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._suspects = Suspects()
 
     @property
     def waiting(self) -> int:
@@ -167,15 +172,15 @@ class Batcher(Generic[Given, Found]):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take batches from the queue until the end of the block."""
-        self._task = asyncio.create_task(self._run(), name="batcher")
+        tasks = [asyncio.create_task(self._run(), name="batcher") for _ in range(self._lanes.count)]
         try:
             yield
         finally:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
-    async def results(self, items: Sequence[Prepared[Given]], line: Line) -> list[Found | None]:
+    async def results(self, items: Sequence[Prepared[Given]], line: Line) -> list[Found | Lost | None]:
         """What the model makes of each item, or None where it failed; equal ones pass it once.
 
         A caller that is cancelled leaves the queue, and what no one waits for does not reach the model.
@@ -196,7 +201,10 @@ class Batcher(Generic[Given, Found]):
         turn = start if end is None else end
         line.end = start + item.tokens
         job = self._jobs.get(item.key)
-        if job is None:
+        if job is None and (lost := self._suspects.refused(item.key)):
+            job = _Job(item, asyncio.get_running_loop().create_future(), start, turn, line, started=True)
+            job.done.set_result(lost)
+        elif job is None:
             job = self._jobs[item.key] = _Job(item, asyncio.get_running_loop().create_future(), start, turn, line)
             self._queue[job] = None
             self._work.set()
@@ -213,33 +221,55 @@ class Batcher(Generic[Given, Found]):
             self._jobs.pop(job.item.key, None)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._work.wait()
             if not self._queue:
                 self._work.clear()
                 continue
-            batch = self._next()
-            modality, prompt = batch[0].item.modality, batch[0].item.prompt
-            inputs = [job.item.model_input for job in batch]
-            start = time.monotonic()
-            try:
-                found: Sequence[Found | None] = await loop.run_in_executor(
-                    self._thread, self._model, modality, prompt, inputs
-                )
-            except Exception:  # one batch's failure must not end the server
-                log.exception("a batch of %d failed: %s%s", len(batch), modality, self.unit)
-                found = [None] * len(batch)
-            self._metrics.batch(modality + self.unit, len(batch), time.monotonic() - start)
-            for job, result in zip(batch, found, strict=True):
+            async with self._lanes.free() as run:
+                if self._queue:  # or another lane has taken all of it meanwhile
+                    await self._batch(run)
+
+    async def _batch(self, run: Run[Given, Found]) -> None:
+        batch = self._next()
+        modality, prompt = batch[0].item.modality, batch[0].item.prompt
+        inputs = [job.item.model_input for job in batch]
+        start = time.monotonic()
+        try:
+            found: Sequence[Found | None] = await run(modality, prompt, inputs)
+        except ModelEnded as error:
+            log.error("%d items, %s%s: %s", len(batch), modality, self.unit, error)
+            self._queue_again(batch)
+            return
+        except Exception:  # one batch's failure must not end the server
+            log.exception("a batch of %d failed: %s%s", len(batch), modality, self.unit)
+            found = [None] * len(batch)
+        self._metrics.batch(modality + self.unit, len(batch), time.monotonic() - start)
+        for job, result in zip(batch, found, strict=True):
+            self._jobs.pop(job.item.key, None)
+            self._suspects.clear(job.item.key)
+            job.done.set_result(result)
+
+    def _queue_again(self, batch: Sequence[_Job[Given, Found]]) -> None:
+        """Each has its turn still, and those that no one waits for are remembered all the same."""
+        for job in batch:
+            lost = self._suspects.add(job.item.key)
+            if lost or not job.waiting:
                 self._jobs.pop(job.item.key, None)
-                job.done.set_result(result)
+                job.done.set_result(lost)
+            else:
+                job.started = False
+                self._queue[job] = None
+        self._work.set()
 
     def _next(self) -> list[_Job[Given, Found]]:
         queue = sorted(self._queue, key=lambda job: job.turn)
         self._clock = max(self._clock, queue[0].start)
+        if self._suspects:
+            alone = queue[0].item.key in self._suspects
+            queue = queue[:1] if alone else [job for job in queue if job.item.key not in self._suspects]
         near = _near(queue) if self._by_end else queue
-        batch = [near[place] for place in choose([job.item for job in near], self._plan)]
+        batch = [near[place] for place in choose([job.item for job in near], self._plan, shares=1 + self._lanes.idle)]
         now = time.monotonic()
         for job in batch:
             del self._queue[job]

@@ -118,7 +118,7 @@ class Catalogue:
         from llave.search.filters import filter_from_json
         from llave.search.near import suggest
 
-        version, fields = self.watched.version, index.store.fields()
+        version, fields = self.watched.version_of(index), index.store.fields()
         with _param("filter", "invalid_filter"):
             conditions = filter_from_json(wanted.filter)
             check_filter(conditions, fields)
@@ -162,27 +162,32 @@ class Catalogue:
 
     def folders(self, index: "Index", under: str) -> dict[str, Any]:
         """``/v1/folders``."""
-        version, found = self.watched.version, index.folders(under)
+        version, found = self.watched.version_of(index), index.folders(under)
         data = [{**dataclasses.asdict(folder), "name": folder.name} for folder in found[:MAX_FOLDERS]]
         return {"object": "list", "data": data, "left_out": max(0, len(found) - MAX_FOLDERS), "version": version}
 
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[["Index"], Result]) -> Result:
+        """Work on the index as it was or as it is, if it was replaced meanwhile, and not on some of both."""
         loop, index = asyncio.get_running_loop(), self.watched.index
         try:
-            return await loop.run_in_executor(threads, work, index)
+            found = await loop.run_in_executor(threads, work, index)
         except ApiError:
             raise
         except Exception:  # maybe the index has gone since the last look, or is another one
             await asyncio.to_thread(self.watched.look)
             if self.watched.index is index:
                 raise
+        else:
+            if self.watched.is_still(index):
+                return found
+            await asyncio.to_thread(self.watched.look)
         return await loop.run_in_executor(threads, work, self.watched.index)
 
     async def _whole(self, name: str, make: Callable[["Index"], dict[str, Any]]) -> Kept[bytes]:
         """What was made of the index as it is now; whoever comes meanwhile waits for the same."""
 
         def work(index: "Index") -> Kept[bytes]:
-            known, version = self._kept.get(name), self.watched.version
+            known, version = self._kept.get(name), self.watched.version_of(index)
             if known is None or not known.serves(version):
                 known = self._kept[name] = keep(version, lambda: to_json({**make(index), "version": version}))
             return known

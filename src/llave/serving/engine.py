@@ -1,4 +1,4 @@
-"""The model as the server knows it: its names, dimensions and prompts, and what its thread runs."""
+"""The model as the server runs it: what its thread, or its process, does for a batch."""
 
 import json
 import logging
@@ -7,29 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llave.data.door import named
-from llave.encode.encoder import TOKENS_PER_BATCH
 from llave.encode.forward import Forward, Outcome, Refused
 from llave.encode.item import Modality
 from llave.encode.tokens import Tokens
 from llave.errors import DataError, UserError
+from llave.models.about import dtype_of, quantize_of
 from llave.models.prompts import ModelInput, kinds_of
 from llave.models.sounds import hearing_of
-from llave.serving.batcher import BatchPlan
-from llave.serving.errors import bad_request
-from llave.serving.limits import Limits
+from llave.search.maker import Maker, maker_of
+from llave.serving.lanes import Work
+from llave.serving.profile import EmbedProfile, values_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Engine", "batch_plan", "trained_dimensions"]
+__all__ = ["Engine", "trained_dimensions"]
 
-PICTURES_ON_CPU = 16
-"""More in a batch are no faster on a CPU, and the next text would wait for them."""
-VIDEOS = 4
-SOUNDS = 16
-PADDING = {"cpu": (64, 0.1), "cuda": (4096, 0.5)}
-"""Tokens and share of padding in a batch. A forward pass of the nano model costs as much as about 45 more tokens on a
-CPU; a GPU has idle units until thousands."""
 log = logging.getLogger("llave.serving")
 
 
@@ -46,24 +39,7 @@ def trained_dimensions(model: str) -> list[int]:
         return []
 
 
-def batch_plan(kind: str, limits: Limits) -> BatchPlan:
-    """Bounds of a batch on a kind of device, such as ``"cpu"``."""
-    pictures = limits.batch_pictures or (PICTURES_ON_CPU if kind == "cpu" else limits.batch_items)
-    padding, share = PADDING["cpu" if kind == "cpu" else "cuda"]
-    return BatchPlan(
-        tokens=limits.batch_tokens or TOKENS_PER_BATCH.get(kind, TOKENS_PER_BATCH["cuda"]),
-        items={
-            "text": limits.batch_items,
-            "image": min(pictures, limits.batch_items),
-            "video": VIDEOS,
-            "audio": SOUNDS,
-        },
-        padding=padding,
-        padding_share=share,
-    )
-
-
-class Engine:
+class Engine(EmbedProfile):
     """A loaded model.
 
     Args:
@@ -82,41 +58,40 @@ class Engine:
         num_frames: int = 8,
     ) -> None:
         self.model = model.eval()
-        self.name = name
-        self.names = frozenset({name, *aliases})
         whole = model.get_embedding_dimension()
         if whole is None:
             raise UserError(f"{name}: a model that does not say how long its vectors are cannot be served")
-        self.dimension: int = whole
         if any(not 0 < number <= whole for number in dimensions):
             raise UserError(f"dimensions: each must be between 1 and {whole}, the length of this model's vectors")
-        self.dimensions = sorted({*dimensions, whole})
-        self.modalities = sorted(kinds_of(model))
-        self.hearing = hearing_of(model)
-        self.num_frames = num_frames
-        self.tokens = Tokens(model, num_frames)
+        super().__init__(
+            name=name,
+            names=frozenset({name, *aliases}),
+            dimension=whole,
+            dimensions=sorted({*dimensions, whole}),
+            modalities=sorted(kinds_of(model)),
+            hearing=hearing_of(model),
+            tokens=Tokens(model, num_frames),
+            prompts=model.prompts,
+            device=str(model.device),
+            dtype=dtype_of(model),
+            quantize=quantize_of(model) or "none",
+        )
         self._forwards: dict[Modality, Forward] = {}
 
-    def check_dimensions(self, wanted: int | None, param: str) -> int:
-        """The length of the vectors.
+    def made(self) -> Maker:
+        """What it is to an index; reads all weights, once."""
+        self.fingerprint = self.fingerprint or maker_of(self.model).fingerprint
+        return super().made()
 
-        Raises:
-            ApiError: 400, a length that the model was not trained for.
-        """
-        if wanted is not None and wanted not in self.dimensions:
-            listed = ", ".join(map(str, self.dimensions))
-            raise bad_request(f"this model's vectors can have {listed} dimensions, not {wanted}", param)
-        return wanted or self.dimension
+    def profile(self) -> EmbedProfile:
+        """All of this but the model."""
+        self.made()
+        return EmbedProfile(**values_of(self))
 
-    def prompt(self, input_type: str | None, instruction: str | None) -> str | None:
-        """The prompt as ``SentenceTransformer.encode`` takes it; None is the model's default."""
-        if instruction is not None or input_type is None:
-            return instruction
-        return self.model.prompts.get(input_type) or ""
-
-    def plan(self, limits: Limits) -> BatchPlan:
-        """Bounds of a batch on the model's device."""
-        return batch_plan(self.model.device.type, limits)
+    @property
+    def work(self) -> Work[ModelInput, Outcome]:
+        """What it does for a batch."""
+        return self.encode
 
     def encode(self, modality: Modality, prompt: str | None, inputs: list[ModelInput]) -> list[Outcome]:
         """Unit vectors, or why there is none. One thread at a time.

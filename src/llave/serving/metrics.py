@@ -41,6 +41,20 @@ class Metrics:
             "llave_batch_seconds", "A batch's time in the model.", ["kind"], buckets=SECONDS, registry=self.registry
         )
 
+        self.replica_batches = Counter(
+            "llave_replica_batches_total", "Batches by model process.", ["replica"], registry=self.registry
+        )
+        self.replica_busy = Counter(
+            "llave_replica_busy_seconds_total", "Time in batches by model process.", ["replica"], registry=self.registry
+        )
+        self.replica_items = Gauge(
+            "llave_replica_items", "Items in work by model process.", ["replica"], registry=self.registry
+        )
+        self.replica_ends = Counter(
+            "llave_replica_ends_total", "Model processes that ended by themselves, were killed or did not load.",
+            ["replica"], registry=self.registry,
+        )  # fmt: skip
+
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """A gauge that asks when it is read."""
         Gauge(name, text, registry=self.registry).set_function(value)

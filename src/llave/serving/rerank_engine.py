@@ -1,22 +1,22 @@
-"""A reranker as the server knows it: its names, how long a pair may be, and what the model's thread runs."""
+"""A reranker as the server runs it: what its thread, or its process, does for a batch of pairs."""
 
 import logging
 from collections.abc import Sequence
 
+from llave.encode.cache import model_fingerprint
 from llave.encode.forward import Refused
 from llave.encode.item import Modality
 from llave.models.sounds import hearing_of
 from llave.rerank.reranker import Pair, Reranker, Score
-from llave.serving.batcher import BatchPlan
-from llave.serving.engine import batch_plan
-from llave.serving.limits import Limits
+from llave.serving.lanes import Work
+from llave.serving.profile import RerankProfile, values_of
 
 __all__ = ["RerankEngine"]
 
 log = logging.getLogger("llave.serving")
 
 
-class RerankEngine:
+class RerankEngine(RerankProfile):
     """A loaded reranker.
 
     Args:
@@ -26,16 +26,25 @@ class RerankEngine:
     def __init__(self, reranker: Reranker, *, name: str, aliases: Sequence[str] = ()) -> None:
         self.reranker = reranker
         self.model = reranker.model
-        self.name = name
-        self.names = frozenset({name, *aliases})
-        self.modalities = sorted(reranker.modalities)
-        self.hearing = hearing_of(self.model)
-        self.tokens = reranker.tokens
-        self.room = self._room()
+        super().__init__(
+            name=name,
+            names=frozenset({name, *aliases}),
+            modalities=sorted(reranker.modalities),
+            hearing=hearing_of(self.model),
+            tokens=reranker.tokens,
+            device=str(self.model.device),
+            room=_room(reranker),
+        )
 
-    def plan(self, limits: Limits) -> BatchPlan:
-        """Bounds of a batch on the model's device."""
-        return batch_plan(self.model.device.type, limits)
+    def profile(self) -> RerankProfile:
+        """All of this but the model; reads all weights, once."""
+        self.fingerprint = self.fingerprint or model_fingerprint(self.model)
+        return RerankProfile(**values_of(self))
+
+    @property
+    def work(self) -> Work[Pair, Score]:
+        """What it does for a batch."""
+        return self.score
 
     def score(self, modality: Modality, prompt: str | None, pairs: list[Pair]) -> list[Score]:
         """The model's own scores, or why there is none. One thread at a time.
@@ -59,9 +68,10 @@ class RerankEngine:
         if "image" in self.modalities:
             self.score("image", None, [("warm up", Image.new("RGB", (64, 64)))])
 
-    def _room(self) -> int | None:
-        """Tokens of a query and a document together, without those that the model puts around them."""
-        if self.tokens.longest is None:
-            return None
-        around = len(self.model.preprocess([["0", "0"]])["input_ids"][0]) - sum(self.tokens.texts(["0", "0"]))
-        return max(self.tokens.longest - around, 1)
+
+def _room(reranker: Reranker) -> int | None:
+    tokens = reranker.tokens
+    if tokens.longest is None:
+        return None
+    around = len(reranker.model.preprocess([["0", "0"]])["input_ids"][0]) - sum(tokens.texts(["0", "0"]))
+    return max(tokens.longest - around, 1)

@@ -13,12 +13,12 @@ from llave.serving.admission import Admission
 from llave.serving.answers import Unread
 from llave.serving.batcher import Batcher
 from llave.serving.catalogue import Catalogue
-from llave.serving.engine import Engine
 from llave.serving.errors import ApiError
 from llave.serving.limits import Limits
 from llave.serving.media import Media
 from llave.serving.metrics import Metrics
-from llave.serving.rerank_engine import RerankEngine
+from llave.serving.profile import EmbedProfile, RerankProfile
+from llave.serving.replicas import Replicas
 
 __all__ = ["Served", "ServedReranker", "Service"]
 
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 class Served:
     """A model and its queue."""
 
-    engine: Engine
+    engine: EmbedProfile
     batcher: Batcher[ModelInput, Outcome]
 
 
@@ -37,7 +37,7 @@ class Served:
 class ServedReranker:
     """A reranker and its queue."""
 
-    engine: RerankEngine
+    engine: RerankProfile
     batcher: Batcher[Pair, Score]
 
 
@@ -52,6 +52,7 @@ class Service:
         models: that embed, once they are all loaded; the first one answers requests that name none.
         rerankers: likewise.
         beside: another index, to be compared with the catalogue's.
+        replicas: processes that have the models; None where they are in this one.
         loaded: whether they are.
         in_flight: requests being answered, by the outermost gate.
         unread: answers on the way.
@@ -66,6 +67,7 @@ class Service:
     beside: Catalogue | None = None
     models: Sequence[Served] = ()
     rerankers: Sequence[ServedReranker] = ()
+    replicas: Replicas | None = None
     loaded: bool = False
     draining: bool = False
     in_flight: int = 0
@@ -83,7 +85,7 @@ class Service:
     def is_ready(self) -> bool:
         """Whether requests are taken."""
         searches = all(each.watched.is_there for each in self.catalogues)
-        return self.loaded and searches and not self.draining
+        return self.loaded and self._runs and searches and not self.draining
 
     @property
     def catalogues(self) -> list[Catalogue]:
@@ -94,10 +96,16 @@ class Service:
         """Refuse what comes too early.
 
         Raises:
-            ApiError: 503, not loaded yet.
+            ApiError: 503, not loaded yet, or all processes that had the model have ended.
         """
         if not self.loaded:
             raise ApiError(503, "the model is being loaded; try again soon", code="loading", retry_after=2)
+        if not self._runs:
+            raise ApiError(503, "the model's processes start again; try again soon", code="no_replica", retry_after=2)
+
+    @property
+    def _runs(self) -> bool:
+        return self.replicas is None or self.replicas.num_ready > 0
 
     def model(self, name: str | None = None) -> Served:
         """The model of that name, for vectors.

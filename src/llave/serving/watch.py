@@ -5,19 +5,19 @@ import hashlib
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
 
 from llave.data.door import reason_of
-from llave.encode.cache import model_fingerprint
 from llave.errors import UserError
-from llave.models.about import dtype_of
 from llave.search.info import INFO, LANCE
+from llave.search.maker import Maker, check_model
+from llave.search.projection import FILE as MAP
 from llave.serving.errors import ApiError
 from llave.storage.location import Location, ObjectPath, mark
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
     from llave.search.index import Index
 
 __all__ = ["Watched"]
@@ -27,18 +27,30 @@ SECONDS = 1.0
 log = logging.getLogger("llave.serving")
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What an index was when it was looked at."""
+
+    identity: object
+    state: object
+    version: str
+
+
 class Watched:
     """The index in a folder as it is now. Safe among threads.
 
     A look costs the state of some files. Whatever is learnt from the index belongs to its :attr:`version`. One that was
     replaced is opened anew, if a model that is served made its vectors; one that is gone is none until it is back. Both
-    are said once.
+    are said once. The folder may be a link: it is followed once for every index that is opened, so that an index whose
+    link leads elsewhere by now is still read as a whole.
     """
 
     def __init__(self, index: "Index") -> None:
-        self._index = index
+        self._path = index.path
+        folder = _followed(index.path)
+        self._index = index if folder == index.path else index.refreshed(anew=True, path=folder)
         self._makers: dict[tuple[str, int | None, str], str] = {_maker_of(index): ""}
-        self._identity, self._version = _identity(index.path), _digest(index)
+        self._seen = WeakKeyDictionary({self._index: _look_at(self._index, _identity(folder), None)})
         self._lacks: Literal["", "index", "model"] = ""
         self._looking = threading.Lock()
 
@@ -57,7 +69,21 @@ class Watched:
     @property
     def version(self) -> str:
         """Another word whenever what a search may find or show has changed."""
-        return self._version
+        return self.version_of(self._index)
+
+    def version_of(self, index: "Index") -> str:
+        """The version that an index had when it was last looked at."""
+        return self._seen[index].version
+
+    def is_still(self, index: "Index") -> bool:
+        """Whether the files that it is read from are those that it was opened from, so that an answer is of it alone.
+
+        One that is put in its place by name is what an open table reads next.
+        """
+        try:
+            return _identity(index.path) == self._seen[index].identity
+        except OSError:
+            return False
 
     @property
     def is_there(self) -> bool:
@@ -69,18 +95,15 @@ class Watched:
         """The name of the served model that made the vectors."""
         return self._makers[_maker_of(self._index)]
 
-    def use_models(self, models: "Mapping[str, SentenceTransformer]") -> None:
+    def use_models(self, models: Mapping[str, Maker]) -> None:
         """The models that are served, by name; the index may be gone meanwhile.
 
         Raises:
             UserError: none of them made the index, or the one that did was retrained since.
         """
-        makers = {
-            (model_fingerprint(model), model.get_embedding_dimension(), dtype_of(model)): name
-            for name, model in models.items()
-        }
+        makers = {(made.fingerprint, made.dimension, made.dtype): name for name, made in models.items()}
         if _maker_of(self._index) not in makers:
-            self._index.check_model(next(iter(models.values())))  # which says what differs
+            check_model(self._path, self._index.info, next(iter(models.values())))  # which says what differs
         self._makers = makers
 
     async def watch(self) -> None:
@@ -92,12 +115,13 @@ class Watched:
     def look(self) -> None:
         """See what the index is now."""
         with self._looking:
-            path = self._index.path
+            path = self._path
             try:
-                identity = _identity(path)
-                known = identity == self._identity and self.is_there
-                index = self._index.refreshed(anew=not known)
-                version = _digest(index)
+                folder = _followed(path)
+                identity = _identity(folder)
+                known = self.is_there and (folder, identity) == (self._index.path, self._seen[self._index].identity)
+                index = self._index.refreshed(anew=not known, path=folder)
+                seen = _look_at(index, identity, self._seen.get(index))
                 items = 0 if self.is_there else index.count()
             except Exception as error:  # a store that reads what is being removed raises what it likes
                 reason = str(error) if isinstance(error, UserError) else reason_of(error)
@@ -108,18 +132,27 @@ class Watched:
                 return
             if not self.is_there:
                 log.warning("index %s: back, with %d items", path, items)
-            self._index, self._identity, self._version, self._lacks = index, identity, version, ""
+            self._seen[index] = seen
+            self._index, self._lacks = index, ""
 
     def _miss(self, what: Literal["index", "model"], why: str) -> None:
         """Say it once: while a folder is being removed, every look finds another reason."""
         if self._lacks != what:
-            log.error("index %s: %s", self._index.path, why)
+            log.error("index %s: %s", self._path, why)
         self._lacks = what
 
 
 def _maker_of(index: "Index") -> tuple[str, int | None, str]:
     """What a model must share with an index for scores to mean something."""
     return index.info.fingerprint, index.info.dimension, index.info.dtype
+
+
+def _followed(path: Location) -> Location:
+    """Where a link leads to now; any other folder as it is named."""
+    if isinstance(path, ObjectPath):
+        return path
+    real = path.resolve()
+    return path if real == path.absolute() else real
 
 
 def _identity(path: Location) -> object:
@@ -138,6 +171,21 @@ def _identity(path: Location) -> object:
     return about.st_ino, about.st_ctime_ns, inodes
 
 
-def _digest(index: "Index") -> str:
-    """The version, for addresses and answers."""
-    return hashlib.sha256(repr(index.version()).encode()).hexdigest()[:16]
+def _look_at(index: "Index", identity: object, before: _Seen | None) -> _Seen:
+    """What it is now. The version is of what it holds, so that servers of its copies say the same one.
+
+    Args:
+        before: what it was, if it was looked at before.
+    """
+    state = index.version()
+    if before is not None and (identity, state) == (before.identity, before.state):
+        return before
+    content: list[object] = [index.info.id, index.store.version()]
+    if index.info.id:
+        content += [file.read_bytes() for name in (INFO, MAP) if (file := index.path / name).is_file()]
+    else:
+        content.append(state)
+    digest = hashlib.sha256()
+    for each in content:
+        digest.update(each if isinstance(each, bytes) else repr(each).encode())
+    return _Seen(identity, state, digest.hexdigest()[:16])

@@ -146,6 +146,8 @@ class TrainConfig:
         late: the model of task: late.
         loss: the loss.
         batch_size: pairs per device and step.
+        global_batch_size: pairs of a step over all devices, each of which takes its share, whatever batch_size says: a
+            run then goes on, also by itself, on another number of processes; null is batch_size for each.
         accumulate: batches per optimiser step. That adds no negatives; a larger batch_size with loss.mini_batch_size
             does.
         batches: "one_task": every global batch, all devices together, is of one data set. "mixed": of several, in the
@@ -201,6 +203,7 @@ class TrainConfig:
     late: LateConfig = field(default_factory=LateConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     batch_size: int = 64
+    global_batch_size: int | None = None
     accumulate: int = 1
     batches: Literal["one_task", "mixed"] = "one_task"
     sub_batch: int | None = None
@@ -255,6 +258,7 @@ class TrainConfig:
             ("workers", self.workers, 0),
             ("cap", self.cap, 1),
             ("processes", self.processes, 1),
+            ("global_batch_size", self.global_batch_size, 2),
         ):
             if number is not None and number < least:
                 raise UserError(f"{name} must be at least {least}, got {number}")

@@ -17,6 +17,7 @@ from llave.training.callbacks import peak_bytes
 from llave.training.config import DataSetConfig, TrainConfig
 from llave.training.precision import with_precision
 from llave.training.prepare import prepare
+from llave.training.processes import with_share
 from llave.training.tables import open_tables
 
 __all__ = ["Estimate", "dry_run"]
@@ -72,6 +73,7 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
         alone = dataclasses.replace(alone, sharding="none", deepspeed=None)
     arguments = training_arguments(alone)
     processes = (config.processes or 1) if arguments.world_size == 1 else arguments.world_size
+    config, alone = with_share(config, processes), with_share(alone, processes)
     console = console or Console(stderr=True)
     if arguments.process_index:
         console = Console(quiet=True)

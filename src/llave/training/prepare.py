@@ -203,7 +203,7 @@ def _set_processes(arguments: SentenceTransformerTrainingArguments, model: BaseM
     arguments.dataloader_num_workers = workers
     arguments.dataloader_persistent_workers = workers > 0
     arguments.dataloader_prefetch_factor = 2 if workers else None
-    if arguments.world_size > 1:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():  # DDP, also of a group of one
         every_parameter_takes_part(model)
     if arguments.fsdp:
         if arguments.world_size == 1:

@@ -1,5 +1,6 @@
 """Several processes: how they share the model, and what only one of them does."""
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -16,7 +17,23 @@ from llave.errors import UserError
 from llave.models.families import family_of
 from llave.training.config import TrainConfig
 
-__all__ = ["every_parameter_takes_part", "launch_options", "layer_class", "shard_on_cpus"]
+__all__ = ["every_parameter_takes_part", "launch_options", "layer_class", "shard_on_cpus", "with_share"]
+
+
+def with_share(config: TrainConfig, processes: int) -> TrainConfig:
+    """The recipe with ``batch_size`` as a process's share of ``global_batch_size``, if it has one.
+
+    Raises:
+        UserError: that many processes cannot share it evenly.
+    """
+    if config.global_batch_size is None:
+        return config
+    if config.global_batch_size % processes or config.global_batch_size < 2 * processes:
+        raise UserError(
+            f"global_batch_size {config.global_batch_size}: {processes} processes cannot share it, which take at least "
+            "two pairs each and all the same number"
+        )
+    return dataclasses.replace(config, batch_size=config.global_batch_size // processes)
 
 
 def launch_options(config: TrainConfig) -> dict[str, Any]:

@@ -35,19 +35,23 @@ __all__ = [
 
 RUN_FILE = "run.json"
 # Where a run may go on although these differ: they do not change what is learned, or only by the rows that are left
-# (cap, split), which are compared (check_content).
+# (cap, split), which are compared (check_content); of the batch sizes, the pairs of a step are.
 NOT_LEARNED = {
     "resume", "feature_cache", "track", "log_steps", "keep_checkpoints", "save_steps", "output", "dry_run",
     "gradient_checkpointing", "workers", "processes", "cap", "split", "loss.lazy_media", "loss.vision_reuse_gib",
+    "batch_size", "global_batch_size",
 }  # fmt: skip
 
 
-def previous_run(output: Path, current: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any] | None:
+def previous_run(
+    output: Path, current: dict[str, Any], defaults: dict[str, Any], *, processes: int = 1
+) -> dict[str, Any] | None:
     """The record of a run in the output directory, if it is a run of this configuration.
 
     Args:
         current: the configuration, see :func:`resolved`.
         defaults: of what an older run did not know.
+        processes: of this run. Another number may go on, if all together take as many pairs a step.
 
     Raises:
         UserError: something else is there.
@@ -62,10 +66,17 @@ def previous_run(output: Path, current: dict[str, Any], defaults: dict[str, Any]
         previous: dict[str, Any] = json.loads(path.read_text("utf-8"))
         before = _flat(defaults) | _flat(previous["config"])
         str(previous["status"])
+        pairs = before["batch_size"] * int(previous.get("processes", processes))
     except Exception as error:  # whatever stands in it
         raise UserError(
             f"{path}: damaged ({error!r:.100}); choose another --output, or --resume never to replace it"
         ) from None
+    if pairs != current["batch_size"] * processes:
+        raise UserError(
+            f"{output}: holds a run of {pairs} pairs a step, and {processes} processes of batch_size "
+            f"{current['batch_size']} take {current['batch_size'] * processes}; say --global_batch_size {pairs}, or "
+            "choose another --output, or --resume never to replace it"
+        )
     different = sorted(key for key in current if key not in NOT_LEARNED and before[key] != current[key])
     if different:
         raise UserError(

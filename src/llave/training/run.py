@@ -18,6 +18,7 @@ from llave.training.evaluation import BEST, Evaluation, check_evaluation, read_s
 from llave.training.export import export_model
 from llave.training.precision import with_precision
 from llave.training.prepare import ERRORS_FILE, Prepared, prepare
+from llave.training.processes import with_share
 from llave.training.record import (
     RUN_FILE,
     check_content,
@@ -47,6 +48,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     prepare_tracking(config.track, config.output)
     if config.evaluate is not None and config.evaluate.benchmark is not None and not config.val_fraction:
         check_evaluation(config.evaluate)  # before the data is read
+    config = with_share(config, training_arguments(config).world_size)
     arguments = training_arguments(config)
     first = arguments.process_index == 0
     console = console or Console(stderr=True)
@@ -56,7 +58,8 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
     if config.resume == "never" and (output / RUN_FILE).exists() and first:
         shutil.rmtree(output)
     _wait()
-    previous = previous_run(output, resolved_recipe(config), resolved(TrainConfig(data=config.data, output=output)))
+    defaults = resolved(TrainConfig(data=config.data, output=output))
+    previous = previous_run(output, resolved_recipe(config), defaults, processes=arguments.world_size)
     _wait()  # or the first process would write into the directory while another looks at it
     if previous is not None and previous["status"] == "finished":
         console.print(f"{title}: {output} is finished already (--resume never trains it again)")
@@ -70,7 +73,7 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         output.mkdir(parents=True, exist_ok=True)
         if trainer.clusters is not None:
             keep_clusters(output, trainer.clusters)
-        write_json(output / RUN_FILE, {**prepared.record, "status": "running"})
+        write_json(output / RUN_FILE, {**prepared.record, "status": "running", "processes": arguments.world_size})
         checkpoint = newest_checkpoint(output / "checkpoints")
         recover_folder(output / BEST)
         remove_leftovers(output)
@@ -110,6 +113,7 @@ def _finish(
         return
     steps = trainer.state.global_step
     record = {**prepared.record, "status": "finished", "steps": steps, "class": type(prepared.model[0].model).__name__}
+    record["processes"] = trainer.args.world_size
     record["fusion"] = (prepared.model.fusion or "mean") if prepared.model.is_dual else None
     record |= {"seen": trainer.rows_seen(), "texts_cut": texts_cut}
     record["temperatures"] = None if trainer.temperature is None else trainer.temperature.values()

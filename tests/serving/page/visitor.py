@@ -72,8 +72,8 @@ class Visitor:
         return self.page.get_by_role("list", name="The query").get_by_role("listitem")
 
     def search(self, text: str) -> None:
-        """Type a text and wait for its answer."""
-        with self.answer():
+        """Type a text and wait for its answer, not for one that was asked before."""
+        with self.answer(text):
             self.box.fill(text)
         self.settle()
 
@@ -82,11 +82,15 @@ class Visitor:
         self.page.locator('.columns[data-busy="false"]').wait_for()
         self.cards.first.wait_for()
 
-    def answer(self) -> Any:
-        """A context in which a query is answered; items that are listed without one are not waited for."""
-        return self.page.expect_response(
-            lambda answer: answer.url.endswith("/v1/search") and has_query(answer.request.post_data_json)
-        )
+    def answer(self, text: str | None = None) -> Any:
+        """A context in which a query is answered, or one of this text; items that are listed without a query are not
+        waited for."""
+
+        def is_it(answer: Response) -> bool:
+            body = answer.request.post_data_json if answer.url.endswith("/v1/search") else None
+            return body is not None and has_query(body) and (text is None or body.get("text") == text.strip())
+
+        return self.page.expect_response(is_it)
 
     def transfer(self, file: Path) -> Any:
         """A DataTransfer that holds the file, as a drop or the clipboard gives it."""

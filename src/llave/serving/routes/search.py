@@ -110,12 +110,18 @@ async def search(request: Request) -> Response:
 
     async def work() -> dict[str, Any]:
         by_vector = wanted.has_query and catalogue.mode(wanted) != "words"
+        maker = catalogue.watched.index.info.fingerprint
         query_D = await _query(service_of(request), catalogue, wanted) if by_vector else None
         reranker = _reranker(service_of(request), catalogue, wanted)
+
+        def find(index: "Index") -> dict[str, Any]:
+            if query_D is not None and index.info.fingerprint != maker:
+                message = "the index was replaced by one of another model meanwhile; try again"
+                raise ApiError(503, message, code="index_unavailable", retry_after=1)
+            return catalogue.search(index, wanted, query_D, reranker)
+
         try:
-            return await catalogue.run(
-                lambda index: catalogue.search(index, wanted, query_D, reranker), waits=reranker is not None
-            )
+            return await catalogue.run(find, waits=reranker is not None)
         finally:
             if reranker is not None:
                 reranker.cancel()

@@ -6,10 +6,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from llave.serving.engine import Engine
 from llave.serving.errors import ApiError
 from llave.serving.exchange import ERRORS, answer, service_of
-from llave.serving.rerank_engine import RerankEngine
+from llave.serving.profile import AnyProfile, EmbedProfile
 
 __all__ = ["OPEN", "router"]
 
@@ -19,9 +18,11 @@ OPEN = frozenset({"/health/live", "/health/ready"})
 
 
 class Health(BaseModel):
-    """The server lives, or is ready."""
+    """The server lives, or is ready; with ``--replicas``, how many model processes are."""
 
     status: str
+    replicas: int | None = None
+    replicas_ready: int | None = None
 
 
 class ModelCard(BaseModel):
@@ -53,14 +54,16 @@ async def live() -> Response:
 
 @router.get("/health/ready", summary="The model is loaded and takes requests", response_model=Health, responses=ERRORS)
 async def ready(request: Request) -> Response:
-    """503 while the model is being loaded, and from the moment the server is told to stop."""
+    """503 while the model is being loaded or no process has it, and from the moment the server is told to stop."""
     service = service_of(request)
     if service.draining:
         raise ApiError(503, "the server is stopping", code="draining", retry_after=1)
     service.check_loaded()
     for catalogue in service.catalogues:
         _ = catalogue.watched.index  # a 503, as a search would get
-    return answer({"status": "ready"})
+    replicas = service.replicas
+    counts = {} if replicas is None else {"replicas": replicas.count, "replicas_ready": replicas.num_ready}
+    return answer({"status": "ready", **counts})
 
 
 @router.get("/v1/models", summary="What is served", response_model=ModelList, responses=ERRORS)
@@ -87,15 +90,15 @@ async def metrics(request: Request) -> Response:
     return Response(page, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-def _card(engine: Engine | RerankEngine) -> dict[str, Any]:
+def _card(engine: AnyProfile) -> dict[str, Any]:
     return {
         "id": engine.name,
         "object": "model",
         "created": 0,
         "owned_by": "llave",
-        "task": "embed" if isinstance(engine, Engine) else "rerank",
-        "dimension": engine.dimension if isinstance(engine, Engine) else None,
-        "dimensions": engine.dimensions if isinstance(engine, Engine) else [],
+        "task": "embed" if isinstance(engine, EmbedProfile) else "rerank",
+        "dimension": engine.dimension if isinstance(engine, EmbedProfile) else None,
+        "dimensions": engine.dimensions if isinstance(engine, EmbedProfile) else [],
         "modalities": engine.modalities,
         "max_tokens": engine.tokens.longest,
     }
