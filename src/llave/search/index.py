@@ -76,9 +76,7 @@ class Index:
         path = location(path)
         info = read_info(path)
         if info.store == LANCE and not (path / LANCE).is_dir():
-            raise UserError(
-                f"{path / LANCE}: gone, so that nothing of the index is left; remove {path}, and index again"
-            )
+            raise UserError(f"{path / LANCE}: gone: nothing of the index is left; remove {path}, and index again")
         if info.store != LANCE:
             check_address(info.store, index=path, name=qdrant)
         index = cls(path, info, open_store(path, info), [Path(source) for source in allow_sources])
