@@ -25,14 +25,15 @@ PUBLIC = {
     "load_model",
 }
 
-BASE = {"_version", "errors", "files", "progress", "terminal"}
+BASE = {"_version", "errors", "files", "progress", "storage", "terminal"}
 INPUT = {*BASE, "data", "models"}
 ENCODED = {*INPUT, "encode"}
 ROOMS: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
     "terminal": set(),
-    "files": set(),
+    "storage": {"errors"},
+    "files": {"storage"},
     "progress": set(),
     "recipes": {"errors"},
     "data": BASE,

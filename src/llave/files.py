@@ -4,6 +4,8 @@ What is written grows in a folder of its own beside the target, ``.llave-XXXX.pa
 on the disk. So any number of processes may write the same path at once (the last one wins), a library sees the name
 with its real ending, modes are the umask's, and listing ``*.parquet`` never shows half a table. An exception removes
 the folder; a kill leaves it to :func:`remove_leftovers`, which passes over those that a living process has locked.
+
+In object storage (:class:`~llave.storage.location.ObjectPath`) a file is one upload, whole or not at all.
 """
 
 import fcntl
@@ -16,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from llave.storage.location import Location, ObjectPath, location
 
 __all__ = [
     "holds_nothing",
@@ -34,7 +38,7 @@ PREFIX, SUFFIX = ".llave-", ".partial"
 
 
 @contextmanager
-def whole_file(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
+def whole_file(path: str | Location, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path, of the same name and ending, for any writer; afterwards the file is at ``path``.
 
     Folders that are missing are made. A file that is replaced keeps its mode; a link stays one, and a device or a pipe
@@ -45,7 +49,12 @@ def whole_file(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
         durable: on the disk before it has its name, so that a power failure leaves the old one or the new one. Not for
             thousands of small files: see :func:`settle`.
     """
-    path = Path(path)
+    path = location(path)
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory(prefix=PREFIX, suffix=SUFFIX) as folder:
+            yield Path(folder) / path.name
+            path.upload(Path(folder) / path.name)
+        return
     if path.exists() and not path.is_file():
         yield path
         return
@@ -102,23 +111,23 @@ def recover_folder(path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
+def write_bytes(path: str | Location, content: bytes) -> None:
     """A file of these bytes."""
     with whole_file(path) as partial:
         partial.write_bytes(content)
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: str | Location, text: str) -> None:
     """For people to read: UTF-8, half of a surrogate pair as ``?``."""
     write_bytes(path, text.encode("utf-8", "replace"))
 
 
-def write_json(path: str | Path, value: Any, *, indent: int = 2) -> None:
+def write_json(path: str | Location, value: Any, *, indent: int = 2) -> None:
     """As JSON in UTF-8. Texts come back as they were, with halves of surrogate pairs too."""
     write_bytes(path, _json(value, indent))
 
 
-def write_jsonl(path: str | Path, values: Iterable[Any]) -> None:
+def write_jsonl(path: str | Location, values: Iterable[Any]) -> None:
     """One JSON value a line, taken one by one."""
     with whole_file(path) as partial, partial.open("wb") as file:
         file.writelines(_json(value, None) for value in values)
@@ -138,11 +147,14 @@ def settle(paths: Iterable[Path]) -> None:
         remove_leftovers(folder)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Location) -> None:
     """Remove what writers that were killed left directly in a folder; those at work are not disturbed.
 
-    An empty one stays: it may be of a writer that has just begun, and has not locked it yet.
+    An empty one stays: it may be of a writer that has just begun, and has not locked it yet. In object storage there
+    are none.
     """
+    if isinstance(folder, ObjectPath):
+        return
     for path in _leftovers(folder):
         with suppress(OSError), _opened(path) as number:  # gone, in use, or no locks in this file system
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -43,7 +43,7 @@ def row(place: int, vector_D: np.ndarray, **fields: str | float | bool | None) -
     )
 
 
-@pytest.fixture(params=["lance", "qdrant", "qdrant server", "postgres"])
+@pytest.fixture(params=["lance", "qdrant", "qdrant server", "postgres", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     with opened_store(request.param, tmp_path, D) as opened:
         yield opened

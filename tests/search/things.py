@@ -12,13 +12,16 @@ from sentence_transformers import SentenceTransformer
 from llave.collection.open import open_collection
 from llave.search.index import Index
 from llave.search.lance import LanceStore
+from llave.search.lance_connect import said_in_a_line
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.postgres import PostgresStore
 from llave.search.qdrant import QdrantStore
 from llave.search.store import Row, VectorStore
 from llave.search.update import update_index
+from llave.storage.location import ObjectPath
 from tests.search.postgres_server import empty_database
 from tests.search.qdrant_server import qdrant_server
+from tests.storage.server import new_bucket
 
 STORES = ["lance", "qdrant", "postgres", pytest.param("qdrant server", marks=pytest.mark.slow)]
 """Kinds of :func:`opened_store`. To make an index of each field, Qdrant's engine takes a third of a second."""
@@ -33,6 +36,11 @@ def opened_store(kind: str, folder: Path, dimension: int) -> Iterator[VectorStor
     """An empty one of a kind."""
     if kind == "lance":
         yield LanceStore(folder / "db", dimension)
+        return
+    if kind == "s3":
+        with new_bucket() as address:
+            uri = ObjectPath.parse(address) / "db"
+            yield said_in_a_line(lambda: LanceStore(uri, dimension), uri)
         return
     if kind == "qdrant server":
         with qdrant_server(folder) as (address, _):

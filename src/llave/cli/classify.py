@@ -11,6 +11,7 @@ from llave.cli.parsing import parse
 from llave.cli.sorting import find_input, give_field, open_things, write_csv
 from llave.collection.collection import Columns
 from llave.errors import UserError
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from llave.progress import Work
@@ -48,7 +49,7 @@ class ClassifyConfig:
 
     input: Path | None = None
     labels: str
-    index: Path | None = None
+    index: Location | None = None
     prompt: list[str] = field(default_factory=list)
     threshold: float = 0.0
     temperature: float | None = None
@@ -137,7 +138,7 @@ def _of_folder(folder: Path, model: Any, work: "Work") -> "Examples":
     return Examples(things.vector_ND[places], [things.all[place].name.partition("/")[0] for place in places])
 
 
-def _print(path: Path, found: "Classified") -> None:
+def _print(path: Location, found: "Classified") -> None:
     from llave.terminal import printable
 
     lines = [f"{path}: {len(found.items):,} items by {found.way}, temperature {found.temperature:.3g}"]

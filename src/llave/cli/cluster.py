@@ -11,6 +11,7 @@ from llave.cli.parsing import parse
 from llave.cli.sorting import card, find_input, give_field, open_things
 from llave.collection.collection import Columns
 from llave.errors import UserError
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from llave.sorting.clusters import Clusters
@@ -45,7 +46,7 @@ class ClusterConfig:
     """
 
     input: Path | None = None
-    index: Path | None = None
+    index: Location | None = None
     k: int | None = None
     way: Literal["kmeans", "hdbscan"] = "kmeans"
     smallest: int | None = None
@@ -123,7 +124,7 @@ def _summary(found: "Clusters", items: int) -> str:
     return f"{len(found.clusters):,} groups among {items:,} items ({found.way}){none}"
 
 
-def _print(path: Path, things: "Things", found: "Clusters") -> None:
+def _print(path: Location, things: "Things", found: "Clusters") -> None:
     from llave.terminal import printable
 
     lines = [f"{path}: {_summary(found, len(things))}"]
@@ -133,7 +134,7 @@ def _print(path: Path, things: "Things", found: "Clusters") -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _write_html(file: Path, path: Path, things: "Things", found: "Clusters") -> None:
+def _write_html(file: Path, path: Location, things: "Things", found: "Clusters") -> None:
     from llave.report.sheet import Section, write_sheet
 
     places = {thing.id: place for place, thing in enumerate(things.all)}

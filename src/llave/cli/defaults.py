@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from llave.errors import UserError
+from llave.storage.location import Location
 
 __all__ = ["INDEX", "QUICKSTART", "find_index"]
 
@@ -10,7 +11,7 @@ INDEX = Path("index")
 QUICKSTART = Path("runs/quickstart")
 
 
-def find_index(named: Path | None) -> Path:
+def find_index(named: Location | None) -> Location:
     """The index that was named, or the first of ``index`` and ``runs/quickstart/index`` that is there.
 
     Raises:

@@ -11,6 +11,7 @@ from llave.cli.parsing import parse
 from llave.cli.sorting import ERRORS, card, find_input, give_field, open_things, write_csv
 from llave.collection.collection import Columns
 from llave.errors import UserError
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from llave.sorting.duplicates import Copy, Duplicates
@@ -47,7 +48,7 @@ class DupsConfig:
     """
 
     input: Path | None = None
-    index: Path | None = None
+    index: Location | None = None
     near: float = 20.0
     cosine: float | None = None
     labels: Path | None = None
@@ -154,7 +155,7 @@ def _summary(found: "Duplicates") -> str:
     return f"{groups}: {len(spare):,} {'copy' if len(spare) == 1 else 'copies'} besides the best, {size:,.1f} MB"
 
 
-def _print(path: Path, found: "Duplicates") -> None:
+def _print(path: Location, found: "Duplicates") -> None:
     from llave.terminal import printable
 
     lines = [f"{path}: {_summary(found)}"]
@@ -168,7 +169,7 @@ def _print(path: Path, found: "Duplicates") -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _write_html(file: Path, path: Path, things: "Things", found: "Duplicates") -> None:
+def _write_html(file: Path, path: Location, things: "Things", found: "Duplicates") -> None:
     from llave.report.sheet import Section, write_sheet
 
     places = {thing.id: place for place, thing in enumerate(things.all)}

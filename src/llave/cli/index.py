@@ -13,6 +13,7 @@ from llave.cli.parsing import parse
 from llave.cli.quantize import of_collection, open_quantized
 from llave.collection.collection import Columns
 from llave.errors import UserError
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from llave.models.model import EmbeddingModel
@@ -66,7 +67,7 @@ class IndexConfig:
 
     model: str
     input: Path
-    index: Path = INDEX
+    index: Location = INDEX
     columns: Columns = field(default_factory=Columns)
     item_prompt: str | None = None
     query_prompt: str | None = None

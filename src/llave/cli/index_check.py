@@ -4,12 +4,12 @@ import dataclasses
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llave.cli.defaults import find_index
 from llave.cli.parsing import parse
 from llave.errors import UserError
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ class CheckConfig:
         json: print JSON instead of a table.
     """
 
-    index: Path | None = None
+    index: Location | None = None
     queries: int = 100
     k: int = 10
     seed: int = 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llave.cli.parsing import parse
 from llave.errors import UserError
+from llave.storage.location import Location
 
 __all__ = ["FieldConfig", "field"]
 
@@ -21,7 +22,7 @@ class FieldConfig:
         remove: take the field from all items.
     """
 
-    index: Path
+    index: Location
     name: str
     table: Path | None = None
     remove: bool = False

@@ -4,11 +4,11 @@ import dataclasses
 import json
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from llave.cli.defaults import find_index
 from llave.cli.leftovers import cut_lines
 from llave.cli.parsing import parse
+from llave.storage.location import Location
 
 __all__ = ["LateIndexConfig", "late"]
 
@@ -32,7 +32,7 @@ class LateIndexConfig:
     """
 
     model: str
-    index: Path | None = None
+    index: Location | None = None
     token_pooling: float = 1.0
     allow_sources: list[str] = field(default_factory=list)
     max_pixels: int = 400_000_000

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llave.cli.defaults import find_index
 from llave.cli.parsing import parse
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ class PipelineConfig:
         json: print JSON.
     """
 
-    index: Path | None = None
+    index: Location | None = None
     mode: str | None = None
     weight: float | None = None
     rerank: str | None = None

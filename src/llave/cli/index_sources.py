@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llave.cli.defaults import find_index
 from llave.cli.parsing import parse
+from llave.storage.location import Location
 
 __all__ = ["MoveConfig", "RemoveConfig", "SourcesConfig", "move", "remove", "sources"]
 
@@ -21,7 +22,7 @@ class SourcesConfig:
         json: print JSON instead of a table.
     """
 
-    index: Path | None = None
+    index: Location | None = None
     json: bool = False
 
 
@@ -35,7 +36,7 @@ class MoveConfig:
         new: its path now.
     """
 
-    index: Path
+    index: Location
     old: Path
     new: Path
 
@@ -49,7 +50,7 @@ class RemoveConfig:
         source: path of the folder or table whose items go.
     """
 
-    index: Path
+    index: Location
     source: Path
 
 

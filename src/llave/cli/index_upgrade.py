@@ -4,12 +4,12 @@ import dataclasses
 import json
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from llave.cli.defaults import find_index
 from llave.cli.leftovers import cut_lines, cut_sound_lines, error_lines, left_out_lines
 from llave.cli.parsing import parse
+from llave.storage.location import Location
 
 __all__ = ["UpgradeConfig", "upgrade"]
 
@@ -39,7 +39,7 @@ class UpgradeConfig:
     """
 
     model: str
-    index: Path | None = None
+    index: Location | None = None
     item_prompt: str | None = None
     query_prompt: str | None = None
     allow_sources: list[str] = field(default_factory=list)

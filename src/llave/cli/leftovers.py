@@ -1,10 +1,10 @@
 """What a command did not use, in words: never silence."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llave.models.sounds import hearing_of
+from llave.storage.location import Location
 from llave.terminal import printable
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ FIRST = 10
 CHUNKS = "--chunk_tokens makes several items of a text"
 
 
-def error_lines(errors: Mapping[str, str], known: Collection[str], file: Path) -> list[str]:
+def error_lines(errors: Mapping[str, str], known: Collection[str], file: Location) -> list[str]:
     """The first new ones, and how many there are.
 
     Args:

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse.typing import register_type
 
+from llave.data.fetched import local
 from llave.errors import UserError
 from llave.recipes import find_recipe
+from llave.storage.location import ObjectPath
 
 __all__ = ["as_argv", "parse"]
 
 Config = TypeVar("Config")
 PATTERN = frozenset("*?[{")
 """In a name of several files: ``shards-{000..011}.tar``."""
+register_type(ObjectPath, serializer=str, deserializer=ObjectPath.parse)
 
 
 def parse(
@@ -26,6 +30,7 @@ def parse(
     positional: tuple[str, ...] = (),
     repeated: tuple[str, ...] = (),
     existing: Mapping[str, str] | None = None,
+    fetched: tuple[str, ...] = (),
 ) -> Config:
     """An instance of the dataclass ``config`` from a command line.
 
@@ -38,6 +43,8 @@ def parse(
         repeated: fields whose ``--name`` may be given more than once: a list, which takes each value.
         existing: fields that name a folder or file, and what is said where there is none: here, before anything is
             imported for it.
+        fetched: fields that may be an address in object storage, and become the folder on this machine that it was
+            fetched to.
 
     Raises:
         UserError: an unknown key or flag, or a bad value, named in one line; no such folder or file.
@@ -52,6 +59,8 @@ def parse(
     parsed = parser.instantiate_classes(parsed)
     fields: dict[str, Any] = {key: value for key, value in parsed.as_dict().items() if key not in {"recipe"}}
     parsed_fields = {key: getattr(parsed, key) for key in fields}
+    for name in fetched:
+        parsed_fields[name] = local(parsed_fields[name])
     for name, way_out in (existing or {}).items():
         path = parsed_fields[name]
         if not path.exists() and not PATTERN & set(str(path)):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from llave.cli.defaults import find_index
 from llave.cli.parsing import parse
 from llave.errors import UserError
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from llave.search.filters import Filter
@@ -66,7 +67,7 @@ class SearchConfig:
     like: str | None = None
     filter: str = ""
     sort: str | None = None
-    index: Path | None = None
+    index: Location | None = None
     mode: Literal["vector", "words", "hybrid"] | None = None
     rerank: str | None = None
     top: int | None = None
@@ -108,7 +109,7 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _search_here(config: SearchConfig, folder: Path) -> "Hits":
+def _search_here(config: SearchConfig, folder: Location) -> "Hits":
     """By an index and a model that are opened for it."""
     from llave.search.filters import parse_filter
     from llave.search.index import Index
@@ -177,7 +178,9 @@ def _of_file(config: SearchConfig, index: "Index", path: Path) -> SearchConfig:
 
 def _reranker(config: SearchConfig, index: "Index") -> "Scorer | None":
     """The one that was named, or the index's."""
-    path = index.info.pipeline.rerank if config.rerank is None else config.rerank
+    from llave.search.trust import allowed_model
+
+    path = allowed_model(index.path, index.info.pipeline.rerank) if config.rerank is None else config.rerank
     if path in ("", "none"):
         return None
     from llave.models.open import is_late

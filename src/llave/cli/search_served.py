@@ -1,12 +1,12 @@
 """``llave search`` where the index is served already: asked there, unless this search is one that only we can do."""
 
 import base64
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llave.cli.search import SearchConfig
     from llave.search.hits import Hits
+    from llave.storage.location import Location
 
 __all__ = ["by_server"]
 
@@ -18,7 +18,7 @@ PICTURES = (".jpg", ".jpeg", ".png")
 PICTURE_BYTES = 8 << 20
 
 
-def by_server(config: "SearchConfig", folder: Path) -> "Hits | None":
+def by_server(config: "SearchConfig", folder: "Location") -> "Hits | None":
     """The hits; None where no server answers, or this search is not for one. Without hits, too: why, is said here."""
     from llave.search.served import find_server
 

@@ -17,6 +17,7 @@ from llave.cli.parsing import parse
 from llave.cli.serve_check import check, is_loopback
 from llave.cli.serve_models import described, load, load_replica, openings, served
 from llave.errors import UserError
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from llave.search.index import Index
@@ -84,8 +85,8 @@ class ServeConfig:
     """
 
     model: str | list[str] | None = None
-    index: Path | None = None
-    beside: Path | None = None
+    index: Location | None = None
+    beside: Location | None = None
     rerank: str | list[str] | None = None
     gallery: Path | None = None
     host: str = "127.0.0.1"
@@ -194,7 +195,7 @@ def _serve(config: ServeConfig, options: "AppOptions", port: socket.socket) -> i
     return 0
 
 
-def _searches(config: ServeConfig, index: Path, port: int, place: int) -> "IndexServer":
+def _searches(config: ServeConfig, index: Location, port: int, place: int) -> "IndexServer":
     """Where this machine's own processes search one of the indexes."""
     from llave.search.info import read_info
     from llave.search.served import IndexServer
@@ -210,6 +211,7 @@ def _searches(config: ServeConfig, index: Path, port: int, place: int) -> "Index
 def with_defaults(config: ServeConfig) -> ServeConfig:
     """The model, index and gallery that are meant where none is named."""
     from llave.search.index import Index
+    from llave.search.trust import allowed_model
 
     if config.index is not None and config.rerank is None:  # the index's own, so that its searches are as it says
         config = dataclasses.replace(config, rerank=_reranker_of(config.index))
@@ -219,16 +221,18 @@ def with_defaults(config: ServeConfig) -> ServeConfig:
     report = QUICKSTART / "report.html"
     own = index == QUICKSTART / "index" and report.is_file()
     gallery = config.gallery or (report if own else None)
-    model, *more = dict.fromkeys(Index.open(each).info.model for each in (index, config.beside) if each is not None)
+    searched = [each for each in (index, config.beside) if each is not None]
+    model, *more = dict.fromkeys(allowed_model(each, Index.open(each).info.model) for each in searched)
     return dataclasses.replace(config, model=[model, *more] if more else model, index=index, gallery=gallery)
 
 
-def _reranker_of(index: Path) -> str | None:
+def _reranker_of(index: Location) -> str | None:
     """The reranker that an index's pipeline names."""
     from llave.models.open import is_late
     from llave.search.index import Index
+    from llave.search.trust import allowed_model
 
-    named = Index.open(index).info.pipeline.rerank
+    named = allowed_model(index, Index.open(index).info.pipeline.rerank)
     if named and is_late(named):
         _say(f"warning: {named}: a late-interaction model, which the server does not run; searches are not reranked")
         return None
@@ -274,7 +278,7 @@ def _options(config: ServeConfig, keys: "Keys", limits: "Limits") -> "AppOptions
     )
 
 
-def _opened(config: ServeConfig, path: Path | None) -> "Index | None":
+def _opened(config: ServeConfig, path: Location | None) -> "Index | None":
     from llave.search.index import Index
 
     if path is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llave.cli.defaults import find_index
 from llave.errors import UserError
 from llave.files import write_text
+from llave.storage.location import Location, ObjectPath, location
 
 if TYPE_CHECKING:
     from llave.collection.collection import Columns
@@ -25,7 +26,7 @@ SHOWN_TEXT = 240
 ERRORS = 10
 
 
-def find_input(named: Path | None, index: Path | None, field: str | None) -> "tuple[Path, Index | None]":
+def find_input(named: Path | None, index: Location | None, field: str | None) -> "tuple[Location, Index | None]":
     """What was named, and the index there, if it is one. Nothing named is the index that other commands take.
 
     Raises:
@@ -36,17 +37,19 @@ def find_input(named: Path | None, index: Path | None, field: str | None) -> "tu
 
     if named is not None and index is not None:
         raise UserError(f"{named} and --index {index}: one of them")
-    path = named or find_index(index)
+    path = find_index(index) if named is None else location(named)
     opened = Index.open(path) if index is not None or Index.exists(path) else None
     if field is not None:
         if opened is None:
             raise UserError(f"{path}: no index, so that there is nothing to write --field {field} into")
         check_name(opened, field)
+    if opened is None and isinstance(path, ObjectPath):
+        raise UserError(f"{path}: no index there; folders and tables are read from this machine's disk")
     return path, opened
 
 
 def open_things(
-    path: Path,
+    path: Location,
     index: "Index | None",
     work: "Work",
     *,
@@ -66,7 +69,11 @@ def open_things(
 
     if index is None and filter:
         raise UserError("--filter is for the items of an index")
-    things = things_of(index, parse_filter(filter)) if index else read_things(path, work, model=model, columns=columns)
+    if index is not None:
+        things = things_of(index, parse_filter(filter))
+    else:
+        assert isinstance(path, Path)  # find_input refuses an address without an index
+        things = read_things(path, work, model=model, columns=columns)
     lines = [f"left out {name}: {why}" for name, why in list(things.errors.items())[:ERRORS]]
     if len(things.errors) > ERRORS:
         lines.append(f"left out {len(things.errors) - ERRORS:,} more items that could not be read")

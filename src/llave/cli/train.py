@@ -27,6 +27,7 @@ def run(argv: list[str]) -> int:
         "reranker (llave train --task rerank --help). Example: llave train recipes/nano.yaml --loss.alpha 0 --seed 1",
         positional=("recipe",),
         existing={"data": "; `llave data sample --out DIR` makes an example"},
+        fetched=("data",),
     )
     if config.dry_run:
         from llave.training.dry_run import dry_run

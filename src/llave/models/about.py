@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llave.data.door import named
+from llave.data.fetched import local
 from llave.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def trained_temperature(model: "BaseModel") -> float | None:
     for name, value in model.named_parameters():
         if name.rpartition(".")[2] == "logit_scale" and value.numel() == 1:
             return float((-value.detach().float()).exp())
-    record = Path(model_name(model)) / "run.json"
+    record = local(Path(model_name(model))) / "run.json"
     try:
         with named(str(record)):
             said = json.loads(record.read_text("utf-8"))["config"]["loss"]["temperature"]

@@ -9,6 +9,7 @@ from sentence_transformers.base import BaseModel
 from sentence_transformers.util import load_file_path
 
 from llave.data.door import named, reason_of
+from llave.data.fetched import fetched
 from llave.errors import DataError, UserError
 from llave.files import write_json
 from llave.models.families import PoolingMode
@@ -17,6 +18,7 @@ from llave.models.late import LateModel
 from llave.models.loaded.compare import warn_of_differences
 from llave.models.model import LATE, EmbeddingModel, Fusion, Media, Prepared
 from llave.models.nano_build import build_nano
+from llave.storage.location import is_address
 
 __all__ = ["PIL", "is_late", "load_late", "load_model", "open_as", "save_model"]
 
@@ -44,8 +46,9 @@ def load_model(
     logger ``llave.models.loaded.compare`` says in a line if the vectors are others for a difference.
 
     Args:
-        path_or_hub_id: ``"nano"`` (built from installed packages, untrained), a directory, or a hub id. A raw
-            checkpoint is pooled as its family was made for: see :class:`EmbeddingModel`.
+        path_or_hub_id: ``"nano"`` (built from installed packages, untrained), a directory, its address in object
+            storage (``s3://bucket/model``, fetched once), or a hub id. A raw checkpoint is pooled as its family was
+            made for: see :class:`EmbeddingModel`.
         device: ``"cpu"``, ``"cuda"``, …; default is the best there is.
         dtype: weights' type, e.g. ``torch.bfloat16``; default is the checkpoint's.
         pooling: of a raw checkpoint whose family is not known.
@@ -96,6 +99,8 @@ def _checked(
 
 def is_late(name: str) -> bool:
     """Whether a directory, or a hub id, says that it is a late-interaction model (also one of PyLate's)."""
+    if is_address(name):
+        name = str(fetched(name))
     path: str | None = str(Path(name) / STRUCTURE)
     if not Path(name).exists():
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -131,6 +136,7 @@ def open_as(
     Raises:
         UserError: no such model there, or one that cannot be opened so.
     """
+    given, name = name, str(fetched(name)) if is_address(name) else name
     path = Path(name)
     if path.exists():
         if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
@@ -147,7 +153,7 @@ def open_as(
             what = f"Python code of its own, which llave does not run{_own_code(path)}"
             raise UserError(f"{name}: this model brings {what}") from None
         raise UserError(f"{name}: cannot be opened as a {what} ({reason_of(error)})") from None
-    model.source = str(path.resolve()) if path.exists() else name
+    model.source = given if is_address(given) else str(path.resolve()) if path.exists() else name
     if isinstance(model, Prepared):
         warn_of_differences(model)
     return model

@@ -17,6 +17,7 @@ from llave.progress import Work, show_progress
 from llave.rerank.late_store import LateInfo, LateRow, LateStore, read_late_info
 from llave.search.index import Index
 from llave.search.info import LANCE
+from llave.search.lance_connect import said_in_a_line
 from llave.search.sources import Source, read_sources
 from llave.search.store import row_id
 from llave.search.upgrade import allowed_roots
@@ -55,7 +56,7 @@ class LateReport:
 def open_late_store(index: Index) -> LateStore | None:
     """The tokens of an index's items; None where there are none."""
     info = read_late_info(index.path)
-    return None if info is None else LateStore(index.path, index.path / LANCE, info)
+    return None if info is None else _opened(index, info)
 
 
 def index_late(
@@ -96,7 +97,7 @@ def index_late(
         sources = read_sources(index)
         allowed_roots(index, sources.values(), allow_sources)
         before = read_late_info(index.path)
-        store = LateStore(index.path, index.path / LANCE, info)
+        store = _opened(index, info)
         report = LateReport(replaced="" if before is None or before == info else before.model)
         columns = index.store.column(["id", "source", "content"])
         wanted = dict(zip(columns["id"], columns["content"], strict=True))
@@ -117,6 +118,11 @@ def index_late(
         report.tokens = store.tokens_per_row()
         report.bytes = report.tokens * info.dimensions * 2
     return report
+
+
+def _opened(index: Index, info: LateInfo) -> LateStore:
+    uri = index.path / LANCE
+    return said_in_a_line(lambda: LateStore(index.path, uri, info), uri)
 
 
 def _follow(

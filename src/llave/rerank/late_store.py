@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,13 @@ from llave.encode.late import Tokens
 from llave.errors import UserError
 from llave.files import write_json
 from llave.search.lance_filter import one_of
+from llave.storage.held import check_held
+from llave.storage.location import Location
 
 try:
-    import lancedb
     from lancedb.index import BTree, IvfSq
+
+    from llave.search.lance_connect import connect, door
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
@@ -65,7 +67,7 @@ class LateRow:
     tokens_TD: Tokens
 
 
-def read_late_info(index: Path) -> LateInfo | None:
+def read_late_info(index: Location) -> LateInfo | None:
     """Of an index's folder; None where no tokens are stored.
 
     Raises:
@@ -92,10 +94,10 @@ class LateStore:
             models have nothing to say to one another.
     """
 
-    def __init__(self, index: Path, uri: Path, info: LateInfo) -> None:
+    def __init__(self, index: Location, uri: Location, info: LateInfo) -> None:
         self.info = info
         self._uri = uri
-        database = lancedb.connect(str(uri))
+        database = connect(uri)
         there = TABLE in database.list_tables().tables
         if there and read_late_info(index) != info:
             database.drop_table(TABLE)
@@ -190,8 +192,10 @@ class LateStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        check_held(str(self._uri))
         try:
-            yield
+            with door(self._uri):
+                yield
         except (OSError, RuntimeError) as error:  # a full disk, no permission
             reason = reason_of(error).split(", /")[0]
             raise UserError(f"{self._uri}: cannot write ({reason}); the same command goes on") from None

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from llave.data.door import named
+from llave.data.fetched import local
 from llave.errors import DataError, UserError
 from llave.models.model import LATE
 from llave.models.open import open_as
@@ -29,8 +30,8 @@ def open_pair_model(
         UserError: no model there, one that cannot be opened, one with code of its own, or one that is no reranker.
     """
     name = str(path_or_hub_id)
-    if Path(name).exists():
-        _require_reranker(Path(name))
+    if (found := local(Path(name))).exists():
+        _require_reranker(found)
     elif name == "nano":
         raise UserError("nano: no such directory; llave train RECIPE --task rerank makes a reranker of it")
     return open_as(PairModel, name, device=device, dtype=dtype, what="reranker").eval()

@@ -14,6 +14,7 @@ from llave.search.index import Index
 from llave.search.info import index_info, open_model, read_info
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.update import update_index
+from llave.storage.location import Location, location
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -22,7 +23,7 @@ __all__ = ["build_index"]
 
 
 def build_index(
-    path: str | Path,
+    path: str | Location,
     model: "SentenceTransformer | str | Path",
     source: str | Path,
     *,
@@ -40,7 +41,7 @@ def build_index(
     there = Index.exists(path)
     if isinstance(model, str | Path):
         if there:
-            model = open_model(Path(path), read_info(Path(path)), model, device=None, dtype=None)
+            model = open_model(location(path), read_info(location(path)), model, device=None, dtype=None)
         else:
             model = load_model(model, dtype=eval_dtype(None, None))
     collection = open_collection(source, columns, sounds=model.supports("audio"))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from llave.data.door import named
@@ -23,8 +22,9 @@ from llave.search.browsing import Browsing, Folder
 from llave.search.fields import Field, describe
 from llave.search.filters import EVERYTHING, Filter, as_filter
 from llave.search.hits import Hits, hit, index_html
-from llave.search.info import INFO, LANCE, IndexInfo, info_exists, mark, open_model, read_info, write_info
+from llave.search.info import INFO, LANCE, IndexInfo, info_exists, open_model, read_info, write_info
 from llave.search.kept import KeptFew
+from llave.search.locks import creating
 from llave.search.maker import check_model, maker_of
 from llave.search.open_store import check_empty, open_store
 from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, run_pipeline
@@ -34,6 +34,7 @@ from llave.search.sorting import classify, cluster, duplicates, set_field
 from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
+from llave.storage.location import Location, location, mark
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,7 +51,7 @@ SAMPLES = 4
 class Index:
     """Search by vector. Safe to call from several threads."""
 
-    def __init__(self, path: Path, info: IndexInfo, store: VectorStore, allow_sources: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Location, info: IndexInfo, store: VectorStore, allow_sources: Sequence[Path] = ()) -> None:
         self.path = path
         self._allowed = [source.resolve() for source in allow_sources]
         self.info = info
@@ -60,8 +61,10 @@ class Index:
         self._model: SentenceTransformer | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *, qdrant: str | None = None, allow_sources: Sequence[str | Path] = ()) -> "Index":
-        """The index in a folder.
+    def open(
+        cls, path: str | Location, *, qdrant: str | None = None, allow_sources: Sequence[str | Path] = ()
+    ) -> "Index":
+        """The index in a folder, or in one of object storage (``s3://bucket/photos.index``).
 
         Args:
             qdrant: address of its server, if the user names it; else he must have done so before.
@@ -70,12 +73,10 @@ class Index:
         Raises:
             UserError: none there, or its store cannot be reached, or is at an address that the user has not named.
         """
-        path = Path(path)
+        path = location(path)
         info = read_info(path)
         if info.store == LANCE and not (path / LANCE).is_dir():
-            raise UserError(
-                f"{path / LANCE}: gone, so that nothing of the index is left; remove {path}, and index again"
-            )
+            raise UserError(f"{path / LANCE}: gone: nothing of the index is left; remove {path}, and index again")
         if info.store != LANCE:
             check_address(info.store, index=path, name=qdrant)
         index = cls(path, info, open_store(path, info), [Path(source) for source in allow_sources])
@@ -83,15 +84,15 @@ class Index:
         return index
 
     @classmethod
-    def create(cls, path: str | Path, info: IndexInfo) -> "Index":
+    def create(cls, path: str | Location, info: IndexInfo) -> "Index":
         """A new index in a folder.
 
         Raises:
             UserError: its store has rows already, and nobody knows of which model; or there is one by now.
         """
-        path = Path(path)
+        path = location(path)
         path.mkdir(parents=True, exist_ok=True)
-        with FileLock(path / "create.lock"):
+        with creating(path):
             if cls.exists(path):
                 raise UserError(f"{path}: another process has begun an index there; wait until it is done")
             index = cls(path, info, open_store(path, info))
@@ -100,9 +101,9 @@ class Index:
         return index
 
     @staticmethod
-    def exists(path: str | Path) -> bool:
+    def exists(path: str | Location) -> bool:
         """Whether there is one."""
-        return info_exists(Path(path))
+        return info_exists(location(path))
 
     def save(self) -> None:
         """Write what is known of the index, whole or not at all."""
@@ -115,10 +116,10 @@ class Index:
             UserError: the index is gone.
         """
         with named(str(self.path), "gone"):
-            made, drawn = self.path / INFO, self.path / MAP
-            return self.store.version(), mark(made), mark(drawn) if drawn.is_file() else None
+            drawn = mark(file) if (file := self.path / MAP).is_file() else None
+            return self.store.version(), mark(self.path / INFO), drawn
 
-    def refreshed(self, *, anew: bool = False, path: Path | None = None) -> "Index":
+    def refreshed(self, *, anew: bool = False, path: Location | None = None) -> "Index":
         """This index, or another one where its model or settings are others by now; an opened model goes along, if it
         is still the one.
 
@@ -239,8 +240,9 @@ class Index:
 
     def _pipeline(self, **said: Any) -> Pipeline:
         """The index's own, but for what was said."""
-        changes = {name: value for name, value in said.items() if value is not None}
-        return dataclasses.replace(self.info.pipeline, **changes)
+        return dataclasses.replace(
+            self.info.pipeline, **{key: value for key, value in said.items() if value is not None}
+        )
 
     def item(self, row: Row) -> Item:
         """What the model sees of a row: its text and its file, if that still is where it was and may be given out."""
@@ -303,8 +305,7 @@ class Index:
 
     def vector(self, row_id: str) -> NDArray[np.float32] | None:
         """The vector (D,) of an item."""
-        row = self.store.get([row_id], vectors=True).get(row_id)
-        return None if row is None else row.vector_D
+        return None if (row := self.store.get([row_id], vectors=True).get(row_id)) is None else row.vector_D
 
     def thumbnail(self, row_id: str) -> bytes | None:
         """A WebP of at most 256 pixels, or None."""

@@ -15,7 +15,9 @@ from llave.models.about import dtype_of, quantize_of
 from llave.search.addresses import name_postgres
 from llave.search.pipeline import Pipeline
 from llave.search.store import Settings
+from llave.search.trust import allowed_model
 from llave.search.words import Words
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,7 +31,6 @@ __all__ = [
     "IndexInfo",
     "index_info",
     "info_exists",
-    "mark",
     "open_model",
     "read_info",
     "write_info",
@@ -171,7 +172,7 @@ def index_info(
 
 
 def open_model(
-    path: Path, info: IndexInfo, model: str | Path | None, *, device: str | None, dtype: str | None
+    path: Location, info: IndexInfo, model: str | Path | None, *, device: str | None, dtype: str | None
 ) -> "SentenceTransformer":
     """A model for an index's queries; None is the one that it was made with.
 
@@ -183,28 +184,20 @@ def open_model(
     if info.quantize == "int8":
         device = device or "cpu"
     try:
-        return load_model(model or info.model, device=device, dtype=dtype or info.dtype, quantize=info.quantize)
+        return load_model(
+            model or allowed_model(path, info.model), device=device, dtype=dtype or info.dtype, quantize=info.quantize
+        )
     except UserError as error:
         moved = "" if model else f"; {path} was made with it; say --model, if it has moved"
         raise UserError(f"{error}{moved}") from None
 
 
-def mark(file: Path) -> tuple[int, int]:
-    """Another one when a file has been replaced.
-
-    Raises:
-        OSError: it is not there.
-    """
-    stat = file.stat()
-    return stat.st_ino, stat.st_mtime_ns
-
-
-def info_exists(folder: Path) -> bool:
+def info_exists(folder: Location) -> bool:
     """Whether there is an index in a folder."""
     return (folder / INFO).is_file()
 
 
-def read_info(folder: Path, name: str = INFO) -> IndexInfo:
+def read_info(folder: Location, name: str = INFO) -> IndexInfo:
     """What the index in a folder remembers.
 
     Args:
@@ -276,6 +269,6 @@ def _check(info: IndexInfo) -> None:
             raise ValueError(f"{name} is {getattr(info, name)!r:.60}")
 
 
-def write_info(folder: Path, info: IndexInfo, name: str = INFO) -> None:
+def write_info(folder: Location, info: IndexInfo, name: str = INFO) -> None:
     """Whole or not at all."""
     write_json(folder / name, dataclasses.asdict(info))

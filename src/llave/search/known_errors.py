@@ -11,13 +11,13 @@ import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from llave._version import __version__
 from llave.collection.entry import Entry
 from llave.data.pages import split_page
 from llave.files import write_jsonl
+from llave.storage.location import Location
 
 __all__ = ["ErrorRow", "KnownErrors", "drop_errors", "move_errors"]
 
@@ -52,7 +52,7 @@ class KnownErrors:
         limits: of this run, on which it depends what can be read.
     """
 
-    def __init__(self, folder: Path, source: str, limits: str) -> None:
+    def __init__(self, folder: Location, source: str, limits: str) -> None:
         self._folder = folder
         self._source = source
         self._limits = limits
@@ -95,7 +95,7 @@ class KnownErrors:
         return hashlib.sha256(f"{changed} {self._limits} {_packages()}".encode()).hexdigest()[:16]
 
 
-def move_errors(folder: Path, old: str, new: str) -> None:
+def move_errors(folder: Location, old: str, new: str) -> None:
     """They are of another path by now."""
     rows = _read(folder)
     if any(row.source == old for row in rows):
@@ -104,25 +104,25 @@ def move_errors(folder: Path, old: str, new: str) -> None:
         )
 
 
-def drop_errors(folder: Path, source: str) -> None:
+def drop_errors(folder: Location, source: str) -> None:
     """All of a source."""
     _write(folder, [row for row in _read(folder) if row.source != source])
 
 
-def _write(folder: Path, rows: list[ErrorRow]) -> None:
+def _write(folder: Location, rows: list[ErrorRow]) -> None:
     if rows:
         write_jsonl(folder / FILE, map(asdict, rows))
     else:
         (folder / FILE).unlink(missing_ok=True)
 
 
-def _read(folder: Path) -> list[ErrorRow]:
+def _read(folder: Location) -> list[ErrorRow]:
     """Those of an llave before this one are of no source, and not known."""
     file = folder / FILE
     return list(_rows(file)) if file.is_file() else []
 
 
-def _rows(file: Path) -> Iterator[ErrorRow]:
+def _rows(file: Location) -> Iterator[ErrorRow]:
     for line in file.read_bytes().splitlines():
         try:
             row: Any = json.loads(line)

@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,13 @@ from llave.search.lance_types import SQL_TYPES, TYPES, convert, recover, write_c
 from llave.search.names import column_of, field_of
 from llave.search.store import Known, Row, Settings, StoreStats
 from llave.search.words import Words
+from llave.storage.held import check_held
+from llave.storage.location import Location
 
 try:
-    import lancedb
     from lancedb.index import BTree
 
+    from llave.search.lance_connect import connect, door
     from llave.search.lance_prefix import (
         build_first,
         by_prefix,
@@ -66,11 +67,11 @@ class LanceStore:
         name: of the table.
     """
 
-    def __init__(self, uri: str | Path, dimension: int, name: str = TABLE) -> None:
+    def __init__(self, uri: str | Location, dimension: int, name: str = TABLE) -> None:
         self._uri = uri
         self._dimension = dimension
         self._settings = Settings()
-        database = lancedb.connect(str(uri), read_consistency_interval=FRESH)
+        database = connect(uri, fresh=FRESH)
         schema = pa.schema(
             [pa.field(name, pa.string()) for name in TEXTS]
             + [pa.field("thumbnail", pa.binary()), pa.field("vector", pa.list_(pa.float32(), dimension))]
@@ -267,7 +268,7 @@ class LanceStore:
 
     def version(self) -> Hashable:
         """See :class:`~llave.search.store.VectorStore`."""
-        with named(str(self._uri), "gone"):
+        with named(str(self._uri), "gone"), door(self._uri):
             self._table.checkout_latest()
             return int(self._table.version)
 
@@ -277,8 +278,10 @@ class LanceStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        check_held(str(self._uri))
         try:
-            yield
+            with door(self._uri):
+                yield
         except (OSError, RuntimeError) as error:  # a full disk, no permission
             reason = reason_of(error).split(", /")[0]  # without the place in its source
             raise UserError(
@@ -318,9 +321,10 @@ class LanceStore:
         return None if checked == EVERYTHING else as_sql(checked)
 
 
-def drop_table(uri: str | Path, name: str) -> None:
+def drop_table(uri: str | Location, name: str) -> None:
     """Remove a table, if it is there."""
-    with named(f"{uri}, table {name}", "cannot remove"):
-        database = lancedb.connect(str(uri))
+    check_held(str(uri))
+    with named(f"{uri}, table {name}", "cannot remove"), door(uri):
+        database = connect(uri)
         if name in database.list_tables().tables:
             database.drop_table(name)

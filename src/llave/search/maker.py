@@ -1,12 +1,12 @@
 """Which model made an index, and whether another one's vectors belong with its own."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llave.errors import UserError
 from llave.models.about import dtype_of, quantize_of
 from llave.search.info import IndexInfo
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -40,7 +40,7 @@ def maker_of(model: "SentenceTransformer") -> Maker:
     )
 
 
-def check_model(path: Path, info: IndexInfo, maker: Maker) -> None:
+def check_model(path: Location, info: IndexInfo, maker: Maker) -> None:
     """Refuse a model whose vectors do not belong with those of an index.
 
     Args:

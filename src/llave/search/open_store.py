@@ -1,18 +1,18 @@
 """Where the rows of an index are."""
 
 import dataclasses
-from pathlib import Path
 
 from llave.errors import UserError
 from llave.search.addresses import is_postgres
 from llave.search.info import LANCE, IndexInfo
 from llave.search.store import VectorStore
 from llave.search.trust import qdrant_key
+from llave.storage.location import Location
 
 __all__ = ["check_empty", "drop_store", "open_store"]
 
 
-def open_store(path: Path, info: IndexInfo) -> VectorStore:
+def open_store(path: Location, info: IndexInfo) -> VectorStore:
     """The table that an index's ``index.json`` names; it is made if it is not there.
 
     Args:
@@ -23,8 +23,10 @@ def open_store(path: Path, info: IndexInfo) -> VectorStore:
     """
     if info.store == LANCE:
         from llave.search.lance import LanceStore
+        from llave.search.lance_connect import said_in_a_line
 
-        return LanceStore(path / LANCE, info.dimension, info.table)
+        uri = path / LANCE
+        return said_in_a_line(lambda: LanceStore(uri, info.dimension, info.table), uri)
     if is_postgres(info.store):
         from llave.search.postgres import PostgresStore
 
@@ -35,7 +37,7 @@ def open_store(path: Path, info: IndexInfo) -> VectorStore:
     return QdrantStore(info.store, info.table, info.dimension, path / info.fields_file, api_key=key)
 
 
-def check_empty(path: Path, info: IndexInfo, rows: int) -> None:
+def check_empty(path: Location, info: IndexInfo, rows: int) -> None:
     """Refuse a store that has rows before its index is made.
 
     Raises:
@@ -49,7 +51,7 @@ def check_empty(path: Path, info: IndexInfo, rows: int) -> None:
         )
 
 
-def drop_store(path: Path, info: IndexInfo, generation: int) -> None:
+def drop_store(path: Location, info: IndexInfo, generation: int) -> None:
     """Remove the table of a generation of an index, if it is there.
 
     Raises:

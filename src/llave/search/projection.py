@@ -7,7 +7,6 @@ its nearest landmarks, so that a map of a million items costs little more than o
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow.feather as feather
 from numpy.typing import NDArray
 
 from llave.files import whole_file
+from llave.storage.location import Location
 
 __all__ = ["Map", "project", "read_map", "write_map"]
 
@@ -61,19 +61,19 @@ def project(vector_ND: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.floa
     return np.asarray((xy_N2 - (low_2 + high_2) / 2) / half, np.float32)
 
 
-def write_map(folder: Path, ids: Sequence[str], xy_N2: NDArray[np.float32], *, state: str = "") -> None:
+def write_map(folder: Location, ids: Sequence[str], xy_N2: NDArray[np.float32], *, state: str = "") -> None:
     """Keep a map, whole or not at all."""
     table = pa.table({"id": list(ids), "x": xy_N2[:, 0], "y": xy_N2[:, 1]})
     with whole_file(folder / FILE) as partial:
         feather.write_feather(table.replace_schema_metadata({STATE: state}), str(partial))
 
 
-def read_map(folder: Path) -> Map | None:
+def read_map(folder: Location) -> Map | None:
     """The map of an index, or None if it has none."""
     if not (folder / FILE).is_file():
         return None
     try:
-        table = feather.read_table(str(folder / FILE), memory_map=False)
+        table = feather.read_table(pa.BufferReader((folder / FILE).read_bytes()), memory_map=False)
     except pa.ArrowInvalid:  # cut off, as a power failure leaves it
         return None
     state = (table.schema.metadata or {}).get(STATE.encode(), b"").decode()

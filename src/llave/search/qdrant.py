@@ -18,6 +18,7 @@ from llave.search.filters import EVERYTHING, Condition, Filter, Not
 from llave.search.names import OWN_FIELDS, column_of
 from llave.search.store import Known, Row, Settings, StoreStats
 from llave.search.words import Words
+from llave.storage.location import Location
 
 try:
     from qdrant_client import models
@@ -52,7 +53,7 @@ class QdrantStore:
     """
 
     def __init__(
-        self, url: str | Path, collection: str, dimension: int, types: Path, *, api_key: str | None = None
+        self, url: str | Path, collection: str, dimension: int, types: Location, *, api_key: str | None = None
     ) -> None:
         self._collection = collection
         self._settings = Settings()

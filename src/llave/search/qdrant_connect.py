@@ -13,6 +13,7 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from llave.data.door import named, reason_of
 from llave.errors import UserError
+from llave.storage.location import Location
 
 __all__ = ["PatientClient", "connect", "drop_collection"]
 
@@ -88,7 +89,7 @@ def connect(url: str | Path, api_key: str | None = None) -> Any:
     return PatientClient(QdrantClient(url=str(url), api_key=api_key, timeout=SECONDS), str(url))
 
 
-def drop_collection(url: str | Path, collection: str, types: Path, *, api_key: str | None = None) -> None:
+def drop_collection(url: str | Path, collection: str, types: Location, *, api_key: str | None = None) -> None:
     """Remove a collection, if it is there, and what is kept of it here (``types``: the file of its fields)."""
     with closing(connect(url, api_key)) as client, named(f"the Qdrant collection {collection!r}", "cannot remove"):
         client.delete_collection(collection)

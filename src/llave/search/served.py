@@ -23,6 +23,7 @@ from llave.errors import DataError
 from llave.files import write_json
 from llave.search.hits import Hit, Hits
 from llave.search.trust import state_directory
+from llave.storage.location import Location
 
 __all__ = ["IndexServer", "announced", "find_server"]
 
@@ -78,7 +79,7 @@ def _hit(item: Mapping[str, Any]) -> Hit:
 
 
 @contextlib.contextmanager
-def announced(index: Path, server: IndexServer) -> Iterator[None]:
+def announced(index: Location, server: IndexServer) -> Iterator[None]:
     """Within it, the index is found at that server. Another one of the same index that came before stays the one."""
     with contextlib.ExitStack() as held:
         try:
@@ -93,7 +94,7 @@ def announced(index: Path, server: IndexServer) -> Iterator[None]:
         yield
 
 
-def find_server(index: Path) -> IndexServer | None:
+def find_server(index: Location) -> IndexServer | None:
     """The server that has an index open, if this user runs one on this machine."""
     try:
         with named(str(index), "cannot be looked up"):
@@ -109,6 +110,6 @@ def find_server(index: Path) -> IndexServer | None:
         return None
 
 
-def _file(index: Path) -> Path:
+def _file(index: Location) -> Path:
     name = hashlib.sha256(str(index.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return state_directory() / FOLDER / f"{name}.json"

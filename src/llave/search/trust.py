@@ -23,9 +23,11 @@ from llave.files import write_json
 from llave.search.addresses import POSTGRES_NAMES, is_postgres, named_postgres
 from llave.search.sources import root_of
 from llave.search.store import Row
+from llave.storage.location import Location, is_address
 
 __all__ = [
     "Withheld",
+    "allowed_model",
     "check_address",
     "file_of",
     "is_loopback",
@@ -53,13 +55,14 @@ def state_directory() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "llave"
 
 
-def remember(index: Path, store: str, roots: Mapping[str, Path]) -> str | None:
+def remember(index: Location, store: str, roots: Mapping[str, Path], *, model: str | None = None) -> str | None:
     """The user has named these for an index; None, or why it cannot be remembered.
 
     Args:
         index: its folder.
         store: where its vectors are.
         roots: folder of the files of each source, by the source's path; takes the place of those before.
+        model: as he named it; None is as before.
     """
     try:
         file = state_directory() / FILE
@@ -67,8 +70,10 @@ def remember(index: Path, store: str, roots: Mapping[str, Path]) -> str | None:
         with FileLock(file.with_suffix(".lock")):
             kept = _read()
             if len(kept) >= MOST:  # a disk may only be away
-                kept = {path: about for path, about in kept.items() if Path(path).is_dir()}
-            now = {"store": store, "sources": {path: str(root) for path, root in roots.items()}}
+                kept = {path: about for path, about in kept.items() if is_address(path) or Path(path).is_dir()}
+            model = model or kept.get(_name(index), {}).get("model")
+            now: dict[str, Any] = {"store": store, "sources": {path: str(root) for path, root in roots.items()}}
+            now |= {"model": model} if is_address(model) else {}
             if kept.get(_name(index)) != now:
                 write_json(file, {**kept, _name(index): now})
     except (OSError, RuntimeError) as error:  # a read-only disk, no home
@@ -76,10 +81,25 @@ def remember(index: Path, store: str, roots: Mapping[str, Path]) -> str | None:
     return None
 
 
-def named_roots(index: Path) -> dict[str, Path]:
+def named_roots(index: Location) -> dict[str, Path]:
     """Folders below which the user has indexed files into this index, by source."""
     sources = _read().get(_name(index), {}).get("sources", {})
     return {path: Path(root) for path, root in sources.items()}
+
+
+def allowed_model(index: Location, name: str) -> str:
+    """The name of a model as an index says it, unless that is an address in object storage that this user has not named
+    for the index.
+
+    Raises:
+        UserError: it is one.
+    """
+    if is_address(name) and _read().get(_name(index), {}).get("model") != name:
+        raise UserError(
+            f"{index}: names the model {name!r:.200}, which you have not named on this machine, so that it is not "
+            "fetched; if you trust that address, say it (--model, --rerank)"
+        )
+    return name
 
 
 def file_of(row: Row, allowed: Iterable[Path]) -> Path | None:
@@ -105,7 +125,7 @@ def file_of(row: Row, allowed: Iterable[Path]) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_address(address: str, *, index: Path, name: str | None = None) -> None:
+def check_address(address: str, *, index: Location, name: str | None = None) -> None:
     """Refuse to speak to a server that only the index names.
 
     Args:
@@ -148,7 +168,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _name(index: Path) -> str:
+def _name(index: Location) -> str:
     return str(index.resolve())
 
 

@@ -12,6 +12,7 @@ from llave.encode.encoder import Encoder
 from llave.encode.forward import Refused
 from llave.encode.item import Measured, Reading
 from llave.errors import UserError
+from llave.models.about import model_name
 from llave.progress import Work, show_progress
 from llave.search.finish import finish_index
 from llave.search.index import Index
@@ -63,7 +64,9 @@ def update_index(
         sources, path = read_sources(index), full_path(source)
         now = dataclasses.replace(sources.get(path) or fresh_source(sources, path, columns), columns=columns)
         write_sources(index, {**sources, path: now})
-        forgetful = remember(index.path, index.info.store, {**named_roots(index.path), path: root_of(path)})
+        forgetful = remember(
+            index.path, index.info.store, {**named_roots(index.path), path: root_of(path)}, model=model_name(model)
+        )
         takeover = Takeover(index, now)
         report = follow_source(index, model, collection, now, options, takeover, work)
         report.notes += takeover.notes()

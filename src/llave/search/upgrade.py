@@ -103,7 +103,7 @@ def upgrade_index(
         new.info = dataclasses.replace(new.info, retired=(*index.info.retired, index.info.generation))
         new.save()  # from here on, the index is the new model's
         (index.path / FILE).unlink(missing_ok=True)
-        remember(index.path, new.info.store, roots)
+        remember(index.path, new.info.store, roots, model=model_name(model))
         write_sources(index, {path: updated(each) if each.there else each for path, each in sources.items()})
         draw(new, work, options)
         return new, report

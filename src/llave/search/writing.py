@@ -5,15 +5,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filelock import FileLock, Timeout
-
 from llave.errors import UserError
 from llave.files import remove_leftovers
 from llave.search.index import Index
 from llave.search.info import INFO, read_info
 from llave.search.known_errors import move_errors
+from llave.search.locks import alone
 from llave.search.open_store import drop_store
 from llave.search.sources import read_sources, write_sources
+from llave.storage.location import modified
 
 __all__ = ["end_moves", "writing"]
 
@@ -28,15 +28,12 @@ def writing(index: Index) -> Iterator[None]:
     Raises:
         UserError: it is another one's, or has become another model's since it was opened.
     """
-    try:
-        with FileLock(index.path / "write.lock", timeout=0):
-            _catch_up(index)
-            remove_leftovers(index.path)
-            end_moves(index)
-            drop_retired(index)
-            yield
-    except Timeout:
-        raise UserError(f"{index.path}: another process writes to this index; wait until it is done") from None
+    with alone(index.path):
+        _catch_up(index)
+        remove_leftovers(index.path)
+        end_moves(index)
+        drop_retired(index)
+        yield
 
 
 def _catch_up(index: Index) -> None:
@@ -49,7 +46,7 @@ def _catch_up(index: Index) -> None:
 
 def drop_retired(index: Index) -> None:
     """Tables of the models before, when whoever had them open has had the time to notice."""
-    if index.info.retired and time.time() - (index.path / INFO).stat().st_mtime > KEEP_SECONDS:
+    if index.info.retired and time.time() - modified(index.path / INFO) > KEEP_SECONDS:
         for generation in index.info.retired:
             drop_store(index.path, index.info, generation)
         index.info = dataclasses.replace(index.info, retired=())

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
@@ -16,6 +15,7 @@ from llave.search.info import INFO, LANCE
 from llave.search.maker import Maker, check_model
 from llave.search.projection import FILE as MAP
 from llave.serving.errors import ApiError
+from llave.storage.location import Location, ObjectPath, mark
 
 if TYPE_CHECKING:
     from llave.search.index import Index
@@ -147,18 +147,22 @@ def _maker_of(index: "Index") -> tuple[str, int | None, str]:
     return index.info.fingerprint, index.info.dimension, index.info.dtype
 
 
-def _followed(path: Path) -> Path:
+def _followed(path: Location) -> Location:
     """Where a link leads to now; any other folder as it is named."""
+    if isinstance(path, ObjectPath):
+        return path
     real = path.resolve()
     return path if real == path.absolute() else real
 
 
-def _identity(path: Path) -> object:
+def _identity(path: Location) -> object:
     """Another value once the folder's files were replaced by others, which an open table does not notice.
 
     Raises:
         OSError: it is gone, in whole or in part.
     """
+    if isinstance(path, ObjectPath):
+        return mark(path / INFO), sorted((path / LANCE).folders())
     about = (path / INFO).stat()
     tables = path / LANCE
     inodes = sorted((table.name, table.stat().st_ino) for table in tables.iterdir()) if tables.is_dir() else None

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from llave.collection.collection import Columns
 from llave.data.cache import cache_directory
+from llave.data.fetched import local
 from llave.data.hub import FolderFiles
 from llave.data.hub_cache import copy_of, hub_snapshot
 from llave.data.mmeb import MMEBFolder
@@ -61,7 +62,7 @@ def get_benchmark(
         DataError: malformed data, or none of the data sets is there. One that is not there says so when it is read.
     """
     name = str(name_or_path)
-    path = Path(name)
+    path = local(Path(name))
     if name in NAMES:
         spec = get_spec(name)
         place, copy, is_there = _found(spec, root)

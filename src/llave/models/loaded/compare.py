@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sentence_transformers.sentence_transformer.modules import Transformer
 
 from llave.data.door import named
+from llave.data.fetched import local
 from llave.errors import DataError
 from llave.models.loaded.difference import Difference
 from llave.models.loaded.modules import module_differences, opening_options, transformer_folder
@@ -46,8 +47,10 @@ def compare(model: "Prepared", *, thorough: bool = False) -> list[Difference]:
 
 def folder_of(model: "Prepared") -> Path | None:
     """The directory that a model was opened from, or its snapshot in the hub's cache; None without either."""
-    if not model.source or Path(model.source).is_dir():
-        return Path(model.source) if model.source else None
+    if not model.source:
+        return None
+    if (folder := local(Path(model.source))).is_dir():
+        return folder
     if "/" not in model.source or not isinstance(model[0], Transformer):
         return None
     from huggingface_hub import try_to_load_from_cache

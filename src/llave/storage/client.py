@@ -1,0 +1,176 @@
+"""Buckets: who asks is found in the usual places, and every question ends within a minute, answered or refused.
+
+Credentials, region and endpoint come from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_REGION``,
+``AWS_ENDPOINT_URL`` …), from the profile (``AWS_PROFILE``, ``~/.aws``) or from the machine's own role, as in any
+other tool of S3. Nothing of them is written down or shown.
+"""
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from llave.errors import UserError
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+__all__ = ["bucket", "lance_options", "remote"]
+
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+REGION = "us-east-1"
+RETRIES = 4
+CONNECT, READ, WHOLE = timedelta(seconds=5), timedelta(seconds=30), timedelta(hours=1)
+RETRY_SECONDS = 30
+"""From the first try of a request, no other one is begun after this time."""
+MOST = 200
+"""Characters of what a server says."""
+TRUE = ("1", "true", "yes", "on")
+
+
+def bucket(name: str) -> "S3Store":
+    """The client of a bucket; one for each, as long as the environment says the same.
+
+    Raises:
+        UserError: no credentials, an endpoint in clear text that the user has not allowed, or no package for it.
+    """
+    return _bucket(name, tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith("AWS_"))))
+
+
+@functools.lru_cache(maxsize=16)
+def _bucket(name: str, environment: tuple[tuple[str, str], ...]) -> "S3Store":
+    try:
+        import botocore.session
+        from obstore.auth.boto3 import Boto3CredentialProvider
+        from obstore.store import S3Store
+    except ImportError:
+        raise UserError(f"s3://{name}: needs the packages obstore and boto3: pip install 'llave[s3]'") from None
+    endpoint, region = _endpoint(), _region()
+    with remote(f"s3://{name}"):
+        session = botocore.session.Session()
+        if _says("AWS_SKIP_SIGNATURE"):
+            provider = None
+        elif session.get_credentials() is None:
+            raise UserError(
+                f"s3://{name}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a "
+                "profile of ~/.aws (AWS_SKIP_SIGNATURE=true for a public bucket)"
+            )
+        else:
+            provider = Boto3CredentialProvider(session)
+        return S3Store(
+            name,
+            region=region,
+            config={} if endpoint is None else {"endpoint": endpoint},
+            client_options={
+                "connect_timeout": CONNECT,
+                "read_timeout": READ,
+                "timeout": WHOLE,
+                "allow_http": _says("AWS_ALLOW_HTTP"),
+            },
+            retry_config={
+                "max_retries": RETRIES,
+                "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+                "backoff": {
+                    "init_backoff": timedelta(milliseconds=200),
+                    "max_backoff": timedelta(seconds=5),
+                    "base": 2,
+                },
+            },
+            credential_provider=provider,
+        )
+
+
+def lance_options() -> dict[str, str]:
+    """LanceDB's storage options: the same place with the same patience. It finds credentials itself, where we do.
+
+    Raises:
+        UserError: an endpoint in clear text that the user has not allowed.
+    """
+    endpoint = _endpoint()
+    options = {
+        "region": _region(),
+        "connect_timeout": f"{CONNECT.seconds}s",
+        "timeout": f"{2 * READ.seconds}s",
+        "client_max_retries": str(RETRIES),
+        "client_retry_timeout": str(RETRY_SECONDS),
+    }
+    if endpoint is not None:
+        options |= {"endpoint": endpoint, "allow_http": "true" if _says("AWS_ALLOW_HTTP") else "false"}
+    return options
+
+
+@contextmanager
+def remote(name: str) -> Iterator[None]:
+    """Whatever object storage raises within becomes one line about ``name``. That an object is not there, or not as it
+    was, is an answer and passes.
+
+    Raises:
+        UserError: what went wrong, and the way out where it is known.
+    """
+    from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+    try:
+        yield
+    except (UserError, AlreadyExistsError, PreconditionError):
+        raise
+    except Exception as error:
+        said = str(error)
+        if "NoSuchBucket" in said:
+            raise UserError(f"{name}: no such bucket{_where()}") from None
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise UserError(f"{name}: {_reason(said) or type(error).__name__}") from None
+
+
+def _reason(said: str) -> str:
+    """What a client or server says, in short."""
+    for sign, reason in (
+        ("InvalidAccessKeyId", "the access key is not known"),
+        ("SignatureDoesNotMatch", "the secret key is not that of the access key"),
+        ("ExpiredToken", "the credentials have expired; sign in again"),
+        ("403 Forbidden", "access denied; these credentials may not do that there"),
+        ("AccessDenied", "access denied; these credentials may not do that there"),
+        ("503", "the server is busy (503) and stayed so; the same command goes on later"),
+        ("error sending request", "cannot be reached; is there a network, and is AWS_ENDPOINT_URL right?"),
+        ("response body", "the connection was cut; the same command goes on"),
+        ("timed out", "no answer in time; the same command goes on later"),
+    ):
+        if sign in said:
+            return f"{reason}{_where()}"
+    return next((line.strip()[:MOST] for line in said.split("\n") if line.strip()), "")
+
+
+def _where() -> str:
+    endpoint = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), None)
+    return "" if endpoint is None else f" (at {endpoint})"
+
+
+def _endpoint() -> str | None:
+    """Of a server that is not Amazon's."""
+    endpoint = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), _profile().get("endpoint_url"))
+    if endpoint is not None and endpoint.startswith("http://") and not _says("AWS_ALLOW_HTTP"):
+        raise UserError(
+            f"{endpoint}: everybody on the way could read and change what passes; use https, or set "
+            "AWS_ALLOW_HTTP=true for a server of your own"
+        )
+    return endpoint
+
+
+def _region() -> str:
+    names = ("AWS_REGION", "AWS_DEFAULT_REGION")
+    return next((os.environ[name] for name in names if os.environ.get(name)), _profile().get("region") or REGION)
+
+
+def _profile() -> dict[str, str]:
+    """The user's settings in ``~/.aws``, without his keys."""
+    import botocore.session
+
+    with remote("the profile of AWS_PROFILE"):
+        found = botocore.session.Session().get_scoped_config()
+    return {name: found[name] for name in ("region", "endpoint_url") if isinstance(found.get(name), str)}
+
+
+def _says(name: str) -> bool:
+    return os.environ.get(name, "").lower() in TRUE

@@ -1,0 +1,292 @@
+"""A location that llave reads and writes: a path on this machine, or an address in object storage, ``s3://bucket/key``."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llave.errors import UserError
+from llave.storage.client import bucket, remote
+from llave.storage.held import check_held
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+__all__ = ["Found", "Location", "ObjectPath", "is_address", "location", "mark", "modified"]
+
+ADDRESS = re.compile(r"s3:/{1,2}([a-z0-9][a-z0-9.-]{1,62})(?:/(.*))?", re.DOTALL)
+"""With one stroke only, it has been through a pathlib.Path."""
+
+OTHER = re.compile(r"([a-z][a-z0-9+]+):/")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object.
+
+    Args:
+        key: below the folder that was listed.
+        size: in bytes.
+        tag: another one for another content.
+        modified: seconds since 1970, on the server's clock.
+    """
+
+    key: str
+    size: int
+    tag: str
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPath:
+    """An object, or a folder of such, in a bucket; it answers to the names of :class:`pathlib.Path`.
+
+    Args:
+        bucket: its name.
+        key: of the object, without a stroke at either end; empty is the bucket itself.
+    """
+
+    bucket: str
+    key: str = ""
+
+    @classmethod
+    def parse(cls, address: str) -> "ObjectPath":
+        """Of ``s3://bucket/key``.
+
+        Raises:
+            ValueError: it is none.
+        """
+        found = ADDRESS.fullmatch(address)
+        if found is None:
+            raise ValueError(f"{address!r:.200} is no address of object storage (s3://bucket/key)")
+        parts = [part for part in (found[2] or "").split("/") if part]
+        if any(part in (".", "..") for part in parts):
+            raise ValueError(f"{address!r:.200}: names of objects have no . or .. of their own")
+        return cls(found[1], "/".join(parts))
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}".rstrip("/")
+
+    def __truediv__(self, name: str) -> "ObjectPath":
+        return ObjectPath(self.bucket, f"{self.key}/{name}".strip("/"))
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name."""
+        return Path(self.name).suffix
+
+    @property
+    def parent(self) -> "ObjectPath":
+        """The folder that it is in."""
+        return ObjectPath(self.bucket, self.key.rpartition("/")[0])
+
+    def with_name(self, name: str) -> "ObjectPath":
+        """Beside it."""
+        return self.parent / name
+
+    def with_suffix(self, suffix: str) -> "ObjectPath":
+        """With another ending."""
+        return self.with_name(Path(self.name).with_suffix(suffix).name)
+
+    def resolve(self) -> "ObjectPath":
+        """There are no links."""
+        return self
+
+    def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
+        """There are no folders: a name with strokes is all there is."""
+
+    def exists(self) -> bool:
+        """Whether there is an object of this name, or one below it."""
+        return self.is_file() or self.is_dir()
+
+    def is_file(self) -> bool:
+        """Whether there is an object of this name.
+
+        Raises:
+            UserError: it cannot be known.
+        """
+        return self.head() is not None
+
+    def is_dir(self) -> bool:
+        """Whether there is an object below it.
+
+        Raises:
+            UserError: it cannot be known.
+        """
+        return next(self.files(), None) is not None
+
+    def head(self) -> Found | None:
+        """What is known of the object, or None where there is none.
+
+        Raises:
+            UserError: it cannot be known.
+        """
+        with remote(str(self)):
+            try:
+                found = self._store.head(self.key)
+            except FileNotFoundError:
+                next(self.files(), None)  # which a missing bucket refuses, with its name
+                return None
+        return _found(found, 0)
+
+    def files(self) -> Iterator[Found]:
+        """All objects below it, in no order.
+
+        Raises:
+            UserError: they cannot be listed.
+        """
+        prefix = f"{self.key}/" if self.key else ""
+        with remote(str(self)):
+            for batch in self._store.list(prefix or None):
+                yield from (_found(each, len(prefix)) for each in batch)
+
+    def folders(self) -> list[str]:
+        """Names of the folders right below it."""
+        with remote(str(self)):
+            found = self._store.list_with_delimiter(f"{self.key}/" if self.key else None)["common_prefixes"]
+        return [name.rstrip("/").rpartition("/")[2] for name in found]
+
+    def read_bytes(self) -> bytes:
+        """The whole content.
+
+        Raises:
+            FileNotFoundError: no such object.
+            UserError: it cannot be read.
+        """
+        with remote(str(self)):
+            return bytes(self._store.get(self.key).bytes())
+
+    def read_range(self, start: int, end: int, tag: str) -> bytes:
+        """The bytes from one place up to another.
+
+        Args:
+            tag: of the object; another one by now is an error.
+
+        Raises:
+            UserError: it cannot be read, or is another one.
+        """
+        from obstore.exceptions import PreconditionError
+
+        try:
+            with remote(str(self)):
+                found = self._store.get(self.key, options={"range": (start, end), "if_match": tag})
+                return bytes(found.bytes())
+        except (PreconditionError, FileNotFoundError):
+            raise UserError(f"{self}: was changed while it was read; do it again") from None
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """The whole content."""
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Whole or not at all.
+
+        Raises:
+            UserError: it cannot be written, or what this process held alone has been lost.
+        """
+        check_held(str(self))
+        with remote(str(self)):
+            self._store.put(self.key, content)
+
+    def upload(self, file: Path) -> None:
+        """A file's content, whole or not at all, of any size.
+
+        Raises:
+            UserError: it cannot be written, or what this process held alone has been lost.
+        """
+        check_held(str(self))
+        with remote(str(self)):
+            self._store.put(self.key, file)
+
+    def put_if(self, content: bytes, tag: str | None) -> str | None:
+        """Write if nothing is there (``tag`` None), or what has this tag; its tag by now, or None if it is otherwise.
+
+        Raises:
+            UserError: it cannot be known or written.
+        """
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        mode: Any = "create" if tag is None else {"e_tag": tag}
+        try:
+            with remote(str(self)):
+                return str(self._store.put(self.key, content, mode=mode)["e_tag"])
+        except (AlreadyExistsError, PreconditionError, FileNotFoundError):  # the last: gone, where a tag was asked for
+            return None
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the object; one that is not there is none.
+
+        Raises:
+            UserError: it cannot be removed, or what this process held alone has been lost.
+        """
+        check_held(str(self))
+        with remote(str(self)):
+            self._store.delete(self.key)
+
+    @property
+    def _store(self) -> "S3Store":
+        return bucket(self.bucket)
+
+
+Location = ObjectPath | Path
+"""Where something of llave's is."""
+
+
+def is_address(text: object) -> bool:
+    """Whether it names an object or folder in object storage."""
+    return isinstance(text, ObjectPath) or ADDRESS.fullmatch(str(text)) is not None
+
+
+def location(text: str | Location) -> Location:
+    """A path, or an address.
+
+    Raises:
+        UserError: an address of a kind that llave does not speak, or none that can be.
+    """
+    if isinstance(text, ObjectPath):
+        return text
+    if str(text).startswith("s3:/"):
+        try:
+            return ObjectPath.parse(str(text))
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    if (kind := OTHER.match(str(text))) is not None:
+        raise UserError(f"{text}: of object storage, llave speaks s3:// alone, not {kind[1]}://")
+    return Path(text)
+
+
+def mark(file: Location) -> tuple[object, object]:
+    """Another one when a file has been replaced.
+
+    Raises:
+        OSError: it is not there.
+    """
+    if isinstance(file, ObjectPath):
+        if (found := file.head()) is None:
+            raise FileNotFoundError(f"{file}: gone")
+        return found.tag, found.modified
+    stat = file.stat()
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def modified(file: Location) -> float:
+    """When a file was written last, in seconds since 1970.
+
+    Raises:
+        OSError: it is not there.
+    """
+    if isinstance(file, ObjectPath):
+        if (found := file.head()) is None:
+            raise FileNotFoundError(f"{file}: gone")
+        return found.modified
+    return file.stat().st_mtime
+
+
+def _found(about: Any, skip: int) -> Found:
+    return Found(about["path"][skip:], about["size"], str(about["e_tag"]), about["last_modified"].timestamp())

@@ -1,0 +1,148 @@
+"""An address in object storage answers as a path does, and what goes wrong there is said in a line, soon."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llave.errors import UserError
+from llave.files import whole_file, write_json
+from llave.storage.client import bucket
+from llave.storage.location import ObjectPath, location, mark
+from tests.storage.server import Fault, new_bucket, running
+
+
+@pytest.fixture
+def folder() -> Iterator[ObjectPath]:
+    with new_bucket() as address:
+        yield ObjectPath.parse(address) / "some folder"
+
+
+def test_addresses() -> None:
+    found = ObjectPath.parse("s3://bucket/a/b.json")
+    assert (found.bucket, found.key, found.name, found.suffix) == ("bucket", "a/b.json", "b.json", ".json")
+    assert str(found.parent) == "s3://bucket/a"
+    assert str(found.with_suffix(".txt")) == "s3://bucket/a/b.txt"
+    assert str(ObjectPath.parse("s3://bucket/")) == "s3://bucket"
+    assert location(Path("s3://bucket/a")) == ObjectPath("bucket", "a")
+    assert location("photos.index") == Path("photos.index")
+    for wrong in ("s3://", "s3://bucket/../other", "s3://UPPER/x", "gs://bucket/a"):
+        with pytest.raises(UserError, match="s3://"):
+            location(wrong)
+
+
+def test_as_a_path(folder: ObjectPath) -> None:
+    file = folder / "é #1.json"
+    assert not file.is_file()
+    assert not folder.is_dir()
+    with pytest.raises(FileNotFoundError):
+        file.read_bytes()
+    write_json(file, {"a": 1})
+    assert file.is_file()
+    assert folder.is_dir()
+    assert not folder.is_file()
+    assert file.read_text() == '{\n  "a": 1\n}\n'
+    before = mark(file)
+    assert mark(file) == before
+    file.write_bytes(b"other")
+    assert mark(file) != before
+    with whole_file(folder / "below" / "large") as partial:
+        partial.write_bytes(b"x" * 6_000_000)
+    assert {(each.key, each.size) for each in folder.files()} == {("é #1.json", 5), ("below/large", 6_000_000)}
+    assert folder.folders() == ["below"]
+    file.unlink()
+    file.unlink(missing_ok=True)
+    assert not file.is_file()
+
+
+def test_a_writer_that_fails_writes_nothing(folder: ObjectPath) -> None:
+    def half() -> None:
+        with whole_file(folder / "table") as partial:
+            partial.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
+    assert not folder.exists()
+
+
+def test_conditional_writes(folder: ObjectPath) -> None:
+    file = folder / "lock"
+    assert file.put_if(b"0", '"0"') is None
+    first = file.put_if(b"1", None)
+    assert first is not None
+    assert file.put_if(b"2", None) is None
+    second = file.put_if(b"2", first)
+    assert second not in (None, first)
+    assert file.put_if(b"3", first) is None
+    assert file.read_bytes() == b"2"
+
+
+@pytest.mark.parametrize(("kind", "times"), [("busy", 2), ("cut", 2), ("slow", 2)])
+def test_what_passes_is_waited_for(folder: ObjectPath, kind: str, times: int) -> None:
+    content = os.urandom(100_000)
+    file = folder / "file"
+    fault = Fault(kind, times=times, part="file", seconds=0.3)
+    if kind != "cut":
+        running().faults.append(fault)
+    file.write_bytes(content)
+    if kind == "cut":
+        running().faults.append(fault)
+    assert file.read_bytes() == content
+    assert fault.hit == times
+
+
+@pytest.mark.parametrize(("kind", "said"), [("busy", "the server is busy"), ("denied", "access denied")])
+def test_what_stays_is_said_in_a_line(folder: ObjectPath, kind: str, said: str) -> None:
+    running().faults.append(Fault(kind))
+    start = time.monotonic()
+    for act in (folder.read_bytes, folder.is_dir, folder.is_file, lambda: folder.write_bytes(b"")):
+        with pytest.raises(UserError, match=f"^s3://bucket-[^\n]*some folder: {said}[^\n]*$"):
+            act()
+    assert time.monotonic() - start < 60
+
+
+def test_no_such_bucket() -> None:
+    with new_bucket():
+        file = ObjectPath("bucket-of-nobody", "file")
+        for act in (file.read_bytes, file.is_dir, file.is_file, lambda: file.write_bytes(b"")):
+            with pytest.raises(UserError, match="s3://bucket-of-nobody/file: no such bucket"):
+                act()
+
+
+def test_no_server(folder: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    start = time.monotonic()
+    with pytest.raises(UserError, match="some folder: cannot be reached"):
+        folder.is_file()
+    assert time.monotonic() - start < 40
+
+
+def test_no_credentials(folder: ObjectPath, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(UserError, match="no credentials; set AWS_ACCESS_KEY_ID"):
+        folder.is_file()
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "credentials").write_text("[work]\naws_access_key_id=a\naws_secret_access_key=b\n")
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    assert not folder.is_file()
+    monkeypatch.setenv("AWS_PROFILE", "home")
+    with pytest.raises(UserError, match="home"):
+        folder.is_file()
+
+
+def test_clear_text_only_where_the_user_says_so(folder: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ALLOW_HTTP")
+    with pytest.raises(UserError, match="set AWS_ALLOW_HTTP=true for a server of your own"):
+        folder.is_file()
+
+
+def test_no_secret_is_shown(folder: ObjectPath) -> None:
+    running().faults.append(Fault("denied"))
+    with pytest.raises(UserError) as raised:
+        folder.read_bytes()
+    assert "a-secret-of-the-tests" not in f"{raised.value} {bucket(folder.bucket)!r}"
