@@ -1,6 +1,6 @@
 """A LanceDB database: a folder on this machine, or one in object storage; and what its reads and writes there raise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -59,6 +59,12 @@ class _Named:
 
         def call(*args: Any, **options: Any) -> Any:
             with remote(self._name):
-                return found(*args, **options)
+                result = found(*args, **options)
+            return self._each(result) if isinstance(result, Iterator) else result
 
         return call
+
+    def _each(self, items: Iterator[Any]) -> Iterator[Any]:
+        """What is read as it is taken."""
+        with remote(self._name):
+            yield from items
