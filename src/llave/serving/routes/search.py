@@ -90,6 +90,10 @@ async def show_map(request: Request) -> Response:
     return _whole(request, await within(request, catalogue_of(request).map()))
 
 
+class _OtherModel(Exception):
+    """A query's vector is not of the model that made the index by now."""
+
+
 @router.post(
     "/v1/search",
     summary="Search by text, picture, both, or an item; or browse without any",
@@ -116,8 +120,7 @@ async def search(request: Request) -> Response:
 
         def find(index: "Index") -> dict[str, Any]:
             if query_D is not None and index.info.fingerprint != maker:
-                message = "the index was replaced by one of another model meanwhile; try again"
-                raise ApiError(503, message, code="index_unavailable", retry_after=1)
+                raise _OtherModel
             return catalogue.search(index, wanted, query_D, reranker)
 
         try:
@@ -126,7 +129,18 @@ async def search(request: Request) -> Response:
             if reranker is not None:
                 reranker.cancel()
 
-    found = await within(request, work())
+    async def again() -> dict[str, Any]:
+        """Once more, by the model of the index that took the place of the one that the query was embedded for."""
+        try:
+            return await work()
+        except _OtherModel:
+            return await work()
+
+    try:
+        found = await within(request, again())
+    except _OtherModel:
+        message = "the index was replaced by one of another model, twice; try again"
+        raise ApiError(503, message, code="index_unavailable", retry_after=1) from None
     return answer({"object": "search", **found, "took_ms": round((time.monotonic() - start) * 1000, 1)})
 
 
