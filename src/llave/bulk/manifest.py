@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import Any, Literal
 
 from llave.bulk.part_lines import Lines, PartLines
@@ -19,6 +18,7 @@ from llave.collection.open import open_collection
 from llave.data.images import MAX_PIXELS
 from llave.errors import UserError
 from llave.files import holds_nothing, whole_file, write_json
+from llave.storage.location import Location, ObjectPath
 
 __all__ = ["Format", "Manifest", "Settings", "load_manifest", "open_manifest"]
 
@@ -69,26 +69,34 @@ class Settings:
 class Manifest:
     """The parts of a run, each of which becomes one shard; and what of the input is in none of them."""
 
-    out: Path
+    out: Location
     settings: Settings
     parts: Sequence[Part]
     left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
     notes: Sequence[str] = field(default=(), compare=False)
 
-    def shard(self, number: int) -> Path:
+    def shard(self, number: int) -> Location:
         """The file of a part's vectors."""
         return self.out / "shards" / f"{number:06d}.parquet"
 
-    def errors(self, number: int) -> Path:
+    def errors(self, number: int) -> Location:
         """The file of a part's errors, written before its vectors."""
         return self.out / "shards" / f"{number:06d}.errors.jsonl"
 
+    def written(self) -> set[str]:
+        """Names of the shards and files of errors that are there."""
+        shards = self.out / "shards"
+        if isinstance(shards, ObjectPath):
+            return {found.key for found in shards.files()}
+        return {path.name for path in shards.iterdir()} if shards.is_dir() else set()
+
     def todo(self) -> list[int]:
         """Parts whose shards are not there."""
-        return [number for number in range(len(self.parts)) if not self.shard(number).is_file()]
+        there = self.written()
+        return [number for number in range(len(self.parts)) if self.shard(number).name not in there]
 
 
-def open_manifest(out: Path, settings: Settings) -> Manifest:
+def open_manifest(out: Location, settings: Settings) -> Manifest:
     """The manifest in ``out``, written there if the run is new.
 
     Raises:
@@ -132,7 +140,7 @@ def open_manifest(out: Path, settings: Settings) -> Manifest:
     return Manifest(out, settings, PartLines(out / PARTS), collection.left_out, collection.notes)
 
 
-def load_manifest(out: Path) -> Manifest:
+def load_manifest(out: Location) -> Manifest:
     """The manifest of a run that was begun, without a look at its input."""
     kept = _read(out / SETTINGS)
     values = {each.name: kept[each.name] for each in dataclasses.fields(Settings)}
@@ -140,7 +148,7 @@ def load_manifest(out: Path) -> Manifest:
     return Manifest(out, settings, PartLines(out / PARTS))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Location) -> dict[str, Any]:
     try:
         kept = dict(json.loads(file.read_text("utf-8")))
     except ValueError as error:
@@ -149,8 +157,10 @@ def _read(file: Path) -> dict[str, Any]:
     return {"sounds": False, "quantize": "none", **kept}  # of a run that was begun before there were any
 
 
-def _is_ours(out: Path) -> bool:
+def _is_ours(out: Location) -> bool:
     """Empty, or left by a run that was killed before it had written its manifest."""
+    if isinstance(out, ObjectPath):
+        return {found.key for found in out.files()} <= {PARTS}
     if not out.is_dir():
         return False
     shards = out / "shards"

@@ -10,13 +10,13 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from llave.bulk.manifest import Manifest, load_manifest
 from llave.bulk.shard import Batches, Counts, ShardWriter
 from llave.data.door import reason_of
 from llave.errors import UserError
+from llave.storage.location import location
 
 __all__ = ["run_on_ray"]
 
@@ -152,7 +152,7 @@ class _Actor:
         from llave.terminal import quiet_libraries
 
         quiet_libraries()
-        manifest = load_manifest(Path(out))
+        manifest = load_manifest(location(out))
         settings = manifest.settings
         model = load_model(settings.model, device=device, dtype=dtype, quantize=settings.quantize)
         self._writer = ShardWriter(manifest, model, batches)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from llave.bulk.local import run_here, run_in_processes
 from llave.bulk.manifest import Manifest
@@ -16,6 +15,8 @@ from llave.bulk.shard import Batches, Counts
 from llave.errors import UserError
 from llave.files import remove_leftovers, whole_folder, write_bytes
 from llave.progress import show_progress
+from llave.storage.location import Found, Location, ObjectPath
+from llave.storage.locks import alone
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -25,6 +26,7 @@ __all__ = ["BulkReport", "embed_collection"]
 Engine = Literal["local", "ray"]
 LANCE = "vectors.lance"
 ERRORS = "errors.jsonl"
+FOOTER = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -72,40 +74,39 @@ def embed_collection(
         UserError: see the engines; another process that writes to the same folder.
     """
     batches = Batches(batch_size=batch_size, tokens_per_batch=tokens_per_batch)
-    try:
-        with FileLock(manifest.out / "write.lock", timeout=0):
-            lance = manifest.out / LANCE
-            if lance.is_dir():
-                shutil.rmtree(manifest.out / "shards", ignore_errors=True)  # of a run that was killed just then
-                return _report(manifest, Counts(0, 0, 0, 0), new=False)
-            for folder in (manifest.out, manifest.out / "shards"):
-                remove_leftovers(folder)
-            todo = manifest.todo()
-            ended = not todo and (manifest.out / ERRORS).is_file()
-            if not todo:
-                written: Iterator[Counts] = iter(())
-            elif engine == "ray":
-                from llave.bulk.ray import run_on_ray
+    out = manifest.out
+    if isinstance(out, ObjectPath) and manifest.settings.format == "lance":
+        raise UserError(f"{out}: --format lance is for a folder of this machine; leave it out")
+    with alone(out):
+        if isinstance(out, Path) and (out / LANCE).is_dir():
+            shutil.rmtree(out / "shards", ignore_errors=True)  # of a run that was killed just then
+            return _report(manifest, Counts(0, 0, 0, 0), new=False)
+        for folder in (out, out / "shards"):
+            remove_leftovers(folder)
+        todo = manifest.todo()
+        ended = not todo and (out / ERRORS).is_file()
+        if not todo:
+            written: Iterator[Counts] = iter(())
+        elif engine == "ray":
+            from llave.bulk.ray import run_on_ray
 
-                written = run_on_ray(
-                    manifest,
-                    todo,
-                    batches,
-                    workers=workers,
-                    device=device,
-                    dtype=dtype,
-                    address=ray_address,
-                    gpus=gpus_per_worker,
-                )
-            elif workers > 1 and len(todo) > 1:
-                written = run_in_processes(model, todo, manifest, batches, min(workers, len(todo)))
-            else:
-                written = run_here(model, todo, manifest, batches)
-            done = _follow(written, manifest, todo, progress)
-            _finish(manifest)
-            return _report(manifest, done, new=not ended)
-    except Timeout:
-        raise UserError(f"{manifest.out}: another process writes there; wait until it is done") from None
+            written = run_on_ray(
+                manifest,
+                todo,
+                batches,
+                workers=workers,
+                device=device,
+                dtype=dtype,
+                address=ray_address,
+                gpus=gpus_per_worker,
+            )
+        elif workers > 1 and len(todo) > 1:
+            written = run_in_processes(model, todo, manifest, batches, min(workers, len(todo)))
+        else:
+            written = run_here(model, todo, manifest, batches)
+        done = _follow(written, manifest, todo, progress)
+        _finish(manifest)
+        return _report(manifest, done, new=not ended)
 
 
 def _follow(written: Iterator[Counts], manifest: Manifest, todo: Sequence[int], progress: bool) -> Counts:
@@ -123,14 +124,15 @@ def _finish(manifest: Manifest) -> None:
     missing = manifest.todo()
     if missing:
         raise UserError(f"{manifest.out}: {len(missing)} shards were not written; the same command goes on")
-    numbers = range(len(manifest.parts))
-    lines = [manifest.errors(number).read_bytes() for number in numbers if manifest.errors(number).is_file()]
-    write_bytes(manifest.out / ERRORS, b"".join(lines))
+    there = manifest.written()
+    named = [manifest.errors(number) for number in range(len(manifest.parts))]
+    write_bytes(manifest.out / ERRORS, b"".join(file.read_bytes() for file in named if file.name in there))
     if manifest.settings.format == "lance":
-        _write_lance(manifest)
+        assert isinstance(manifest.out, Path)
+        _write_lance(manifest, manifest.out)
 
 
-def _write_lance(manifest: Manifest) -> None:
+def _write_lance(manifest: Manifest, out: Path) -> None:
     """All shards as one dataset; then they go."""
     try:
         import lance
@@ -141,9 +143,9 @@ def _write_lance(manifest: Manifest) -> None:
     reader = pa.RecordBatchReader.from_batches(
         schema, (batch for shard in shards for batch in pq.read_table(shard).to_batches())
     )
-    with whole_folder(manifest.out / LANCE) as partial:
+    with whole_folder(out / LANCE) as partial:
         lance.write_dataset(reader, str(partial))
-    shutil.rmtree(manifest.out / "shards")
+    shutil.rmtree(out / "shards")
 
 
 def _report(manifest: Manifest, done: Counts, *, new: bool) -> BulkReport:
@@ -153,9 +155,21 @@ def _report(manifest: Manifest, done: Counts, *, new: bool) -> BulkReport:
     )
 
 
-def _rows(out: Path, manifest: Manifest) -> int:
+def _rows(out: Location, manifest: Manifest) -> int:
+    if isinstance(out, ObjectPath):
+        shards = [found for found in (out / "shards").files() if found.key.endswith(".parquet")]
+        return sum(_rows_of(out / "shards" / found.key, found) for found in shards)
     if (out / LANCE).is_dir():
         import lance
 
         return int(lance.dataset(str(out / LANCE)).count_rows())
     return sum(pq.read_metadata(manifest.shard(number)).num_rows for number in range(len(manifest.parts)))
+
+
+def _rows_of(shard: ObjectPath, found: Found) -> int:
+    """From the end of a shard, which is where parquet says it: nothing else of it is read."""
+    tail = shard.read_range(max(found.size - FOOTER, 0), found.size, found.tag)
+    length = int.from_bytes(tail[-8:-4], "little") + 8
+    if length > len(tail):
+        tail = shard.read_range(found.size - length, found.size, found.tag)
+    return int(pq.read_metadata(pa.BufferReader(tail)).num_rows)

@@ -12,6 +12,7 @@ from llave.cli.parsing import parse
 from llave.cli.quantize import of_collection, open_quantized
 from llave.collection.collection import Columns
 from llave.errors import UserError
+from llave.storage.location import Location
 
 if TYPE_CHECKING:
     from llave.models.model import EmbeddingModel
@@ -27,7 +28,7 @@ class EmbedConfig:
         model: a model directory, a hub id, or "nano".
         input: a folder (pictures, videos, sounds, .txt and .md texts, PDF documents), a table (.parquet, .jsonl, .json,
             .csv, .tsv) or .tar archives (a file or a quoted glob; WebDataset).
-        out: folder of the shards; killed, the same command goes on there.
+        out: folder of the shards, or s3://bucket/folder; killed, the same command goes on there.
         columns: which column of a table holds what.
         prompt: before every item; null is the model's own for documents.
         frames: frames of a video.
@@ -56,7 +57,7 @@ class EmbedConfig:
 
     model: str
     input: Path
-    out: Path
+    out: Location
     columns: Columns = field(default_factory=Columns)
     prompt: str | None = None
     frames: int = 8

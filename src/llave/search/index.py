@@ -24,7 +24,6 @@ from llave.search.filters import EVERYTHING, Filter, as_filter
 from llave.search.hits import Hits, hit, index_html
 from llave.search.info import INFO, LANCE, IndexInfo, info_exists, open_model, read_info, write_info
 from llave.search.kept import KeptFew
-from llave.search.locks import creating
 from llave.search.maker import check_model, maker_of
 from llave.search.open_store import check_empty, open_store
 from llave.search.pipeline import Mode, Pipeline, Reranking, Scorer, item_of, run_pipeline
@@ -35,6 +34,7 @@ from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
 from llave.storage.location import Location, location, mark
+from llave.storage.locks import creating
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -10,10 +10,10 @@ from llave.files import remove_leftovers
 from llave.search.index import Index
 from llave.search.info import INFO, read_info
 from llave.search.known_errors import move_errors
-from llave.search.locks import alone
 from llave.search.open_store import drop_store
 from llave.search.sources import read_sources, write_sources
 from llave.storage.location import modified
+from llave.storage.locks import alone
 
 __all__ = ["end_moves", "writing"]
 
@@ -28,7 +28,7 @@ def writing(index: Index) -> Iterator[None]:
     Raises:
         UserError: it is another one's, or has become another model's since it was opened.
     """
-    with alone(index.path):
+    with alone(index.path, "to this index"):
         _catch_up(index)
         remove_leftovers(index.path)
         end_moves(index)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from llave.errors import UserError
 from llave.storage.client import bucket, remote
@@ -161,6 +161,17 @@ class ObjectPath:
         """
         with remote(str(self)):
             return bytes(self._store.get(self.key).bytes())
+
+    def copy_to(self, file: IO[bytes]) -> None:
+        """Write the whole content to an open file, a part at a time.
+
+        Raises:
+            FileNotFoundError: no such object.
+            UserError: it cannot be read.
+        """
+        with remote(str(self)):
+            for part in self._store.get(self.key):
+                file.write(part)
 
     def read_range(self, start: int, end: int, tag: str) -> bytes:
         """The bytes from one place up to another.

@@ -1,4 +1,5 @@
-"""The locks of an index: of a folder, the kernel's; in object storage, a lease (:mod:`llave.storage.lease`)."""
+"""Locks of what one process at a time may write: of a folder, the kernel's; in object storage, a lease
+(:mod:`llave.storage.lease`)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,7 +10,10 @@ from llave.errors import UserError
 from llave.storage.lease import leased
 from llave.storage.location import Location, ObjectPath
 
-__all__ = ["alone", "creating"]
+__all__ = ["WRITE_LOCK", "alone", "creating"]
+
+WRITE_LOCK = "write.lock"
+"""Its name in the folder."""
 
 
 @contextmanager
@@ -24,20 +28,23 @@ def creating(index: Location) -> Iterator[None]:
 
 
 @contextmanager
-def alone(index: Location) -> Iterator[None]:
-    """One process at a time writes to an index.
+def alone(folder: Location, where: str = "there") -> Iterator[None]:
+    """One process at a time writes there.
+
+    Args:
+        where: it writes, in the message.
 
     Raises:
         UserError: another one does.
     """
-    taken = f"{index}: another process writes to this index; wait until it is done"
-    if isinstance(index, ObjectPath):
-        with leased(index / "write.lock", index, taken=taken):
+    taken = f"{folder}: another process writes {where}; wait until it is done"
+    if isinstance(folder, ObjectPath):
+        with leased(folder / WRITE_LOCK, folder, taken=taken):
             yield
         return
     with ExitStack() as held:
         try:
-            held.enter_context(FileLock(index / "write.lock", timeout=0))
+            held.enter_context(FileLock(folder / WRITE_LOCK, timeout=0))
         except Timeout:
             raise UserError(taken) from None
         yield

@@ -1,0 +1,82 @@
+"""Shards in object storage: those of a folder, whatever happens on the way."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from llave.bulk.manifest import load_manifest, open_manifest
+from llave.cli.main import main
+from llave.errors import UserError
+from llave.storage.location import ObjectPath
+from llave.storage.locks import alone
+from tests.bulk.test_embed import embed, settings, shards, texts
+from tests.storage.server import Fault, new_bucket, running
+
+__all__ = ["texts"]  # a fixture
+
+
+@pytest.fixture
+def out() -> Iterator[ObjectPath]:
+    with new_bucket() as bucket:
+        yield ObjectPath.parse(f"{bucket}/of us/vectors")
+
+
+def content(out: ObjectPath) -> dict[str, bytes]:
+    names = sorted(found.key for found in (out / "shards").files() if found.key.endswith(".parquet"))
+    return {name: (out / "shards" / name).read_bytes() for name in names}
+
+
+def test_the_shards_of_a_folder(
+    out: ObjectPath, texts: Path, tmp_path: Path, nano_untouched: SentenceTransformer
+) -> None:
+    chosen = settings(texts, nano_untouched)
+    here = open_manifest(tmp_path / "here", chosen)
+    embed(here, nano_untouched)
+    running().faults += [Fault("busy", 3, "PUT"), Fault("cut", 2, "GET", part="parts.jsonl")]
+    report = embed(open_manifest(out, chosen), nano_untouched)
+    assert (report.vectors, report.errors, report.embedded) == (57, 0, 57)
+    assert content(out) == shards(here.out)
+    assert {found.key for found in out.files() if not found.key.startswith("shards/")} == {
+        "manifest.json", "parts.jsonl", "errors.jsonl",
+    }  # fmt: skip
+    (out / "shards" / "000002.parquet").unlink()
+    (out / "shards" / "000004.parquet").unlink()
+    again = embed(open_manifest(out, chosen), nano_untouched, workers=2)
+    assert (again.vectors, again.embedded) == (57, 20)
+    assert content(out) == shards(here.out)
+    assert list(load_manifest(out).parts) == list(here.parts)
+
+
+def test_one_process_at_a_time_and_nothing_else_there(
+    out: ObjectPath, texts: Path, nano_untouched: SentenceTransformer
+) -> None:
+    manifest = open_manifest(out, settings(texts, nano_untouched))
+    with alone(out), pytest.raises(UserError, match="another process writes there"):
+        embed(manifest, nano_untouched)
+    with pytest.raises(UserError, match="was begun with prompt"):
+        open_manifest(out, settings(texts, nano_untouched, prompt="other"))
+    with pytest.raises(UserError, match="holds something else"):
+        open_manifest(out.parent, settings(texts, nano_untouched))
+    lance = open_manifest(out.with_name("lance"), settings(texts, nano_untouched, format="lance"))
+    with pytest.raises(UserError, match="--format lance is for a folder of this machine"):
+        embed(lance, nano_untouched)
+
+
+def test_the_command(out: ObjectPath, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"broken")
+    (tmp_path / "pictures" / "good.txt").write_text("a crab")
+    assert main(["embed", "nano", str(tmp_path / "pictures"), "--out", str(out), "--device", "cpu"]) == 1
+    told = capsys.readouterr()
+    assert f"{out}: 1 vectors of 384 dimensions (float32); 1 embedded now, 0 before" in told.out
+    assert f"1 items could not be embedded: {out}/errors.jsonl" in told.err
+    assert b"bad.png" in (out / "errors.jsonl").read_bytes()
+    local = tmp_path / "one.parquet"
+    local.write_bytes((out / "shards" / "000000.parquet").read_bytes())
+    assert pq.read_table(local)["id"].to_pylist() == ["good.txt"]
+    running().faults.append(Fault("denied"))
+    assert main(["embed", "nano", str(texts), "--out", str(out), "--device", "cpu"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
