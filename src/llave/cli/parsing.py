@@ -11,7 +11,7 @@ from jsonargparse.typing import register_type
 from llave.data.fetched import local
 from llave.errors import UserError
 from llave.recipes import find_recipe
-from llave.storage.location import ObjectPath
+from llave.storage.location import ObjectPath, is_address, location
 
 __all__ = ["as_argv", "parse"]
 
@@ -63,6 +63,8 @@ def parse(
         parsed_fields[name] = local(parsed_fields[name])
     for name, way_out in (existing or {}).items():
         path = parsed_fields[name]
+        if is_address(path):
+            raise UserError(f"{location(path)}: an address, where a folder or file of this machine belongs")
         if not path.exists() and not PATTERN & set(str(path)):
             raise UserError(f"{path}: no such folder or file{way_out}")
     return config(**parsed_fields)

@@ -94,4 +94,5 @@ def _fetch_file(source: ObjectPath, about: Found, target: Path, work: Work) -> N
             work.advance(end // 1_000_000 - start // 1_000_000)
             start = end
         os.fsync(file.fileno())
+    os.utime(begun, (about.modified, about.modified))  # the same wherever it is fetched: part of what tells a change
     begun.rename(target)
