@@ -1,11 +1,13 @@
 """``llave train RECIPE.yaml [--key value …]``; with ``--task rerank``, of a reranker."""
 
+import dataclasses
 import re
 import sys
 
 from llave.cli.parsing import parse
 from llave.errors import UserError
 from llave.recipes import find_recipe
+from llave.storage.location import ObjectPath, is_address, location
 from llave.training.config import TrainConfig
 
 __all__ = ["run"]
@@ -36,6 +38,15 @@ def run(argv: list[str]) -> int:
         return 0
     from llave.training.run import train
 
+    if is_address(config.output):
+        from llave.training.mirror import mirrored
+
+        output = location(config.output)
+        assert isinstance(output, ObjectPath)
+        with mirrored(output, anew=config.resume == "never") as mirror:
+            train(dataclasses.replace(config, output=mirror.folder), on_save=mirror.push)
+        sys.stdout.write(f"{output}\n")
+        return 0
     sys.stdout.write(f"{train(config)}\n")
     return 0
 

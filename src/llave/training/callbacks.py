@@ -4,7 +4,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from llave.training.row_errors import read_row_errors
 
-__all__ = ["BrokenRows", "Clock", "MetricsFile", "PairsProgress", "Warnings", "describe", "peak_bytes"]
+__all__ = ["BrokenRows", "Clock", "MetricsFile", "PairsProgress", "Saved", "Warnings", "describe", "peak_bytes"]
 
 SECONDS_BETWEEN_LINES = 30.0
 """At most, of a run that is not watched on a terminal."""
@@ -189,6 +189,17 @@ class Warnings(TrainerCallback):
         self._records[name] = self._records.get(name, 0) + 1 if holds else 0
         if self._records[name] == self.PATIENCE:
             self.console.print(f"{self.title}: for {self.PATIENCE} log records {advice}")
+
+
+class Saved(TrainerCallback):
+    """Something to be done by the first process whenever a checkpoint is whole."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._then()
 
 
 class BrokenRows(TrainerCallback):

@@ -131,7 +131,8 @@ class TrainConfig:
     Args:
         data: folder in MMEB's format, with train/ and images/; a copy of MMEB-train; or any folder, if every data set
             names its file.
-        output: the trained model goes here, with run.json, metrics.jsonl and checkpoints/.
+        output: the trained model goes here, with run.json, metrics.jsonl and checkpoints/; a folder, or
+            s3://bucket/folder, to which every checkpoint is uploaded.
         model: "nano", a model directory, or a hub id.
         datasets: data sets to train on, by name; empty is all of them with default settings.
         cap: at most this many rows of each data set, drawn by the seed; null is all.

@@ -1,6 +1,7 @@
 """Train a model from a recipe, on ``SentenceTransformerTrainer``."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from llave.files import recover_folder, remove_leftovers, write_json, write_text
 from llave.terminal import quiet_libraries
 from llave.training.arguments import training_arguments
-from llave.training.callbacks import BrokenRows, MetricsFile, PairsProgress, Warnings
+from llave.training.callbacks import BrokenRows, MetricsFile, PairsProgress, Saved, Warnings
 from llave.training.card import model_card
 from llave.training.clusters import keep_clusters
 from llave.training.config import TrainConfig
@@ -33,12 +34,21 @@ from llave.training.tracking import prepare_tracking
 __all__ = ["train"]
 
 
-def train(config: TrainConfig, *, console: Console | None = None, title: str = "train") -> Path:
+def train(
+    config: TrainConfig,
+    *,
+    console: Console | None = None,
+    title: str = "train",
+    on_save: Callable[[], None] | None = None,
+) -> Path:
     """Train as ``config`` says and return the directory of the model.
 
     The directory is a sentence-transformers model, with ``run.json`` (resolved configuration, versions, seed,
     skipped rows), ``metrics.jsonl`` and ``checkpoints/``. A run that was killed goes on from its newest whole
     checkpoint to the weights of an uninterrupted one; a finished run is returned as it is.
+
+    Args:
+        on_save: called by the first process after every checkpoint.
 
     Raises:
         UserError: unknown data set, a directory of another run, data that cannot be used.
@@ -85,6 +95,8 @@ def train(config: TrainConfig, *, console: Console | None = None, title: str = "
         trainer.add_callback(PairsProgress(console, title, trainer.clock))
         trainer.add_callback(Warnings(console, title))
         trainer.add_callback(BrokenRows(output / ERRORS_FILE, console, title))
+        if on_save is not None:
+            trainer.add_callback(Saved(on_save))
     evaluation = None
     if config.evaluate is not None:
         benchmark = check_evaluation(config.evaluate, prepared.held_out)
