@@ -20,6 +20,7 @@ from benchmarks.large_batch import large_batch_sheet
 from benchmarks.late_page import answer as late_answer
 from benchmarks.late_page import models_sheet, pages_line, tiled_sheet
 from benchmarks.loss_page import dims_table, draw, gpu_table, sizes_table
+from benchmarks.manifest import manifest_line
 from benchmarks.million import million_sheet
 from benchmarks.network import measured_sheet, paper_sheet
 from benchmarks.page_map import browse_sheet, map_sheet
@@ -151,6 +152,7 @@ PLACES = (
     Place("docs/page.md", "map", "page_map.json", map_sheet),
     Place("docs/search.md", "small", "small_100k.json", small_sheet),
     Place("docs/speed.md", "million", "million.json", million_sheet),
+    Place("docs/bulk.md", "manifest", "manifest.json", manifest_line),
     Place("docs/scale.md", "scale check", "scale.json", lambda found: check_sheet(found).markdown()),
     Place("docs/scale.md", "scale plan", "scale.json", lambda found: plan_sheet(found).markdown()),
     Place("docs/scale.md", "network paper", "network.json", lambda found: paper_sheet(found).markdown()),

@@ -1,37 +1,17 @@
 """The parts of a run: read when they are asked for, and never all in memory."""
 
 import tracemalloc
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from benchmarks.manifest import Simulated
 from llave.bulk import manifest
 from llave.bulk.manifest import load_manifest, open_manifest
 from llave.bulk.part_lines import Lines, PartLines
 from llave.errors import UserError
 from tests.bulk.test_embed import settings
-
-
-class Simulated:
-    """A folder of files that are not there."""
-
-    notes: tuple[str, ...] = ()
-
-    def __init__(self, items: int) -> None:
-        self.items = items
-        self.left_out: Counter[str] = Counter()
-
-    def parts(self, size: int) -> Iterator[dict[str, Any]]:
-        for first in range(0, self.items, size):
-            last = min(first + size, self.items)
-            yield {"files": [f"folder {number % 1000}/picture {number:08}.jpg" for number in range(first, last)]}
-
-    def state(self) -> str:
-        return str(self.items)
 
 
 def test_a_large_manifest_takes_the_memory_of_a_part(
