@@ -85,10 +85,11 @@ def measure(items: int) -> dict[str, float]:
 
 def manifest_line(found: Mapping[str, Any]) -> str:
     """In a sentence."""
+    peak, commit = found["peak_bytes"] / 2**20, found["commit"][:7]
     return (
-        f"A manifest of {found['items'] / 1e6:,.0f} million files (names made up, {found['file_bytes'] / 1e6:,.0f} MB of "
-        f"them) takes {found['write_cpu_s']:,.0f} seconds of a core to write, {found['open_cpu_s']:,.0f} to open and "
-        f"compare again, and {found['peak_bytes'] / 2**20:,.0f} MiB of memory ({found['machine']}; commit {found['commit'][:7]})."
+        f"A manifest of {found['items'] / 1e6:,.0f} million files (names made up, {found['file_bytes'] / 1e6:,.0f} MB) "
+        f"takes {found['write_cpu_s']:,.0f} seconds of a core to write, {found['open_cpu_s']:,.0f} to open and compare "
+        f"again, and {peak:,.0f} MiB of memory ({found['machine']}; commit {commit})."
     )
 
 
