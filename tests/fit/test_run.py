@@ -151,6 +151,7 @@ def test_a_folder_of_labels(drawings: Path, tmp_path: Path, capsys: pytest.Captu
     assert sorted(item.text for item in corpus) == sorted(COLOURS[:4])
 
 
+@pytest.mark.slow
 def test_triplets(table: WriteTable, drawings: Path, tmp_path: Path) -> None:
     """Queries are texts, the others pictures; half of the negatives are other rows' positives."""
     for n in range(32):
@@ -172,6 +173,7 @@ def test_triplets(table: WriteTable, drawings: Path, tmp_path: Path) -> None:
     assert len(corpus) > len(test_rows) == 12
 
 
+@pytest.mark.slow
 def test_pairs_of_texts_with_adapters(tmp_path: Path) -> None:
     """A sentence that is an answer too is no query in that direction: it would find itself."""
     path = tmp_path / "pairs.jsonl"

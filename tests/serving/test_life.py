@@ -187,7 +187,9 @@ def hangups_are_heard() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hangups_are_heard")
-@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGHUP, signal.SIGINT))]
+)
 def test_each_signal_ends_it_whatever_is_in_work(tmp_path: Path, sent: signal.Signals) -> None:
     """A client that sends no more of its body, and one that reads nothing of its answer."""
     with (tmp_path / "log").open("w") as file:
