@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 import tempfile
 import weakref
 from array import array
@@ -58,6 +59,11 @@ class PartLines(Sequence[Part]):
 
     def __len__(self) -> int:
         return len(self._begins) - 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PartLines) and len(self) == len(other) and all(map(operator.eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # compared by what the parts say
 
     @overload
     def __getitem__(self, place: int) -> Part: ...

@@ -158,7 +158,9 @@ def allowed_roots(index: Index, sources: Iterable[Source], allowed: Sequence[str
 def _begun(index: Index, wanted: IndexInfo) -> Index:
     """What a call before has begun to make, or an empty table."""
     try:
-        goes_on = read_info(index.path, FILE) == wanted
+        begun = read_info(index.path, FILE)
+        goes_on = begun == dataclasses.replace(wanted, id=begun.id)  # each call would give it another one
+        wanted = begun if goes_on else wanted
     except UserError:  # none, or none that can be read
         goes_on = False
     if not goes_on and (wanted.store == LANCE or (index.path / FILE).is_file()):
