@@ -27,23 +27,22 @@ from benchmarks.provenance import provenance
 from benchmarks.sheet import Sheet
 from llave.errors import UserError
 from llave.files import write_json
+from llave.search.store import Settings
 
 __all__ = ["check_sheet", "fit", "plan", "plan_sheet", "predict"]
 
 FITTED = ((100_000, 32), (300_000, 32), (1_000_000, 32), (30_000, 384), (100_000, 384), (300_000, 384))
 CHECKED = ((3_000_000, 32), (10_000_000, 32))
 """Rows and dimensions."""
-PARTS_AT_MOST, ROWS_A_PART = 4096, 1000
-"""As llave.search.lance_prefix makes an index; a test compares."""
-REFINED = 80
-"""Candidates whose whole vectors are read for ten hits, at settings that are not measured."""
 RESULT = Path(__file__).parent / "results/scale.json"
 Terms = Callable[[float, float], tuple[float, ...]]
 
 
 def lists(rows: float) -> float:
     """Parts of an index of so many rows."""
-    return min(PARTS_AT_MOST, max(16, rows // ROWS_A_PART))
+    from llave.search.lance_prefix import num_parts  # LanceDB takes seconds to import
+
+    return num_parts(int(rows))
 
 
 COSTS: Mapping[str, tuple[str, Terms]] = {
@@ -56,7 +55,7 @@ COSTS: Mapping[str, tuple[str, Terms]] = {
     "exact_cpu_ms": ("CPU ms, exact search", lambda rows, dim: (1, rows, rows * dim)),
     "search_cpu_ms": (
         "CPU ms, approximate search",
-        lambda rows, dim: (1, rows, lists(rows) * dim, 20 * rows / lists(rows) * dim),
+        lambda rows, dim: (1, rows, lists(rows) * dim, Settings().probes * rows / lists(rows) * dim),
     ),
 }
 """Of each measured cost: its name, and its terms for rows and dimensions."""

@@ -1,14 +1,12 @@
 """The curves that docs/scale.md counts with: they find known costs again, and count as an index is made."""
 
-import inspect
 from pathlib import Path
 
 import pytest
 
 from benchmarks.network import loss_bytes, reduce_bytes
-from benchmarks.scale import COSTS, FITTED, PARTS_AT_MOST, ROWS_A_PART, fit, lists, plan, predict
+from benchmarks.scale import COSTS, FITTED, fit, lists, plan, predict
 from benchmarks.scale_part import measured
-from llave.search import lance_prefix
 
 
 def test_the_fit_finds_the_weights_again() -> None:
@@ -31,9 +29,7 @@ def test_a_plan_adds_up() -> None:
     assert many.vector_gb == pytest.approx({"float32": 1536, "float16": 768, "int8": 388, "binary": 48})
 
 
-def test_parts_are_counted_as_they_are_made() -> None:
-    assert lance_prefix.ROWS_PER_PART == ROWS_A_PART
-    assert f"min({PARTS_AT_MOST}, max(16, rows // ROWS_PER_PART))" in inspect.getsource(lance_prefix.build_first)
+def test_parts_of_an_index() -> None:
     assert [lists(rows) for rows in (100, 100_000, 10**9)] == [16, 100, 4096]
 
 

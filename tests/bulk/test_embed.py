@@ -290,15 +290,16 @@ def test_ray_with_a_worker_that_dies(tmp_path: Path, nano_untouched: SentenceTra
     here, there = (open_manifest(tmp_path / name, chosen) for name in ("here", "there"))
     embed(here, nano_untouched)
     killed = 0
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)  # a GPU in Ray's books alone
     try:
         from llave.bulk.ray import run_on_ray
         from llave.bulk.shard import Batches
 
         for done, _ in enumerate(
-            run_on_ray(there, there.todo(), Batches(), workers=1, device="cpu", dtype=None), start=1
+            run_on_ray(there, there.todo(), Batches(), workers=1, device="cpu", dtype=None, gpus=0.5), start=1
         ):
             if done == 3:
+                assert ray.available_resources()["GPU"] == 0.5
                 actors = [p for p in psutil.process_iter(["cmdline"]) if "ray::_Actor" in " ".join(p.info["cmdline"])]
                 for actor in actors:
                     os.kill(actor.pid, signal.SIGKILL)

@@ -23,25 +23,15 @@ from llave.search.index import Index
 from llave.search.info import IndexInfo, read_info, write_info
 from llave.search.options import BuildOptions
 from llave.search.postgres import PostgresStore, drop_table
-from llave.search.store import Row, Settings, row_id
+from llave.search.store import Settings, row_id
 from llave.search.trust import state_directory
 from llave.search.upgrade import upgrade_index
 from llave.search.words import Words
 from tests.search.postgres_server import empty_database, server
-from tests.search.things import opened_store, rows
+from tests.search.things import D, opened_store, row, rows
 
-D = 16
 SECRET = "p@ss/w:rd?#%"
 NOWHERE = "postgresql://me@127.0.0.1:9/db"
-
-
-def row(key: str, vector_D: np.ndarray | None = None, **fields: str | int | float | None) -> Row:
-    own = dict.fromkeys(("path", "file", "stamp", "content", "digest"), "")
-    vector_D = np.eye(1, D, dtype=np.float32)[0] if vector_D is None else vector_D
-    return Row(
-        id=row_id("s", key), source="s", key=key, kind="text", text=key, words=key, **own, fields=fields,
-        vector_D=vector_D,
-    )  # fmt: skip
 
 
 @pytest.fixture

@@ -12,25 +12,16 @@ from llave.search import qdrant_connect
 from llave.search.filters import parse_filter
 from llave.search.qdrant import QdrantStore
 from llave.search.qdrant_connect import drop_collection
-from llave.search.store import Row, Settings, row_id
+from llave.search.store import Settings, row_id
 from tests.search.qdrant_server import QdrantServer, qdrant_server, serving
+from tests.search.things import D, row
 
-D = 16
 OUTAGES = {
     "closed": (None, "before"),
     "closed, but done": (None, "after"),
     "503": (503, "before"),
     "429": (429, "after"),
 }
-
-
-def row(key: str, vector_D: np.ndarray | None = None, **fields: str | int | None) -> Row:
-    own = dict.fromkeys(("path", "file", "stamp", "content", "digest"), "")
-    vector_D = np.eye(1, D, dtype=np.float32)[0] if vector_D is None else vector_D
-    return Row(
-        id=row_id("s", key), source="s", key=key, kind="text", text=key, words=key, **own, fields=fields,
-        vector_D=vector_D,
-    )  # fmt: skip
 
 
 @pytest.fixture

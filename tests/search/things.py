@@ -16,13 +16,15 @@ from llave.search.lance_connect import said_in_a_line
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.postgres import PostgresStore
 from llave.search.qdrant import QdrantStore
-from llave.search.store import Row, VectorStore
+from llave.search.store import Row, VectorStore, row_id
 from llave.search.update import update_index
 from llave.storage.location import ObjectPath
 from tests.search.postgres_server import empty_database
 from tests.search.qdrant_server import qdrant_server
 from tests.storage.server import new_bucket
 
+D = 16
+"""Of the vectors of :func:`row`."""
 STORES = ["lance", "qdrant", "postgres", pytest.param("qdrant server", marks=pytest.mark.slow)]
 """Kinds of :func:`opened_store`. To make an index of each field, Qdrant's engine takes a third of a second."""
 
@@ -52,6 +54,16 @@ def opened_store(kind: str, folder: Path, dimension: int) -> Iterator[VectorStor
         return
     with closing(QdrantStore(folder / "qdrant", "items", dimension, folder / "fields.json")) as opened:
         yield opened
+
+
+def row(key: str, vector_D: np.ndarray | None = None, **fields: str | int | float | None) -> Row:
+    """Of a text that is its key, with the first unit vector where none is given."""
+    own = dict.fromkeys(("path", "file", "stamp", "content", "digest"), "")
+    vector_D = np.eye(1, D, dtype=np.float32)[0] if vector_D is None else vector_D
+    return Row(
+        id=row_id("s", key), source="s", key=key, kind="text", text=key, words=key, **own, fields=fields,
+        vector_D=vector_D,
+    )  # fmt: skip
 
 
 def counts(report: BuildReport) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from llave.data.door import reason_of
 from llave.errors import UserError
 from llave.storage.location import location
 
-__all__ = ["run_on_ray"]
+__all__ = ["Hands", "run_on_ray"]
 
 DEATHS = 3
 """So many actors a part may take with it, before it is its fault and not theirs."""
@@ -69,7 +69,7 @@ def run_on_ray(
         gpus = 1 if enough and (device is None or device.startswith("cuda")) else 0
     actor = cluster.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Actor)
     try:
-        yield from _Hands(
+        yield from Hands(
             lambda: actor.remote(str(manifest.out.resolve()), device, dtype, batches), min(workers, len(todo))
         ).write(todo)
     finally:
@@ -77,7 +77,7 @@ def run_on_ray(
             ray.shutdown()
 
 
-class _Hands:
+class Hands:
     """Actors, and the parts that they have in hand.
 
     Args:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from jsonargparse.typing import register_type
 
-from llave.data.fetched import local
 from llave.errors import UserError
 from llave.recipes import find_recipe
 from llave.storage.location import ObjectPath, is_address, location
@@ -60,7 +59,10 @@ def parse(
     fields: dict[str, Any] = {key: value for key, value in parsed.as_dict().items() if key not in {"recipe"}}
     parsed_fields = {key: getattr(parsed, key) for key in fields}
     for name in fetched:
-        parsed_fields[name] = local(parsed_fields[name])
+        if is_address(parsed_fields[name]):
+            from llave.data.fetched import local  # whose progress bar and locks no other command waits for
+
+            parsed_fields[name] = local(parsed_fields[name])
     for name, way_out in (existing or {}).items():
         path = parsed_fields[name]
         if is_address(path):

@@ -41,6 +41,7 @@ class KnownRows:
         self._content_N: NDArray[np.bytes_] = np.concatenate(contents)[order_N]
         self._width = self._content_N.itemsize
         self._seen_N = np.zeros(len(id_N), bool)
+        self._last: tuple[str, int | None] = ("", None)
 
     def __len__(self) -> int:
         return len(self._id_N)
@@ -98,9 +99,12 @@ class KnownRows:
         return np.argsort(self._content_N)
 
     def _place(self, row_id: str) -> int | None:
-        wanted = _bytes(row_id)
-        place = int(np.searchsorted(self._id_N, wanted))
-        return place if place < len(self._id_N) and self._id_N[place] == wanted else None
+        if self._last[0] != row_id:  # of one row several things are asked, one after the other
+            wanted = _bytes(row_id)
+            place = int(np.searchsorted(self._id_N, wanted))
+            found = place < len(self._id_N) and self._id_N[place] == wanted
+            self._last = (row_id, place if found else None)
+        return self._last[1]
 
     def _id(self, place: int) -> str:
         return bytes(self._id_N[place]).ljust(ID_BYTES, b"\0").hex()

@@ -114,13 +114,18 @@ def fill_prefix(table: Any, stage: FirstStage, rows_of: Callable[[Sequence[str]]
     table.alter_columns({"path": stage.filling, "rename": stage.column})
 
 
+def num_parts(rows: int) -> int:
+    """Of an approximate index of so many rows."""
+    return min(4096, max(16, rows // ROWS_PER_PART))
+
+
 def build_first(table: Any, stage: FirstStage, rows: int) -> None:
     """The index over a first stage's column, if there is none of its kind yet, or one of far fewer rows."""
     kinds = {index.name: index.index_type for index in table.list_indices()}
     stats = table.index_stats(stage.index) if kinds.get(stage.index) == KINDS[stage.precision] else None
     if stats is None or rows > REBUILD_AT * max(1, stats.num_indexed_rows):
         kind = IvfRq if stage.precision == "binary" else IvfSq
-        config = kind(distance_type="cosine", num_partitions=min(4096, max(16, rows // ROWS_PER_PART)))
+        config = kind(distance_type="cosine", num_partitions=num_parts(rows))
         table.create_index(stage.column, config=config, name=stage.index, replace=True)
     if stage.own and "vector_idx" in kinds:
         table.drop_index("vector_idx")

@@ -17,7 +17,7 @@ from llave.errors import UserError
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-__all__ = ["bucket", "lance_options", "remote"]
+__all__ = ["Otherwise", "bucket", "lance_options", "remote"]
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 REGION = "us-east-1"
@@ -101,21 +101,29 @@ def lance_options() -> dict[str, str]:
     return options
 
 
+class Otherwise(OSError):
+    """An object is not what a conditional request said of it."""
+
+
 @contextmanager
 def remote(name: str) -> Iterator[None]:
     """Whatever object storage raises within becomes one line about ``name``. That an object is not there, or not as it
-    was, is an answer and passes.
+    was said to be, is an answer and passes.
 
     Raises:
         UserError: what went wrong, and the way out where it is known.
+        FileNotFoundError: no such object.
+        Otherwise: there is one where none was to be, or another one.
     """
     from obstore.exceptions import AlreadyExistsError, PreconditionError
 
     try:
         yield
-    except (UserError, AlreadyExistsError, PreconditionError):
+    except UserError:
         raise
     except Exception as error:
+        if isinstance(error, AlreadyExistsError | PreconditionError):
+            raise Otherwise(name) from None
         said = str(error)
         if "NoSuchBucket" in said:
             raise UserError(f"{name}: no such bucket{_where()}") from None

@@ -182,13 +182,11 @@ class ObjectPath:
         Raises:
             UserError: it cannot be read, or is another one.
         """
-        from obstore.exceptions import PreconditionError
-
         try:
             with remote(str(self)):
                 found = self._store.get(self.key, options={"range": (start, end), "if_match": tag})
                 return bytes(found.bytes())
-        except (PreconditionError, FileNotFoundError):
+        except OSError:
             raise UserError(f"{self}: was changed while it was read; do it again") from None
 
     def read_text(self, encoding: str = "utf-8") -> str:
@@ -221,13 +219,11 @@ class ObjectPath:
         Raises:
             UserError: it cannot be known or written.
         """
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
         mode: Any = "create" if tag is None else {"e_tag": tag}
         try:
             with remote(str(self)):
                 return str(self._store.put(self.key, content, mode=mode)["e_tag"])
-        except (AlreadyExistsError, PreconditionError, FileNotFoundError):  # the last: gone, where a tag was asked for
+        except OSError:  # another one, or gone, where a tag was asked for
             return None
 
     def unlink(self, missing_ok: bool = False) -> None:

@@ -69,7 +69,7 @@ def prepare(
     """
     arguments = arguments or training_arguments(config)
     set_seed(config.seed)
-    if config.processes not in (None, arguments.world_size):
+    if config.global_batch_size is None and config.processes not in (None, arguments.world_size):
         console.print(
             f"{title}: the recipe is made for {config.processes} processes, and this is a run of "
             f"{arguments.world_size}: {config.batch_size * arguments.world_size} pairs see one another instead of "

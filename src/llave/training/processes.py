@@ -21,7 +21,7 @@ __all__ = ["every_parameter_takes_part", "launch_options", "layer_class", "shard
 
 
 def with_share(config: TrainConfig, processes: int) -> TrainConfig:
-    """The recipe with ``batch_size`` as a process's share of ``global_batch_size``, if it has one.
+    """The recipe with ``batch_size`` as a process's share of ``global_batch_size``; as it is where it has none.
 
     Raises:
         UserError: that many processes cannot share it evenly.

@@ -58,8 +58,10 @@ def train(
     prepare_tracking(config.track, config.output)
     if config.evaluate is not None and config.evaluate.benchmark is not None and not config.val_fraction:
         check_evaluation(config.evaluate)  # before the data is read
-    config = with_share(config, training_arguments(config).world_size)
     arguments = training_arguments(config)
+    if config.global_batch_size is not None:
+        config = with_share(config, arguments.world_size)
+        arguments = training_arguments(config)
     first = arguments.process_index == 0
     console = console or Console(stderr=True)
     if not first:
