@@ -71,6 +71,23 @@ def test_every_word(store: VectorStore) -> None:
     assert store.match("!?", limit=9, every=True) == []
 
 
+def test_best_scores_are_those_of_the_first_match_while_rows_come_and_go(store: VectorStore) -> None:
+    def agree() -> None:
+        words, texts = ["umbrella", "zebra", "tree", "red"], ["red umbrella", "green tree", "red zebra"]
+        for asked, every in ((words, False), (texts, True)):
+            first = [[score for _, score in store.match(text, limit=1, every=every)] for text in asked]
+            assert store.best(asked, every=every) == pytest.approx([sum(scores) for scores in first])
+
+    agree()
+    assert store.best(["tree"]) == [0.0]
+    store.upsert([row("f", "a green tree", colour="other")])
+    assert store.best(["tree"])[0] > 0
+    agree()
+    store.delete([row_id("s", "f")])
+    agree()
+    assert store.best(["tree"]) == [0.0]
+
+
 def test_letters_of_any_script(store: VectorStore) -> None:
     assert keys(store.match("STRASSE straße", limit=9)) == ["d"]
     assert keys(store.match("Regen", limit=9))[0] == "d"
@@ -112,6 +129,7 @@ def test_misspelt_words_and_endings(tmp_path: Path) -> None:
         assert keys(store.match("猫", limit=9)) == ["d"]
         right, wrong = (store.match(word, limit=1)[0][1] for word in ("umbrella", "umbrela"))
         assert wrong < right
+        assert store.best(["umbrella", "umbrela", "dogg"])[:2] == [right, wrong]
 
 
 def test_an_index_of_before_gets_its_words(tmp_path: Path) -> None:

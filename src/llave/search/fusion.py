@@ -26,15 +26,11 @@ MOST_WORDS = 24
 
 def attainable(store: VectorStore, text: str) -> float:
     """The BM25 score of the item that says all of a query's words, or of one that would; above 0."""
-    if whole := store.match(text, limit=1, every=True):
-        return whole[0][1]
-    words = dict.fromkeys(word.casefold() for word in WORD.findall(text))
+    if whole := store.best([text], every=True)[0]:
+        return whole
+    words = [*dict.fromkeys(word.casefold() for word in WORD.findall(text))][:MOST_WORDS]
     missing = SATURATED * math.log(1 + max(2, store.count()))
-    total = 0.0
-    for word in list(words)[:MOST_WORDS]:
-        best = store.match(word, limit=1)
-        total += best[0][1] if best else missing
-    return total or missing
+    return sum(score or missing for score in store.best(words)) or missing
 
 
 def share(match: float, best: float) -> float:

@@ -36,8 +36,8 @@ try:
         matrix_of,
         prefix_columns,
     )
-    from llave.search.lance_rows import FEW, OWN, TEXTS, is_field, row_of, values_of, vector_of
-    from llave.search.lance_words import WORD_COLUMNS, WORDS, every_word, fill, index_words, words_query
+    from llave.search.lance_rows import FEW, OWN, TEXTS, is_field, rows_of, values_of, vector_of
+    from llave.search.lance_words import WORD_COLUMNS, WORDS, Heard, every_word, fill, index_words
 except ImportError:
     raise UserError("an index needs the package lancedb: pip install 'llave[search]'") from None
 
@@ -79,6 +79,7 @@ class LanceStore:
         )
         there = name in database.list_tables().tables
         self._table: Any = database.open_table(name) if there else database.create_table(name, schema=schema)
+        self._heard = Heard(self._table, self._table.version)
 
     def upsert(self, rows: Sequence[Row], *, new: bool = False) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -142,14 +143,15 @@ class LanceStore:
             rows = self.get(list(scores))  # one may have been removed meanwhile
             return [(rows[row_id], score) for row_id, score in scores.items() if row_id in rows]
         search = self._table.search(query_D, vector_column_name="vector").distance_type("cosine")
-        search = search.limit(limit).select([*self._light(), "_distance"])
+        search = search.limit(limit).select([*_light(self._table.schema.names), "_distance"])
         if exact:
             search = search.bypass_vector_index()
         else:
             search = search.nprobes(self._settings.probes).refine_factor(self._settings.refine)
         if where:
             search = search.where(where, prefilter=True)
-        return [(row_of(found), 1.0 - found["_distance"]) for found in search.to_arrow().to_pylist()]
+        found = search.to_arrow()
+        return [(row, 1.0 - far) for row, far in zip(rows_of(found), found["_distance"].to_pylist(), strict=True)]
 
     def match(
         self,
@@ -161,20 +163,34 @@ class LanceStore:
         every: bool = False,
     ) -> list[tuple[Row, float]]:
         """See :class:`~llave.search.store.VectorStore`."""
-        if WORDS not in self._table.schema.names:
-            raise UserError(f"{self._uri}: has no words yet; run the same `llave index` again")
-        query = every_word(text) if every else words_query(text, self._says)
-        search = self._table.search(query, query_type="fts").limit(limit).select([*self._light(), "_score"])
+        light = self._worded()
+        query = every_word(text) if every else self._hears().query(text)
+        search = self._table.search(query, query_type="fts").limit(limit).select([*light, "_score"])
         wheres = [self._where(conditions), None if ids is None else one_of("id", ids)]
         if where := " AND ".join(f"({each})" for each in wheres if each):
             search = search.where(where, prefilter=True)
-        found = [(row_of(row), float(row["_score"])) for row in search.to_arrow().to_pylist()]
-        return sorted(found, key=lambda pair: (-pair[1], pair[0].key))  # equal ones come in any order
+        found = search.to_arrow()
+        pairs = zip(rows_of(found), found["_score"].to_pylist(), strict=True)
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0].key))  # equal ones come in any order
 
-    def _says(self, text: str) -> bool:
-        """Whether a row has every word of a text."""
-        search = self._table.search(every_word(text), query_type="fts").limit(1)
-        return bool(search.select(["id", "_score"]).to_arrow().num_rows)
+    def best(self, texts: Sequence[str], *, every: bool = False) -> list[float]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        self._worded()
+        heard = self._hears()
+        return [heard.whole(text) if every else heard.like(text) for text in texts]
+
+    def _hears(self) -> Heard:
+        version = self._table.version
+        if self._heard.version != version or self._heard.full():
+            self._heard = Heard(self._table, version)
+        return self._heard
+
+    def _worded(self) -> list[str]:
+        """The light columns of a table that has words."""
+        names: list[str] = self._table.schema.names
+        if WORDS not in names:
+            raise UserError(f"{self._uri}: has no words yet; run the same `llave index` again")
+        return _light(names)
 
     def keep_words(self, words: Words) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
@@ -195,9 +211,6 @@ class LanceStore:
         """See :class:`~llave.search.store.VectorStore`."""
         return WORDS in self._table.schema.names and not self._table.count_rows(f"`{WORDS}` IS NULL")
 
-    def _light(self) -> list[str]:
-        return [name for name in self._table.schema.names if name not in HEAVY and not is_prefix(name)]
-
     def ordered(
         self, *, conditions: Filter = EVERYTHING, sort: str | None = None, descending: bool = False
     ) -> list[str]:
@@ -209,11 +222,11 @@ class LanceStore:
     def get(self, ids: Sequence[str], *, vectors: bool = False, thumbnails: bool = False) -> dict[str, Row]:
         """See :class:`~llave.search.store.VectorStore`."""
         wanted = {name for name, asked in (("vector", vectors), ("thumbnail", thumbnails)) if asked}
-        columns = [*self._light(), *wanted]
+        columns = [*_light(self._table.schema.names), *wanted]
         rows = {}
         for start in range(0, len(ids), IDS_AT_ONCE):
-            for found in self._scan(columns, one_of("id", ids[start : start + IDS_AT_ONCE])).to_pylist():
-                rows[found["id"]] = row_of(found)
+            found = self._scan(columns, one_of("id", ids[start : start + IDS_AT_ONCE]))
+            rows |= {row.id: row for row in rows_of(found)}
         return rows
 
     def vectors(self, *, limit: int | None, conditions: Filter = EVERYTHING) -> tuple[list[str], NDArray[np.float32]]:
@@ -317,8 +330,11 @@ class LanceStore:
 
     def _where(self, conditions: Filter) -> str | None:
         """SQL. Names of fields are columns and values are quoted, so that nothing of a filter is read as SQL."""
-        checked = check_filter(conditions, self.fields())
-        return None if checked == EVERYTHING else as_sql(checked)
+        return None if conditions == EVERYTHING else as_sql(check_filter(conditions, self.fields()))
+
+
+def _light(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in HEAVY and not is_prefix(name)]
 
 
 def drop_table(uri: str | Location, name: str) -> None:

@@ -10,7 +10,7 @@ from lancedb.query import BooleanQuery, FullTextOperator, FullTextQuery, MatchQu
 from llave.search.store import Row
 from llave.search.words import WORD, Words, words_of
 
-__all__ = ["SPELLED", "WORDS", "WORD_COLUMNS", "every_word", "fill", "index_words", "words_query"]
+__all__ = ["SPELLED", "WORDS", "WORD_COLUMNS", "Heard", "every_word", "fill", "index_words"]
 
 WORDS = "$words"
 """No field's column has this name; tables of before have none until the next run."""
@@ -22,23 +22,55 @@ SPELLING = {1: (0.5, 3), 2: (0.25, 6)}
 MOST_WORDS = 24
 """Of a longer text, the first ones may be misspelt."""
 ROWS_AT_ONCE = 1000
+REMEMBERED = 10_000
+"""Texts whose best scores are kept, of one version of a table."""
 
 
-def words_query(text: str, said: Callable[[str], bool]) -> FullTextQuery:
-    """The words of a text; and in place of those that no item has, for less, words of which a letter or two are others.
-
-    Such words take ten times as long to find as others, and where an item has every word, none is misspelt.
+class Heard:
+    """What the items of one version of a table say: the best scores of texts, each asked for once. A hybrid search asks
+    for the same words several times, and the next one has words in common with it.
 
     Args:
-        said: whether an item has all words of a text, as they are written or with other endings.
+        version: of the table, as it is now.
     """
-    parts = [_match(text, WORDS)]
-    if not said(text):
-        unknown = [word for word in [*dict.fromkeys(WORD.findall(text))][:MOST_WORDS] if not said(word)]
-        for letters, (boost, least) in SPELLING.items():
-            if long := " ".join(word for word in unknown if len(word) >= least):
-                parts.append(_match(long, SPELLED, boost=boost, fuzziness=letters, prefix_length=1))
-    return BooleanQuery([(Occur.SHOULD, part) for part in parts])
+
+    def __init__(self, table: Any, version: int) -> None:
+        self.version = version
+        self._table = table
+        self._whole: dict[str, float] = {}
+        self._like: dict[str, float] = {}
+
+    def full(self) -> bool:
+        """Whether it is time for another one."""
+        return len(self._whole) + len(self._like) >= REMEMBERED
+
+    def whole(self, text: str) -> float:
+        """The best score of an item that has every word, as they are written or with other endings; 0 of none."""
+        if text not in self._whole:
+            self._whole[text] = self._best(every_word(text))
+        return self._whole[text]
+
+    def like(self, word: str) -> float:
+        """The best score of an item that has a word, or, where there is none, one like it; 0 of none."""
+        if word not in self._like:
+            self._like[word] = self.whole(word) or self._best(self.query(word))
+        return self._like[word]
+
+    def query(self, text: str) -> FullTextQuery:
+        """The words of a text; and in place of those that no item has, for less, words of which a letter or two are
+        others. Such words take ten times as long to find as others, and where an item has every word, none is misspelt.
+        """
+        parts = [_match(text, WORDS)]
+        if not self.whole(text):
+            unknown = [word for word in [*dict.fromkeys(WORD.findall(text))][:MOST_WORDS] if not self.whole(word)]
+            for letters, (boost, least) in SPELLING.items():
+                if long := " ".join(word for word in unknown if len(word) >= least):
+                    parts.append(_match(long, SPELLED, boost=boost, fuzziness=letters, prefix_length=1))
+        return BooleanQuery([(Occur.SHOULD, part) for part in parts])
+
+    def _best(self, query: FullTextQuery) -> float:
+        found = self._table.search(query, query_type="fts").limit(1).select(["id", "_score"]).to_arrow()
+        return float(found["_score"][0].as_py()) if len(found) else 0.0
 
 
 def every_word(text: str) -> FullTextQuery:

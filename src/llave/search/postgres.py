@@ -192,6 +192,10 @@ class PostgresStore:
 
         return self._read(work)
 
+    def best(self, texts: Sequence[str], *, every: bool = False) -> list[float]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        return [next((score for _, score in self.match(text, limit=1, every=every)), 0.0) for text in texts]
+
     def keep_words(self, words: Words) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         self._database.run(lambda cursor: speak(cursor, self._table, words.language))

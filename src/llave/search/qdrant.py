@@ -142,6 +142,10 @@ class QdrantStore:
             )
         return match_words(self._client, self._collection, text, limit, self._checked(conditions), ids, every)
 
+    def best(self, texts: Sequence[str], *, every: bool = False) -> list[float]:
+        """See :class:`~llave.search.store.VectorStore`."""
+        return [next((score for _, score in self.match(text, limit=1, every=every)), 0.0) for text in texts]
+
     def keep_words(self, words: Words) -> None:
         """See :class:`~llave.search.store.VectorStore`."""
         if not self._sparse:

@@ -166,6 +166,17 @@ class VectorStore(Protocol):
             UserError: the rows' words are not kept, or as :meth:`nearest`.
         """
 
+    def best(self, texts: Sequence[str], *, every: bool = False) -> list[float]:
+        """For each text, the BM25 score of the row that is most like it; 0 where there is none.
+
+        Args:
+            texts: words, if not ``every``.
+            every: of the rows that have every word of a text.
+
+        Raises:
+            UserError: the rows' words are not kept.
+        """
+
     def keep_words(self, words: Words) -> None:
         """From now on words are found; rows that have none yet are given theirs."""
 
