@@ -8,7 +8,7 @@ the set, so that no variant of an unseen concept can turn up in training.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from llave.sample import packages
 from llave.sample.domain import Artist, Concept, Domain, Drawings
 from llave.sample.fetch import read_files
 from llave.sample.merge import merge
-from llave.sample.pictures import read_drawings, same_drawings
+from llave.sample.pictures import Thumbnails, copies, read_drawings, same_drawings, thumbnails
 
 __all__ = ["EMOJI", "canonical", "load_emoji"]
 
@@ -54,11 +54,12 @@ def load_emoji(tarballs: Mapping[str, Path]) -> tuple[list[Concept], Drawings]:
     drawings = {
         artist.key: read_drawings(tarballs[artist.package], artist.folder, canonical, codes) for artist in ARTISTS
     }
-    for code in same_drawings(drawings["noto"], drawings["fluent"], across=True):
+    small = {key: thumbnails(drawn) for key, drawn in drawings.items()}
+    for copy in copies(small["noto"], small["fluent"]):
         # The Fluent package fills its gaps, such as flags, with Noto's drawings.
-        del drawings["fluent"][code[1]]
+        del drawings["fluent"][copy], small["fluent"][copy]
     entries = [e for e in entries if any(canonical(e["hexcode"]) in drawn for drawn in drawings.values())]
-    merged = merge(len(entries), _alike(entries, drawings))
+    merged = merge(len(entries), _alike(entries, small.values()))
     return [_concept([entries[index] for index in group], groups, drawings) for group in merged], drawings
 
 
@@ -69,14 +70,14 @@ def _read_names(tarball: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return sorted(kept, key=lambda entry: int(entry["order"])), groups
 
 
-def _alike(entries: Sequence[dict[str, Any]], drawings: Drawings) -> Iterator[tuple[int, int]]:
+def _alike(entries: Sequence[dict[str, Any]], drawn: Iterable[Thumbnails]) -> Iterator[tuple[int, int]]:
     first: dict[str, int] = {}
     for index, entry in enumerate(entries):
         for key in (f"code {shape_key(entry['hexcode'])}", f"name {name_key(entry['label'], _is_person(entry))}"):
             yield index, first.setdefault(key, index)
     position = {canonical(entry["hexcode"]): index for index, entry in enumerate(entries)}
-    for drawn in drawings.values():
-        for one, other in same_drawings(drawn, drawn):
+    for small in drawn:
+        for one, other in same_drawings(small):
             if one in position and other in position:
                 yield position[one], position[other]
 

@@ -20,7 +20,7 @@ from llave.sample import packages
 from llave.sample.domain import Artist, Concept, Domain, Drawings
 from llave.sample.fetch import read_files
 from llave.sample.merge import merge
-from llave.sample.pictures import read_drawings, same_drawings
+from llave.sample.pictures import Thumbnails, copies, read_drawings, same_drawings, thumbnails
 from llave.sample.vector import rasterise
 
 __all__ = ["ICONS", "decorations", "load_icons", "singular", "undecorated"]
@@ -69,11 +69,15 @@ def load_icons(tarballs: Mapping[str, Path]) -> tuple[list[Concept], Drawings]:
             families.setdefault(undecorated(name, entries, decorating), []).append(name)
     families = {base: names for base, names in families.items() if entries[base]["category"] in GROUP_OF}
     drawings = {artist.key: _draw(artist, tarballs[artist.package], families, set(entries)) for artist in ARTISTS}
+    small = {key: thumbnails(drawn) for key, drawn in drawings.items()}
     for artist in ARTISTS[1:]:
-        for _, copy in same_drawings(drawings["tabler"], drawings[artist.key], across=True):
-            del drawings[artist.key][copy]  # a chevron is a chevron: who drew it cannot be told
+        for copy in copies(small["tabler"], small[artist.key]):
+            del (
+                drawings[artist.key][copy],
+                small[artist.key][copy],
+            )  # a chevron is a chevron: who drew it cannot be told
     bases = [base for base in families if base in drawings["tabler"]]
-    merged = merge(len(bases), _alike(bases, drawings))
+    merged = merge(len(bases), _alike(bases, small.values()))
     concepts = [_concept([bases[index] for index in group], families, entries, drawings) for group in merged]
     return concepts, drawings
 
@@ -145,13 +149,13 @@ def _same_names(names: Iterable[str], known: set[str], theirs: Mapping[str, Sequ
     return found
 
 
-def _alike(names: Sequence[str], drawings: Drawings) -> Iterator[tuple[int, int]]:
+def _alike(names: Sequence[str], drawn: Iterable[Thumbnails]) -> Iterator[tuple[int, int]]:
     position = {name: index for index, name in enumerate(names)}
     first: dict[str, int] = {}
     for name, index in position.items():
         yield index, first.setdefault(_words(singular(name)), index)
-    for drawn in drawings.values():
-        pairs = same_drawings(drawn, drawn)
+    for small in drawn:
+        pairs = same_drawings(small)
         yield from ((position[a], position[b]) for a, b in pairs if a in position and b in position)
 
 

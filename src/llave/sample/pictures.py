@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial import cKDTree
 
@@ -13,10 +14,13 @@ from llave.data.door import named
 from llave.errors import DataError
 from llave.sample.fetch import DAMAGED
 
-__all__ = ["drawing", "read_drawings", "same_drawings"]
+__all__ = ["Thumbnails", "copies", "drawing", "read_drawings", "same_drawings", "thumbnails"]
+
+Thumbnails = dict[str, NDArray[np.uint8]]
 
 MAX_BYTES = 4_000_000  # of one picture in a package
 THUMBNAIL = 32  # pixels
+BLOCKS = 4  # a side, of which thumbnails are first compared
 SAME_WITHIN = 2.5  # mean absolute difference of premultiplied RGBA thumbnails, in units of 1/255
 
 
@@ -59,29 +63,32 @@ def drawing(data: bytes, size: int) -> Image.Image:
     return image.convert("RGBa").resize((size, size), Image.Resampling.LANCZOS).convert("RGBA")
 
 
-def same_drawings(
-    one: Mapping[str, bytes], other: Mapping[str, bytes], *, across: bool = False
-) -> list[tuple[str, str]]:
-    """Pairs of keys that are drawn alike, sorted.
-
-    Args:
-        one, other: encoded drawings by key.
-        across: compare each key of ``one`` with the same of ``other`` only; otherwise all pairs.
-    """
-    if across:
-        shared = sorted(one.keys() & other.keys())
-        near = np.abs(_thumbnails(one, shared) - _thumbnails(other, shared)).mean(axis=1)
-        return [(code, code) for code, distance in zip(shared, near, strict=True) if distance < SAME_WITHIN]
-    codes = sorted(one)
-    thumbnails = _thumbnails(one, codes)
-    # The tree sums in another order than the mean below, hence the margin.
-    near = cKDTree(thumbnails).query_pairs(1.01 * SAME_WITHIN * thumbnails.shape[1], p=1)
-    return [(codes[i], codes[j]) for i, j in sorted(near) if np.abs(thumbnails[i] - thumbnails[j]).mean() < SAME_WITHIN]
+def thumbnails(drawings: Mapping[str, bytes]) -> Thumbnails:
+    """Of each drawing a small one (height, width, premultiplied RGBA)."""
+    found = {}
+    for code, data in drawings.items():
+        image = Image.open(io.BytesIO(data)).convert("RGBA").convert("RGBa")
+        found[code] = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    return found
 
 
-def _thumbnails(drawings: Mapping[str, bytes], codes: list[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-    rows = np.zeros((len(codes), THUMBNAIL * THUMBNAIL * 4), np.float32)
-    for row, code in enumerate(codes):
-        image = Image.open(io.BytesIO(drawings[code])).convert("RGBA").convert("RGBa")
-        rows[row] = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), np.float32).ravel()
-    return rows
+def copies(one: Thumbnails, other: Thumbnails) -> list[str]:
+    """The keys, sorted, that both draw alike."""
+    return [code for code in sorted(one.keys() & other.keys()) if _alike(one[code], other[code])]
+
+
+def same_drawings(small: Thumbnails) -> list[tuple[str, str]]:
+    """Pairs of keys, sorted, that are drawn alike."""
+    codes = sorted(small)
+    if not codes:
+        return []
+    small_NHWC = np.stack([small[code] for code in codes]).astype(np.float32)
+    # Sums over blocks differ by no more than their pixels do together, and a tree of few dimensions is quick.
+    size = THUMBNAIL // BLOCKS
+    block_ND = small_NHWC.reshape(len(codes), BLOCKS, size, BLOCKS, size, 4).sum(axis=(2, 4)).reshape(len(codes), -1)
+    near = cKDTree(block_ND).query_pairs(1.01 * SAME_WITHIN * small_NHWC[0].size, p=1)
+    return [(codes[i], codes[j]) for i, j in sorted(near) if _alike(small[codes[i]], small[codes[j]])]
+
+
+def _alike(one_HWC: NDArray[np.uint8], other_HWC: NDArray[np.uint8]) -> bool:
+    return bool(np.abs(one_HWC.astype(np.float32) - other_HWC).mean() < SAME_WITHIN)

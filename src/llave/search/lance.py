@@ -223,7 +223,7 @@ class LanceStore:
         """See :class:`~llave.search.store.VectorStore`."""
         wanted = {name for name, asked in (("vector", vectors), ("thumbnail", thumbnails)) if asked}
         columns = [*_light(self._table.schema.names), *wanted]
-        rows = {}
+        rows: dict[str, Row] = {}
         for start in range(0, len(ids), IDS_AT_ONCE):
             found = self._scan(columns, one_of("id", ids[start : start + IDS_AT_ONCE]))
             rows |= {row.id: row for row in rows_of(found)}
