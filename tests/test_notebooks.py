@@ -13,6 +13,7 @@ LONG = {"five_minutes"}
 """On a quick machine."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [

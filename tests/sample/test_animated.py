@@ -109,6 +109,7 @@ def cache(tmp_path: Path) -> Path:
     return folder.parent
 
 
+@pytest.mark.slow
 def test_a_sample_gets_it_without_being_rebuilt(sample: Path, cache: Path, tmp_path: Path) -> None:
     about = json.loads((sample / "MANIFEST.json").read_text())
     seen = {path.stem for path in (sample / "images" / "noto").iterdir()} - set(about["unseen"])

@@ -44,6 +44,7 @@ def hexcode(path: str) -> str:
     return Path(path).stem
 
 
+@pytest.mark.slow
 def test_every_byte_is_a_function_of_the_seed(sample: Path, tmp_path: Path) -> None:
     again, other = tmp_path / "again", tmp_path / "other"
     build_sample(again, scale=SCALE, max_queries=60, progress=False)

@@ -141,6 +141,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 def test_an_attack_leaves_it_live(server: Running) -> None:
     """Every kind at a time from several clients, half of which go away before the answer, beside honest ones."""
     documents = ["rain", "a red fox", "an umbrella in the rain"]

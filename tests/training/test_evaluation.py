@@ -34,6 +34,7 @@ def records(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_it_changes_nothing_and_the_best_is_final(data: Path, tmp_path: Path) -> None:
     plain = train(config(data, tmp_path / "plain"))
     watched = train(

@@ -387,6 +387,7 @@ def test_parts_and_words_to_freeze(data: Path, tmp_path: Path) -> None:
         train(config(data, tmp_path / "run", freeze=["visoin"]))
 
 
+@pytest.mark.slow
 def test_training_separates_the_shapes(data: Path, tmp_path: Path) -> None:
     """A few epochs on 16 coloured shapes: most are told apart, which the untrained model does not do."""
     from llave import load_model
