@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ablation_page import answer, datasets_table, draw_differences, means_table, models_table
+from benchmarks.bucket import bucket_line
 from benchmarks.fit import fit_sheet
 from benchmarks.graph import graph_sheet
 from benchmarks.growth import draw_growth, growth_sheet
@@ -152,6 +153,7 @@ PLACES = (
     Place("docs/page.md", "map", "page_map.json", map_sheet),
     Place("docs/search.md", "small", "small_100k.json", small_sheet),
     Place("docs/speed.md", "million", "million.json", million_sheet),
+    Place("docs/object_storage.md", "bucket", "bucket.json", bucket_line),
     Place("docs/bulk.md", "manifest", "manifest.json", manifest_line),
     Place("docs/scale.md", "scale check", "scale.json", lambda found: check_sheet(found).markdown()),
     Place("docs/scale.md", "scale plan", "scale.json", lambda found: plan_sheet(found).markdown()),

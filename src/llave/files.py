@@ -23,6 +23,7 @@ from llave.storage.location import Location, ObjectPath, location
 
 __all__ = [
     "holds_nothing",
+    "own_folder",
     "recover_folder",
     "remove_leftovers",
     "settle",
@@ -160,6 +161,14 @@ def remove_leftovers(folder: Location) -> None:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if any(path.iterdir()):
                 shutil.rmtree(path)
+
+
+@contextmanager
+def own_folder(parent: Path) -> Iterator[Path]:
+    """A folder in another one that goes in the end; what a kill leaves, the next process that makes one removes."""
+    remove_leftovers(parent)
+    with _beside(parent / "own") as path:
+        yield path.parent
 
 
 def holds_nothing(folder: Path) -> bool:

@@ -1,10 +1,15 @@
 """Shards in object storage: those of a folder, whatever happens on the way."""
 
-from collections.abc import Iterator
+import io
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 from llave.bulk.manifest import load_manifest, open_manifest
@@ -48,6 +53,52 @@ def test_the_shards_of_a_folder(
     assert (again.vectors, again.embedded) == (57, 20)
     assert content(out) == shards(here.out)
     assert list(load_manifest(out).parts) == list(here.parts)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, picture: Callable[[int], Image.Image]) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "deeper").mkdir(parents=True)
+    for number in range(14):
+        picture(number).save(folder / ("deeper" if number % 3 else "") / f"{number:02}.png")
+    (folder / "deeper" / "bad.png").write_bytes(b"no picture")
+    (folder / "said.txt").write_text("a crab")
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
+def test_from_a_bucket_to_a_bucket(
+    out: ObjectPath, pictures: Path, tmp_path: Path, nano_untouched: SentenceTransformer, engine: str
+) -> None:
+    here = open_manifest(tmp_path / "here", settings(pictures, nano_untouched, shard_size=6, keep=True))
+    embed(here, nano_untouched)
+    source = out.with_name("pictures")
+    for path in pictures.rglob("*.*"):
+        (source / path.relative_to(pictures).as_posix()).upload(path)
+    running().faults += [Fault("cut", 3, "GET", part=".png"), Fault("busy", 2, "GET", part=".png")]
+    there = open_manifest(out, settings(source, nano_untouched, shard_size=6, keep=True))  # type: ignore[arg-type]
+    report = embed(there, nano_untouched, workers=2, **({"engine": "ray"} if engine == "ray" else {}))
+    assert (report.vectors, report.errors, report.embedded) == (15, 1, 15)
+    rows = [sorted(_rows(content)) for content in (shards(here.out), content(out))]
+    assert rows[0] == rows[1]
+    (error,) = (out / "errors.jsonl").read_text().splitlines()
+    assert json.loads(error)["error"].startswith(f"{source}/deeper/bad.png: ")
+    (out / "shards" / "000001.parquet").unlink()
+    again = embed(open_manifest(out, there.settings), nano_untouched)
+    assert (again.vectors, again.embedded) == (
+        15,
+        pq.read_metadata(io.BytesIO(content(out)["000001.parquet"])).num_rows,
+    )
+    (source / "said.txt").unlink()
+    with pytest.raises(UserError, match="not what it was when"):
+        open_manifest(out, there.settings)
+
+
+def _rows(shards: dict[str, bytes]) -> Iterator[tuple[Any, ...]]:
+    """By name: a bucket lists them in another order than a folder."""
+    for shard in shards.values():
+        for row in pq.read_table(io.BytesIO(shard)).to_pylist():
+            yield row["id"], row["text"], row["kind"], row["fields"], tuple(np.round(row["vector"], 5))
 
 
 def test_one_process_at_a_time_and_nothing_else_there(

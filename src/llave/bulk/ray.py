@@ -41,7 +41,7 @@ def run_on_ray(
     """Write the shards of the parts in ``todo``.
 
     Args:
-        manifest: every node can open its model, and its input and output are on shared storage.
+        manifest: every node can open its model, and its input and output are on shared storage or in a bucket.
         workers: actors at most, each with its own model; work begins with the first that the cluster has room for.
         device: of every actor; None is a GPU where the cluster has one.
         address: of a cluster; None starts one on this machine, without a dashboard.

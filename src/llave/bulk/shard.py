@@ -101,13 +101,17 @@ class ShardWriter:
         self, chunk: Sequence[Entry | BadEntry], errors: list[Bad], advance: Callable[[int], object]
     ) -> Iterator[tuple[Entry, Any]]:
         entries = [entry for entry in chunk if isinstance(entry, Entry)]
-        errors += [{"id": entry.key, "error": entry.message} for entry in chunk if isinstance(entry, BadEntry)]
+        errors += [self._bad(entry.key, entry.message) for entry in chunk if isinstance(entry, BadEntry)]
         outcomes = self._encoder.encode([entry.item for entry in entries], advance=lambda items, _: advance(items))
         for entry, outcome in zip(entries, outcomes, strict=True):
             if isinstance(outcome, Refused):
-                errors.append({"id": entry.key, "error": outcome.reason})
+                errors.append(self._bad(entry.key, outcome.reason))
             else:
                 yield entry, outcome
+
+    def _bad(self, key: str, reason: str) -> Bad:
+        """The same wherever a file was read."""
+        return {"id": key, "error": reason.replace(str(self._collection.root), self._collection.address)}
 
     def _table(self, entries: Sequence[Entry], vectors: Sequence[Any]) -> pa.Table:
         settings = self._manifest.settings

@@ -27,8 +27,8 @@ class EmbedConfig:
     Args:
         model: a model directory, a hub id, or "nano".
         input: a folder (pictures, videos, sounds, .txt and .md texts, PDF documents), a table (.parquet, .jsonl, .json,
-            .csv, .tsv) or .tar archives (a file or a quoted glob; WebDataset). What is at s3://bucket/folder is fetched
-            first, to the cache of this machine.
+            .csv, .tsv) or .tar archives (a file or a quoted glob; WebDataset); also at s3://bucket/folder, whose files
+            are fetched as they are read.
         out: folder of the shards, or s3://bucket/folder; killed, the same command goes on there.
         columns: which column of a table holds what.
         prompt: before every item; null is the model's own for documents.
@@ -57,7 +57,7 @@ class EmbedConfig:
     """
 
     model: str
-    input: Path
+    input: Location
     out: Location
     columns: Columns = field(default_factory=Columns)
     prompt: str | None = None
@@ -93,7 +93,6 @@ def run(argv: list[str]) -> int:
         "any moment, the same command goes on and writes the same shards.",
         positional=("model", "input"),
         existing={"input": ""},
-        fetched=("input",),
     )
     for name in ("shard_size", "workers", "frames"):
         if getattr(config, name) < 1:

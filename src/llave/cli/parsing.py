@@ -65,7 +65,7 @@ def parse(
             parsed_fields[name] = local(parsed_fields[name])
     for name, way_out in (existing or {}).items():
         path = parsed_fields[name]
-        if is_address(path):
+        if is_address(path) and not isinstance(path, ObjectPath):
             raise UserError(f"{location(path)}: an address, where a folder or file of this machine belongs")
         if not path.exists() and not PATTERN & set(str(path)):
             raise UserError(f"{path}: no such folder or file{way_out}")

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llave.collection.collection import Columns
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from llave.evaluation.benchmarks import Benchmark
     from llave.models.int8 import Quantize
     from llave.models.model import EmbeddingModel
+    from llave.storage.location import Location
 
 __all__ = ["of_benchmark", "of_collection", "open_quantized"]
 
@@ -51,7 +51,7 @@ def open_quantized(
     return model
 
 
-def of_collection(path: Path, columns: Columns) -> "Callable[[EmbeddingModel], Sequence[Item]]":
+def of_collection(path: "Location", columns: Columns) -> "Callable[[EmbeddingModel], Sequence[Item]]":
     """The first items of a folder, a table or archives."""
 
     def sample(model: "EmbeddingModel") -> "Sequence[Item]":

@@ -44,6 +44,9 @@ class Collection(Protocol):
     notes: Sequence[str]
     """How it is read, where that was not certain: lines for a person."""
 
+    address: str
+    """How a person names the folder that files are in: where they are in object storage, those here are copies."""
+
     left_out: Counter[str]
     """What there was that no entry was made of, by what it is, as of the last time that all entries were listed."""
 

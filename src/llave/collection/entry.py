@@ -10,6 +10,7 @@ from llave.collection.types import Scalar
 from llave.data.identity import legible
 from llave.encode.item import Item
 from llave.errors import DataError
+from llave.storage.location import Location, ObjectPath
 from llave.terminal import printable
 
 __all__ = ["BadEntry", "Entry", "chunks", "stamp_of", "state_of"]
@@ -86,13 +87,18 @@ def chunks(entries: Iterable[Entry | BadEntry], size: int) -> Iterator[list[Entr
         yield chunk
 
 
-def state_of(files: Iterable[tuple[str, Path]]) -> str:
-    """A hash of names, sizes and times of files; one that is not there any more counts as such."""
+def state_of(files: Iterable[tuple[str, Location]]) -> str:
+    """A hash of names, sizes and times of files, and of the tags of objects; one that is not there any more counts as
+    such."""
     digest = hashlib.sha256()
     for name, path in files:
         try:
-            stat = path.stat()
-            about = f"{stat.st_size}:{stat.st_mtime_ns}"
+            if isinstance(path, ObjectPath):
+                found = path.head()
+                about = "gone" if found is None else f"{found.size}:{found.tag}"
+            else:
+                stat = path.stat()
+                about = f"{stat.st_size}:{stat.st_mtime_ns}"
         except OSError:
             about = "gone"
         digest.update(f"{name}:{about}\n".encode("utf-8", "surrogatepass"))

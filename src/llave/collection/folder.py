@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, stamp_of, state_of
-from llave.collection.metadata import METADATA, Metadata
+from llave.collection.metadata import METADATA, Find, Metadata, beside
 from llave.data.encodings import decode_text
 from llave.data.pages import count_pages
 from llave.data.suffixes import ANIMATIONS, DOCUMENTS, FILMS, PICTURES, SOUNDS, TEXTS
@@ -31,14 +31,15 @@ class FolderCollection:
 
     Args:
         sounds: make items of audio files.
+        find: the table of fields of a folder below ``root``, where it has one; None looks there.
     """
 
-    def __init__(self, root: Path, *, sounds: bool = True) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, sounds: bool = True, find: Find | None = None) -> None:
+        self.root, self.address = root, str(root)
         self._sounds = sounds
         self.notes: Sequence[str] = ()
         self.left_out: Counter[str] = Counter()
-        self._metadata = Metadata(root)
+        self._metadata = Metadata(root, find or (lambda folder: beside(root / folder)))
 
     def parts(self, size: int) -> Iterator[Part]:
         """``size`` files each, pages of a document not counted."""
@@ -108,10 +109,16 @@ class FolderCollection:
                 yield from self._names(path, left_out)
             elif not entry.is_file():
                 left_out["special files"] += 1
-            elif (suffix := path.suffix.lower()) in READ or (suffix in SOUNDS and self._sounds):
+            elif self._takes(entry.name, left_out):
                 yield path.relative_to(self.root).as_posix()
-            else:
-                left_out[f"{suffix} ({NO_SOUND})" if suffix in SOUNDS else suffix or "without a suffix"] += 1
+
+    def _takes(self, name: str, left_out: Counter[str]) -> bool:
+        """Whether a file is read, by its name's ending; else it is counted."""
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix in READ or (suffix in SOUNDS and self._sounds):
+            return True
+        left_out[f"{suffix} ({NO_SOUND})" if suffix in SOUNDS else suffix or "without a suffix"] += 1
+        return False
 
     def _entries(self, name: str) -> Iterator[Entry]:
         path, suffix = self.root / name, PurePosixPath(name).suffix.lower()

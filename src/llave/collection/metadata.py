@@ -6,7 +6,7 @@ path of a file relative to the table. It is found whatever the composition of it
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,21 +15,34 @@ from llave.collection.types import Scalar, scalar
 from llave.data.tables import read_table
 from llave.errors import DataError, UserError
 
-__all__ = ["METADATA", "Metadata"]
+__all__ = ["METADATA", "Find", "Metadata", "beside"]
+
+Find = Callable[[PurePosixPath], Path | None]
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 FILE_NAME, TEXT = "file_name", "text"
 
 
+def beside(folder: Path) -> Path | None:
+    """The table in a folder, where there is one."""
+    paths = [folder / name for name in METADATA]
+    return next((path for path in paths if path.is_file() and not path.is_symlink()), None)
+
+
 class Metadata:
     """The tables of a folder, each read when a file below it is asked for.
+
+    Args:
+        root: the folder.
+        find: the table of a folder below it.
 
     Raises:
         UserError: a table that cannot be read, or a row of it without a name; at once for the folder's own table.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, find: Find) -> None:
         self._root = root
+        self._find = find
         self._tables: dict[PurePosixPath, _Table | None] = {}
         self._table(PurePosixPath("."))
 
@@ -59,8 +72,7 @@ class Metadata:
 
     def _table(self, folder: PurePosixPath) -> "_Table | None":
         if folder not in self._tables:
-            paths = [self._root / folder / name for name in METADATA]
-            there = next((path for path in paths if path.is_file() and not path.is_symlink()), None)
+            there = self._find(folder)
             self._tables[folder] = None if there is None else _Table(there)
         return self._tables[folder]
 

@@ -4,19 +4,22 @@ from pathlib import Path
 
 from llave.collection.collection import Collection, Columns
 from llave.collection.folder import FolderCollection
+from llave.collection.remote import RemoteFolder, RemoteTable
 from llave.collection.table import TableCollection
 from llave.collection.tar import TarCollection, tar_files
 from llave.data.tables import TABLE_SUFFIXES, is_table
 from llave.errors import UserError
+from llave.storage.location import Location, ObjectPath, location
 
 __all__ = ["open_collection"]
 
 
-def open_collection(path: str | Path, columns: Columns | None = None, *, sounds: bool = True) -> Collection:
+def open_collection(path: str | Location, columns: Columns | None = None, *, sounds: bool = True) -> Collection:
     """The collection at a path.
 
     Args:
-        path: a folder, a table (.parquet, .jsonl, .json, .csv, .tsv), or tar archives (a .tar file or a glob of them).
+        path: a folder, a table (.parquet, .jsonl, .json, .csv, .tsv), or tar archives (a .tar file or a glob of them);
+            of this machine or in object storage.
         columns: of a table.
         sounds: make items of them; else they are left out and counted, for a model that takes none.
 
@@ -24,9 +27,15 @@ def open_collection(path: str | Path, columns: Columns | None = None, *, sounds:
         UserError: nothing there, or none of these.
     """
     columns = columns or Columns()
-    path = Path(path)
+    path = location(path)
     if tars := tar_files(path):
         return TarCollection(tars, sounds=sounds)
+    if isinstance(path, ObjectPath):
+        if is_table(Path(path.name)) and path.is_file():
+            return RemoteTable(path, columns, sounds=sounds)
+        if not path.is_dir():
+            raise UserError(f"{path}: nothing there")
+        return RemoteFolder(path, sounds=sounds)
     if path.is_dir():
         return FolderCollection(path, sounds=sounds)
     if not path.exists():

@@ -38,7 +38,7 @@ class TableCollection:
     def __init__(self, path: Path, columns: Columns, *, sounds: bool = True) -> None:
         self.path = path
         self.left_out: Counter[str] = Counter()
-        self.root = path.parent
+        self.root, self.address = path.parent, str(path.parent)
         found = list(islice(read_table(path), FIRST_ROWS))
         rows = [row for row in found if isinstance(row, dict)]
         if not rows:

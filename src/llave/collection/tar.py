@@ -6,8 +6,10 @@ import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, state_of
@@ -21,6 +23,9 @@ from llave.data.untar import Member
 from llave.data.video import is_animated
 from llave.encode.item import Item
 from llave.errors import DataError, UserError
+from llave.storage.client import StorageError
+from llave.storage.location import Location, ObjectPath, location
+from llave.storage.reading import opened, size_of
 
 __all__ = ["TarCollection", "tar_files"]
 
@@ -30,16 +35,35 @@ MAX_ITEM_BYTES = 256 * 1024**2
 """Of all files of one item together, which are in memory at once."""
 
 
-def tar_files(path: Path) -> list[Path]:
-    """The archives that a path or a glob names, sorted; none if it names something else."""
-    if path.suffix.lower() != ".tar" or path.is_dir():
+def tar_files(path: Location) -> Sequence[Location]:
+    """The archives that a path, an address, or a glob of either names, sorted; none if it names something else."""
+    if path.suffix.lower() != ".tar":
+        return []
+    if isinstance(path, ObjectPath):
+        if path.is_file():
+            return [path]
+        return sorted(_matching(path), key=str) or _none(path)
+    if path.is_dir():
         return []
     if path.is_file():  # whatever its name, brackets included
         return [path]
     files = sorted(found for name in glob.glob(str(path), recursive=True) if (found := Path(name)).is_file())
-    if not files:
-        raise UserError(f"{path}: no such archive")
-    return files
+    return files or _none(path)
+
+
+def _matching(pattern: ObjectPath) -> Iterator[ObjectPath]:
+    """Objects whose keys a pattern fits, part by part; looked for below its last plain folder."""
+    parts = pattern.key.split("/")
+    folder = ObjectPath(pattern.bucket, "/".join(takewhile(lambda part: not glob.has_magic(part), parts[:-1])))
+    for found in folder.files():
+        path = folder / found.key
+        names = path.key.split("/")
+        if len(names) == len(parts) and all(map(fnmatchcase, names, parts)):
+            yield path
+
+
+def _none(path: Location) -> NoReturn:
+    raise UserError(f"{path}: no such archive")
 
 
 class TarCollection:
@@ -52,12 +76,15 @@ class TarCollection:
         sounds: make items of them.
     """
 
-    def __init__(self, files: Sequence[Path], *, sounds: bool = True) -> None:
+    def __init__(self, files: Sequence[Location], *, sounds: bool = True) -> None:
         self._sounds = sounds
         self.notes: Sequence[str] = ()
         self.left_out: Counter[str] = Counter()
-        self.root = Path(os.path.commonpath([file.parent.absolute() for file in files]))
-        self._files = [file.absolute().relative_to(self.root).as_posix() for file in files]
+        names = [str(file if isinstance(file, ObjectPath) else file.absolute()) for file in files]
+        common = os.path.commonpath([os.path.dirname(name) for name in names])
+        self._folder = location(common)
+        self.root, self.address = Path(common), str(self._folder)
+        self._files = [os.path.relpath(name, common) for name in names]
 
     def parts(self, size: int) -> Iterator[Part]:
         """One archive each, whatever the size."""
@@ -68,20 +95,23 @@ class TarCollection:
     def read(self, part: Part) -> Iterator[Entry | BadEntry]:
         """The items of an archive, one at a time in memory."""
         name = part["tar"]
+        path = self._folder / name
         try:
-            size = (self.root / name).stat().st_size
-            with tarfile.open(self.root / name, "r|", tarinfo=Member) as archive:
+            size = size_of(path)
+            with opened(path) as file, tarfile.open(fileobj=file, mode="r|", tarinfo=Member) as archive:
                 for key, members in _items(archive, size):
                     entry = self._entry(f"{name[: -len('.tar')]}/{key}", members)
                     if entry is not None:
                         yield entry
+        except StorageError:
+            raise  # what is not read now may be read later, and would count as an error of the archive
         except Exception as error:  # whatever a damaged archive leads to
-            reason = f"{self.root / name}: cannot read on ({reason_of(error)}); items after this place are missing"
+            reason = f"{path}: cannot read on ({reason_of(error)}); items after this place are missing"
             yield BadEntry(name, reason, hides=True)
 
     def state(self) -> str:
         """Of the archives."""
-        return state_of((file, self.root / file) for file in self._files)
+        return state_of((file, self._folder / file) for file in self._files)
 
     def size(self) -> int:
         """Archives, since only reading them tells more."""

@@ -7,24 +7,27 @@ other tool of S3. Nothing of them is written down or shown.
 
 import functools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llave.errors import UserError
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-__all__ = ["Otherwise", "bucket", "lance_options", "remote"]
+__all__ = ["Cut", "Otherwise", "StorageError", "again", "bucket", "lance_options", "remote"]
 
+Result = TypeVar("Result")
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 REGION = "us-east-1"
 RETRIES = 4
 CONNECT, READ, WHOLE = timedelta(seconds=5), timedelta(seconds=30), timedelta(hours=1)
 RETRY_SECONDS = 30
 """From the first try of a request, no other one is begun after this time."""
+CUT = "response body"
+"""What the client says where the end of an answer is missing."""
 MOST = 200
 """Characters of what a server says."""
 TRUE = ("1", "true", "yes", "on")
@@ -101,8 +104,24 @@ def lance_options() -> dict[str, str]:
     return options
 
 
+class StorageError(UserError):
+    """What object storage has refused, or not answered."""
+
+
+class Cut(StorageError):
+    """An answer that ended before it was whole; the next one may be whole."""
+
+
 class Otherwise(OSError):
     """An object is not what a conditional request said of it."""
+
+
+def again(work: Callable[[], Result]) -> Result:
+    """What the work comes to; a few more tries where an answer is cut off, which the client leaves to us."""
+    for _ in range(RETRIES):
+        with suppress(Cut):
+            return work()
+    return work()
 
 
 @contextmanager
@@ -111,7 +130,7 @@ def remote(name: str) -> Iterator[None]:
     was said to be, is an answer and passes.
 
     Raises:
-        UserError: what went wrong, and the way out where it is known.
+        StorageError: what went wrong, and the way out where it is known.
         FileNotFoundError: no such object.
         Otherwise: there is one where none was to be, or another one.
     """
@@ -126,10 +145,11 @@ def remote(name: str) -> Iterator[None]:
             raise Otherwise(name) from None
         said = str(error)
         if "NoSuchBucket" in said:
-            raise UserError(f"{name}: no such bucket{_where()}") from None
+            raise StorageError(f"{name}: no such bucket{_where()}") from None
         if isinstance(error, FileNotFoundError):
             raise
-        raise UserError(f"{name}: {_reason(said) or type(error).__name__}") from None
+        kind = Cut if CUT in said else StorageError
+        raise kind(f"{name}: {_reason(said) or type(error).__name__}") from None
 
 
 def _reason(said: str) -> str:
@@ -142,12 +162,13 @@ def _reason(said: str) -> str:
         ("AccessDenied", "access denied; these credentials may not do that there"),
         ("503", "the server is busy (503) and stayed so; the same command goes on later"),
         ("error sending request", "cannot be reached; is there a network, and is AWS_ENDPOINT_URL right?"),
-        ("response body", "the connection was cut; the same command goes on"),
+        (CUT, "the connection was cut; the same command goes on"),
         ("timed out", "no answer in time; the same command goes on later"),
     ):
         if sign in said:
             return f"{reason}{_where()}"
-    return next((line.strip()[:MOST] for line in said.split("\n") if line.strip()), "")
+    line = next((line.strip()[:MOST] for line in said.split("\n") if line.strip()), "")
+    return f"{line}; rename or remove it" if "invalid path" in line else line
 
 
 def _where() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from llave.errors import UserError
-from llave.storage.client import bucket, remote
+from llave.storage.client import again, bucket, remote
 from llave.storage.held import check_held
 
 if TYPE_CHECKING:
@@ -136,15 +136,27 @@ class ObjectPath:
         return _found(found, 0)
 
     def files(self) -> Iterator[Found]:
-        """All objects below it, in no order.
+        """All objects below it, in the order of their names where the server has one, as S3 does. A list that is cut
+        off is gone on with.
 
         Raises:
             UserError: they cannot be listed.
         """
-        prefix = f"{self.key}/" if self.key else ""
-        with remote(str(self)):
-            for batch in self._store.list(prefix or None):
-                yield from (_found(each, len(prefix)) for each in batch)
+        prefix, last, listed = f"{self.key}/" if self.key else "", None, None
+
+        def more() -> list[Any] | None:
+            nonlocal listed
+            with remote(str(self)):
+                try:
+                    listed = listed or iter(self._store.list(prefix or None, offset=last))
+                    return list(next(listed, ())) or None
+                except Exception:
+                    listed = None  # from the last name on
+                    raise
+
+        while (batch := again(more)) is not None:
+            yield from (_found(each, len(prefix)) for each in batch)
+            last = batch[-1]["path"]
 
     def folders(self) -> list[str]:
         """Names of the folders right below it."""
@@ -159,8 +171,12 @@ class ObjectPath:
             FileNotFoundError: no such object.
             UserError: it cannot be read.
         """
-        with remote(str(self)):
-            return bytes(self._store.get(self.key).bytes())
+
+        def work() -> bytes:
+            with remote(str(self)):
+                return bytes(self._store.get(self.key).bytes())
+
+        return again(work)
 
     def copy_to(self, file: IO[bytes]) -> None:
         """Write the whole content to an open file, a part at a time.
@@ -182,10 +198,14 @@ class ObjectPath:
         Raises:
             UserError: it cannot be read, or is another one.
         """
-        try:
+
+        def work() -> bytes:
             with remote(str(self)):
                 found = self._store.get(self.key, options={"range": (start, end), "if_match": tag})
                 return bytes(found.bytes())
+
+        try:
+            return again(work)
         except OSError:
             raise UserError(f"{self}: was changed while it was read; do it again") from None
 
