@@ -1,17 +1,25 @@
 """A run whose output is in object storage: stopped, and gone on with on a machine that has nothing of it."""
 
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import psutil
 import pytest
+from safetensors.torch import load_file
 
 from llave import load_model
 from llave.cli.main import main
 from llave.data.cache import cache_directory
+from llave.storage.lease import LOST, RENEW
 from llave.storage.location import ObjectPath
 from llave.storage.locks import alone
 from llave.training.mirror import Mirror, mirrored
+from tests.models.tiny_backbones import build
 from tests.shapes import make_folder
 from tests.storage.server import new_bucket
 
@@ -88,3 +96,54 @@ def test_another_machine_goes_on_to_the_same_model(
     assert all((trained[name] == whole[name]).all() for name in whole)
     with mirrored(output) as mirror:
         assert (mirror.folder / "README.md").is_file()
+
+
+MACHINE = """import os, sys
+os.environ |= {"LLAVE_CACHE": os.path.join(os.environ["CACHES"], os.environ["RANK"]), "LOCAL_RANK": "0"}
+from llave.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def machines(work: Path, output: str) -> "subprocess.Popen[str]":
+    """Two processes under torchrun that know nothing of each other's disk."""
+    (work / "machine.py").write_text(MACHINE)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(work / "machine.py")]
+    words = [
+        "train", "--data", str(work / "data"), "--model", str(work / "llava_onevision"), "--output", output,
+        "--batch_size", "4", "--max_steps", "6", "--save_steps", "2", "--learning_rate", "1e-3", "--sharding", "fsdp",
+        "--loss.mini_batch_size", "3",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CACHES": str(work / "caches")}
+    return subprocess.Popen([sys.executable, *launcher, *words], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: "subprocess.Popen[str]") -> str:
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said[-3000:]
+    return said
+
+
+@pytest.mark.slow
+def test_parts_of_two_machines(output: ObjectPath, tmp_path: Path) -> None:
+    """FSDP: each machine has its own folder and uploads its own parts; two others go on with all of them."""
+    make_folder(tmp_path / "data")
+    build("llava_onevision", tmp_path)
+    ended(machines(tmp_path, str(tmp_path / "whole")))
+    killed = machines(tmp_path, str(output))
+    while not any(name.startswith("checkpoints/checkpoint-4/trainer_state") for name in names(output)):
+        assert killed.poll() is None, killed.communicate()[1][-3000:]
+        time.sleep(0.1)
+    launcher = psutil.Process(killed.pid)
+    for each in (*launcher.children(recursive=True), launcher):
+        each.kill()
+    killed.communicate()
+    there = {PurePosixPath(name).name for name in names(output) if name.startswith("checkpoints/checkpoint-4/")}
+    assert {"__0_0.distcp", "__1_0.distcp", "rng_state_0.pth", "rng_state_1.pth"} <= there
+    shutil.rmtree(tmp_path / "caches")
+    time.sleep(LOST + RENEW)  # until the lease of who was killed has run out
+    assert "going on from" in ended(machines(tmp_path, str(output)))
+    with (tmp_path / "trained.safetensors").open("wb") as file:
+        (output / "model.safetensors").copy_to(file)
+    trained, whole = load_file(tmp_path / "trained.safetensors"), load_file(tmp_path / "whole" / "model.safetensors")
+    assert max(float((trained[key] - whole[key]).abs().max()) for key in whole) == 0

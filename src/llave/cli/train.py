@@ -44,7 +44,7 @@ def run(argv: list[str]) -> int:
         output = location(config.output)
         assert isinstance(output, ObjectPath)
         with mirrored(output, anew=config.resume == "never") as mirror:
-            train(dataclasses.replace(config, output=mirror.folder), on_save=mirror.push)
+            train(dataclasses.replace(config, output=mirror.folder), on_save=mirror.saved)
         sys.stdout.write(f"{output}\n")
         return 0
     sys.stdout.write(f"{train(config)}\n")

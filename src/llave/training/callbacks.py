@@ -192,14 +192,13 @@ class Warnings(TrainerCallback):
 
 
 class Saved(TrainerCallback):
-    """Something to be done by the first process whenever a checkpoint is whole."""
+    """Something to be done by every process whenever it has written its part of a checkpoint."""
 
     def __init__(self, then: Callable[[], None]) -> None:
         self._then = then
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            self._then()
+        self._then()
 
 
 class BrokenRows(TrainerCallback):

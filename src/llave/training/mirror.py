@@ -1,7 +1,8 @@
 """A training run whose output is in object storage: it works in a folder of this machine, and uploads what it saves.
 
 What is in the bucket is the run: another machine goes on from the newest checkpoint there. A checkpoint's
-``trainer_state.json`` is uploaded last and removed first, so that one that has it is whole.
+``trainer_state.json`` is uploaded last and removed first, so that one that has it is whole. Of several machines each
+uploads what its own processes have saved of a checkpoint, parts of weights (FSDP) and states of random numbers.
 """
 
 import hashlib
@@ -36,9 +37,10 @@ def mirrored(output: ObjectPath, *, anew: bool = False) -> Iterator["Mirror"]:
         UserError: another process writes there, or the bucket cannot be read or written.
     """
     first = os.environ.get("RANK", "0") == "0"  # of all processes, says torchrun
+    parts = not first and os.environ.get("LOCAL_RANK", "0") == "0"
     kept = cache_directory() / "runs" / hashlib.sha256(str(output).encode()).hexdigest()[:32]
     kept.mkdir(parents=True, exist_ok=True)
-    mirror = Mirror(output, kept / (output.name or output.bucket), kept / "uploaded.json", uploads=first)
+    mirror = Mirror(output, kept / (output.name or output.bucket), kept / "uploaded.json", uploads=first, parts=parts)
     with ExitStack() as held:
         if first:
             held.enter_context(alone(output))
@@ -58,13 +60,15 @@ class Mirror:
         output: in the bucket.
         folder: on this machine.
         record: file that remembers which content of the bucket each file of the folder has.
-        uploads: of one process alone.
+        uploads: of the first process of all alone.
+        parts: of the first process of each other machine.
     """
 
     output: ObjectPath
     folder: Path
     record: Path
     uploads: bool = True
+    parts: bool = False
     _same: dict[str, list[object]] = field(default_factory=dict)
 
     def fetch(self) -> None:
@@ -82,8 +86,27 @@ class Mirror:
                 self._same[key] = [each.tag, *self._stamp(key)]
         write_json(self.record, self._same)
 
+    def saved(self) -> None:
+        """A checkpoint has been written, by every process its part: it is in the bucket, and then said to be."""
+        _wait()
+        if self.parts:
+            self._push_parts()
+        _wait()
+        self.push()
+
+    def _push_parts(self) -> None:
+        """Of the newest checkpoint; older ones, which the first process alone keeps, go from this machine."""
+        steps = {key: step for key in self._local() if (step := _checkpoint(key)) is not None}
+        newest = max(steps.values(), default=None)
+        for key in sorted(steps):
+            if steps[key] != newest:
+                (self.folder / key).unlink()
+            elif self._same.get(key, [""])[1:] != (stamp := self._stamp(key)):
+                (self.output / key).upload(self.folder / key)
+                self._same[key] = ["", *stamp]  # whose tag is not known: fetched anew where it is wanted
+
     def push(self) -> None:
-        """The bucket becomes what the folder has."""
+        """The bucket becomes what the folder has, but for what other machines have uploaded of its checkpoints."""
         if not self.uploads:
             return
         local = self._local()
@@ -93,7 +116,9 @@ class Mirror:
                 (self.output / key).upload(self.folder / key)
                 self._same[key] = ["", *stamp]
         found = {each.key: each for each in self.output.files() if each.key != WRITE_LOCK}
-        for key in sorted(found.keys() - local, key=lambda key: (PurePosixPath(key).name != STATE, key)):
+        steps = {_checkpoint(key) for key in local} - {None}
+        gone = {key for key in found.keys() - local if _checkpoint(key) not in steps}
+        for key in sorted(gone, key=lambda key: (PurePosixPath(key).name != STATE, key)):
             (self.output / key).unlink(missing_ok=True)
         self._same = {key: [found[key].tag, *self._same[key][1:]] for key in local if key in found}
         write_json(self.record, self._same)
@@ -116,6 +141,14 @@ class Mirror:
             return []
         about = file.stat()
         return [about.st_size, about.st_mtime_ns]
+
+
+def _wait() -> None:
+    """Until every process is here."""
+    import torch.distributed as distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
 
 
 def _checkpoint(key: str) -> int | None:

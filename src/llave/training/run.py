@@ -48,7 +48,7 @@ def train(
     checkpoint to the weights of an uninterrupted one; a finished run is returned as it is.
 
     Args:
-        on_save: called by the first process after every checkpoint.
+        on_save: called by every process after every checkpoint.
 
     Raises:
         UserError: unknown data set, a directory of another run, data that cannot be used.
@@ -97,8 +97,8 @@ def train(
         trainer.add_callback(PairsProgress(console, title, trainer.clock))
         trainer.add_callback(Warnings(console, title))
         trainer.add_callback(BrokenRows(output / ERRORS_FILE, console, title))
-        if on_save is not None:
-            trainer.add_callback(Saved(on_save))
+    if on_save is not None:
+        trainer.add_callback(Saved(on_save))
     evaluation = None
     if config.evaluate is not None:
         benchmark = check_evaluation(config.evaluate, prepared.held_out)
