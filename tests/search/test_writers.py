@@ -18,8 +18,10 @@ from llave.search.qdrant import QdrantStore
 from llave.search.store import VectorStore
 from llave.search.words import Words
 from tests.search.postgres_server import empty_database
+from tests.search.qdrant_server import qdrant_server
 from tests.search.writer import AT_ONCE, opener, rows
 
+SERVER = pytest.param("qdrant server", marks=pytest.mark.slow)
 WRITER = """
 import sys
 from tests.search.writer import AT_ONCE, opener, rows
@@ -40,8 +42,14 @@ def opened(opener: Callable[[], VectorStore]) -> Iterator[VectorStore]:
         store.close()
 
 
-def place(kind: str, folder: Path) -> str:
-    return empty_database() if kind == "postgres" else str(folder)
+@pytest.fixture
+def place(kind: str, tmp_path: Path) -> Iterator[str]:
+    """Where an empty store of the kind is."""
+    if kind == "qdrant server":
+        with qdrant_server(tmp_path) as (address, _):
+            yield f"{address} {tmp_path}"
+        return
+    yield empty_database() if kind == "postgres" else str(tmp_path)
 
 
 def check_rows(store: VectorStore, count: int) -> None:
@@ -59,10 +67,10 @@ def check_rows(store: VectorStore, count: int) -> None:
     assert len(store.match("odd", limit=count)) == count // 2
 
 
-@pytest.mark.parametrize("kind", ["lance", "postgres", "qdrant"])
-def test_a_killed_writer_goes_on(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["lance", "postgres", "qdrant", SERVER])
+def test_a_killed_writer_goes_on(kind: str, place: str) -> None:
     """Wherever it was: what it wrote is whole, and the same again makes it complete."""
-    where = place(kind, tmp_path)
+    where = place
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, kind, where], stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -82,11 +90,11 @@ def test_a_killed_writer_goes_on(kind: str, tmp_path: Path) -> None:
         check_rows(store, left + AT_ONCE)
 
 
-@pytest.mark.parametrize("kind", ["lance", "postgres"])
-def test_two_writers_at_once(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["lance", "postgres", SERVER])
+def test_two_writers_at_once(kind: str, place: str) -> None:
     """The same rows from both ends, so that they meet in the middle, and a third one that reads all the while. LanceDB
     keeps no id unique: it is the lock of an index that lets one writer in, and here each writes rows of its own."""
-    where = place(kind, tmp_path)
+    where = place
     if kind == "lance":  # a writer that meets another one's new field gives up, and the same command goes on
         opener(kind, where)().upsert(rows(0, AT_ONCE))
     stores = [opener(kind, where)() for _ in range(3)]
@@ -111,5 +119,5 @@ def test_two_writers_at_once(kind: str, tmp_path: Path) -> None:
     assert failed == []
     check_rows(opener(kind, where)(), 400)
     for each in stores:
-        if isinstance(each, PostgresStore):
+        if isinstance(each, PostgresStore | QdrantStore):
             each.close()

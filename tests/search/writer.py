@@ -42,6 +42,11 @@ def opener(kind: str, where: str) -> Callable[[], VectorStore]:
         from llave.search.postgres import PostgresStore
 
         return lambda: PostgresStore(where, "items", D)
+    if kind == "qdrant server":
+        from llave.search.qdrant import QdrantStore
+
+        address, _, folder = where.partition(" ")
+        return lambda: QdrantStore(address, "items", D, Path(folder) / "fields.json")
     if kind == "qdrant":
         from llave.search.qdrant import QdrantStore
 
