@@ -1,5 +1,6 @@
 """An address in object storage answers as a path does, and what goes wrong there is said in a line, soon."""
 
+import multiprocessing
 import os
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 
 from llave.errors import UserError
 from llave.files import whole_file, write_json
-from llave.storage.client import bucket
+from llave.storage.client import StorageError, bucket
 from llave.storage.location import ObjectPath, location, mark
 from tests.storage.server import Fault, new_bucket, running
 
@@ -146,3 +147,42 @@ def test_no_secret_is_shown(folder: ObjectPath) -> None:
     with pytest.raises(UserError) as raised:
         folder.read_bytes()
     assert "a-secret-of-the-tests" not in f"{raised.value} {bucket(folder.bucket)!r}"
+
+
+def test_a_forked_process_reads_what_its_parent_had_opened(folder: ObjectPath) -> None:
+    """As the workers of a training run: obstore's threads are not there, and nothing waits for them."""
+    for name in ("a.txt", "b/c.txt"):
+        (folder / name).write_bytes(name.encode())
+    about = (folder / "a.txt").head()
+    assert about is not None
+    listed = sorted(folder.files(), key=lambda each: each.key)
+
+    def check() -> None:
+        assert (folder / "a.txt").read_bytes() == b"a.txt"
+        assert (folder / "a.txt").head() == about
+        assert (folder / "a.txt").read_range(2, 5, about.tag) == b"txt"
+        assert sorted(folder.files(), key=lambda each: each.key) == listed
+        with pytest.raises(FileNotFoundError):
+            (folder / "none").read_bytes()
+        with pytest.raises(UserError, match="was changed while it was read"):
+            (folder / "a.txt").read_range(0, 1, '"another"')
+
+    running().faults.append(Fault("cut", 1, "GET", part="a.txt"))
+    child = multiprocessing.get_context("fork").Process(target=check)
+    child.start()
+    child.join(60)
+    ended = child.exitcode
+    child.kill()
+    assert ended == 0
+    denied = multiprocessing.get_context("fork").Process(target=_refused, args=(folder,))
+    running().faults.append(Fault("denied"))
+    denied.start()
+    denied.join(60)
+    ended = denied.exitcode
+    denied.kill()
+    assert ended == 0
+
+
+def _refused(folder: ObjectPath) -> None:
+    with pytest.raises(StorageError, match="access denied"):
+        (folder / "a.txt").read_bytes()

@@ -27,6 +27,7 @@ from llave.errors import UserError
 from llave.files import own_folder, whole_file
 from llave.storage.client import StorageError, again
 from llave.storage.location import Found, ObjectPath
+from llave.storage.reading import of_itself
 
 __all__ = ["RemoteFolder", "RemoteTable"]
 
@@ -79,12 +80,12 @@ class Stage:
 
     def _fetched(self, name: str) -> str:
         try:
-            self.fetch(name)
+            with of_itself(self.address):
+                self.fetch(name)
         except FileNotFoundError:
             return "went away meanwhile"
-        except StorageError as error:
-            next(self.address.files(), None)  # which says so if the service is what fails, and not this object
-            return str(error)
+        except StorageError:
+            raise
         except (OSError, UserError) as error:  # a name too long for a file, no room on the disk
             return str(error)
         return ""

@@ -51,7 +51,7 @@ def check_folder(root: str | Path, *, decode: bool = True, progress: bool = True
     """
     root = Path(root)
     train = _train_sources(root)
-    tables = [(path, source.images) for _, source in train for path in source.files]
+    tables = [(path, Path(str(source.images))) for _, source in train for path in source.files]
     if not train or (root / "eval").is_dir():
         folder = MMEBFolder(root)
         tables += [(folder.path("eval", name), root / "images") for name in folder.names("eval")]

@@ -1,11 +1,11 @@
 """Decoded pictures, kept as long as there is room."""
 
 from collections import OrderedDict
-from pathlib import Path
 
 from PIL import Image
 
-from llave.data.images import load_image
+from llave.data.training_pictures import load_picture
+from llave.storage.location import Location
 
 __all__ = ["PictureCache"]
 
@@ -20,20 +20,20 @@ class PictureCache:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._bytes = 0
-        self._pictures: OrderedDict[Path, Image.Image] = OrderedDict()
+        self._pictures: OrderedDict[Location, Image.Image] = OrderedDict()
 
     def __reduce__(self) -> tuple[type["PictureCache"], tuple[int]]:
         return PictureCache, (self.max_bytes,)
 
-    def load(self, path: Path) -> Image.Image:
+    def load(self, path: Location) -> Image.Image:
         """The picture, decoded now or before.
 
         Raises:
-            DataError: as :func:`llave.data.images.load_image`.
+            DataError: as :func:`llave.data.training_pictures.load_picture`.
         """
         picture = self._pictures.pop(path, None)
         if picture is None:
-            picture = load_image(path)
+            picture = load_picture(path)
             self._bytes += _size(picture)
         self._pictures[path] = picture
         while self._bytes > self.max_bytes:

@@ -6,8 +6,6 @@
 Every picture file is read once. When a run begins again, only files whose size or time has changed are.
 """
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llave.data.identity import content_digest
-from llave.data.media import media_bytes
 from llave.data.mmeb import ALL_COLUMNS, strip_placeholder
-from llave.data.pages import split_page
+from llave.data.training_pictures import Identities
 from llave.files import whole_file
+from llave.storage.location import Location
 
-__all__ = ["OWN_SPACE", "content_id", "identify", "picture_digest"]
+__all__ = ["OWN_SPACE", "content_id", "identify"]
 
 OWN_SPACE = 1 << 61
 """Flipped in the id of a query whose data set takes no target for the query itself: such ids equal no target's."""
@@ -40,27 +38,28 @@ def content_id(text: str, media: bytes = b"") -> int:
     return int.from_bytes(content_digest(strip_placeholder(text), media)[:8], "big") >> 1
 
 
-def identify(folder: Path, where: Callable[[str], Path]) -> None:
+def identify(folder: Path, where: Callable[[str], Location], of: Identities) -> None:
     """Write ``ids.npy`` for the ``rows.arrow`` in a folder, or again if pictures have changed.
 
     Args:
-        where: the file of a picture's path in the rows.
+        where: a picture's place, by its path in the rows.
+        of: the pictures.
     """
     rows = pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow")))
     batches = [rows.get_batch(number) for number in range(rows.num_record_batches)]
     known = _known(folder / "pictures.arrow")
     paths = list(known) if known is not None else _paths(batches)
     with ThreadPoolExecutor(READERS) as pool:
-        stamps = _mapped(pool, lambda path: _stamp(where(path)), paths)
+        stamps = _mapped(pool, lambda path: of.stamp(where(path)), paths)
         media = {
             path: known[path][1]
-            for path, stamp in zip(paths, stamps, strict=True)
-            if known is not None and known[path][0] == stamp
+            for path, now in zip(paths, stamps, strict=True)
+            if known is not None and known[path][0] == now
         }
         if known is not None and len(media) == len(paths):
             return
         changed = [path for path in paths if path not in media]
-        media |= zip(changed, _mapped(pool, lambda path: picture_digest(where(path)), changed), strict=True)
+        media |= zip(changed, _mapped(pool, lambda path: of.digest(where(path)), changed), strict=True)
     _save(folder / "ids.npy", lambda file: np.save(file, _ids(batches, media)))
     digests = [media[path] for path in paths]
     table = pa.table([paths, [size for size, _ in stamps], [time for _, time in stamps], digests], schema=SCHEMA)
@@ -87,26 +86,6 @@ def _ids(batches: Sequence[Any], media: dict[str, bytes]) -> Any:
             ]
         row += len(batch)
     return ids
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of a picture's file; -1 of one that is not there."""
-    try:
-        stat = os.stat(split_page(path)[0])
-    except (OSError, ValueError):  # a name with a NUL
-        return -1, -1
-    return stat.st_size, stat.st_mtime_ns
-
-
-def picture_digest(path: Path) -> bytes:
-    """SHA-256 of what a picture shows; of one that cannot be read, of its path."""
-    media = hashlib.sha256()
-    try:
-        for block in media_bytes(path):
-            media.update(block)
-    except (OSError, ValueError):
-        media = hashlib.sha256(b"missing|" + os.path.normpath(path).encode("utf-8", "surrogateescape"))
-    return media.digest()
 
 
 def _mapped(pool: ThreadPoolExecutor, work: Callable[[str], T], paths: Sequence[str]) -> list[T]:

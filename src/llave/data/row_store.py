@@ -29,8 +29,10 @@ from llave.data.mmeb import ALL_COLUMNS, RowItem, TrainRow, our_columns, parse_t
 from llave.data.row_ids import identify
 from llave.data.sources import Source
 from llave.data.tables import read_table
+from llave.data.training_pictures import Identities
 from llave.errors import DataError
 from llave.files import whole_folder
+from llave.storage.location import Location
 
 __all__ = ["BATCH_ROWS", "EMBEDDED", "About", "picture_file", "stored"]
 
@@ -61,7 +63,7 @@ class About:
         return sum(number for _, number in self.files)
 
 
-def picture_file(path: str, images: Path, folder: Path) -> Path:
+def picture_file(path: str, images: Location, folder: Path) -> Location:
     """The file of a picture of the rows in a store's folder."""
     return folder / "pictures" / path.removeprefix(EMBEDDED) if path.startswith(EMBEDDED) else images / path
 
@@ -79,7 +81,7 @@ def stored(source: Source, *, cache: Path | None = None, progress: bool = True) 
     with FileLock(root / f"{key}.lock"):  # processes of one run ask at once
         if not (folder / "about.json").is_file():
             _convert(source, folder, progress)
-        identify(folder, lambda path: picture_file(path, source.images, folder))
+        identify(folder, lambda path: picture_file(path, source.images, folder), Identities(source.images))
     about = json.loads((folder / "about.json").read_text("utf-8"))
     return folder, About(
         files=[(path, rows) for path, rows in about["files"]],

@@ -13,6 +13,7 @@ from pathlib import Path
 from llave.data.mmeb_train import SPLITS, suggestion
 from llave.data.tables import TABLE_SUFFIXES, is_table, named_tables
 from llave.errors import DataError
+from llave.storage.location import Location, is_address, location
 
 __all__ = ["Source", "find_source", "source_names"]
 
@@ -30,7 +31,7 @@ class Source:
 
     name: str
     files: tuple[Path, ...]
-    images: Path
+    images: Location
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -53,7 +54,8 @@ def find_source(
     Args:
         root: the data folder.
         file: a table, a folder of tables or a glob, relative to ``root``; None looks in the folder's layout.
-        images: relative to ``root``; None is ``root/images``, or ``root`` for a copy of MMEB-train.
+        images: relative to ``root``, or ``s3://bucket/folder``; None is ``root/images``, or ``root`` for a copy of
+            MMEB-train.
         columns: our column -> the file's.
         split: for a copy of MMEB-train.
 
@@ -62,7 +64,7 @@ def find_source(
     """
     if file is not None:
         files = _named(root, name, file)
-        folder = root / (images or "images")
+        folder = _within(root, images or "images")
     else:
         if split != SPLITS[0] and (root / "train").is_dir():
             raise DataError(
@@ -76,8 +78,12 @@ def find_source(
                 f"no data set {name} in {root / 'train' if (root / 'train').is_dir() else root}"
                 f"{suggestion(name, known)}; there are: {', '.join(known) or 'none'}"
             )
-        folder = root / images if images else root / "images" if (root / "train").is_dir() else root
+        folder = _within(root, images) if images else root / "images" if (root / "train").is_dir() else root
     return Source(name=name, files=tuple(files), images=folder, columns=dict(columns or {}))
+
+
+def _within(root: Path, images: str | Path) -> Location:
+    return location(images) if is_address(images) else root / images
 
 
 def _laid_out(root: Path, split: str) -> Iterator[tuple[str, Path]]:

@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from llave.data.images import load_image
 from llave.data.mmeb import ALL_COLUMNS, RowItem, TrainRow
 from llave.data.row_store import BATCH_ROWS, EMBEDDED, About, picture_file, stored
 from llave.data.sources import Source
-from llave.errors import DataError
+from llave.data.training_pictures import load_picture
+from llave.errors import DataError, UserError
+from llave.storage.client import StorageError
+from llave.storage.location import Location, ObjectPath, location
 
 __all__ = ["PictureList", "Skipped", "TrainTable", "open_table", "pictures_of"]
 
@@ -73,7 +75,16 @@ class TrainTable(Sequence[TrainRow]):
 
     @property
     def root(self) -> Path:
-        """The folder that picture paths are relative to: pictures of tables with the same root are the same."""
+        """The folder that picture paths are relative to: pictures of tables with the same root are the same.
+
+        Raises:
+            UserError: it is in a bucket, where only a training step looks.
+        """
+        if isinstance(self.source.images, ObjectPath):
+            raise UserError(
+                f"{self.source.images}: pictures in a bucket are read by training alone; for a teacher, clusters, "
+                "mining or rows that are held out, let images be a folder of this machine"
+            )
         return self.source.images
 
     def __len__(self) -> int:
@@ -101,7 +112,15 @@ class TrainTable(Sequence[TrainRow]):
         return self._place(self.number(index))
 
     def image(self, item: RowItem) -> Path | None:
-        """The picture of an item, or None."""
+        """The picture of an item, a file of this machine, or None.
+
+        Raises:
+            UserError: as :attr:`root`.
+        """
+        return Path(str(picture_file(item.image, self.root, self.folder))) if item.image else None
+
+    def picture(self, item: RowItem) -> Location | None:
+        """The picture of an item, wherever it is, or None."""
         return picture_file(item.image, self.source.images, self.folder) if item.image else None
 
     def video(self, item: RowItem) -> Path | None:
@@ -193,10 +212,12 @@ class TrainTable(Sequence[TrainRow]):
         return broken
 
     def _problem(self, path: str) -> str | None:
-        picture = self.image(RowItem(image=path))
+        picture = self.picture(RowItem(image=path))
         assert picture is not None, "only paths are asked for"
         try:
-            load_image(picture)
+            load_picture(picture)
+        except StorageError:
+            raise
         except Exception as error:  # whatever a decoder raises for one picture
             return str(error)
         return None
@@ -225,8 +246,8 @@ def open_table(source: Source, *, cache: Path | None = None, progress: bool = Tr
     return TrainTable(source, *stored(source, cache=cache, progress=progress))
 
 
-class PictureList(Sequence[Path]):
-    """Picture files as an Arrow array: a path becomes an object when it is asked for."""
+class PictureList(Sequence[Location]):
+    """Pictures as an Arrow array: a path becomes an object when it is asked for."""
 
     def __init__(self, paths: Any) -> None:
         self._paths = paths
@@ -235,7 +256,7 @@ class PictureList(Sequence[Path]):
         return len(self._paths)
 
     def __getitem__(self, index: Any) -> Any:
-        return Path(self._paths[index].as_py())
+        return location(self._paths[index].as_py())
 
 
 def pictures_of(tables: Sequence[TrainTable], columns: Sequence[str] = PICTURE_COLUMNS[:2]) -> PictureList:
@@ -245,7 +266,7 @@ def pictures_of(tables: Sequence[TrainTable], columns: Sequence[str] = PICTURE_C
         paths = table.unique_pictures(columns)
         for embedded in (False, True):
             some = paths.filter(pc.equal(pc.starts_with(paths, EMBEDDED), embedded))
-            root = table.folder / "pictures" if embedded else table.root
+            root = table.folder / "pictures" if embedded else table.source.images
             relative = pc.replace_substring_regex(some, f"^{EMBEDDED}", "") if embedded else some
             found.append(pc.binary_join_element_wise(str(root), relative, "/"))
     paths = pc.unique(pa.chunked_array(found).combine_chunks())

@@ -17,8 +17,9 @@ from llave.data.images import load_image
 from llave.data.inline import inline_bytes, kept_file
 from llave.data.mmeb import RowItem
 from llave.data.pages import split_page
-from llave.data.row_ids import content_id, picture_digest
+from llave.data.row_ids import content_id
 from llave.data.tables import as_text, is_table, quoted, read_table
+from llave.data.training_pictures import picture_digest
 from llave.errors import DataError, UserError
 from llave.fit.columns import PAIR, Asked, Chosen, Side, choose_columns
 from llave.progress import Work, show_progress

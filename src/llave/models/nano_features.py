@@ -10,11 +10,12 @@ import torch
 from rich.console import Console
 from sentence_transformers.base import BaseModel
 
-from llave.data.images import load_image
+from llave.data.training_pictures import load_picture
 from llave.errors import DataError
 from llave.models import nano, nano_pair
 from llave.models.vision_reuse import FeatureCache
 from llave.progress import show_progress
+from llave.storage.location import Location
 
 __all__ = ["standardise_features", "use_feature_cache"]
 
@@ -46,7 +47,7 @@ def use_feature_cache(model: BaseModel, path: Path | None = None) -> FeatureCach
 def standardise_features(
     model: BaseModel,
     cache: FeatureCache,
-    pictures: Sequence[Path],
+    pictures: Sequence[Location],
     seed: int,
     *,
     console: Console | None = None,
@@ -74,12 +75,12 @@ def standardise_features(
         network.standardise(torch.cat(features))
 
 
-def _that_open(paths: Sequence[Path]) -> list[Any]:
+def _that_open(paths: Sequence[Location]) -> list[Any]:
     """The pictures, without those that cannot be decoded: training notes them when it meets them."""
     opened = []
     for path in paths:
         try:
-            opened.append(load_image(path))
+            opened.append(load_picture(path))
         except DataError:
             continue
     return opened

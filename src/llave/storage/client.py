@@ -17,7 +17,18 @@ from llave.errors import UserError
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-__all__ = ["Cut", "Otherwise", "StorageError", "again", "bucket", "lance_options", "remote"]
+__all__ = [
+    "Cut",
+    "Otherwise",
+    "StorageError",
+    "again",
+    "bucket",
+    "endpoint",
+    "lance_options",
+    "region",
+    "remote",
+    "says",
+]
 
 Result = TypeVar("Result")
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -34,26 +45,44 @@ TRUE = ("1", "true", "yes", "on")
 
 
 def bucket(name: str) -> "S3Store":
-    """The client of a bucket; one for each, as long as the environment says the same.
+    """The client of a bucket; one for each, as long as the environment says the same. It may be asked from any thread,
+    and after a fork.
 
     Raises:
         UserError: no credentials, an endpoint in clear text that the user has not allowed, or no package for it.
     """
-    return _bucket(name, tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith("AWS_"))))
+    environment = tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith("AWS_")))
+    return _bucket(name, environment, _forked)
+
+
+def _after_fork() -> None:
+    """In a forked child: a client that is there has no threads, and its buckets are read by another one."""
+    global _forked
+    _forked = _forked or _bucket.cache_info().currsize > 0
+    _bucket.cache_clear()
+
+
+_forked = False
+os.register_at_fork(after_in_child=_after_fork)
 
 
 @functools.lru_cache(maxsize=16)
-def _bucket(name: str, environment: tuple[tuple[str, str], ...]) -> "S3Store":
+def _bucket(name: str, environment: tuple[tuple[str, str], ...], forked: bool) -> "S3Store":
+    if forked:
+        from llave.storage.forked import forked_store
+
+        with remote(f"s3://{name}"):
+            return forked_store(name)
     try:
         import botocore.session
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
     except ImportError:
         raise UserError(f"s3://{name}: needs the packages obstore and boto3: pip install 'llave[s3]'") from None
-    endpoint, region = _endpoint(), _region()
+    place, where = endpoint(), region()
     with remote(f"s3://{name}"):
         session = botocore.session.Session()
-        if _says("AWS_SKIP_SIGNATURE"):
+        if says("AWS_SKIP_SIGNATURE"):
             provider = None
         elif session.get_credentials() is None:
             raise UserError(
@@ -64,13 +93,13 @@ def _bucket(name: str, environment: tuple[tuple[str, str], ...]) -> "S3Store":
             provider = Boto3CredentialProvider(session)
         return S3Store(
             name,
-            region=region,
-            config={} if endpoint is None else {"endpoint": endpoint},
+            region=where,
+            config={} if place is None else {"endpoint": place},
             client_options={
                 "connect_timeout": CONNECT,
                 "read_timeout": READ,
                 "timeout": WHOLE,
-                "allow_http": _says("AWS_ALLOW_HTTP"),
+                "allow_http": says("AWS_ALLOW_HTTP"),
             },
             retry_config={
                 "max_retries": RETRIES,
@@ -91,16 +120,16 @@ def lance_options() -> dict[str, str]:
     Raises:
         UserError: an endpoint in clear text that the user has not allowed.
     """
-    endpoint = _endpoint()
+    place = endpoint()
     options = {
-        "region": _region(),
+        "region": region(),
         "connect_timeout": f"{CONNECT.seconds}s",
         "timeout": f"{2 * READ.seconds}s",
         "client_max_retries": str(RETRIES),
         "client_retry_timeout": str(RETRY_SECONDS),
     }
-    if endpoint is not None:
-        options |= {"endpoint": endpoint, "allow_http": "true" if _says("AWS_ALLOW_HTTP") else "false"}
+    if place is not None:
+        options |= {"endpoint": place, "allow_http": "true" if says("AWS_ALLOW_HTTP") else "false"}
     return options
 
 
@@ -176,18 +205,23 @@ def _where() -> str:
     return "" if endpoint is None else f" (at {endpoint})"
 
 
-def _endpoint() -> str | None:
-    """Of a server that is not Amazon's."""
-    endpoint = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), _profile().get("endpoint_url"))
-    if endpoint is not None and endpoint.startswith("http://") and not _says("AWS_ALLOW_HTTP"):
+def endpoint() -> str | None:
+    """Of a server that is not Amazon's.
+
+    Raises:
+        UserError: in clear text, which the user has not allowed.
+    """
+    place = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), _profile().get("endpoint_url"))
+    if place is not None and place.startswith("http://") and not says("AWS_ALLOW_HTTP"):
         raise UserError(
-            f"{endpoint}: everybody on the way could read and change what passes; use https, or set "
+            f"{place}: everybody on the way could read and change what passes; use https, or set "
             "AWS_ALLOW_HTTP=true for a server of your own"
         )
-    return endpoint
+    return place
 
 
-def _region() -> str:
+def region() -> str:
+    """Where the user's buckets are."""
     names = ("AWS_REGION", "AWS_DEFAULT_REGION")
     return next((os.environ[name] for name in names if os.environ.get(name)), _profile().get("region") or REGION)
 
@@ -201,5 +235,6 @@ def _profile() -> dict[str, str]:
     return {name: found[name] for name in ("region", "endpoint_url") if isinstance(found.get(name), str)}
 
 
-def _says(name: str) -> bool:
+def says(name: str) -> bool:
+    """Whether a variable is set to yes."""
     return os.environ.get(name, "").lower() in TRUE

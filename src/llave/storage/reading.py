@@ -1,11 +1,15 @@
 """A file of this machine or an object, to be read from its start to its end."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
+from llave.errors import DataError
+from llave.storage.client import StorageError
 from llave.storage.location import Found, Location, ObjectPath
 
-__all__ = ["opened", "size_of"]
+__all__ = ["of_itself", "opened", "size_of"]
 
 STEP = 8 << 20
 """Bytes of a request, which are in memory at once."""
@@ -37,6 +41,21 @@ def size_of(path: Location) -> int:
     if (about := path.head()) is None:
         raise FileNotFoundError(f"{path}: no such object")
     return about.size
+
+
+@contextmanager
+def of_itself(folder: ObjectPath) -> Iterator[None]:
+    """What object storage refuses within is the fault of one object, if its folder can still be listed.
+
+    Raises:
+        DataError: it is.
+        StorageError: it is not: the service, or the network, is what fails.
+    """
+    try:
+        yield
+    except StorageError as error:
+        next(folder.files(), None)
+        raise DataError(str(error)) from None
 
 
 class _Reading(io.RawIOBase):

@@ -30,7 +30,8 @@ class DataSetConfig:
     Args:
         file: a .parquet, .jsonl, .json, .csv or .tsv file, a folder of them or a glob, relative to data; null is the
             data set of this name in the folder's layout.
-        images: folder that picture paths are relative to, itself relative to data; null is data/images.
+        images: folder that picture paths are relative to, itself relative to data, or s3://bucket/folder; null is
+            data/images, or that of all data sets.
         columns: our column to the file's own, e.g. {qry: question, pos_image_path: photo}; a column that is neither
             named nor there is empty.
         split: of a copy of MMEB-train; null is the recipe's.
@@ -137,6 +138,8 @@ class TrainConfig:
         datasets: data sets to train on, by name; empty is all of them with default settings.
         cap: at most this many rows of each data set, drawn by the seed; null is all.
         split: of a copy of MMEB-train: "original", or "diverse_instruction" with ten paraphrases of each instruction.
+        images: folder that picture paths are relative to, for data sets that do not say their own; s3://bucket/folder
+            for pictures that this machine has no room for: each is read from there when it is needed.
         verify_pictures: open every picture before the first step, and leave out rows whose picture is missing or
             broken. Without it a run over millions of pictures starts at once; a broken one is then replaced by
             another row of its data set and listed in errors.jsonl.
@@ -197,6 +200,7 @@ class TrainConfig:
     datasets: dict[str, DataSetConfig] = field(default_factory=dict)
     cap: int | None = None
     split: Literal["original", "diverse_instruction"] = "original"
+    images: str | None = None
     verify_pictures: bool = True
     verbatim: bool = False
     blank: bool = False

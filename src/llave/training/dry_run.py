@@ -77,7 +77,7 @@ def dry_run(config: TrainConfig, *, console: Console | None = None) -> Estimate:
     console = console or Console(stderr=True)
     if arguments.process_index:
         console = Console(quiet=True)
-    tables = open_tables(config.data, config.datasets, config.setting, config.split)
+    tables = open_tables(config.data, config.datasets, config.setting, config.split, config.images)
     settings = {name: setting for name, (setting, _) in tables.items()}
     counts = {name: len(table) for name, (_, table) in tables.items()}
     used = {name: min(count, settings[name].cap or count) for name, count in counts.items()}

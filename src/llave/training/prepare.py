@@ -144,7 +144,8 @@ def _data(config: TrainConfig, console: Console, title: str) -> tuple[Settings, 
     settings: Settings = {}
     tables: Tables = {}
     skipped: list[Skipped] = []
-    for name, (setting, table) in open_tables(config.data, config.datasets, config.setting, config.split).items():
+    opened = open_tables(config.data, config.datasets, config.setting, config.split, config.images)
+    for name, (setting, table) in opened.items():
         settings[name] = setting
         tables[name], bad = table.usable(cap=setting.cap, seed=config.seed, verify_pictures=config.verify_pictures)
         skipped += bad

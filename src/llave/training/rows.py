@@ -25,6 +25,7 @@ from llave.data.row_text import BLANK, blank_picture, met
 from llave.errors import DataError, UserError
 from llave.models.model import Cuts
 from llave.models.prompts import ModelInput, model_input
+from llave.storage.client import StorageError
 from llave.training.row_errors import RowErrors
 
 __all__ = ["DECODED_BYTES", "FAILURE", "LENGTHS", "ROWS", "TASK", "TEXTS_CUT", "Collator", "Use"]
@@ -140,6 +141,8 @@ class Collator:
                 inputs.append(self._input(name, item))
                 prompts.append(prompt)
             return self._features(column, inputs, prompts)
+        except StorageError as error:
+            return {FAILURE: str(error)}
         except Exception as error:  # whatever a decoder or a processor raises, for a row that it took before
             return {FAILURE: f"the data has changed while it is trained on: {reason_of(error)}"}
 
@@ -224,6 +227,8 @@ class Collator:
                 pair = self._ready(name, candidate, with_negative)
                 if checked:
                     self._columns([pair])
+            except StorageError:
+                raise  # the row is as good as ever
             except Exception as error:  # whatever a decoder or a processor raises
                 if self.errors is None:
                     raise
@@ -273,7 +278,7 @@ class Collator:
         seen, _ = met(item, verbatim=self.verbatim, blank=self.blank)
         if seen.image == BLANK:
             return model_input(seen.text, blank_picture(), verbatim=True)
-        path = self.corpus.tables[name].image(seen)
+        path = self.corpus.tables[name].picture(seen)
         return model_input(seen.text, None if path is None else self.pictures.load(path), verbatim=True)
 
 

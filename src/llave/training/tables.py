@@ -21,12 +21,14 @@ def open_tables(
     datasets: Mapping[str, DataSetConfig],
     setting_of: Callable[[str], DataSetConfig] | None = None,
     split: str = SPLITS[0],
+    images: str | None = None,
 ) -> dict[str, tuple[DataSetConfig, TrainTable]]:
     """Settings and all rows of each data set to train on; of all in the folder where ``datasets`` names none.
 
     Args:
         setting_of: a data set's name -> its settings; None takes them as they stand in ``datasets``.
         split: of a copy of MMEB-train: which data sets there are.
+        images: folder of the pictures, for data sets that do not say their own.
 
     Raises:
         UserError: an unknown data set, an unreadable file, a missing column.
@@ -43,7 +45,7 @@ def open_tables(
             data,
             name,
             file=setting.file,
-            images=setting.images,
+            images=setting.images or images,
             columns=setting.columns,
             split=setting.split or split,
         )

@@ -13,7 +13,8 @@ from llave.collection.entry import Entry
 from llave.collection.table import TableCollection
 from llave.data.inline import kept_file
 from llave.data.mmeb import EvalRow, RowItem
-from llave.data.row_ids import content_id, picture_digest
+from llave.data.row_ids import content_id
+from llave.data.training_pictures import picture_digest
 from llave.errors import DataError, UserError
 from llave.evaluation.benchmarks.places import Place
 from llave.evaluation.benchmarks.task import Benchmark, Task, TaskData

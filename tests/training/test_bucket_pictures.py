@@ -1,0 +1,78 @@
+"""Pictures that stay in a bucket: the weights of a run that has them here, and nothing of them on the disk."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from llave.cli.main import main
+from llave.data.cache import cache_directory
+from llave.storage.location import ObjectPath
+from tests.models.tiny_backbones import build
+from tests.shapes import make_folder
+from tests.storage.server import Fault, new_bucket, running
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bucket() -> Iterator[ObjectPath]:
+    with new_bucket() as made:
+        yield ObjectPath.parse(f"{made}/pictures")
+
+
+@pytest.fixture
+def data(tmp_path: Path, bucket: ObjectPath) -> Path:
+    """A folder whose pictures are here and there; ``tables`` beside it has none."""
+    folder = make_folder(tmp_path / "data")
+    for path in (folder / "images").rglob("*.*"):
+        (bucket / path.relative_to(folder / "images").as_posix()).upload(path)
+    shutil.copytree(folder / "train", tmp_path / "tables" / "train")
+    return folder
+
+
+def words(data: Path, output: Path, *more: str) -> list[str]:
+    return ["train", "--data", str(data), "--batch_size", "8", "--max_steps", "3", "--output", str(output), *more]
+
+
+@pytest.mark.parametrize("model", ["nano", "llava_onevision"])
+def test_the_weights_are_those_of_pictures_here(data: Path, bucket: ObjectPath, tmp_path: Path, model: str) -> None:
+    if model != "nano":
+        build(model, tmp_path)
+    options = ("--model", model if model == "nano" else str(tmp_path / model))
+    assert main(words(data, tmp_path / "here", *options)) == 0
+    running().faults += [Fault("cut", 2, "GET", part=".png"), Fault("busy", 2, "GET")]
+    before = set(cache_directory().rglob("*.png"))
+    assert main(words(tmp_path / "tables", tmp_path / "there", "--images", str(bucket), *options)) == 0
+    assert set(cache_directory().rglob("*.png")) == before
+    here, there = (load_file(tmp_path / name / "model.safetensors") for name in ("here", "there"))
+    assert all((here[name] == there[name]).all() for name in here)
+
+
+def test_a_picture_costs_its_rows_and_an_outage_ends_the_run(
+    data: Path, bucket: ObjectPath, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del data
+    names = sorted(found.key for found in bucket.files())
+    (bucket / names[0]).unlink()
+    running().faults.append(Fault("denied", method="GET", part=names[1]))
+    output = tmp_path / "run"
+    run = words(tmp_path / "tables", output, "--images", str(bucket), "--workers", "0")
+    assert main(run) == 0
+    left_out = json.loads((output / "run.json").read_text())["skipped"]
+    reasons = {row["reason"] for row in left_out}
+    assert any(f"{bucket}/{names[0]}: no such object" in reason for reason in reasons)
+    assert any(f"{bucket}/{names[1]}: access denied" in reason for reason in reasons)
+    capsys.readouterr()
+    running().faults += [Fault("denied", method="GET")]
+    assert main(words(tmp_path / "tables", tmp_path / "other", "--images", str(bucket))) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert "access denied" in line
+    running().faults.clear()
+    teacher = ("--loss.teacher", "nano", "--loss.teacher_margin", "0.0")
+    assert main(words(tmp_path / "tables", tmp_path / "taught", "--images", str(bucket), *teacher)) == 2
+    assert "pictures in a bucket are read by training alone" in capsys.readouterr().err
+    assert not (tmp_path / "taught" / "model.safetensors").exists()
