@@ -20,13 +20,13 @@ install: $(STAMP) ## the environment in .venv, with all that the tests use
 $(STAMP): pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PINS)
-	$(BIN)/python -m pip install --quiet -c .venv/pins.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile -c .venv/pins.txt -e '.[dev]'
 	touch $@ $(RUNS)
 
 $(RUNS): pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PINS)
-	$(BIN)/python -m pip install --quiet -c .venv/pins.txt -e '.[sample,media,serve]'
+	$(BIN)/python -m pip install --quiet --no-compile -c .venv/pins.txt -e '.[sample,media,serve]'
 	touch $@
 
 quickstart: $(RUNS) ## sample data, three models, evaluation and a report in runs/quickstart

@@ -41,6 +41,7 @@ def test_the_source_archive_holds_what_builds_it(dist: Path) -> None:
     assert not [name for name in names if "node_modules" in name or name.startswith(("runs", "data/"))]
 
 
+@pytest.mark.slow
 def test_the_wheel_works_in_an_empty_environment(dist: Path, tmp_path: Path) -> None:
     """With the libraries of this one, and nothing of the repository."""
     wheel = next(dist.glob("*.whl"))

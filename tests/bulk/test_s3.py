@@ -66,7 +66,8 @@ def pictures(tmp_path: Path, picture: Callable[[int], Image.Image]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("engine", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["processes", "ray"])
 def test_from_a_bucket_to_a_bucket(
     out: ObjectPath, pictures: Path, tmp_path: Path, nano_untouched: SentenceTransformer, engine: str
 ) -> None:

@@ -255,6 +255,7 @@ def wait_for_process(url: str, process: subprocess.Popen[str]) -> None:
     raise AssertionError("not ready")
 
 
+@pytest.mark.slow
 def test_sigterm_under_load_loses_nothing(process: tuple[subprocess.Popen[str], str, Path]) -> None:
     started, url, log = process
     key = {"authorization": "Bearer " + "k" * 20}

@@ -66,6 +66,7 @@ def test_the_bucket_has_the_run(output: ObjectPath, tmp_path: Path, monkeypatch:
     assert not [path for path in there.folder.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_another_machine_goes_on_to_the_same_model(
     output: ObjectPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
