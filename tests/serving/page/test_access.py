@@ -69,7 +69,7 @@ def test_offline_is_said_and_mended(visitor: Visitor) -> None:
     expect(visitor.page.get_by_role("alert")).to_contain_text("This device is offline.")
     expect(visitor.page.get_by_role("button", name="Try again")).to_be_visible()
     visitor.page.context.set_offline(False)
-    # At once: the page also asks by itself whether the index has changed, and the button may go before a pointer is there.
+    # At once: the page asks by itself, too, and the button may go before a pointer is there.
     visitor.page.evaluate("document.querySelector('[role=alert] button')?.click()")
     expect(visitor.cards.first).to_be_visible()
 
