@@ -118,6 +118,7 @@ PLACES = (
     Place("docs/hardness.md", "datasets", "hardness_confirmed.json", lambda found: datasets_table(found, CONFIRMED)),
     Place("docs/hardness.md", "candidates", "hardness_candidates.json", lambda found: means_table(found, CHOICE)),
     Place("docs/hardness.md", "finalists", "hardness_finalists.json", lambda found: means_table(found, CHOICE)),
+    Place("docs/hardness.md", "taught", "hardness_taught.json", lambda found: means_table(found, CHOICE)),
     Place("docs/hardness.md", "few", "hardness_few.json", lambda found: means_table(found, CHOICE)),
     Place("docs/evaluation.md", "bfloat16", "bfloat16_nano.json", bfloat16_line),
     Place("README.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
