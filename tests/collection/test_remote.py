@@ -1,5 +1,6 @@
 """Collections in object storage: the entries of the same files here, a few of them on the disk at a time."""
 
+import errno
 import io
 import json
 import os
@@ -147,6 +148,20 @@ def test_one_object_costs_itself_and_an_outage_ends_the_reading(folder: Path, bu
     parts = list(collection.parts(100))
     running().faults.append(Fault("denied"))
     with pytest.raises(StorageError, match="access denied"):
+        list(collection.read(parts[0]))
+
+
+def test_a_full_disk_ends_the_reading(folder: Path, bucket: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not the fault of each object that comes then."""
+    upload(folder, bucket)
+    collection = open_collection(bucket)
+    parts = list(collection.parts(100))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(remote, "whole_file", full)
+    with pytest.raises(UserError, match="no room; the same command goes on"):
         list(collection.read(parts[0]))
 
 

@@ -4,6 +4,7 @@ So a bulk run reads a bucket of any size on a machine with a small disk, and on 
 object that cannot be read costs that item; where the service cannot be reached, the run ends and goes on later.
 """
 
+import errno
 import hashlib
 import os
 import weakref
@@ -86,7 +87,11 @@ class Stage:
             return "went away meanwhile"
         except StorageError:
             raise
-        except (OSError, UserError) as error:  # a name too long for a file, no room on the disk
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UserError(f"{self.root}: no room; the same command goes on when there is") from None
+            return str(error)  # a name too long for a file, or that of a folder, too
+        except UserError as error:
             return str(error)
         return ""
 
