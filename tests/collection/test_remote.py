@@ -1,6 +1,7 @@
 """Collections in object storage: the entries of the same files here, a few of them on the disk at a time."""
 
 import errno
+import gc
 import io
 import json
 import os
@@ -16,11 +17,14 @@ import boto3
 import pytest
 from PIL import Image
 
+from llave.cli.quantize import of_collection
 from llave.collection import remote
-from llave.collection.collection import Collection
+from llave.collection.collection import Collection, Columns
 from llave.collection.entry import BadEntry, Entry
 from llave.collection.open import open_collection
 from llave.errors import UserError
+from llave.models.model import EmbeddingModel
+from llave.search.build import build_index
 from llave.storage.client import StorageError
 from llave.storage.location import ObjectPath
 from tests.storage.server import Fault, new_bucket, running
@@ -260,3 +264,30 @@ def test_what_a_kill_leaves_goes_with_the_next(bucket: ObjectPath, tmp_path: Pat
     assert not left.exists()
     assert collection.root.exists()
     assert again.root.exists()
+
+
+def test_items_that_are_looked_at_first_are_still_there(
+    folder: Path, bucket: ObjectPath, hearing_model: EmbeddingModel
+) -> None:
+    """As those on which a quantised model is measured, whose collection nobody else holds."""
+    upload(folder, bucket)
+    sample = of_collection(bucket, Columns())
+    items = sample(hearing_model)
+    gc.collect()
+    images = [item.image for item in items if isinstance(item.image, Path)]
+    assert len(images) >= 4
+    assert all(Path(str(image).split("#")[0]).is_file() for image in images)
+
+
+def test_errors_name_the_address(bucket: ObjectPath, tmp_path: Path) -> None:
+    put(bucket, "a/b.txt")
+    (tmp_path / "metadata.jsonl").write_text('{"stars": 3}\n')
+    (bucket / "a" / "metadata.jsonl").upload(tmp_path / "metadata.jsonl")
+    with pytest.raises(UserError, match=f"^{bucket}/a/metadata.jsonl row 1: no file_name"):
+        list(open_collection(bucket).parts(9))
+    (tmp_path / "t.jsonl").write_text("")
+    (bucket / "t.jsonl").upload(tmp_path / "t.jsonl")
+    with pytest.raises(UserError, match=f"^{bucket}/t.jsonl: "):
+        open_collection(bucket / "t.jsonl")
+    with pytest.raises(UserError, match="an index is of files on this machine"):
+        build_index(tmp_path / "index", "nano", str(bucket))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from llave.collection.collection import Columns
+from llave.collection.collection import Collection, Columns
 
 if TYPE_CHECKING:
     from llave.encode.item import Item
@@ -54,12 +54,17 @@ def open_quantized(
 def of_collection(path: "Location", columns: Columns) -> "Callable[[EmbeddingModel], Sequence[Item]]":
     """The first items of a folder, a table or archives."""
 
+    opened: list[
+        Collection
+    ] = []  # as long as its items are used: files of a bucket are here as long as their collection is
+
     def sample(model: "EmbeddingModel") -> "Sequence[Item]":
         from llave.collection.entry import Entry
         from llave.collection.open import open_collection
         from llave.encode.quantized import SAMPLE
 
         collection = open_collection(path, columns, sounds=model.supports("audio"))
+        opened.append(collection)
         return list(islice((entry.item for entry in collection if isinstance(entry, Entry)), SAMPLE))
 
     return sample

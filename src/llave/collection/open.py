@@ -4,7 +4,6 @@ from pathlib import Path
 
 from llave.collection.collection import Collection, Columns
 from llave.collection.folder import FolderCollection
-from llave.collection.remote import RemoteFolder, RemoteTable
 from llave.collection.table import TableCollection
 from llave.collection.tar import TarCollection, tar_files
 from llave.data.tables import TABLE_SUFFIXES, is_table
@@ -31,6 +30,8 @@ def open_collection(path: str | Location, columns: Columns | None = None, *, sou
     if tars := tar_files(path):
         return TarCollection(tars, sounds=sounds)
     if isinstance(path, ObjectPath):
+        from llave.collection.remote import RemoteFolder, RemoteTable  # with what fetches: no other collection needs it
+
         if is_table(Path(path.name)) and path.is_file():
             return RemoteTable(path, columns, sounds=sounds)
         if not path.is_dir():

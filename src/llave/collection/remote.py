@@ -11,7 +11,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,9 +24,9 @@ from llave.collection.table import TableCollection
 from llave.data.cache import cache_directory
 from llave.data.fetched import fetched
 from llave.data.pages import split_page
-from llave.errors import UserError
+from llave.errors import DataError, UserError
 from llave.files import own_folder, whole_file
-from llave.storage.client import StorageError, again
+from llave.storage.client import again
 from llave.storage.location import Found, ObjectPath
 from llave.storage.reading import of_itself
 
@@ -85,13 +85,11 @@ class Stage:
                 self.fetch(name)
         except FileNotFoundError:
             return "went away meanwhile"
-        except StorageError:
-            raise
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(f"{self.root}: no room; the same command goes on when there is") from None
             return str(error)  # a name too long for a file, or that of a folder, too
-        except UserError as error:
+        except DataError as error:
             return str(error)
         return ""
 
@@ -100,10 +98,11 @@ class Stage:
 
         Raises:
             FileNotFoundError: no such object.
-            UserError: it cannot be read, or its name is none of a file.
+            DataError: its name is none of a file.
+            StorageError: it cannot be read.
         """
         if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
-            raise UserError(f"{name!r:.100} cannot be the name of a file")
+            raise DataError(f"{name!r:.100} cannot be the name of a file")
         source, target = self.address / name, self.root / name
         if target.exists():
             return target
@@ -118,6 +117,14 @@ class Stage:
             again(copy)
             os.utime(partial, (about.modified, about.modified))  # the same wherever it is fetched
         return target
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """An error within names the address, and not the folder here."""
+        try:
+            yield
+        except UserError as error:
+            raise type(error)(str(error).replace(str(self.root), str(self.address))) from None
 
     def table(self, folder: PurePosixPath) -> Path | None:
         """The table of fields of a folder, where it has one."""
@@ -138,7 +145,8 @@ class RemoteFolder(FolderCollection):
 
     def __init__(self, address: ObjectPath, *, sounds: bool = True) -> None:
         self._stage = Stage(address)
-        super().__init__(self._stage.root, sounds=sounds, find=self._stage.table)
+        with self._stage.told():
+            super().__init__(self._stage.root, sounds=sounds, find=self._stage.table)
         self.address = str(address)
 
     def read(self, part: Part) -> Iterator[Entry | BadEntry]:
@@ -162,6 +170,10 @@ class RemoteFolder(FolderCollection):
 
     def __iter__(self) -> Iterator[Entry | BadEntry]:
         return chain.from_iterable(map(self.read, self.parts(WINDOW)))
+
+    def _all_names(self) -> Iterator[str]:
+        with self._stage.told():
+            yield from super()._all_names()
 
     def _names(self, folder: Path, left_out: Counter[str]) -> Iterator[str]:
         for found in self._listed():
@@ -192,7 +204,8 @@ class RemoteTable(TableCollection):
         self._stage = Stage(address.parent)
         here = self._stage.root / address.name
         here.symlink_to(fetched(address))
-        super().__init__(here, columns, sounds=sounds)
+        with self._stage.told():
+            super().__init__(here, columns, sounds=sounds)
         self.address = str(address.parent)
 
     def _entries(self, rows: Iterator[Any], start: int) -> Iterator[Entry | BadEntry]:

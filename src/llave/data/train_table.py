@@ -80,12 +80,7 @@ class TrainTable(Sequence[TrainRow]):
         Raises:
             UserError: it is in a bucket, where only a training step looks.
         """
-        if isinstance(self.source.images, ObjectPath):
-            raise UserError(
-                f"{self.source.images}: pictures in a bucket are read by training alone; for a teacher, clusters, "
-                "mining or rows that are held out, let images be a folder of this machine"
-            )
-        return self.source.images
+        return _here(self.source.images)
 
     def __len__(self) -> int:
         return self.about.rows if self.chosen is None else len(self.chosen)
@@ -117,7 +112,8 @@ class TrainTable(Sequence[TrainRow]):
         Raises:
             UserError: as :attr:`root`.
         """
-        return Path(str(picture_file(item.image, self.root, self.folder))) if item.image else None
+        found = self.picture(item)
+        return None if found is None else _here(found)
 
     def picture(self, item: RowItem) -> Location | None:
         """The picture of an item, wherever it is, or None."""
@@ -235,6 +231,15 @@ class TrainTable(Sequence[TrainRow]):
                         part[hit.to_numpy(zero_copy_only=False)], paths.filter(hit).to_pylist(), strict=True
                     )
                 )
+
+
+def _here(place: Location) -> Path:
+    if isinstance(place, ObjectPath):
+        raise UserError(
+            f"{place}: pictures in a bucket are read by training alone; for a teacher, clusters, mining or rows that "
+            "are held out, let images be a folder of this machine"
+        )
+    return place
 
 
 def open_table(source: Source, *, cache: Path | None = None, progress: bool = True) -> TrainTable:

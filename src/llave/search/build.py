@@ -14,7 +14,7 @@ from llave.search.index import Index
 from llave.search.info import index_info, open_model, read_info
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.update import update_index
-from llave.storage.location import Location, location
+from llave.storage.location import Location, is_address, location
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,6 +37,8 @@ def build_index(
     """
     from llave.models.open import load_model
 
+    if is_address(source):
+        raise UserError(f"{location(source)}: an index is of files on this machine; `llave embed` reads a bucket")
     options = options or BuildOptions()
     there = Index.exists(path)
     if isinstance(model, str | Path):

@@ -3,7 +3,7 @@ survive that, and every question would wait for ever. Amazon's own client has no
 
 import builtins
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llave.storage.client import CONNECT, CUT, READ, RETRIES, endpoint, region, says
 
@@ -26,8 +26,8 @@ def forked_store(name: str) -> "S3Store":
         signature_version=UNSIGNED if says("AWS_SKIP_SIGNATURE") else None,
     )
     session = botocore.session.Session()
-    store: Any = _Store(name, session.create_client("s3", region(), endpoint_url=endpoint(), config=config))
-    return store  # type: ignore[no-any-return]
+    client = session.create_client("s3", region(), endpoint_url=endpoint(), config=config)
+    return cast("S3Store", _Store(name, client))
 
 
 class _Store:
