@@ -136,8 +136,6 @@ def test_the_command(out: ObjectPath, texts: Path, tmp_path: Path, capsys: pytes
     assert content(out.with_name("other")) == content(out)
     assert main(words) == 0  # the same input, and its errors were told
     assert "0 embedded now, 1 before" in capsys.readouterr().out
-    assert main(["index", "nano", str(out.with_name("input")), "--index", str(tmp_path / "index")]) == 2
-    assert "an address, where a folder or file of this machine belongs" in capsys.readouterr().err
     running().faults.append(Fault("denied"))
     assert main(["embed", "nano", str(texts), "--out", str(out), "--device", "cpu"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -24,7 +24,6 @@ from llave.collection.entry import BadEntry, Entry
 from llave.collection.open import open_collection
 from llave.errors import UserError
 from llave.models.model import EmbeddingModel
-from llave.search.build import build_index
 from llave.storage.client import StorageError
 from llave.storage.location import ObjectPath
 from tests.storage.server import Fault, new_bucket, running
@@ -289,5 +288,3 @@ def test_errors_name_the_address(bucket: ObjectPath, tmp_path: Path) -> None:
     (bucket / "t.jsonl").upload(tmp_path / "t.jsonl")
     with pytest.raises(UserError, match=f"^{bucket}/t.jsonl: "):
         open_collection(bucket / "t.jsonl")
-    with pytest.raises(UserError, match="an index is of files on this machine"):
-        build_index(tmp_path / "index", "nano", str(bucket))

@@ -31,6 +31,13 @@ from tests.storage.server import Fault, new_bucket, running
 QUIET = BuildOptions(progress=False, weigh=False)
 
 
+@pytest.fixture(params=["gs", "az"])
+def elsewhere(request: pytest.FixtureRequest) -> Iterator[str]:
+    """In object storage that is not S3."""
+    with new_bucket(request.param) as bucket:
+        yield f"{bucket}/of us/photos.index"
+
+
 @pytest.fixture
 def address() -> Iterator[str]:
     with new_bucket() as bucket:
@@ -78,6 +85,19 @@ def test_the_whole_life_of_an_index(
     monkeypatch.undo()
 
 
+def test_in_other_object_storage(elsewhere: str, photos: Path, nano_untouched: SentenceTransformer) -> None:
+    index, report = build_index(elsewhere, nano_untouched, photos, options=QUIET)
+    assert (report.added, len(report.errors)) == (7, 1)
+    (photos / "0.png").unlink()
+    _, report = build_index(elsewhere, nano_untouched, photos, options=QUIET)
+    assert (report.removed, report.unchanged) == (1, 6)
+    found = Index.open(elsewhere)
+    found.use_model(nano_untouched)
+    assert found.count() == 6
+    assert len(found.search("umbrella", limit=3)) == 3
+    check_equal(rows(found), rows(index.refreshed()))
+
+
 def test_by_the_command_line(address: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["index", "nano", str(photos), "--index", address, "--strict", "--weigh", "false"]) == 1
     assert f"{address}: 7 items" in capsys.readouterr().out
@@ -90,7 +110,7 @@ def test_by_the_command_line(address: str, photos: Path, capsys: pytest.CaptureF
     for wrong, said in (
         (address.replace("/photos", "/none"), "no index here; make one with"),
         ("s3://bucket-of-nobody/x", "no such bucket"),
-        ("gs://bucket/x", "s3:// alone"),
+        ("hf://bucket/x", "s3://, gs:// and az://, not hf://"),
     ):
         assert main(["search", "umbrella", "--index", wrong]) == 2
         error = capsys.readouterr().err

@@ -16,12 +16,12 @@ from llave.storage.location import ObjectPath
 from tests.storage.server import new_bucket
 
 
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectPath]:
+@pytest.fixture(params=["s3", "gs", "az"])
+def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectPath]:
     monkeypatch.setattr(lease, "RENEW", 0.3)
     monkeypatch.setattr(lease, "LOST", 2.0)
     monkeypatch.setattr(lease, "POLL", 0.2)
-    with new_bucket() as address:
+    with new_bucket(request.param) as address:
         yield ObjectPath.parse(address) / "photos.index"
 
 
@@ -94,7 +94,7 @@ def test_who_was_away_too_long_writes_no_more(folder: ObjectPath, monkeypatch: p
         held.enter_context(leased(lock, folder, taken="taken"))
         (folder / "file").write_bytes(b"first")
         time.sleep(0.7)
-        bucket(lock.bucket).put(lock.key, b'{"token": "of another process that took over"}')
+        bucket(lock.scheme, lock.bucket).put(lock.key, b'{"token": "of another process that took over"}')
         with pytest.raises(UserError, match="another one writes there now"):
             (folder / "file").write_bytes(b"second")
     assert (folder / "file").read_bytes() == b"first"

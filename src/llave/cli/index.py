@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llave.cli import index_check, index_field, index_late, index_pipeline, index_sources, index_upgrade
@@ -29,7 +28,7 @@ class IndexConfig:
     Args:
         model: a model directory, a hub id, or "nano".
         input: a folder (pictures, videos, sounds, .txt and .md texts, PDF documents), a table (.parquet, .jsonl, .json,
-            .csv, .tsv) or .tar archives.
+            .csv, .tsv) or .tar archives; also in object storage, as s3://bucket/photos.
         index: folder of the index; made if it is not there, else brought up to date.
         columns: which column of a table holds what.
         item_prompt: before every item; null is the model's own for documents.
@@ -66,7 +65,7 @@ class IndexConfig:
     """
 
     model: str
-    input: Path
+    input: Location
     index: Location = INDEX
     columns: Columns = field(default_factory=Columns)
     item_prompt: str | None = None

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from llave.cli.defaults import find_index
 from llave.cli.parsing import parse
@@ -37,8 +36,8 @@ class MoveConfig:
     """
 
     index: Location
-    old: Path
-    new: Path
+    old: Location
+    new: Location
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class RemoveConfig:
     """
 
     index: Location
-    source: Path
+    source: Location
 
 
 def sources(argv: list[str]) -> int:

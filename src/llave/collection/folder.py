@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, stamp_of, state_of
 from llave.collection.metadata import METADATA, Find, Metadata, beside
+from llave.collection.types import Scalar
 from llave.data.encodings import decode_text
 from llave.data.pages import count_pages
 from llave.data.suffixes import ANIMATIONS, DOCUMENTS, FILMS, PICTURES, SOUNDS, TEXTS
@@ -120,13 +121,20 @@ class FolderCollection:
         left_out[f"{suffix} ({NO_SOUND})" if suffix in SOUNDS else suffix or "without a suffix"] += 1
         return False
 
+    def _stamp(self, name: str, caption: str) -> str:
+        return stamp_of(self.root / name, caption)
+
+    def _about(self, name: str) -> tuple[dict[str, Scalar], str]:
+        """The fields of a file, and the text beside it."""
+        fields = {"folder": PurePosixPath(name).parent.as_posix(), **self._metadata.of(name)}
+        return fields, str(fields.pop("text", "") or "")
+
     def _entries(self, name: str) -> Iterator[Entry]:
         path, suffix = self.root / name, PurePosixPath(name).suffix.lower()
         if name.endswith("/"):
             raise DataError(f"{path}: cannot read this folder; what is in it is neither added nor removed")
-        fields = {"folder": PurePosixPath(name).parent.as_posix(), **self._metadata.of(name)}
-        caption = str(fields.pop("text", "") or "")
-        stamp = stamp_of(path, caption)
+        fields, caption = self._about(name)
+        stamp = self._stamp(name, caption)
         pages = count_pages(path) if suffix in DOCUMENTS else 1
         if suffix == ".pdf" or pages > 1:
             for page in range(1, pages + 1):

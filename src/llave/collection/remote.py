@@ -9,7 +9,7 @@ import hashlib
 import os
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain, islice
@@ -24,6 +24,8 @@ from llave.collection.table import TableCollection
 from llave.data.cache import cache_directory
 from llave.data.fetched import fetched
 from llave.data.pages import split_page
+from llave.data.suffixes import DOCUMENTS
+from llave.encode.item import Item
 from llave.errors import DataError, UserError
 from llave.files import own_folder, whole_file
 from llave.storage.client import again
@@ -39,6 +41,10 @@ KEPT = 2048
 """Files that are fetched after one before it goes: whoever reads has used it by then."""
 
 
+NOT_FETCHED: Future[str] = Future()
+NOT_FETCHED.set_result("")
+
+
 class Stage:
     """A folder of this machine with some of the files of one in object storage; it goes with the object.
 
@@ -49,31 +55,39 @@ class Stage:
     def __init__(self, address: ObjectPath) -> None:
         self.address = address
         with ExitStack() as stack:
-            self.root = stack.enter_context(own_folder(cache_directory() / "s3" / "reading"))
+            self.root = stack.enter_context(own_folder(cache_directory() / "fetched" / "reading"))
             self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="llave-fetch")
             stack.callback(self._threads.shutdown, wait=False)  # one of its threads may be the last to let go of this
             weakref.finalize(self, stack.pop_all().close)
         self._lying: dict[Path, None] = {}
 
-    def windows(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
+    def windows(
+        self, names: Iterable[str], leave_out: Callable[[str], bool] = lambda _: False
+    ) -> Iterator[dict[str, str]]:
         """The names in windows, each when its files are here, with what is wrong with them: empty if nothing is.
+
+        Args:
+            leave_out: whether a file is not fetched.
 
         Raises:
             StorageError: the service cannot be reached.
         """
         left = iter(names)
-        ahead = self._begin(islice(left, WINDOW))
+        ahead = self._begin(islice(left, WINDOW), leave_out)
         while ahead:
-            now, ahead = ahead, self._begin(islice(left, WINDOW))
+            now, ahead = ahead, self._begin(islice(left, WINDOW), leave_out)
             yield {name: future.result() for name, future in now.items()}
             while len(self._lying) > KEPT:
                 path = next(iter(self._lying))
                 del self._lying[path]
                 path.unlink(missing_ok=True)
 
-    def _begin(self, names: Iterable[str]) -> dict[str, Future[str]]:
+    def _begin(self, names: Iterable[str], leave_out: Callable[[str], bool]) -> dict[str, Future[str]]:
         begun = {}
         for name in names:
+            if leave_out(name):
+                begun[name] = NOT_FETCHED
+                continue
             self._lying.pop(self.root / name, None)
             self._lying[self.root / name] = None  # the last to go, also where it has been here for long
             begun[name] = self._threads.submit(self._fetched, name)
@@ -115,7 +129,7 @@ class Stage:
                     source.copy_to(file)
 
             again(copy)
-            os.utime(partial, (about.modified, about.modified))  # the same wherever it is fetched
+            os.utime(partial, ns=(about.modified_ns, about.modified_ns))  # the same wherever it is fetched
         return target
 
     @contextmanager
@@ -145,18 +159,17 @@ class RemoteFolder(FolderCollection):
 
     def __init__(self, address: ObjectPath, *, sounds: bool = True) -> None:
         self._stage = Stage(address)
+        self.leave_out: Callable[[Entry], bool] | None = None
+        """Whether an entry's file is not fetched, since whoever goes through all of them does not read it."""
+        self._found: dict[str, Found] = {}
+        self._without: dict[str, Entry] = {}
         with self._stage.told():
             super().__init__(self._stage.root, sounds=sounds, find=self._stage.table)
         self.address = str(address)
 
     def read(self, part: Part) -> Iterator[Entry | BadEntry]:
         """The entries of a part, each of whose files is here until the next thousands are."""
-        for window in self._stage.windows(part["files"]):
-            for name, wrong in window.items():
-                if wrong:
-                    yield BadEntry(name, f"{self.address}/{name}: {wrong}")
-                else:
-                    yield from super().read({"files": [name]})
+        return self._each(part["files"])
 
     def state(self) -> str:
         """Of every object that is read, and of the tables of fields."""
@@ -169,7 +182,40 @@ class RemoteFolder(FolderCollection):
         return digest.hexdigest()
 
     def __iter__(self) -> Iterator[Entry | BadEntry]:
-        return chain.from_iterable(map(self.read, self.parts(WINDOW)))
+        return self._each(self._all_names())
+
+    def _each(self, names: Iterable[str]) -> Iterator[Entry | BadEntry]:
+        for window in self._stage.windows(names, self._is_left_out):
+            for name, wrong in window.items():
+                if name in self._without:
+                    yield self._without.pop(name)
+                elif wrong:
+                    yield BadEntry(name, f"{self.address}/{name}: {wrong}")
+                else:
+                    yield from super().read({"files": [name]})
+                self._found.pop(name, None)
+
+    def _is_left_out(self, name: str) -> bool:
+        """Whether an entry, made from what the listing says of it, does without its file. A document's pages are
+        counted in the file."""
+        if self.leave_out is None or PurePosixPath(name).suffix.lower() in DOCUMENTS:
+            return False
+        try:
+            fields, caption = self._about(name)
+            stamp = self._stamp(name, caption)
+            entry = Entry(key=name, item=Item(caption, self.root / name), name=name, stamp=stamp, fields=fields)
+        except DataError:  # which is said when it is read
+            return False
+        if left_out := self.leave_out(entry):
+            self._without[name] = entry
+        return left_out
+
+    def _stamp(self, name: str, caption: str) -> str:
+        """What :func:`~llave.collection.entry.stamp_of` says of a file that was fetched, and of its tag."""
+        if (found := self._found.get(name)) is None:
+            return super()._stamp(name, caption)
+        digest = hashlib.sha256(f"{caption}\n{found.tag}".encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{found.size}:{found.modified_ns}:{digest[:16]}"
 
     def _all_names(self) -> Iterator[str]:
         with self._stage.told():
@@ -179,6 +225,8 @@ class RemoteFolder(FolderCollection):
         for found in self._listed():
             name = PurePosixPath(found.key).name
             if name not in METADATA and self._takes(name, left_out):
+                if self.leave_out is not None:
+                    self._found[found.key] = found
                 yield found.key
 
     def _listed(self) -> Iterator[Found]:

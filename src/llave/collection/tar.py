@@ -6,6 +6,7 @@ import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -54,7 +55,7 @@ def tar_files(path: Location) -> Sequence[Location]:
 def _matching(pattern: ObjectPath) -> Iterator[ObjectPath]:
     """Objects whose keys a pattern fits, part by part; looked for below its last plain folder."""
     parts = pattern.key.split("/")
-    folder = ObjectPath(pattern.bucket, "/".join(takewhile(lambda part: not glob.has_magic(part), parts[:-1])))
+    folder = replace(pattern, key="/".join(takewhile(lambda part: not glob.has_magic(part), parts[:-1])))
     for found in folder.files():
         path = folder / found.key
         names = path.key.split("/")

@@ -14,7 +14,7 @@ from llave.search.index import Index
 from llave.search.info import index_info, open_model, read_info
 from llave.search.options import BuildOptions, BuildReport
 from llave.search.update import update_index
-from llave.storage.location import Location, is_address, location
+from llave.storage.location import Location, location
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -25,7 +25,7 @@ __all__ = ["build_index"]
 def build_index(
     path: str | Location,
     model: "SentenceTransformer | str | Path",
-    source: str | Path,
+    source: str | Location,
     *,
     columns: Columns | None = None,
     options: BuildOptions | None = None,
@@ -37,8 +37,6 @@ def build_index(
     """
     from llave.models.open import load_model
 
-    if is_address(source):
-        raise UserError(f"{location(source)}: an index is of files on this machine; `llave embed` reads a bucket")
     options = options or BuildOptions()
     there = Index.exists(path)
     if isinstance(model, str | Path):
@@ -67,7 +65,7 @@ def build_index(
             words=options.words,
         )
         index = Index.create(path, info)
-    return index, update_index(index, model, collection, Path(source), options, columns or Columns())
+    return index, update_index(index, model, collection, source, options, columns or Columns())
 
 
 def _refuse_other_settings(index: Index, options: BuildOptions) -> None:

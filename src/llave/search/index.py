@@ -33,7 +33,7 @@ from llave.search.sorting import classify, cluster, duplicates, set_field
 from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
-from llave.storage.location import Location, location, mark
+from llave.storage.location import Location, is_below, location, mark
 from llave.storage.locks import creating
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ SAMPLES = 4
 class Index:
     """Search by vector. Safe to call from several threads."""
 
-    def __init__(self, path: Location, info: IndexInfo, store: VectorStore, allow_sources: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Location, info: IndexInfo, store: VectorStore, allowed: Sequence[Location] = ()) -> None:
         self.path = path
-        self._allowed = [source.resolve() for source in allow_sources]
+        self._allowed = [source.resolve() for source in allowed]
         self.info = info
         self.store = store
         self._samples = KeptFew[NDArray[np.float32]](SAMPLES)
@@ -62,7 +62,7 @@ class Index:
 
     @classmethod
     def open(
-        cls, path: str | Location, *, qdrant: str | None = None, allow_sources: Sequence[str | Path] = ()
+        cls, path: str | Location, *, qdrant: str | None = None, allow_sources: Sequence[str | Location] = ()
     ) -> "Index":
         """The index in a folder, or in one of object storage (``s3://bucket/photos.index``).
 
@@ -79,7 +79,7 @@ class Index:
             raise UserError(f"{path / LANCE}: gone: nothing of the index is left; remove {path}, and index again")
         if info.store != LANCE:
             check_address(info.store, index=path, name=qdrant)
-        index = cls(path, info, open_store(path, info), [Path(source) for source in allow_sources])
+        index = cls(path, info, open_store(path, info), [location(source) for source in allow_sources])
         index.store.use(info.settings)
         return index
 
@@ -313,7 +313,7 @@ class Index:
         return None if row is None else row.thumbnail or None
 
     def file(self, row_id: str) -> Path | None:
-        """The item's file, if it still lies below the folder that was indexed; links are followed first.
+        """The item's file, if it still lies below the source, links followed; one in object storage is fetched.
 
         Raises:
             Withheld: below no folder that this user has indexed here, or allowed.
@@ -324,9 +324,9 @@ class Index:
     def withheld(self) -> list[str]:
         """Sources whose files are not given out: this user has neither indexed them here nor allowed them."""
         allowed = self.given_out()
-        return [path for path in read_sources(self) if not any(root_of(path).is_relative_to(each) for each in allowed)]
+        return [path for path in read_sources(self) if not any(is_below(root_of(path), each) for each in allowed)]
 
-    def given_out(self) -> list[Path]:
+    def given_out(self) -> list[Location]:
         """Folders whose files may be shown to others."""
         return [*named_roots(self.path).values(), *self._allowed]
 

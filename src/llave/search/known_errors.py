@@ -17,7 +17,7 @@ from llave._version import __version__
 from llave.collection.entry import Entry
 from llave.data.pages import split_page
 from llave.files import write_jsonl
-from llave.storage.location import Location
+from llave.storage.location import Location, is_address
 
 __all__ = ["ErrorRow", "KnownErrors", "drop_errors", "move_errors"]
 
@@ -89,7 +89,8 @@ class KnownErrors:
         if not entry.stamp or entry.item.file is None:
             return ""
         try:
-            changed = split_page(entry.item.file)[0].stat().st_ctime_ns
+            file = split_page(entry.item.file)[0]
+            changed = 0 if is_address(self._source) else file.stat().st_ctime_ns  # there, nothing but its content has
         except OSError:  # it went away meanwhile
             return ""
         return hashlib.sha256(f"{changed} {self._limits} {_packages()}".encode()).hexdigest()[:16]

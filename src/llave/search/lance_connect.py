@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 from llave.errors import UserError
-from llave.storage.client import lance_options, remote
-from llave.storage.location import ObjectPath, is_address
+from llave.storage.client import SERVICES, remote
+from llave.storage.location import ObjectPath, is_address, location
 
 try:
     import lancedb
@@ -28,7 +28,8 @@ def connect(uri: object, *, fresh: timedelta | None = None) -> Any:
     Raises:
         UserError: an endpoint in clear text that the user has not allowed.
     """
-    options = lance_options() if is_address(uri) else None
+    place = location(str(uri))
+    options = SERVICES[place.scheme].lance_options() if isinstance(place, ObjectPath) else None
     return lancedb.connect(str(uri), read_consistency_interval=fresh, storage_options=options)
 
 

@@ -12,6 +12,7 @@ from llave.search.options import EXACT_BELOW
 from llave.search.sources import Source, find_source, full_path, read_sources, root_of, write_sources
 from llave.search.trust import named_roots, remember
 from llave.search.writing import end_moves, writing
+from llave.storage.location import Location, ObjectPath
 
 __all__ = ["SourceState", "list_sources", "move_source", "remove_source"]
 
@@ -24,7 +25,7 @@ class SourceState:
         path: of it.
         items: that the index has of it.
         updated: when a run last came to its end, in UTC; empty if none has.
-        there: whether the folder, table or archive is on the disk.
+        there: whether the folder, table or archive is where it was.
         missing: items whose file is not; all if the source is not there.
     """
 
@@ -45,7 +46,7 @@ def list_sources(index: Index) -> list[SourceState]:
     return [_state(known.get(path) or Source(path=path, name=path), names) for path, names in files.items()]
 
 
-def move_source(index: Index, old: str | Path, new: str | Path) -> int:
+def move_source(index: Index, old: str | Location, new: str | Location) -> int:
     """A source has another path by now; its items keep their ids and vectors. How many they are.
 
     Killed at any moment, the same call, or the next run of ``llave index``, ends it.
@@ -74,7 +75,7 @@ def move_source(index: Index, old: str | Path, new: str | Path) -> int:
         return sum(1 for _ in index.store.known(path))
 
 
-def remove_source(index: Index, path: str | Path) -> int:
+def remove_source(index: Index, path: str | Location) -> int:
     """Take out the items of a source, whether it is still on the disk or not. How many they were.
 
     Raises:
@@ -93,7 +94,7 @@ def remove_source(index: Index, path: str | Path) -> int:
         return len(ids)
 
 
-def _named(index: Index) -> dict[str, Path]:
+def _named(index: Index) -> dict[str, Location]:
     """Of the sources that there still are, those that the user has named."""
     there = read_sources(index)
     return {path: root for path, root in named_roots(index.path).items() if path in there}
@@ -102,5 +103,12 @@ def _named(index: Index) -> dict[str, Path]:
 def _state(source: Source, files: list[str]) -> SourceState:
     root = root_of(source.path)
     there = source.there
-    missing = sum(bool(file) and not split_page(root / file)[0].exists() for file in files) if there else len(files)
+    names = [split_page(Path(file))[0].as_posix() for file in files if file]
+    if not there:
+        missing = len(files)
+    elif isinstance(root, ObjectPath):
+        listed = {found.key for found in root.files()}
+        missing = sum(name not in listed for name in names)
+    else:
+        missing = sum(not (root / name).exists() for name in names)
     return SourceState(path=source.path, items=len(files), updated=source.updated, there=there, missing=missing)

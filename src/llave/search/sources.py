@@ -6,7 +6,6 @@ indexed, and stays when the source moves; so ids stay, too.
 
 import dataclasses
 import datetime
-import glob
 import json
 import os
 from collections.abc import Mapping
@@ -15,9 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from llave.collection.collection import Columns
+from llave.collection.tar import tar_files
 from llave.collection.types import FieldType
+from llave.data.tables import is_table
 from llave.errors import UserError
 from llave.files import write_json
+from llave.storage.client import StorageError
+from llave.storage.location import Location, ObjectPath, location
 
 if TYPE_CHECKING:
     from llave.search.index import Index
@@ -43,7 +46,7 @@ class Source:
     """Where items come from.
 
     Args:
-        path: of the folder or table, or the glob of archives; absolute.
+        path: of the folder or table, or the glob of archives; absolute, or an address in object storage.
         name: that ids are made of.
         columns: as the table was read the last time.
         updated: when a run last came to its end, in UTC; empty if none has.
@@ -61,18 +64,30 @@ class Source:
 
     @property
     def there(self) -> bool:
-        """Whether it is on the disk."""
-        return Path(self.path).exists() or (self.path.endswith(".tar") and bool(glob.glob(self.path, recursive=True)))
+        """Whether it is where it was.
+
+        Raises:
+            UserError: it is in object storage, and that cannot be known.
+        """
+        path = location(self.path)
+        try:
+            return bool(tar_files(path)) or path.exists()
+        except StorageError:
+            raise
+        except UserError:  # no such archive
+            return False
 
 
-def full_path(path: str | Path) -> str:
+def full_path(path: str | Location) -> str:
     """As sources are known by."""
-    return str(Path(path).resolve())
+    return str(location(path).resolve())
 
 
-def root_of(source: str) -> Path:
-    """The folder that a source's files are in, links followed."""
-    path = Path(source)
+def root_of(source: str) -> Location:
+    """The folder that a source's files are in, links followed; in object storage, by the address alone."""
+    path = location(source)
+    if isinstance(path, ObjectPath):
+        return path.parent if is_table(Path(path.name)) or path.suffix == ".tar" else path
     return (path if path.is_dir() else path.parent).resolve()
 
 
@@ -107,7 +122,7 @@ def write_sources(index: "Index", sources: Mapping[str, Source]) -> None:
     write_json(index.path / FILE, {path: dataclasses.asdict(source) for path, source in sources.items()})
 
 
-def find_source(index: "Index", sources: Mapping[str, Source], path: str | Path) -> Source:
+def find_source(index: "Index", sources: Mapping[str, Source], path: str | Location) -> Source:
     """The source of a path, written in full or not.
 
     Raises:

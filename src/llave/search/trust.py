@@ -23,7 +23,7 @@ from llave.files import write_json
 from llave.search.addresses import POSTGRES_NAMES, is_postgres, named_postgres
 from llave.search.sources import root_of
 from llave.search.store import Row
-from llave.storage.location import Location, is_address
+from llave.storage.location import Location, ObjectPath, is_address, is_below, location
 
 __all__ = [
     "Withheld",
@@ -55,7 +55,7 @@ def state_directory() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "llave"
 
 
-def remember(index: Location, store: str, roots: Mapping[str, Path], *, model: str | None = None) -> str | None:
+def remember(index: Location, store: str, roots: Mapping[str, Location], *, model: str | None = None) -> str | None:
     """The user has named these for an index; None, or why it cannot be remembered.
 
     Args:
@@ -81,10 +81,10 @@ def remember(index: Location, store: str, roots: Mapping[str, Path], *, model: s
     return None
 
 
-def named_roots(index: Location) -> dict[str, Path]:
+def named_roots(index: Location) -> dict[str, Location]:
     """Folders below which the user has indexed files into this index, by source."""
     sources = _read().get(_name(index), {}).get("sources", {})
-    return {path: Path(root) for path, root in sources.items()}
+    return {path: location(root) for path, root in sources.items()}
 
 
 def allowed_model(index: Location, name: str) -> str:
@@ -102,26 +102,32 @@ def allowed_model(index: Location, name: str) -> str:
     return name
 
 
-def file_of(row: Row, allowed: Iterable[Path]) -> Path | None:
-    """The file of an item; None where there is none below its source, links followed.
+def file_of(row: Row, allowed: Iterable[Location]) -> Path | None:
+    """The file of an item; None where there is none below its source, links followed. One in object storage is fetched.
 
     Args:
         allowed: folders whose files may be given out.
 
     Raises:
         Withheld: it lies in none of them.
+        UserError: it is in object storage, and cannot be read.
     """
-    if not row.file:
+    if not row.file or ".." in Path(row.file).parts:
         return None
     root = root_of(row.source)
-    path = split_page(root / row.file)[0].resolve()
-    if not path.is_relative_to(root):
+    name = split_page(Path(row.file))[0].as_posix()
+    path = (root / name).resolve()
+    if not is_below(path, root):
         return None
-    if not any(path.is_relative_to(each) for each in allowed):
+    if not any(is_below(path, each) for each in allowed):
         raise Withheld(
             f"{row.source}: you have not indexed it into this index on this machine, so that its files are not given "
             "out; say --allow_sources if they may be (in Python, allow_sources=)"
         )
+    if isinstance(path, ObjectPath):
+        from llave.data.fetched import fetched_file
+
+        return fetched_file(path)
     return path if path.is_file() else None
 
 

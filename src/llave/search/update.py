@@ -25,6 +25,7 @@ from llave.search.takeover import Takeover
 from llave.search.trust import named_roots, remember
 from llave.search.words import words_of
 from llave.search.writing import writing
+from llave.storage.location import Location, is_address
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -41,7 +42,7 @@ def update_index(
     index: Index,
     model: "SentenceTransformer",
     collection: Collection,
-    source: Path,
+    source: str | Location,
     options: BuildOptions = BuildOptions(),  # noqa: B008 — frozen
     columns: Columns = Columns(),  # noqa: B008 — frozen
 ) -> BuildReport:
@@ -120,7 +121,9 @@ class _Run:
         self.index = index
         self.encoder = encoder
         self.source = source
-        self.root = root_of(source.path)
+        self.root = Path()
+        self.address = ""
+        """Where the files of the collection are, and how a person calls that place."""
         self.check_content = check_content
         self.takeover = takeover
         self.errors = errors
@@ -138,7 +141,13 @@ class _Run:
         """Why pages that could be drawn have no words."""
 
     def __call__(self, collection: Collection, allow_empty: bool) -> BuildReport:
+        self.root, self.address = collection.root.resolve(), collection.address
         self.work.stage("index", collection.size())
+        if is_address(self.source.path):
+            from llave.collection.remote import RemoteFolder
+
+            if isinstance(collection, RemoteFolder):
+                collection.leave_out = self._needs_no_file
         entries = in_parts(collection, self.encoder.tokens, self.index.info.chunk_tokens)
         for chunk in chunks(entries, CHUNK):
             self._chunk(chunk)
@@ -195,6 +204,13 @@ class _Run:
         if self.check_content or not entry.stamp:
             return False
         return self.known.is_as_before(identity, entry.stamp, entry.digest())
+
+    def _needs_no_file(self, entry: Entry) -> bool:
+        """Whether nothing is done with an item that is still there."""
+        if self.check_content:
+            return False
+        identity = row_id(self.source.name, entry.key)
+        return self._is_as_before(identity, entry) or self.errors.skip(entry) is not None
 
     def _write(self, fresh: list[tuple[str, Entry]]) -> None:
         """Items that may be new: those whose vector is known are written with it, the others are embedded."""
@@ -297,6 +313,7 @@ class _Run:
         self._error(entry.key, why.reason, stamp=entry.stamp, lasting=None if why.kind == "memory" else entry)
 
     def _error(self, key: str, reason: str, *, stamp: str = "", lasting: Entry | None = None) -> None:
+        reason = reason.replace(str(self.root), self.address)  # of what was fetched from object storage
         self.report.errors[key] = reason
         if self.errors.note(key, reason, stamp=stamp, lasting=lasting):
             self.report.known.append(key)

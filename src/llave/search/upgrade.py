@@ -9,7 +9,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llave.collection.open import open_collection
@@ -27,6 +26,7 @@ from llave.search.takeover import Takeover
 from llave.search.trust import named_roots, remember
 from llave.search.update import follow_source
 from llave.search.writing import writing
+from llave.storage.location import Location, is_below, location
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -68,7 +68,7 @@ def upgrade_index(
     model: "SentenceTransformer",
     options: BuildOptions = BuildOptions(),  # noqa: B008 — frozen
     *,
-    allow_sources: Sequence[str | Path] = (),
+    allow_sources: Sequence[str | Location] = (),
 ) -> tuple[Index, UpgradeReport]:
     """Embed every item with another model, and make the index that model's. The table before stays for some minutes,
     for whoever has it open; the next run after that removes it.
@@ -136,16 +136,17 @@ def _embeds_alike(one: IndexInfo, other: IndexInfo) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in same)
 
 
-def allowed_roots(index: Index, sources: Iterable[Source], allowed: Sequence[str | Path]) -> dict[str, Path]:
+def allowed_roots(index: Index, sources: Iterable[Source], allowed: Sequence[str | Location]) -> dict[str, Location]:
     """The folders that are read. What an index names may be anybody's.
 
     Raises:
         UserError: one that this user has not named.
     """
     roots = named_roots(index.path)
+    folders = [location(each).resolve() for each in allowed]
     for source in sources:
         root = root_of(source.path)
-        if source.path not in roots and any(root.is_relative_to(Path(each).resolve()) for each in allowed):
+        if source.path not in roots and any(is_below(root, each) for each in folders):
             roots[source.path] = root
         if source.there and source.path not in roots:
             raise UserError(

@@ -64,6 +64,7 @@ def export(index: "Index", ids: Sequence[str], form: Format, *, most_bytes: int)
 
 def _files(index: "Index", ids: Sequence[str], most_bytes: int) -> Export:
     from llave.search.trust import Withheld, file_of
+    from llave.storage.client import StorageError
 
     rows, allowed = index.store.get(ids), index.given_out()
     files: dict[Path, str] = {}
@@ -75,6 +76,8 @@ def _files(index: "Index", ids: Sequence[str], most_bytes: int) -> Export:
             path, why = file_of(row, allowed), "has no file, or it is not where it was"
         except Withheld:
             path, why = None, "files of its source are not given out"
+        except StorageError as error:
+            path, why = None, str(error)
         if path is None:
             left_out.append(f"{row.path or row.key}: {why}")
         elif path not in files:  # as the pages of a document

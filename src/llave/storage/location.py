@@ -1,22 +1,25 @@
-"""A location that llave reads and writes: a path on this machine, or an address in object storage, ``s3://bucket/key``."""
+"""A location that llave reads and writes: a path on this machine, or an address in object storage, as
+``s3://bucket/key``, ``gs://bucket/key`` or ``az://container/key``."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from llave.errors import UserError
-from llave.storage.client import again, bucket, remote
+from llave.storage.client import SERVICES, again, bucket, remote
 from llave.storage.held import check_held
 
 if TYPE_CHECKING:
-    from obstore.store import S3Store
+    from llave.storage.service import Store
 
-__all__ = ["Found", "Location", "ObjectPath", "is_address", "location", "mark", "modified"]
+__all__ = ["Found", "Location", "ObjectPath", "is_address", "is_below", "location", "mark", "modified"]
 
-ADDRESS = re.compile(r"s3:/{1,2}([a-z0-9][a-z0-9.-]{1,62})(?:/(.*))?", re.DOTALL)
+BEGIN = re.compile(rf"({'|'.join(SERVICES)}):/{{1,2}}")
 """With one stroke only, it has been through a pathlib.Path."""
+ADDRESS = re.compile(rf"{BEGIN.pattern}([a-z0-9][a-z0-9._-]{{1,62}})(?:/(.*))?", re.DOTALL)
 
 OTHER = re.compile(r"([a-z][a-z0-9+]+):/")
 
@@ -37,39 +40,48 @@ class Found:
     tag: str
     modified: float
 
+    @property
+    def modified_ns(self) -> int:
+        """The same in nanoseconds, as a copy on this machine has it."""
+        return round(self.modified * 1e6) * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectPath:
     """An object, or a folder of such, in a bucket; it answers to the names of :class:`pathlib.Path`.
 
     Args:
-        bucket: its name.
+        bucket: its name; a container, as Azure calls it.
         key: of the object, without a stroke at either end; empty is the bucket itself.
+        scheme: which kind of object storage, of :data:`~llave.storage.client.SERVICES`.
     """
 
     bucket: str
     key: str = ""
+    scheme: str = "s3"
 
     @classmethod
     def parse(cls, address: str) -> "ObjectPath":
-        """Of ``s3://bucket/key``.
+        """Of ``s3://bucket/key``, ``gs://bucket/key`` or ``az://container/key``.
 
         Raises:
             ValueError: it is none.
         """
         found = ADDRESS.fullmatch(address)
         if found is None:
-            raise ValueError(f"{address!r:.200} is no address of object storage (s3://bucket/key)")
-        parts = [part for part in (found[2] or "").split("/") if part]
+            raise ValueError(
+                f"{address!r:.200} is no address of object storage (s3://bucket/key, gs://bucket/key, az://container/key)"
+            )
+        parts = [part for part in (found[3] or "").split("/") if part]
         if any(part in (".", "..") for part in parts):
             raise ValueError(f"{address!r:.200}: names of objects have no . or .. of their own")
-        return cls(found[1], "/".join(parts))
+        return cls(found[2], "/".join(parts), found[1])
 
     def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}".rstrip("/")
+        return f"{self.scheme}://{self.bucket}/{self.key}".rstrip("/")
 
     def __truediv__(self, name: str) -> "ObjectPath":
-        return ObjectPath(self.bucket, f"{self.key}/{name}".strip("/"))
+        return replace(self, key=f"{self.key}/{name}".strip("/"))
 
     @property
     def name(self) -> str:
@@ -84,7 +96,7 @@ class ObjectPath:
     @property
     def parent(self) -> "ObjectPath":
         """The folder that it is in."""
-        return ObjectPath(self.bucket, self.key.rpartition("/")[0])
+        return replace(self, key=self.key.rpartition("/")[0])
 
     def with_name(self, name: str) -> "ObjectPath":
         """Beside it."""
@@ -155,8 +167,9 @@ class ObjectPath:
                     raise
 
         while (batch := again(more)) is not None:
-            yield from (_found(each, len(prefix)) for each in batch)
-            last = batch[-1]["path"]
+            # Azure's server may begin at, or before, the name after which it was to go on
+            yield from (_found(each, len(prefix)) for each in batch if last is None or each["path"] > last)
+            last = batch[-1]["path"] if last is None else max(last, batch[-1]["path"])
 
     def folders(self) -> list[str]:
         """Names of the folders right below it."""
@@ -242,7 +255,12 @@ class ObjectPath:
         mode: Any = "create" if tag is None else {"e_tag": tag}
         try:
             with remote(str(self)):
-                return str(self._store.put(self.key, content, mode=mode)["e_tag"])
+                if tag is not None and SERVICES[self.scheme].by_version:
+                    about = self._store.head(self.key)
+                    if _tag(about) != tag:
+                        return None
+                    mode["version"] = about["version"]
+                return _tag(self._store.put(self.key, content, mode=mode))
         except OSError:  # another one, or gone, where a tag was asked for
             return None
 
@@ -253,12 +271,12 @@ class ObjectPath:
             UserError: it cannot be removed, or what this process held alone has been lost.
         """
         check_held(str(self))
-        with remote(str(self)):
+        with remote(str(self)), suppress(FileNotFoundError):
             self._store.delete(self.key)
 
     @property
-    def _store(self) -> "S3Store":
-        return bucket(self.bucket)
+    def _store(self) -> "Store":
+        return bucket(self.scheme, self.bucket)
 
 
 Location = ObjectPath | Path
@@ -278,14 +296,21 @@ def location(text: str | Location) -> Location:
     """
     if isinstance(text, ObjectPath):
         return text
-    if str(text).startswith("s3:/"):
+    if BEGIN.match(str(text)) is not None:
         try:
             return ObjectPath.parse(str(text))
         except ValueError as error:
             raise UserError(str(error)) from None
     if (kind := OTHER.match(str(text))) is not None:
-        raise UserError(f"{text}: of object storage, llave speaks s3:// alone, not {kind[1]}://")
+        raise UserError(f"{text}: of object storage, llave speaks s3://, gs:// and az://, not {kind[1]}://")
     return Path(text)
+
+
+def is_below(path: Location, folder: Location) -> bool:
+    """Whether a path is in a folder, or the folder itself, as they are written."""
+    if isinstance(path, ObjectPath) and isinstance(folder, ObjectPath):
+        return path == folder or str(path).startswith(f"{folder}/")
+    return isinstance(path, Path) and isinstance(folder, Path) and path.is_relative_to(folder)
 
 
 def mark(file: Location) -> tuple[object, object]:
@@ -316,4 +341,10 @@ def modified(file: Location) -> float:
 
 
 def _found(about: Any, skip: int) -> Found:
-    return Found(about["path"][skip:], about["size"], str(about["e_tag"]), about["last_modified"].timestamp())
+    return Found(about["path"][skip:], about["size"], _tag(about), about["last_modified"].timestamp())
+
+
+def _tag(about: Any) -> str:
+    """Always in its quotes, which Azure's lists leave out."""
+    tag = str(about["e_tag"])
+    return tag if '"' in tag else f'"{tag}"'

@@ -12,6 +12,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import FileResponse, Response
 
+from llave.data.pages import split_page
+from llave.data.suffixes import FILMS
 from llave.errors import UserError
 from llave.search.kept import Kept
 from llave.serving.catalogue import Catalogue, version_of
@@ -31,6 +33,7 @@ from llave.serving.schema_search import (
 )
 from llave.serving.search_rerank import SearchReranker
 from llave.serving.service import Service
+from llave.storage.client import StorageError
 
 if TYPE_CHECKING:
     from llave.search.index import Index
@@ -189,7 +192,7 @@ async def content(request: Request, item_id: str, v: str | None = None) -> Respo
 
     Of a sound, a browser asks for ranges.
     """
-    found = await within(request, catalogue_of(request).run(lambda index: _media_file(index, item_id, v)))
+    found = await within(request, catalogue_of(request).run(lambda index: _media_file(index, item_id, v), waits=True))
     if found is None:
         raise _no_item()
     path, kind, stat, is_current = found
@@ -220,12 +223,18 @@ def _media_file(index: "Index", item_id: str, v: str | None) -> tuple[Path, str,
     """The file, its type and state, and whether it is the one that was indexed and whose address has this ``v``."""
     from llave.search.trust import Withheld
 
+    row = _row(index, item_id)
+    suffix = "" if row is None else split_page(Path(row.file))[0].suffix.lower()
+    if row is None or suffix == ".pdf" or (row.kind == "video" and suffix in FILMS):  # not even fetched
+        return None
     try:
-        path, row = index.file(item_id), _row(index, item_id)
+        path = index.file(item_id)
     except Withheld:
         message = "files of this source are not given out; whoever runs this server can say --allow_sources"
         raise ApiError(403, message, code="source_not_allowed") from None
-    if path is None or row is None:
+    except StorageError as error:
+        raise ApiError(503, str(error), code="source_unavailable", retry_after=5) from None
+    if path is None:
         return None
     try:
         with path.open("rb") as file:
