@@ -280,7 +280,11 @@ def server_process(
         yield port, process.pid
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # what was measured shall not be lost for it
+            process.kill()
+            process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, address: str, seconds: float) -> None:
