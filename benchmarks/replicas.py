@@ -32,7 +32,7 @@ from benchmarks.serve import cpu_seconds, picture_requests, server_process, text
 from benchmarks.sheet import Sheet
 from llave.files import write_json
 
-__all__ = ["main", "replicas_answer", "replicas_sheet"]
+__all__ = ["busy_seconds", "main", "replicas_answer", "replicas_sheet"]
 
 ONE, ONE_WIDE, TWO = "one process, 1 thread", "one process, 2 threads", "2 replicas, 1 thread each"
 OPTIONS = {
@@ -68,13 +68,13 @@ def main() -> None:
                 asyncio.run(closed_loop(port, options.clients, requests[kind], 2.0))
         shuffle = random.Random(0)
         pids = [pid for _, main in servers.values() for pid in (main, *_children(main))]
-        since, busy, own = time.monotonic(), _busy_seconds(), _own_seconds(pids)
+        since, busy, own = time.monotonic(), busy_seconds(), _own_seconds(pids)
         for _ in range(options.rounds):
             for kind in KINDS:
                 for name in shuffle.sample(list(servers), len(servers)):
                     port, pid = servers[name]
                     cells[name, kind].append(_measure(port, pid, options.clients, requests[kind], options.seconds))
-        others = (_busy_seconds() - busy - _own_seconds(pids) + own) / (time.monotonic() - since)
+        others = (busy_seconds() - busy - _own_seconds(pids) + own) / (time.monotonic() - since)
         memory = {name: [_memory(pid) for pid in (pid, *_children(pid))] for name, (_, pid) in servers.items()}
     measurements = [_summary(name, kind, cells) for kind in KINDS for name in OPTIONS]
     title = (
@@ -163,7 +163,7 @@ def _children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _busy_seconds() -> float:
+def busy_seconds() -> float:
     """Of all cores, so far."""
     user, nice, system, _idle, _waiting, *rest = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:8])
     return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")

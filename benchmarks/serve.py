@@ -20,8 +20,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +34,16 @@ from benchmarks.http_client import closed_loop, post, prepared
 from llave.errors import UserError
 
 __all__ = [
+    "IN_THREADS",
     "OURS",
     "PEERS",
     "WORDS",
     "ServeMeasurement",
     "cpu_seconds",
     "measure_serve",
+    "measure_servers",
     "picture_requests",
+    "running",
     "server_process",
     "summary",
     "text_requests",
@@ -60,7 +63,7 @@ WORDS = (
 class ServeMeasurement:
     """One server, kind of item and number of clients; medians of the rounds, with the ends for ``rate``.
 
-    ``ratio`` is the median of the rounds' own ratios to the faster of the two plain servers. ``cpu_ms`` is the server's
+    ``ratio`` is the median of the rounds' own ratios to the fastest peer of the round. ``cpu_ms`` is the server's
     processor time for a request, which no neighbour on the machine can disturb much; nan where there is no /proc.
     """
 
@@ -84,18 +87,25 @@ def text_requests(seed: int, *, longest: int = 24) -> Iterator[bytes]:
         yield prepared(json.dumps({"input": text, "encoding_format": "base64"}).encode())
 
 
-def picture_requests(seed: int, number: int = 256) -> Iterator[bytes]:
-    """JPEG files of different sizes, in turn: none is sent again before all others were."""
+def picture_requests(seed: int, number: int = 256, *, modality: bool = False) -> Iterator[bytes]:
+    """JPEG files of different sizes: so many pictures in turn, and no file twice, for each carries a number.
+
+    Args:
+        modality: ask in infinity's form, which ours takes, too.
+    """
     draw = np.random.default_rng(seed)
-    bodies = []
+    files = []
     for _ in range(number):
         width, height = (int(side) for side in draw.integers(160, 480, 2))
         coarse = Image.fromarray(draw.integers(0, 255, (12, 12, 3), np.uint8))
         file = io.BytesIO()
         coarse.resize((width, height), Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
-        address = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-        bodies.append(prepared(json.dumps({"input": [{"image": address}], "encoding_format": "base64"}).encode()))
-    return itertools.cycle(bodies)
+        files.append(file.getvalue())
+    for sent, plain in enumerate(itertools.cycle(files)):
+        numbered = plain[:2] + b"\xff\xfe\x00\x0a" + sent.to_bytes(8) + plain[2:]  # a comment of the file
+        address = "data:image/jpeg;base64," + base64.b64encode(numbered).decode()
+        asked = {"input": [address], "modality": "image"} if modality else {"input": [{"image": address}]}
+        yield prepared(json.dumps({**asked, "encoding_format": "base64"}).encode())
 
 
 def measure_serve(
@@ -122,18 +132,50 @@ def measure_serve(
         UserError: a server that does not start, or vectors that differ.
     """
     makers: dict[str, Callable[[int], Iterator[bytes]]] = {"texts": text_requests, "pictures": picture_requests}
-    requests = {kind: makers[kind](seed) for seed, kind in enumerate(kinds)}
+    return measure_servers(
+        {name: running(name, model, threads) for name in (OURS, *PEERS)},
+        {kind: makers[kind](seed) for seed, kind in enumerate(kinds)},
+        peers=PEERS,
+        clients=clients,
+        rounds=rounds,
+        seconds=seconds,
+        near=near,
+        progress=progress,
+    )
+
+
+def measure_servers(
+    starting: Mapping[str, AbstractContextManager[tuple[int, int]]],
+    requests: Mapping[str, Iterator[bytes]],
+    *,
+    peers: Collection[str],
+    clients: Sequence[int],
+    rounds: int,
+    seconds: float,
+    near: float = NEAR,
+    progress: bool = True,
+) -> list[ServeMeasurement]:
+    """Measure servers that answer the same requests.
+
+    Args:
+        starting: each yields its port and its process; the first is ours, and the one whose vectors all must have.
+        requests: without end, by the kind of item.
+        peers: of the servers, those that ``ratio`` compares with.
+
+    Raises:
+        UserError: a server that does not start, or vectors that differ.
+    """
     rates: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     latencies: dict[tuple[str, str, int], list[list[float]]] = defaultdict(list)
     cpu: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(_running(name, model, threads)) for name in (OURS, *PEERS)}
+        servers = {name: stack.enter_context(server) for name, server in starting.items()}
         ports = {name: port for name, (port, _) in servers.items()}
-        for kind in kinds:
-            asyncio.run(_compare(ports, [next(requests[kind]) for _ in range(8)], near))
+        for kind, asked in requests.items():
+            asyncio.run(_compare(ports, kind, [next(asked) for _ in range(8)], near))
             for port in ports.values():
-                asyncio.run(closed_loop(port, max(clients), requests[kind], min(seconds, 1.0)))
-        cells = [(kind, number) for kind in kinds for number in clients]
+                asyncio.run(closed_loop(port, max(clients), asked, min(seconds, 1.0)))
+        cells = [(kind, number) for kind in requests for number in clients]
         shuffle, console = random.Random(0), Console(stderr=True)
         for _ in track(
             range(rounds), "rounds", console=console, transient=True, disable=not (progress and console.is_terminal)
@@ -146,7 +188,7 @@ def measure_serve(
                     cpu[name, kind, number].append((cpu_seconds(pid) - before) / len(times) * 1000)
                     rates[name, kind, number].append(rate)
                     latencies[name, kind, number].append(times)
-    return [summary(name, kind, number, rates, latencies, cpu) for kind, number in cells for name in (OURS, *PEERS)]
+    return [summary(name, kind, number, rates, latencies, cpu, peers) for kind, number in cells for name in starting]
 
 
 def summary(
@@ -156,12 +198,13 @@ def summary(
     rates: Mapping[tuple[str, str, int], list[float]],
     latencies: Mapping[tuple[str, str, int], list[list[float]]],
     cpu: Mapping[tuple[str, str, int], list[float]],
+    peers: Collection[str] = tuple(PEERS),
 ) -> ServeMeasurement:
     """Of one server: its rounds' rates, the seconds of their requests, and its processor time for one."""
     found = rates[name, kind, number]
     quantiles = [np.quantile(times, (0.5, 0.95)) * 1000 for times in latencies[name, kind, number]]
-    plain = [max(pair) for pair in zip(*(rates[peer, kind, number] for peer in PEERS), strict=True)]
-    ratios = [rate / best for rate, best in zip(found, plain, strict=True)]
+    fastest = [max(each) for each in zip(*(rates[peer, kind, number] for peer in peers), strict=True)]
+    ratios = [rate / best for rate, best in zip(found, fastest, strict=True)]
     return ServeMeasurement(
         variant=name,
         kind=kind,
@@ -176,7 +219,7 @@ def summary(
     )
 
 
-async def _compare(ports: dict[str, int], requests: Sequence[bytes], near: float) -> None:
+async def _compare(ports: dict[str, int], kind: str, requests: Sequence[bytes], near: float) -> None:
     found = {}
     for name, port in ports.items():
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
@@ -184,15 +227,18 @@ async def _compare(ports: dict[str, int], requests: Sequence[bytes], near: float
         writer.close()
         vectors = [base64.b64decode(answer["data"][0]["embedding"]) for answer in answers]
         found[name] = np.stack([np.frombuffer(vector, "<f4") for vector in vectors])
-    for name in PEERS:
-        difference = float(np.abs(found[OURS] - found[name]).max())
+    ours, *others = found
+    if float(np.abs(found[ours][1:] - found[ours][:-1]).max(1).min()) <= NEAR:
+        raise UserError(f"different {kind} have the same vector: this model can compare nothing")
+    for name in others:
+        difference = float(np.abs(found[ours] - found[name]).max())
         if difference > near:
-            raise UserError(f"{name}: its vectors differ from ours by {difference:.0e}; no times")
+            raise UserError(f"{name}: its vectors of {kind} differ from ours by {difference:.0e}; no times")
 
 
 @contextmanager
-def _running(name: str, model: str, threads: int) -> Iterator[tuple[int, int]]:
-    """A server in a process of its own; yields its port and process once it is ready."""
+def running(name: str, model: str, threads: int) -> Iterator[tuple[int, int]]:
+    """Ours, or a plain server, in a process of its own; yields its port and process once it is ready."""
     peer = str(Path(__file__).with_name("serve_peer.py"))
 
     def words(port: int) -> list[str]:
@@ -207,29 +253,45 @@ def _running(name: str, model: str, threads: int) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def server_process(
-    name: str, make: Callable[[int], list[str]], seconds: float = START_SECONDS
+    name: str,
+    make: Callable[[int], list[str]],
+    seconds: float = START_SECONDS,
+    *,
+    python: str = sys.executable,
+    ready: str = "/health/ready",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, int]]:
     """Python with the words that ``make`` has for a port; yields the port and the process once it is ready.
 
     Args:
         seconds: until it has to be.
+        ready: the path that answers 200 then.
+        environment: beside this process's own.
     """
     port = _free_port()
-    words = make(port)
-    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [python, *make(port)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, **(environment or {})},
+    )
     try:
-        _wait(process, name, port, seconds)
+        _wait(process, name, f"http://127.0.0.1:{port}{ready}", seconds)
         yield port, process.pid
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # what was measured shall not be lost for it
+            process.kill()
+            process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], name: str, port: int, seconds: float) -> None:
+def _wait(process: subprocess.Popen[bytes], name: str, address: str, seconds: float) -> None:
     end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
+            with urllib.request.urlopen(address, timeout=5):
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)

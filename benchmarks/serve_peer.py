@@ -26,9 +26,10 @@ __all__ = ["create_peer"]
 
 
 class Body(BaseModel):
-    """Texts, and pictures as ``{"image": "data:…"}``."""
+    """Texts, and pictures as ``{"image": "data:…"}``, or as strings of the modality ``image``."""
 
     input: str | list[str | dict[str, str]]
+    modality: str = "text"
     model: str | None = None
     encoding_format: str = "float"
 
@@ -48,7 +49,7 @@ def create_peer(model: Any, *, in_loop: bool) -> FastAPI:
 
     def answer(body: Body) -> dict[str, Any]:
         items = [body.input] if isinstance(body.input, str) else body.input
-        inputs = [item if isinstance(item, str) else _picture(item["image"]) for item in items]
+        inputs = [_opened(item, body.modality) for item in items]
         with lock:
             vectors_ND = model.encode(inputs, normalize_embeddings=True, show_progress_bar=False)
         data = [
@@ -71,7 +72,10 @@ def create_peer(model: Any, *, in_loop: bool) -> FastAPI:
     return app
 
 
-def _picture(address: str) -> Image.Image:
+def _opened(item: str | dict[str, str], modality: str) -> str | Image.Image:
+    if isinstance(item, str) and modality == "text":
+        return item
+    address = item if isinstance(item, str) else item["image"]
     return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB")
 
 

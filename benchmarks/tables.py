@@ -145,22 +145,24 @@ def _eval_row(measurement: EvalMeasurement, found: Sequence[EvalMeasurement]) ->
     )
 
 
-SERVE_COLUMNS = (
-    "items", "clients", "server", "requests/s", "slowest to fastest", "× plain", "p50 ms", "p95 ms", "CPU ms"
-)  # fmt: skip
+def serve_sheet(found: Sequence[ServeMeasurement], title: str, beside: str = "plain") -> Sheet:
+    """Rate and latency of each server.
 
-
-def serve_sheet(found: Sequence[ServeMeasurement], title: str) -> Sheet:
-    """Rate and latency of each server."""
+    Args:
+        beside: the servers that ``ratio`` compares with, in a word.
+    """
     return Sheet(
         title=title,
-        caption="× plain: the rate as a multiple of the faster plain server's; CPU: of the server, for a request",
-        columns=SERVE_COLUMNS,
+        caption=f"× {beside}: the rate as a multiple of the best {beside} server's; CPU: of the server, for a request",
+        columns=(
+            "items", "clients", "server", "requests/s", "slowest to fastest", f"× {beside}", "p50 ms", "p95 ms",
+            "CPU ms",
+        ),
         rows=[_serve_row(measurement) for measurement in found],
         words=frozenset({"items", "server"}),
         hidden=frozenset({"slowest to fastest"}),
         apart=2,
-    )
+    )  # fmt: skip
 
 
 def _serve_row(measurement: ServeMeasurement) -> tuple[str, ...]:
