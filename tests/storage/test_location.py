@@ -151,7 +151,11 @@ def test_no_credentials(s3: ObjectPath, monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("AWS_PROFILE", "work")
     assert not s3.is_file()
     monkeypatch.setenv("AWS_PROFILE", "home")
-    with pytest.raises(UserError, match="home"):
+    for name in ("AWS_REGION", "AWS_ENDPOINT_URL"):
+        with pytest.raises(UserError, match="home"):
+            s3.is_file()
+        monkeypatch.delenv(name)
+    with pytest.raises(UserError, match=r"~/\.aws: .*home"):
         s3.is_file()
 
 

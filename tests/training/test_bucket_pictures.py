@@ -2,9 +2,12 @@
 
 import json
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
@@ -48,6 +51,33 @@ def test_the_weights_are_those_of_pictures_here(data: Path, bucket: ObjectPath, 
     before = set(cache_directory().rglob("*.png"))
     assert main(words(tmp_path / "tables", tmp_path / "there", "--images", str(bucket), *options)) == 0
     assert set(cache_directory().rglob("*.png")) == before
+    here, there = (load_file(tmp_path / name / "model.safetensors") for name in ("here", "there"))
+    assert all((here[name] == there[name]).all() for name in here)
+
+
+def test_the_weights_are_those_of_archives(data: Path, bucket: ObjectPath, tmp_path: Path) -> None:
+    """Pairs of tar archives, the pictures read where they lie in a bucket, beside the same pictures as files."""
+    pictures = sorted((data / "images").rglob("*.png"))[:24]
+    plain = tmp_path / "plain"
+    (plain / "train").mkdir(parents=True)
+    for number in range(2):
+        with tarfile.open(tmp_path / f"part-{number}.tar", "w") as archive:
+            for path in pictures[number::2]:
+                text = tmp_path / f"{path.stem}.txt"
+                text.write_text(f"the picture {path.stem}")
+                archive.add(path, f"{path.stem}.png")
+                archive.add(text, f"{path.stem}.txt")
+        (bucket / f"part-{number}.tar").upload(tmp_path / f"part-{number}.tar")
+    assert main(["data", "pairs", f"{bucket}/part-*.tar", str(tmp_path / "listed")]) == 0
+    for name in ("pairs_t2i", "pairs_i2t"):
+        rows = pq.read_table(tmp_path / "listed" / "train" / f"{name}.parquet").to_pylist()
+        stems = [(row["qry"] if name == "pairs_t2i" else row["pos_text"]).rpartition(" ")[2] for row in rows]
+        column = "pos_image_path" if name == "pairs_t2i" else "qry_image_path"
+        files = {path.stem: str(path) for path in pictures}
+        plain_rows = [{**row, column: files[stem]} for row, stem in zip(rows, stems, strict=True)]
+        pq.write_table(pa.Table.from_pylist(plain_rows), plain / "train" / f"{name}.parquet")
+    assert main(words(plain, tmp_path / "here")) == 0
+    assert main(words(tmp_path / "listed", tmp_path / "there", "--images", str(bucket), "--workers", "2")) == 0
     here, there = (load_file(tmp_path / name / "model.safetensors") for name in ("here", "there"))
     assert all((here[name] == there[name]).all() for name in here)
 

@@ -1,7 +1,8 @@
-"""``llave data sample | download | mine | check | summary``."""
+"""``llave data sample | download | pairs | mine | check | summary``."""
 
 import dataclasses
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Literal
 from llave.cli.parsing import parse
 from llave.collection.collection import Columns
 from llave.errors import UserError
+from llave.storage.location import Location
 
-__all__ = ["CheckConfig", "DownloadConfig", "SampleConfig", "SummaryConfig", "run"]
+__all__ = ["CheckConfig", "DownloadConfig", "PairsConfig", "SampleConfig", "SummaryConfig", "run"]
 
 USAGE = """usage: llave data COMMAND [options]
 
   sample    make the sample data set: emoji or icons by several artists, in MMEB's format
   download  MMEB-train, the training data of the paper, from the hub or a copy of it
+  pairs     training rows of tar archives (WebDataset), whose pictures stay where they are
   mine      hard negatives for training data, found by a model
   check     find missing pictures, bad columns, empty or duplicate candidates in a folder or a table
   summary   rows, candidates and pictures of each data set in a folder
@@ -69,6 +72,23 @@ class DownloadConfig:
     split: Literal["original", "diverse_instruction"] = "original"
     revision: str | None = None
     source: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsConfig:
+    """Pairs of a picture and a text.
+
+    Args:
+        archives: a .tar file or a quoted pattern of some; of this machine or in object storage.
+        out: data folder to make or to complete.
+        name: of its data sets, NAME_t2i and NAME_i2t.
+        json: print what was found as JSON.
+    """
+
+    archives: Location
+    out: Path
+    name: str = "pairs"
+    json: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +219,33 @@ def _download_benchmark(config: DownloadConfig) -> int:
     return 1 if any(task.missing for task in fetched) else 0
 
 
+def _pairs(argv: list[str]) -> int:
+    config = parse(
+        PairsConfig,
+        argv,
+        command="data pairs",
+        description="Training rows of tar archives as WebDataset has them (0001.jpg with 0001.txt or a caption in "
+        "0001.json): a table says where each picture lies, and training reads it from there, also in object storage. "
+        "Example: llave data pairs 's3://bucket/part-*.tar' data/mine; killed, the same command goes on.",
+        positional=("archives", "out"),
+    )
+    if not re.fullmatch(r"[\w-]+", config.name):
+        raise UserError(f"--name {config.name!r}: letters, digits, - and _ alone, since a file is named by it")
+    from llave.collection.pairs import write_pairs
+
+    found = write_pairs(config.archives, config.out, name=config.name)
+    if config.json:
+        sys.stdout.write(json.dumps(dataclasses.asdict(found)) + "\n")
+        return 0
+    sys.stdout.write(
+        f"{config.out}: {found.pairs:,} pairs from {found.archives:,} archives; {found.left_out:,} items without a "
+        f"picture or a text\nllave train --model MODEL --data {config.out} --images {found.images}\n"
+    )
+    if found.errors:
+        sys.stderr.write(f"llave: {found.errors:,} items could not be read: {config.out / 'errors.jsonl'}\n")
+    return 0
+
+
 def _mine(argv: list[str]) -> int:
     from llave.mining.config import MineConfig
 
@@ -288,4 +335,11 @@ def _summary(argv: list[str]) -> int:
     return 0
 
 
-COMMANDS = {"sample": _sample, "download": _download, "mine": _mine, "check": _check, "summary": _summary}
+COMMANDS = {
+    "sample": _sample,
+    "download": _download,
+    "pairs": _pairs,
+    "mine": _mine,
+    "check": _check,
+    "summary": _summary,
+}

@@ -1,6 +1,7 @@
 """Tar archives in WebDataset's form: files of one item stand together and share the name before the first dot."""
 
 import glob
+import hashlib
 import json
 import os
 import tarfile
@@ -16,6 +17,7 @@ from llave.collection.collection import Part
 from llave.collection.entry import BadEntry, Entry, state_of
 from llave.collection.folder import NO_SOUND
 from llave.collection.types import scalar
+from llave.data.archived import name_archived
 from llave.data.door import reason_of
 from llave.data.encodings import decode_text
 from llave.data.identity import legible
@@ -95,20 +97,24 @@ class TarCollection:
 
     def read(self, part: Part) -> Iterator[Entry | BadEntry]:
         """The items of an archive, one at a time in memory."""
+        return (entry for entry, _ in self.places(part))
+
+    def places(self, part: Part) -> Iterator[tuple[Entry | BadEntry, str]]:
+        """The items of an archive, each with where its picture lies (:mod:`llave.data.archived`); empty without one."""
         name = part["tar"]
         path = self._folder / name
         try:
             size = size_of(path)
             with opened(path) as file, tarfile.open(fileobj=file, mode="r|", tarinfo=Member) as archive:
-                for key, members in _items(archive, size):
+                for key, members, starts in _items(archive, size):
                     entry = self._entry(f"{name[: -len('.tar')]}/{key}", members)
                     if entry is not None:
-                        yield entry
+                        yield entry, _place(name, entry, members, starts)
         except StorageError:
             raise  # what is not read now may be read later, and would count as an error of the archive
         except Exception as error:  # whatever a damaged archive leads to
             reason = f"{path}: cannot read on ({reason_of(error)}); items after this place are missing"
-            yield BadEntry(name, reason, hides=True)
+            yield BadEntry(name, reason, hides=True), ""
 
     def state(self) -> str:
         """Of the archives."""
@@ -150,27 +156,35 @@ class TarCollection:
         return entry
 
 
-def _items(archive: tarfile.TarFile, size: int) -> Iterator[tuple[str, dict[str, bytes | str]]]:
-    """(key, what its files hold by suffix); in place of what is not read, the reason.
+def _place(name: str, entry: Entry | BadEntry, members: Mapping[str, bytes | str], starts: Mapping[str, int]) -> str:
+    image = None if isinstance(entry, BadEntry) else entry.item.image
+    if not isinstance(image, bytes):
+        return ""
+    first = next(starts[suffix] for suffix, content in members.items() if content is image)
+    return name_archived(name, first, first + len(image) - 1, hashlib.sha256(image).hexdigest()[:16])
+
+
+def _items(archive: tarfile.TarFile, size: int) -> Iterator[tuple[str, dict[str, bytes | str], dict[str, int]]]:
+    """(key, what its files hold by suffix, where each begins); in place of what is not read, the reason.
 
     Args:
         size: of the archive, in bytes.
     """
-    key, members, held = "", dict[str, bytes | str](), 0
+    key, members, starts, held = "", dict[str, bytes | str](), dict[str, int](), 0
     for member in archive:
         path = PurePosixPath(member.name)
         whole = archive.offset - tarfile.BLOCKSIZE < size
         if whole and (not member.isreg() or path.name.startswith(".")):
             continue
         if whole and not _plain(path):
-            yield repr(member.name), {"": f"{member.name!r}: not a name of a file; rename it"}
+            yield repr(member.name), {"": f"{member.name!r}: not a name of a file; rename it"}, {}
             continue
         stem, _, suffix = path.name.partition(".")
         name = (path.parent / stem).as_posix().removeprefix("./")
         if name != key:
             if members:
-                yield key, members
-            key, members, held = name, {}, 0
+                yield key, members, starts
+            key, members, starts, held = name, {}, {}, 0
         if not whole:  # to skip it, tarfile would read to what it says
             raise tarfile.ReadError(f"it ends within {member.name!r:.200}")
         held += member.size
@@ -181,9 +195,9 @@ def _items(archive: tarfile.TarFile, size: int) -> Iterator[tuple[str, dict[str,
         else:
             file = archive.extractfile(member)
             assert file is not None  # a regular file
-            members[suffix.lower()] = file.read()
+            members[suffix.lower()], starts[suffix.lower()] = file.read(), member.offset_data
     if members:
-        yield key, members
+        yield key, members, starts
 
 
 def _plain(path: PurePosixPath) -> bool:

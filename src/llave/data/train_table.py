@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from llave.data.archived import archived
 from llave.data.mmeb import ALL_COLUMNS, RowItem, TrainRow
 from llave.data.row_store import BATCH_ROWS, EMBEDDED, About, picture_file, stored
 from llave.data.sources import Source
@@ -234,9 +235,10 @@ class TrainTable(Sequence[TrainRow]):
 
 
 def _here(place: Location) -> Path:
-    if isinstance(place, ObjectPath):
+    if isinstance(place, ObjectPath) or archived(place) is not None:
+        kind = "a bucket" if isinstance(place, ObjectPath) else "archives"
         raise UserError(
-            f"{place}: pictures in a bucket are read by training alone; for a teacher, clusters, mining or rows that "
+            f"{place}: pictures in {kind} are read by training alone; for a teacher, clusters, mining or rows that "
             "are held out, let images be a folder of this machine"
         )
     return place

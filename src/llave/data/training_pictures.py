@@ -1,4 +1,5 @@
-"""The pictures of training rows: files of this machine, or objects of a bucket, each read when it is needed."""
+"""The pictures of training rows: files of this machine, objects of a bucket, or files in archives in either, each read
+when it is needed."""
 
 import hashlib
 import os
@@ -6,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from llave.data.archived import archived
 from llave.data.images import load_image
 from llave.data.media import media_bytes
 from llave.data.pages import split_page
@@ -25,9 +27,13 @@ def load_picture(path: Location) -> Image.Image:
         DataError: not there, or not a picture.
         StorageError: its bucket cannot be reached.
     """
-    if isinstance(path, Path):
+    inside = archived(path)
+    if isinstance(path, Path) and inside is None:
         return load_image(path)
     try:
+        if inside is not None:
+            return load_image(inside.read())
+        assert isinstance(path, ObjectPath)
         with of_itself(path.parent):
             return load_image(path.read_bytes())
     except FileNotFoundError:
@@ -50,7 +56,10 @@ class Identities:
         self._objects = {str(images / each.key): f"{each.size} {each.tag}".encode() for each in found}
 
     def stamp(self, path: Location) -> tuple[int, int]:
-        """Two numbers that are others when it has changed: size and time of a file; -1 of one that is not there."""
+        """Two numbers that are others when it has changed: size and time of a file; -1 of one that is not there. What
+        is in an archive is checked when it is read."""
+        if (inside := archived(path)) is not None:
+            return inside.last - inside.first + 1, 0
         if isinstance(path, ObjectPath):
             about = self._objects.get(str(path))
             return MISSING if about is None else (0, int.from_bytes(hashlib.sha256(about).digest()[:7], "big"))
@@ -62,6 +71,8 @@ class Identities:
 
     def digest(self, path: Location) -> bytes:
         """32 bytes of what it shows; of one that cannot be read, of its path."""
+        if (inside := archived(path)) is not None:
+            return hashlib.sha256(f"{inside.last - inside.first + 1} {inside.digest}".encode()).digest()
         if not isinstance(path, ObjectPath):
             return picture_digest(path)
         about = self._objects.get(str(path))

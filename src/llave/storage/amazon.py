@@ -68,8 +68,16 @@ def _region() -> str:
 
 
 def _profile() -> dict[str, str]:
-    """The user's settings in ``~/.aws``, without his keys."""
-    import botocore.session
+    """The user's settings in ``~/.aws``, without his keys.
 
-    found = botocore.session.Session().get_scoped_config()
+    Raises:
+        UserError: he names a profile that is not there, or the file is damaged.
+    """
+    import botocore.session
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        found = botocore.session.Session().get_scoped_config()
+    except BotoCoreError as error:
+        raise UserError(f"~/.aws: {error}") from None
     return {name: found[name] for name in ("region", "endpoint_url") if isinstance(found.get(name), str)}

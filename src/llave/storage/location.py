@@ -13,6 +13,8 @@ from llave.storage.client import SERVICES, again, bucket, remote
 from llave.storage.held import check_held
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
+
     from llave.storage.service import Store
 
 __all__ = ["Found", "Location", "ObjectPath", "is_address", "is_below", "location", "mark", "modified"]
@@ -202,24 +204,28 @@ class ObjectPath:
             for part in self._store.get(self.key):
                 file.write(part)
 
-    def read_range(self, start: int, end: int, tag: str) -> bytes:
+    def read_range(self, start: int, end: int, tag: str | None = None) -> bytes:
         """The bytes from one place up to another.
 
         Args:
-            tag: of the object; another one by now is an error.
+            tag: of the object; another one by now is an error. None takes any.
 
         Raises:
+            FileNotFoundError: no such object, where no tag is asked for.
             UserError: it cannot be read, or is another one.
         """
 
         def work() -> bytes:
             with remote(str(self)):
-                found = self._store.get(self.key, options={"range": (start, end), "if_match": tag})
+                asked: GetOptions = {"range": (start, end)} if tag is None else {"range": (start, end), "if_match": tag}
+                found = self._store.get(self.key, options=asked)
                 return bytes(found.bytes())
 
         try:
             return again(work)
         except OSError:
+            if tag is None:
+                raise
             raise UserError(f"{self}: was changed while it was read; do it again") from None
 
     def read_text(self, encoding: str = "utf-8") -> str:
