@@ -34,6 +34,7 @@ from benchmarks.rerank_page import rerank_table
 from benchmarks.sample_sizes import icons_markdown
 from benchmarks.scale import check_sheet, plan_sheet
 from benchmarks.search import search_table
+from benchmarks.serve_infinity import infinity_sheet
 from benchmarks.sort import answer_line, cluster_table, copies_table, labels_table
 from benchmarks.speed_page import ratios_table, three_ratios
 from benchmarks.start import start_sheet
@@ -164,6 +165,7 @@ PLACES = (
     Place("docs/serving.md", "hostile", "hostile.json", lambda found: hostile_sheet(found).markdown()),
     Place("docs/serving.md", "load", "serve_load_hostile.json", lambda found: load_sheet(found).markdown()),
     Place("docs/serving.md", "serve", "serve_cpu.json", serve_markdown),
+    Place("docs/serving.md", "infinity", "serve_infinity.json", lambda found: infinity_sheet(found).markdown()),
     Place("docs/deploy.md", "replicas answer", "replicas_cpu.json", replicas_answer),
     Place("docs/deploy.md", "replicas", "replicas_cpu.json", lambda found: replicas_sheet(found).markdown()),
     Place("docs/serving.md", "rerank", "rerank_serve.json", serve_markdown),
