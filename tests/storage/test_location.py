@@ -10,8 +10,9 @@ import pytest
 
 from llave.errors import UserError
 from llave.files import whole_file, write_json
+from llave.storage.changes import mark
 from llave.storage.client import StorageError, bucket
-from llave.storage.location import ObjectPath, location, mark
+from llave.storage.location import ObjectPath, location
 from tests.storage.server import Fault, new_bucket, running
 
 SCHEMES = ("s3", "gs", "az")

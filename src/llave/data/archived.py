@@ -1,5 +1,5 @@
 """Pictures in tar archives, read where they lie: ``part-0.tar#bytes=1536-22015&sha256=0123456789abcdef`` names the
-first and the last byte, as HTTP does, and the beginning of the content's hash, so that no other content is taken for it.
+first and the last byte, as HTTP does, and the content by the beginning of its hash, so that no other is taken for it.
 """
 
 import hashlib

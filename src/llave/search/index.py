@@ -33,7 +33,8 @@ from llave.search.sorting import classify, cluster, duplicates, set_field
 from llave.search.sources import read_sources, root_of
 from llave.search.store import Row, VectorStore
 from llave.search.trust import check_address, file_of, named_roots
-from llave.storage.location import Location, is_below, location, mark
+from llave.storage.changes import mark
+from llave.storage.location import Location, is_below, location
 from llave.storage.locks import creating
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ __all__ = ["Index"]
 
 MANY = 10_000
 """From so many hits on, comparing all items is not slower."""
-SAMPLES = 4
-"""Of vectors that are kept, one per filter."""
+SAMPLES = 4  # of vectors that are kept, one per filter
 
 
 class Index:

@@ -12,7 +12,7 @@ from llave.search.info import INFO, read_info
 from llave.search.known_errors import move_errors
 from llave.search.open_store import drop_store
 from llave.search.sources import read_sources, write_sources
-from llave.storage.location import modified
+from llave.storage.changes import modified
 from llave.storage.locks import alone
 
 __all__ = ["end_moves", "writing"]

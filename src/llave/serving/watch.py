@@ -15,7 +15,8 @@ from llave.search.info import INFO, LANCE
 from llave.search.maker import Maker, check_model
 from llave.search.projection import FILE as MAP
 from llave.serving.errors import ApiError
-from llave.storage.location import Location, ObjectPath, mark
+from llave.storage.changes import mark
+from llave.storage.location import Location, ObjectPath
 
 if TYPE_CHECKING:
     from llave.search.index import Index

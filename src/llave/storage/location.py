@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llave.storage.service import Store
 
-__all__ = ["Found", "Location", "ObjectPath", "is_address", "is_below", "location", "mark", "modified"]
+__all__ = ["Found", "Location", "ObjectPath", "is_address", "is_below", "location"]
 
 BEGIN = re.compile(rf"({'|'.join(SERVICES)}):/{{1,2}}")
 """With one stroke only, it has been through a pathlib.Path."""
@@ -317,33 +317,6 @@ def is_below(path: Location, folder: Location) -> bool:
     if isinstance(path, ObjectPath) and isinstance(folder, ObjectPath):
         return path == folder or str(path).startswith(f"{folder}/")
     return isinstance(path, Path) and isinstance(folder, Path) and path.is_relative_to(folder)
-
-
-def mark(file: Location) -> tuple[object, object]:
-    """Another one when a file has been replaced.
-
-    Raises:
-        OSError: it is not there.
-    """
-    if isinstance(file, ObjectPath):
-        if (found := file.head()) is None:
-            raise FileNotFoundError(f"{file}: gone")
-        return found.tag, found.modified
-    stat = file.stat()
-    return stat.st_ino, stat.st_mtime_ns
-
-
-def modified(file: Location) -> float:
-    """When a file was written last, in seconds since 1970.
-
-    Raises:
-        OSError: it is not there.
-    """
-    if isinstance(file, ObjectPath):
-        if (found := file.head()) is None:
-            raise FileNotFoundError(f"{file}: gone")
-        return found.modified
-    return file.stat().st_mtime
 
 
 def _found(about: Any, skip: int) -> Found:
