@@ -141,15 +141,16 @@ def ratios_table(results: Results) -> str:
 
 def three_ratios(results: Results) -> str:
     """The README's sentence: an evaluation, a server under load, and where we lose."""
-    loss, mteb, texts = (
+    loss, mteb = (
         ratio.read(results[ratio.source])
         for ratio in RATIOS
         if (ratio.source, ratio.peer) in {("loss_cpu", "the original's arithmetic"), ("eval_cpu", "mteb")}
-        or ratio.job == "serving texts, 64 clients"
     )
+    texts, pictures = (_served(kind, 64)(results["serve_infinity"]) for kind in ("texts", "pictures"))
     return (
         f"On two CPU cores, the loss takes {1 / loss:.2f} of the time of the original's arithmetic, an evaluation runs "
-        f"{mteb:.1f} times as fast as mteb's, and the server answers 64 clients {texts:.1f} times as fast as FastAPI "
-        "around `encode`. An approximate search by vector is far slower than FAISS's in memory: "
+        f"{mteb:.1f} times as fast as mteb's, and the server answers 64 clients {texts:.1f} times as fast as "
+        f"infinity's does with texts, and {pictures:.1f} times with pictures. An approximate search by vector is far "
+        "slower than FAISS's in memory: "
         "[docs/speed.md](docs/speed.md) has every ratio, and where we lose.\n"
     )
