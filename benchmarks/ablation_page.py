@@ -9,7 +9,7 @@ from llave.evaluation.statistics import mean_ci95, paired_permutation_test, smal
 from llave.report.plots import forest, style
 from llave.report.titles import group_title
 
-__all__ = ["answer", "datasets_table", "draw_differences", "means_table", "models_table"]
+__all__ = ["answer", "curve_table", "datasets_table", "draw_differences", "means_table", "models_table"]
 
 Found = dict[str, Any]
 GROUPS = {"overall": "over all data sets", "ood": "out of distribution"}
@@ -28,6 +28,22 @@ def means_table(found: Found, columns: Sequence[str]) -> str:
         overlaps = [value for run in variant["runs"] for value in run["overlaps"].values()]
         lines.append(_row([*cells, f"{sum(overlaps) / len(overlaps):.2f}", str(len(variant["runs"]))]))
     return "\n".join([*lines, "", f"In brackets: differences to {found['baseline']}. {note(found)}"])
+
+
+def curve_table(found: Found) -> str:
+    """A row for each variant: its scores while it trained, and in the end."""
+    steps = [point["step"] for point in next(iter(found["variants"].values()))["runs"][0]["curve"]]
+    heads = ["variant", *(f"{group} after {step}" for group in GROUPS for step in map(str, steps))]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    for name, variant in found["variants"].items():
+        curves = [run["curve"] for run in variant["runs"]]
+        cells = [
+            percent(mean_ci95([curve[place][group] for curve in curves]))
+            for group in GROUPS
+            for place in range(len(steps))
+        ]
+        lines.append(_row([name, *cells]))
+    return "\n".join([*lines, "", f"After so many steps. {note(found)}"])
 
 
 def models_table(found: Found, titles: Mapping[str, str], groups: Sequence[str]) -> str:

@@ -15,7 +15,9 @@ from llave.data import fetched
 from llave.errors import UserError
 from llave.search.manage import list_sources, move_source, remove_source
 from llave.search.options import BuildOptions
+from llave.search.sources import read_sources
 from llave.search.trust import Withheld
+from llave.search.upgrade import allowed_roots
 from llave.serving.app import AppOptions
 from llave.storage.location import ObjectPath
 from tests.search.things import rows
@@ -162,6 +164,13 @@ def test_its_files_are_given_out_to_whom_indexed_it(
     monkeypatch.setenv("LLAVE_HOME", str(tmp_path / "of another machine"))
     other = Index.open(address)
     assert other.withheld() == [str(source)]
+    _reads()
+    running().requests.clear()
+    assert [(state.there, state.missing) for state in list_sources(other)] == [(True, 0)]
+    with pytest.raises(UserError, match="you have not indexed it on this machine"):
+        allowed_roots(other, read_sources(other).values(), ())
+    asked = [path for _, path in running().requests if "/photos" in path and ".index" not in path]
+    assert asked == [], "a place that only an index names is not asked"
     with pytest.raises(Withheld):
         other.file(row_id)
     allowed = Index.open(address, allow_sources=[str(s3)])

@@ -10,7 +10,7 @@ from llave.search.index import Index
 from llave.search.known_errors import drop_errors
 from llave.search.options import EXACT_BELOW
 from llave.search.sources import Source, find_source, full_path, read_sources, root_of, write_sources
-from llave.search.trust import named_roots, remember
+from llave.search.trust import named_roots, remember, seems_there
 from llave.search.writing import end_moves, writing
 from llave.storage.location import Location, ObjectPath
 
@@ -25,7 +25,8 @@ class SourceState:
         path: of it.
         items: that the index has of it.
         updated: when a run last came to its end, in UTC; empty if none has.
-        there: whether the folder, table or archive is where it was.
+        there: whether the folder, table or archive is where it was; one in object storage that the user has not
+            indexed on this machine is not asked, and counts as there.
         missing: items whose file is not; all if the source is not there.
     """
 
@@ -43,7 +44,7 @@ def list_sources(index: Index) -> list[SourceState]:
     files: dict[str, list[str]] = {path: [] for path in known}
     for path, file in zip(columns["source"], columns["file"], strict=True):
         files.setdefault(path, []).append(file)
-    return [_state(known.get(path) or Source(path=path, name=path), names) for path, names in files.items()]
+    return [_state(index, known.get(path) or Source(path=path, name=path), names) for path, names in files.items()]
 
 
 def move_source(index: Index, old: str | Location, new: str | Location) -> int:
@@ -100,12 +101,14 @@ def _named(index: Index) -> dict[str, Location]:
     return {path: root for path, root in named_roots(index.path).items() if path in there}
 
 
-def _state(source: Source, files: list[str]) -> SourceState:
+def _state(index: Index, source: Source, files: list[str]) -> SourceState:
     root = root_of(source.path)
-    there = source.there
+    there = seems_there(index.path, source)
     names = [split_page(Path(file))[0].as_posix() for file in files if file]
     if not there:
         missing = len(files)
+    elif isinstance(root, ObjectPath) and source.path not in named_roots(index.path):
+        missing = 0  # not asked
     elif isinstance(root, ObjectPath):
         listed = {found.key for found in root.files()}
         missing = sum(name not in listed for name in names)

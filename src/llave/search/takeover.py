@@ -13,6 +13,7 @@ from llave.search.known_errors import drop_errors
 from llave.search.known_rows import KnownRows
 from llave.search.sources import Source, read_sources, write_sources
 from llave.search.store import Row, row_id
+from llave.search.trust import seems_there
 
 if TYPE_CHECKING:
     from llave.search.index import Index
@@ -34,7 +35,7 @@ class Takeover:
         self._lost = {
             other.path: (other, dict(index.store.known(other.path)))
             for other in read_sources(index).values()
-            if other.path != source.path and not other.there
+            if other.path != source.path and not seems_there(index.path, other)
         }
         self._taken = dict.fromkeys(self._lost, 0)
 

@@ -21,7 +21,7 @@ from llave.data.pages import split_page
 from llave.errors import UserError
 from llave.files import write_json
 from llave.search.addresses import POSTGRES_NAMES, is_postgres, named_postgres
-from llave.search.sources import root_of
+from llave.search.sources import Source, root_of
 from llave.search.store import Row
 from llave.storage.location import Location, ObjectPath, is_address, is_below, location
 
@@ -34,6 +34,7 @@ __all__ = [
     "named_roots",
     "qdrant_key",
     "remember",
+    "seems_there",
     "state_directory",
 ]
 
@@ -100,6 +101,18 @@ def allowed_model(index: Location, name: str) -> str:
             "fetched; if you trust that address, say it (--model, --rerank)"
         )
     return name
+
+
+def seems_there(index: Location, source: Source) -> bool:
+    """Whether a source is where it was. One in object storage that this user has not named is not asked, since an index
+    may be anybody's; it counts as there.
+
+    Raises:
+        UserError: it is in object storage, and that cannot be known.
+    """
+    if is_address(source.path) and source.path not in named_roots(index):
+        return True
+    return source.there
 
 
 def file_of(row: Row, allowed: Iterable[Location]) -> Path | None:

@@ -23,7 +23,7 @@ from llave.search.open_store import drop_store, open_store
 from llave.search.options import BuildOptions
 from llave.search.sources import Source, read_sources, root_of, updated, write_sources
 from llave.search.takeover import Takeover
-from llave.search.trust import named_roots, remember
+from llave.search.trust import named_roots, remember, seems_there
 from llave.search.update import follow_source
 from llave.search.writing import writing
 from llave.storage.location import Location, is_below, location
@@ -148,7 +148,7 @@ def allowed_roots(index: Index, sources: Iterable[Source], allowed: Sequence[str
         root = root_of(source.path)
         if source.path not in roots and any(is_below(root, each) for each in folders):
             roots[source.path] = root
-        if source.there and source.path not in roots:
+        if source.path not in roots and seems_there(index.path, source):
             raise UserError(
                 f"{source.path}: you have not indexed it on this machine, so that it is not read because {index.path} "
                 f"names it; if it may be, say --allow_sources '[{root}]'"
