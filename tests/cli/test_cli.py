@@ -141,7 +141,7 @@ def test_an_unknown_recipe_is_told_which_there_are(capsys: pytest.CaptureFixture
 
 def test_mistakes_on_the_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no command 'trian'; there are: quickstart, fit, data, train" in one_line(capsys, ["trian"])
-    assert "no command 'data chek'; there are: sample, download, mine, check, summary" in one_line(
+    assert "no command 'data chek'; there are: sample, download, pairs, mine, check, summary" in one_line(
         capsys, ["data", "chek"]
     )
     train = ["train", "--data", str(data), "--output", str(tmp_path / "run")]

@@ -214,6 +214,16 @@ def test_a_server_gives_them_out_and_says_where_the_bucket_is_gone(
         assert answer.status_code == 200
 
 
+def test_a_bucket_that_is_away_ends_no_run_on_another_source(
+    s3: ObjectPath, photos: Path, tmp_path: Path, nano_untouched: SentenceTransformer
+) -> None:
+    _upload(photos, s3 / "photos")
+    build_index(tmp_path / "index", nano_untouched, s3 / "photos", options=QUIET)
+    running().faults.append(Fault("denied"))
+    index, report = build_index(tmp_path / "index", nano_untouched, photos, options=QUIET)
+    assert (report.added, index.count()) == (7, 14), "what is away is not taken for what has moved"
+
+
 def test_moved_from_a_disk_to_a_bucket(
     s3: ObjectPath, photos: Path, tmp_path: Path, nano_untouched: SentenceTransformer
 ) -> None:
@@ -254,4 +264,4 @@ def test_tables_and_archives(s3: ObjectPath, photos: Path, tmp_path: Path, capsy
     shutil.make_archive(str(tmp_path / "part-0"), "tar", photos / "trip")
     (s3 / "tars/part-0.tar").write_bytes((tmp_path / "part-0.tar").read_bytes())
     assert main(["index", "nano", f"{s3}/tars/part-*.tar", *words]) == 0
-    assert found.refreshed().count() == 6
+    assert Index.open(index).count() == 6

@@ -89,13 +89,13 @@ def test_in_other_object_storage(elsewhere: str, photos: Path, nano_untouched: S
     index, report = build_index(elsewhere, nano_untouched, photos, options=QUIET)
     assert (report.added, len(report.errors)) == (7, 1)
     (photos / "0.png").unlink()
-    _, report = build_index(elsewhere, nano_untouched, photos, options=QUIET)
+    index, report = build_index(elsewhere, nano_untouched, photos, options=QUIET)
     assert (report.removed, report.unchanged) == (1, 6)
     found = Index.open(elsewhere)
     found.use_model(nano_untouched)
     assert found.count() == 6
     assert len(found.search("umbrella", limit=3)) == 3
-    check_equal(rows(found), rows(index.refreshed()))
+    check_equal(rows(found), rows(index))
 
 
 def test_by_the_command_line(address: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from llave.files import write_json
 from llave.search.addresses import POSTGRES_NAMES, is_postgres, named_postgres
 from llave.search.sources import Source, root_of
 from llave.search.store import Row
+from llave.storage.client import StorageError
 from llave.storage.location import Location, ObjectPath, is_address, is_below, location
 
 __all__ = [
@@ -105,14 +106,14 @@ def allowed_model(index: Location, name: str) -> str:
 
 def seems_there(index: Location, source: Source) -> bool:
     """Whether a source is where it was. One in object storage that this user has not named is not asked, since an index
-    may be anybody's; it counts as there.
-
-    Raises:
-        UserError: it is in object storage, and that cannot be known.
+    may be anybody's; it counts as there, as one that cannot be reached does.
     """
     if is_address(source.path) and source.path not in named_roots(index):
         return True
-    return source.there
+    try:
+        return source.there
+    except StorageError:
+        return True
 
 
 def file_of(row: Row, allowed: Iterable[Location]) -> Path | None:
@@ -125,12 +126,12 @@ def file_of(row: Row, allowed: Iterable[Location]) -> Path | None:
         Withheld: it lies in none of them.
         UserError: it is in object storage, and cannot be read.
     """
-    if not row.file or ".." in Path(row.file).parts:
+    if not row.file:
         return None
     root = root_of(row.source)
-    name = split_page(Path(row.file))[0].as_posix()
-    path = (root / name).resolve()
-    if not is_below(path, root):
+    name = split_page(Path(row.file))[0]
+    path = (root / name.as_posix()).resolve()
+    if not is_below(path, root) or (isinstance(path, ObjectPath) and ".." in name.parts):
         return None
     if not any(is_below(path, each) for each in allowed):
         raise Withheld(

@@ -122,8 +122,9 @@ class _Run:
         self.encoder = encoder
         self.source = source
         self.root = Path()
-        self.address = ""
-        """Where the files of the collection are, and how a person calls that place."""
+        """Of the files of the collection, links followed."""
+        self.places = ("", "")
+        """Where they are, and how a person calls that place: object storage, of which they are copies."""
         self.check_content = check_content
         self.takeover = takeover
         self.errors = errors
@@ -141,7 +142,7 @@ class _Run:
         """Why pages that could be drawn have no words."""
 
     def __call__(self, collection: Collection, allow_empty: bool) -> BuildReport:
-        self.root, self.address = collection.root.resolve(), collection.address
+        self.root, self.places = collection.root.resolve(), (str(collection.root), collection.address)
         self.work.stage("index", collection.size())
         if is_address(self.source.path):
             from llave.collection.remote import RemoteFolder
@@ -313,7 +314,7 @@ class _Run:
         self._error(entry.key, why.reason, stamp=entry.stamp, lasting=None if why.kind == "memory" else entry)
 
     def _error(self, key: str, reason: str, *, stamp: str = "", lasting: Entry | None = None) -> None:
-        reason = reason.replace(str(self.root), self.address)  # of what was fetched from object storage
+        reason = reason.replace(*self.places)
         self.report.errors[key] = reason
         if self.errors.note(key, reason, stamp=stamp, lasting=lasting):
             self.report.known.append(key)
