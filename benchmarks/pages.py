@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ablation_page import answer, datasets_table, draw_differences, means_table, models_table
+from benchmarks.ablation_page import answer, curve_table, datasets_table, draw_differences, means_table, models_table
 from benchmarks.bucket import bucket_line
 from benchmarks.fit import fit_sheet
 from benchmarks.graph import graph_sheet
@@ -120,6 +120,8 @@ PLACES = (
     Place("docs/hardness.md", "candidates", "hardness_candidates.json", lambda found: means_table(found, CHOICE)),
     Place("docs/hardness.md", "finalists", "hardness_finalists.json", lambda found: means_table(found, CHOICE)),
     Place("docs/hardness.md", "taught", "hardness_taught.json", lambda found: means_table(found, CHOICE)),
+    Place("docs/hardness.md", "plateau", "hardness_plateau.json", lambda found: means_table(found, CHOICE)),
+    Place("docs/hardness.md", "plateau curve", "hardness_plateau.json", curve_table),
     Place("docs/hardness.md", "few", "hardness_few.json", lambda found: means_table(found, CHOICE)),
     Place("docs/evaluation.md", "bfloat16", "bfloat16_nano.json", bfloat16_line),
     Place("README.md", "icons answer", "hardness_icons.json", lambda found: answer(found, CONFIRMED)),
