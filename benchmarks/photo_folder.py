@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from benchmarks.serve import WORDS
 
-__all__ = ["BASE", "captions", "write_model", "write_photos"]
+__all__ = ["BASE", "captions", "tell_apart", "write_model", "write_photos"]
 
 BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 """Each tower of ``siglip2-base-patch16-224``."""
@@ -43,10 +43,7 @@ def write_model(
         vision_config={**sizes, "image_size": side, "patch_size": 16},
     )
     network = transformers.SiglipModel(config)
-    with torch.no_grad():  # as they are drawn, every picture's vector is nearly the same one
-        for name, parameter in network.named_parameters():
-            if name.endswith("bias") or "position_embedding" in name:
-                parameter.normal_(std=0.1)
+    tell_apart(network)
     network.save_pretrained(directory)
     _tokenizer().save(str(directory / "tokenizer.json"))
     size = {"height": side, "width": side}
@@ -65,6 +62,14 @@ def write_model(
     ):  # fmt: skip
         (directory / f"{name}.json").write_text(json.dumps(content))
     return directory
+
+
+def tell_apart(network: torch.nn.Module) -> None:
+    """As random weights are drawn, every picture's vector is nearly the same one; with biases it is not."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias") or "position_embedding" in name:
+                parameter.normal_(std=0.1)
 
 
 def write_photos(folder: Path, sizes: list[tuple[int, int]], *, seed: int = 0) -> list[Path]:

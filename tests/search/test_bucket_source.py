@@ -1,6 +1,5 @@
 """An index of what is in object storage: brought up to date by its listing, and its files given out from there."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -179,7 +178,7 @@ def test_its_files_are_given_out_to_whom_indexed_it(
     assert file is not None
     assert file.suffix == ".png"
     row = allowed.store.get([row_id])[row_id]
-    assert allowed.item(row).load is not None
+    assert allowed.item(row).file == file
     _reads()
     assert allowed.file(row_id) == file
     assert _reads() == [], "it is here"
@@ -189,7 +188,6 @@ def test_its_files_are_given_out_to_whom_indexed_it(
         assert allowed.file(each) is not None
     assert not file.exists(), "those that were used last are kept"
     assert len(list(file.parent.iterdir())) == 1
-    os.environ.pop("LLAVE_HOME")
 
 
 def test_a_server_gives_them_out_and_says_where_the_bucket_is_gone(

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import hmac
 import importlib.util
+import json
 import socket
 import subprocess
 import sys
@@ -104,7 +105,8 @@ def _node() -> str:
 def _install() -> None:
     from web.build import find_npm
 
-    if PROGRAM.is_file() and (FOLDER / f"version-{VERSION}").is_file():
+    about = FOLDER / "node_modules" / "azurite" / "package.json"
+    if about.is_file() and json.loads(about.read_text("utf-8"))["version"] == VERSION:
         return
     npm, environment = find_npm()
     FOLDER.mkdir(exist_ok=True)
@@ -119,7 +121,6 @@ def _install() -> None:
         f"azurite@{VERSION}",
     ]
     subprocess.run([*npm, *words], env=environment, stdout=sys.stderr, check=True)
-    (FOLDER / f"version-{VERSION}").touch()
 
 
 if __name__ == "__main__":
