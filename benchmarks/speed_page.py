@@ -146,11 +146,10 @@ def three_ratios(results: Results) -> str:
         for ratio in RATIOS
         if (ratio.source, ratio.peer) in {("loss_cpu", "the original's arithmetic"), ("eval_cpu", "mteb")}
     )
-    texts, pictures = (_served(kind, 64)(results["serve_infinity"]) for kind in ("texts", "pictures"))
+    texts = _served("texts", 64)(results["serve_infinity"])
     return (
         f"On two CPU cores, the loss takes {1 / loss:.2f} of the time of the original's arithmetic, an evaluation runs "
         f"{mteb:.1f} times as fast as mteb's, and the server answers 64 clients {texts:.1f} times as fast as "
-        f"infinity's does with texts, and {pictures:.1f} times with pictures. An approximate search by vector is far "
-        "slower than FAISS's in memory: "
+        "infinity's with texts. An approximate search by vector is far slower than FAISS's in memory: "
         "[docs/speed.md](docs/speed.md) has every ratio, and where we lose.\n"
     )
